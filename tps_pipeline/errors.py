@@ -1,0 +1,27 @@
+"""Errors a user can act on: each names the file or the field, and the fix."""
+
+from __future__ import annotations
+
+
+class TpsError(Exception):
+    """Base of every error this package raises on bad input; the command line prints it without a traceback."""
+
+
+class DataError(TpsError):
+    """A data set, an annotation file or a submission breaks a rule of its format."""
+
+
+class VideoError(TpsError):
+    """A video cannot be opened or decoded."""
+
+
+class RecipeError(TpsError):
+    """A recipe has an unknown key or a value that cannot work."""
+
+
+class WeightsError(TpsError):
+    """A weight file is missing, unsafe, or does not fit the network."""
+
+
+class StoreError(TpsError):
+    """Something expected in the store is not there, or is not what its schema says."""
