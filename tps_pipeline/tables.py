@@ -1,0 +1,188 @@
+"""Every table that passes from one stage to the next, declared once.
+
+Columns are flat: a box is four columns ``x1 y1 x2 y2`` (pixels of the original frame, inclusive corners), because
+structs and lists read 12 to 20 times slower in pandas. Repeated strings are dictionary-encoded. Rows are sorted by
+(``video_id``, ``frame``, ``person``, ``part``) as far as a table has them; that tuple is the same key in every table.
+``frame`` counts from 1, as in ``img_00001.jpg``; ``person`` counts from 0 within its frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+
+from tps_pipeline.errors import StoreError
+
+NAME = pa.dictionary(pa.int32(), pa.string())
+PIXEL = pa.int16()
+SCORE = pa.float32()
+
+KEYS = ("video_id", "frame", "person", "part")
+BOX = ("x1", "y1", "x2", "y2")
+PERSON_BOX = ("person_x1", "person_y1", "person_x2", "person_y2")
+CROP = ("crop_x1", "crop_y1", "crop_x2", "crop_y2")
+
+_VIDEO = pa.field("video_id", NAME, nullable=False)
+_FRAME = pa.field("frame", pa.int32(), nullable=False)
+_PERSON = pa.field("person", pa.int16(), nullable=False)
+_PART = pa.field("part", NAME, nullable=False)
+
+
+def _required(type_: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, type_, nullable=False) for name in names]
+
+
+def _optional(type_: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, type_) for name in names]
+
+
+SHARD = pa.schema(
+    [_VIDEO, *_required(NAME, "split"), *_optional(NAME, "action"), *_required(pa.string(), "path", "sha256"),
+     *_required(pa.int64(), "bytes", "mtime_ns"), *_optional(pa.string(), "annotations")]
+)  # fmt: skip
+"""One row a video of a shard's manifest. ``path`` is relative to the data folder; ``annotations`` is a digest of the
+video's annotation files (null without any), so that an edited label makes only its shard stale."""
+
+VIDEOS = pa.schema(
+    [_VIDEO, *_required(NAME, "split"), *_optional(NAME, "action"), *_required(pa.string(), "path"),
+     *_required(pa.int32(), "n_frames"), *_required(pa.float32(), "fps"),
+     *_required(pa.int32(), "width", "height", "rotation"), *_required(pa.string(), "sha256"),
+     *_required(NAME, "status"), *_optional(pa.string(), "error")]
+)  # fmt: skip
+"""One row a probed video. ``action`` is null in the test split; ``status`` is ``ok`` or ``unreadable``; ``width`` and
+``height`` are those of the picture as shown (rotation in degrees already applied)."""
+
+ACTIONS = pa.schema([_VIDEO, *_required(NAME, "action")])
+"""The true action of each labelled video."""
+
+LABELLED_FRAMES = pa.schema([_VIDEO, _FRAME, *_required(pa.int16(), "n_people")])
+"""One row an annotated frame, empty ones included."""
+
+PEOPLE = pa.schema([_VIDEO, _FRAME, _PERSON, *_required(PIXEL, *BOX)])
+"""One row an annotated person."""
+
+PARTS = pa.schema([_VIDEO, _FRAME, _PERSON, _PART, *_required(PIXEL, *BOX), *_required(NAME, "state")])
+"""One row an annotated part."""
+
+OBJECTS = pa.schema([_VIDEO, _FRAME, *_required(NAME, "name"), *_required(PIXEL, *BOX)])
+"""One row an annotated object."""
+
+FRAMES = pa.schema([_VIDEO, _FRAME, *_required(pa.int32(), "width", "height"), *_required(pa.binary(), "jpeg")])
+"""One row an extracted frame (an Arrow file, memory-mapped)."""
+
+ACTION_NAMES = pa.schema([*_required(pa.string(), "action")])
+"""The actions of the training videos, sorted."""
+
+STATE_LABELS = pa.schema([*_required(NAME, "part", "state"), *_required(pa.bool_(), "most_frequent")])
+"""One row a (part, state) pair of the training boxes; ``most_frequent`` marks the pairs that are some training video's
+most frequent state of a part (the label space of the video-level and segment-level methods)."""
+
+SAMPLES = pa.schema(
+    [_VIDEO, _FRAME, *_optional(pa.int16(), "person"), *_required(pa.bool_(), "flipped"), *_required(PIXEL, *CROP),
+     *_optional(NAME, "label"), *_optional(PIXEL, *BOX)]
+)  # fmt: skip
+"""One row a box that a detector trains on. An image is one (``video_id``, ``frame``, ``person``, ``flipped``): the
+``CROP`` window of the frame (``person`` is null where it is the whole frame). In a flipped image the window and the
+boxes are in the mirrored frame's pixels and ``label`` has left and right exchanged. An image without objects is one
+row with ``label`` and box null."""
+
+DETECTIONS = pa.schema(
+    [_VIDEO, _FRAME, _PERSON, *_required(SCORE, "person_score"), *_required(PIXEL, *PERSON_BOX), _PART,
+     *_required(SCORE, "part_score"), *_required(PIXEL, *BOX)]
+)  # fmt: skip
+"""One row a detected part; the person's box and score repeat on each of the person's parts."""
+
+VIDEO_ACTIONS = pa.schema(
+    [_VIDEO, *_required(NAME, "action"), *_required(SCORE, "score"),
+     *_required(pa.map_(pa.string(), pa.float32()), "probabilities")]
+)  # fmt: skip
+"""One row a video: the predicted action, its probability, and the probability of every action."""
+
+PREDICTIONS = pa.schema(
+    [*DETECTIONS, *_required(NAME, "state"), *_required(SCORE, "state_score"),
+     *_required(pa.map_(pa.string(), pa.float32()), "state_scores")]
+)  # fmt: skip
+"""The detections with a state for every part; ``state_scores`` holds the likeliest states only."""
+
+STATE_COUNTS = pa.schema([*_required(NAME, "action", "part", "state"), *_required(pa.int64(), "boxes")])
+"""What ``video_category`` learns: how many training boxes of an action's part are in a state."""
+
+PSC = pa.schema(
+    [_VIDEO, *_required(NAME, "method", "split", "action"), *_required(pa.float64(), "psc"),
+     *_required(pa.bool_(), "action_correct")]
+)  # fmt: skip
+"""One row a video and method: its true action, its part state correctness, and whether its action is right."""
+
+AVERAGE_PRECISION = pa.schema(
+    [*_required(NAME, "split", "label"), *_required(pa.float64(), "ap", "ap50"), *_required(pa.int64(), "boxes")]
+)
+"""COCO-style average precision of the detections, one row a split and class."""
+
+LEADERBOARD = pa.schema(
+    [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
+     *_required(pa.float64(), "score", "mean_psc", "action_accuracy"), *_optional(pa.float64(), "person_ap50", "part_ap50")]
+)  # fmt: skip
+"""One row a method and split, best score first."""
+
+
+def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndarray], schema: pa.Schema) -> pa.Table:
+    """Bring rows into a declared shape: its columns, types and order.
+
+    Args:
+        rows: A table, a data frame or columns by name; columns the schema lacks are left out.
+        schema: One of this module's schemas.
+
+    Returns:
+        The table, sorted by those of ``KEYS`` that the schema has.
+
+    Raises:
+        StoreError: A column is missing, does not cast, or has nulls where the schema allows none.
+    """
+    if isinstance(rows, pd.DataFrame):
+        rows = {str(name): rows[name] for name in rows.columns}
+    if not isinstance(rows, pa.Table):
+        rows = pa.table({f.name: _column(rows[f.name], f.type) for f in schema if f.name in rows})
+    missing = [name for name in schema.names if name not in rows.column_names]
+    if missing:
+        raise StoreError(f"table lacks the columns {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+    table = rows.select(schema.names)
+    keys = [(name, "ascending") for name in KEYS if name in schema.names]
+    if keys:
+        plain = [pa.compute.cast(table[name], pa.string()) if name in ("video_id", "part") else table[name] for name, _ in keys]
+        order = pa.compute.sort_indices(pa.table(plain, names=[name for name, _ in keys]), sort_keys=keys)
+        table = table.take(order)
+    columns = []
+    for field in schema:
+        column = table[field.name]
+        if not field.nullable and column.null_count:
+            raise StoreError(f"column {field.name} has {column.null_count} empty values and must have none")
+        try:
+            columns.append(_cast(column, field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise StoreError(f"column {field.name} is {column.type}, expected {field.type}: {error}") from error
+    return pa.table(columns, schema=schema)
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows."""
+    return schema.empty_table()
+
+
+def _column(values: Any, type_: pa.DataType) -> pa.Array:
+    """An Arrow column; a map's rows may be given as dictionaries."""
+    if pa.types.is_map(type_):
+        return pa.array([row.items() if isinstance(row, Mapping) else row for row in values], type=type_)
+    return pa.array(values, from_pandas=True)
+
+
+def _cast(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    """Cast a column; strings are re-encoded so that equal tables are equal bytes."""
+    if pa.types.is_dictionary(type_):
+        plain = column.cast(pa.string()).combine_chunks()
+        return pa.chunked_array([plain.dictionary_encode().cast(type_)])
+    return column.cast(type_)
