@@ -176,7 +176,7 @@ def empty(schema: pa.Schema) -> pa.Table:
 def _column(values: Any, type_: pa.DataType) -> pa.Array:
     """An Arrow column; a map's rows may be given as dictionaries."""
     if pa.types.is_map(type_):
-        return pa.array([row.items() if isinstance(row, Mapping) else row for row in values], type=type_)
+        return pa.array([list(row.items()) if isinstance(row, Mapping) else row for row in values], type=type_)
     return pa.array(values, from_pandas=True)
 
 
