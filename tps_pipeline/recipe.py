@@ -1,0 +1,254 @@
+"""Recipes: every number a run depends on, in one YAML file of frozen, checked sections.
+
+``recipes/paper.yaml`` holds the challenge report's numbers, ``recipes/demo.yaml`` the same schema with narrow networks
+that train in minutes on two CPU cores. An asset depends on its own section only (see ``digest``), so changing one
+method's learning rate makes only that method stale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tps_pipeline.errors import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    """A frozen part of a recipe; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shards(Section):
+    """How videos are batched and split at ingestion; later changes touch new videos only."""
+
+    videos_per_shard: Positive = 64
+    val_fraction: Fraction = 0.2
+
+
+class Frames(Section):
+    """Which frames are extracted, and how."""
+
+    decoder: Literal["pyav", "decord"] = "pyav"
+    sample_stride: Positive = 5
+    """Frames 1, 1 + stride, ... are detected, predicted and scored (the challenge's is 5)."""
+    train_stride: Positive = 5
+    """Of the labelled training frames, those at 1, 1 + stride, ... are extracted."""
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+
+
+class Training(Section):
+    """One optimisation: what `tps_pipeline.training` does with any network."""
+
+    epochs: Positive
+    batch_size: Positive
+    global_batch: Positive | None = None
+    """Gradients accumulate until this many samples were seen (null: every batch steps)."""
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: float
+    momentum: float = 0.937
+    weight_decay: float = 0.0
+    schedule: Literal["one_cycle", "yolo_cosine", "step", "constant"] = "one_cycle"
+    final_learning_rate: float = 0.1
+    """`yolo_cosine`: the last epoch's learning rate as a share of the first's."""
+    steps: tuple[float, ...] = ()
+    """`step`: epochs at which the learning rate falls to a tenth."""
+    warmup: float = 0.1
+    """`one_cycle`: share of all steps with a rising rate; the other schedules: epochs."""
+    ema: float | None = None
+    """Decay of the exponential moving average of the weights (null: none)."""
+    clip_norm: float | None = None
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    workers: int = 0
+
+
+class Yolov7(Section):
+    """A member of the YOLOv7 family (arXiv 2207.02696)."""
+
+    variant: Literal["tiny", "x"]
+    width: float = 1.0
+    depth: float = 1.0
+    anchors: Literal["coco", "kmeans"] = "coco"
+    """`kmeans` fits nine anchors to the training boxes."""
+    weights: str | None = None
+    """Name of imported weights to start from (`tps weights import`)."""
+
+
+class BoxAugmentation(Section):
+    """What is done to a detector's training images, and how often or how far."""
+
+    mosaic: Fraction = 0.0
+    mixup: Fraction = 0.0
+    rotation: float = 0.0
+    """Degrees, either way."""
+    translate: float = 0.0
+    """Share of the image, either way."""
+    scale: float = 0.0
+    """Gain: 0.5 draws from 0.5 to 1.5."""
+    shear: float = 0.0
+    """Degrees, either way."""
+    perspective: float = 0.0
+    hue: float = 0.0
+    saturation: float = 0.0
+    value: float = 0.0
+    flip: Literal["label_swap", "plain", "none"] = "label_swap"
+    """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not (for comparison)."""
+
+
+class Detector(Section):
+    """A detector and how it is trained."""
+
+    network: Yolov7
+    image_size: Positive
+    training: Training
+    augment: BoxAugmentation = BoxAugmentation()
+
+
+class TwoStage(Section):
+    """Person detector on the frame, then part detector on each person's crop."""
+
+    person_threshold: Fraction = 0.01
+    person_iou: Fraction = 0.65
+    """Overlap above which non-maximum suppression drops the weaker person."""
+    people_per_frame: Positive = 10
+    crop_margin: float = 0.1
+    """Share of the person's box added on each side of the crop, in training too."""
+
+
+class VideoSwin(Section):
+    """Video Swin Transformer (arXiv 2106.13230) dimensions."""
+
+    patch: tuple[int, int, int] = (2, 4, 4)
+    embed: Positive = 128
+    depths: tuple[int, ...] = (2, 2, 18, 2)
+    heads: tuple[int, ...] = (4, 8, 16, 32)
+    window: tuple[int, int, int] = (16, 7, 7)
+    stochastic_depth: float = 0.4
+    weights: str | None = None
+    """Name of imported weights to start from (`tps weights import`)."""
+
+
+class ClipAugmentation(Section):
+    """What is done to a training clip; every frame of a clip gets the same."""
+
+    rotation: float = 0.0
+    """Degrees, either way."""
+    scale: float = 0.0
+    """Gain: 0.2 draws from 0.8 to 1.2."""
+    color: float = 0.0
+    """Brightness, contrast and saturation, either way."""
+    flip: Fraction = 0.5
+    """Share of clips mirrored; labels with a side are swapped."""
+
+
+class VideoAction(Section):
+    """The video's action from a uniform sample of its frames."""
+
+    network: VideoSwin
+    frames: Positive
+    image_size: Positive
+    training: Training
+    augment: ClipAugmentation = ClipAugmentation()
+    cache_megabytes: int = 0
+    """Decoded training videos kept in memory, at the network's size."""
+
+
+class VideoCategory(Section):
+    """Method: the most frequent state of each part in the predicted action."""
+
+    kind: Literal["video_category"]
+
+
+Method = VideoCategory
+
+
+class Recipe(Section):
+    """Everything a run depends on."""
+
+    seed: int = 0
+    shards: Shards = Shards()
+    frames: Frames = Frames()
+    person_detector: Detector
+    part_detector: Detector
+    two_stage: TwoStage = TwoStage()
+    video_action: VideoAction
+    methods: dict[Name, Method]
+    predict_splits: tuple[Literal["train", "val", "test"], ...] = ("val", "test")
+    """Splits whose shards `make run` detects, predicts and scores."""
+    submission: str
+    """The method whose predictions are submitted."""
+
+
+def load(name: str | Path) -> Recipe:
+    """Load a recipe by name (``demo``, ``paper``) or from a YAML file.
+
+    Args:
+        name: A name in ``tps_pipeline/recipes``, or a path that ends in ``.yaml``.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        RecipeError: No such recipe, broken YAML, an unknown key (the nearest known one is named), or a bad value.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); recipes by name: {known}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {error}") from error
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError("\n".join(f"{path}: {line}" for line in _explain(error, content))) from error
+    if recipe.submission not in recipe.methods:
+        raise RecipeError(f"{path}: submission names {recipe.submission!r}; methods: {', '.join(recipe.methods)}")
+    return recipe
+
+
+def digest(*sections: BaseModel | str | int | float | None) -> str:
+    """A short content hash of recipe sections: equal settings, equal digest, whatever file they came from."""
+    plain = [s.model_dump(mode="json") if isinstance(s, BaseModel) else s for s in sections]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _explain(error: ValidationError, content: Any) -> list[str]:
+    """One line a problem, with the nearest known key for an unknown one."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(step) for step in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _fields(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
+            lines.append(f"{where}: unknown key; did you mean {near[0]!r}?" if near else f"{where}: unknown key")
+        else:
+            lines.append(f"{where or 'recipe'}: {problem['msg']}")
+    return lines
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    """Names a section takes, found by walking the location from the root."""
+    model: Any = Recipe
+    for step in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(step)].annotation
+        else:  # inside `methods`: the step is the entry's name
+            model = next((arg for arg in model.__args__ if arg is not str), None)
+        model = getattr(model, "__origin__", model) if hasattr(model, "__metadata__") else model
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
