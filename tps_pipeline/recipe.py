@@ -1,17 +1,19 @@
 """Recipes: every number a run depends on, in one YAML file of frozen, checked sections.
 
 ``recipes/paper.yaml`` holds the challenge report's numbers, ``recipes/demo.yaml`` the same schema with narrow networks
-that train in minutes on two CPU cores. An asset depends on its own section only (see ``digest``), so changing one
-method's learning rate makes only that method stale.
+that train in minutes on two CPU cores. An asset depends on its own sections only (see ``Recipe.digest_of``), so
+changing one method's learning rate makes only that method stale.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -104,7 +106,7 @@ class BoxAugmentation(Section):
     saturation: float = 0.0
     value: float = 0.0
     flip: Literal["label_swap", "plain", "none"] = "label_swap"
-    """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not (for comparison)."""
+    """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not."""
 
 
 class Detector(Section):
@@ -190,6 +192,17 @@ class Recipe(Section):
     submission: str
     """The method whose predictions are submitted."""
 
+    def digest_of(self, sections: Sequence[str]) -> str:
+        """A content hash of some sections, named by dotted paths (``person_detector``, ``two_stage.crop_margin``).
+
+        Equal settings give an equal digest, whatever file they came from; a section that is gone counts as empty.
+        """
+        content = self.model_dump(mode="json")
+        chosen = {
+            name: functools.reduce(lambda at, key: (at or {}).get(key), name.split("."), content) for name in sections
+        }
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
 
 def load(name: str | Path) -> Recipe:
     """Load a recipe by name (``demo``, ``paper``) or from a YAML file.
@@ -222,12 +235,6 @@ def load(name: str | Path) -> Recipe:
     return recipe
 
 
-def digest(*sections: BaseModel | str | int | float | None) -> str:
-    """A short content hash of recipe sections: equal settings, equal digest, whatever file they came from."""
-    plain = [s.model_dump(mode="json") if isinstance(s, BaseModel) else s for s in sections]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _explain(error: ValidationError, content: Any) -> list[str]:
     """One line a problem, with the nearest known key for an unknown one."""
     lines = []
@@ -236,19 +243,23 @@ def _explain(error: ValidationError, content: Any) -> list[str]:
         if problem["type"] == "extra_forbidden":
             known = _fields(problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
-            lines.append(f"{where}: unknown key; did you mean {near[0]!r}?" if near else f"{where}: unknown key")
+            lines.append(f"{where}: unknown key; did you mean {near[0]!r}?")
         else:
             lines.append(f"{where or 'recipe'}: {problem['msg']}")
     return lines
 
 
-def _fields(location: tuple[int | str, ...]) -> list[str]:
-    """Names a section takes, found by walking the location from the root."""
-    model: Any = Recipe
+def _fields(location: tuple[int | str, ...]) -> set[str]:
+    """Names that the section at a location takes, found by walking there from the root."""
+    models: set[Any] = {Recipe}
     for step in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(step)].annotation
-        else:  # inside `methods`: the step is the entry's name
-            model = next((arg for arg in model.__args__ if arg is not str), None)
-        model = getattr(model, "__origin__", model) if hasattr(model, "__metadata__") else model
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        found = [m.model_fields[step].annotation for m in models if isinstance(step, str) and step in m.model_fields]
+        models = {model for annotation in found for model in _models(annotation)} or models
+    return {name for model in models for name in model.model_fields}
+
+
+def _models(annotation: Any) -> set[Any]:
+    """The section classes inside an annotation: an optional one's, a dictionary's values', a union's members'."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models(argument)}

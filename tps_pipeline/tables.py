@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from tps_pipeline.errors import StoreError
 
@@ -125,7 +125,8 @@ AVERAGE_PRECISION = pa.schema(
 
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
-     *_required(pa.float64(), "score", "mean_psc", "action_accuracy"), *_optional(pa.float64(), "person_ap50", "part_ap50")]
+     *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
+     *_optional(pa.float64(), "person_ap50", "part_ap50")]
 )  # fmt: skip
 """One row a method and split, best score first."""
 
@@ -143,19 +144,14 @@ def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndar
     Raises:
         StoreError: A column is missing, does not cast, or has nulls where the schema allows none.
     """
-    if isinstance(rows, pd.DataFrame):
-        rows = {str(name): rows[name] for name in rows.columns}
+    table: Any = rows
     if not isinstance(rows, pa.Table):
-        rows = pa.table({f.name: _column(rows[f.name], f.type) for f in schema if f.name in rows})
-    missing = [name for name in schema.names if name not in rows.column_names]
+        given = {str(name): rows[name] for name in rows}
+        table = pa.table({f.name: _column(given[f.name], f.type) for f in schema if f.name in given})
+    missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise StoreError(f"table lacks the columns {', '.join(missing)}; it has {', '.join(rows.column_names)}")
-    table = rows.select(schema.names)
-    keys = [(name, "ascending") for name in KEYS if name in schema.names]
-    if keys:
-        plain = [pa.compute.cast(table[name], pa.string()) if name in ("video_id", "part") else table[name] for name, _ in keys]
-        order = pa.compute.sort_indices(pa.table(plain, names=[name for name, _ in keys]), sort_keys=keys)
-        table = table.take(order)
+        raise StoreError(f"table lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    table = _sorted(table.select(schema.names))
     columns = []
     for field in schema:
         column = table[field.name]
@@ -171,6 +167,18 @@ def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndar
 def empty(schema: pa.Schema) -> pa.Table:
     """A table without rows."""
     return schema.empty_table()
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    """Sort by those of ``KEYS`` that a table has; names by their letters, whatever their encoding."""
+    keys = {name: table[name] for name in KEYS if name in table.column_names}
+    if not keys:
+        return table
+    plain = {name: pc.cast(c, pa.string()) if name in ("video_id", "part") else c for name, c in keys.items()}
+    order = pc.call_function(
+        "sort_indices", [pa.table(plain)], pc.SortOptions(sort_keys=[(name, "ascending") for name in keys])
+    )
+    return table.take(order)
 
 
 def _column(values: Any, type_: pa.DataType) -> pa.Array:

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tps_pipeline.errors import StoreError
+from tps_pipeline.store import Store, table_path
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path) -> Store:
+    return Store(tmp_path / "store" if request.param == "local" else f"memory://{tmp_path.name}")
+
+
+def test_a_table_comes_back_and_equal_content_has_an_equal_version(store):
+    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    first = store.write("some/asset/train-000.parquet", table)
+    assert store.read(first.path).equals(table)
+    assert store.read(first.path, columns=["a"]).column_names == ["a"]
+    assert store.write("elsewhere.parquet", table).data_version == first.data_version
+    assert store.write("elsewhere.parquet", table.slice(1)).data_version != first.data_version
+
+
+def test_pandas_alone_reads_the_store(tmp_path):
+    Store(tmp_path).write(table_path("psc/voting", "val-000"), pa.table({"psc": [0.5]}))
+    assert pd.read_parquet(tmp_path / "psc" / "voting" / "val-000.parquet").psc.tolist() == [0.5]
+
+
+def test_writes_leave_nothing_but_the_file(tmp_path):
+    store = Store(tmp_path)
+    store.write("x/a.parquet", pa.table({"a": [1]}))
+    store.write("x/a.parquet", pa.table({"a": [2]}))
+    assert [p.name for p in (tmp_path / "x").iterdir()] == ["a.parquet"]
+
+
+def test_keep_moves_files_and_replaces_folders_whole(store):
+    for content in ("one", "two"):
+        with store.scratch() as scratch:
+            folder = scratch / "checkpoint"
+            folder.mkdir()
+            (folder / "model.bin").write_text(content)
+            if content == "one":
+                (folder / "only_in_the_first").write_text("")
+            written = store.keep(folder, "checkpoints/person/abc")
+    kept = store.local("checkpoints/person/abc")
+    assert (kept / "model.bin").exists()
+    assert {p.name for p in kept.iterdir()} == {"model.bin"} or not store.is_local
+    assert written.bytes == 3
+
+
+def test_a_folders_version_covers_names_and_content(store):
+    versions = []
+    for name, content in (("a", "1"), ("b", "1"), ("a", "2"), ("a", "1")):
+        with store.scratch() as scratch:
+            folder = scratch / "f"
+            folder.mkdir()
+            (folder / name).write_text(content)
+            versions.append(store.keep(folder, f"folders/{len(versions)}").data_version)
+    assert versions[0] == versions[3]
+    assert len(set(versions)) == 3
+
+
+def test_what_is_missing_or_damaged_is_named(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="materialize it first"):
+        store.read("people/train-000.parquet")
+    Path(tmp_path, "bad.parquet").write_text("no table")
+    with pytest.raises(StoreError, match=r"bad\.parquet is damaged"):
+        store.read("bad.parquet")

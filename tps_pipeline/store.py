@@ -1,0 +1,162 @@
+"""Where results live: ``<root>/<asset key>/<partition>.parquet``, each file whole or not there at all.
+
+The root is a folder or any fsspec URL. Tables are readable with pandas alone. Writes go to a temporary name beside
+their place and are renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from tps_pipeline.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that is now in the store."""
+
+    path: str
+    """Relative to the store's root."""
+    data_version: str
+    """SHA-256 of its content: equal content, equal version."""
+    bytes: int
+    rows: int | None = None
+
+
+class Store:
+    """Reads and writes the files of one store."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.fs, self.root = fsspec.core.url_to_fs(str(root))
+        self.root = self.root.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files can be opened by their path, memory-mapped for instance."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def full(self, path: str) -> str:
+        """A relative path's place on the file system."""
+        return f"{self.root}/{path}"
+
+    def exists(self, path: str) -> bool:
+        """Whether a relative path is there."""
+        return self.fs.exists(self.full(path))
+
+    def read(self, path: str, *, columns: list[str] | None = None) -> pa.Table:
+        """Read one table.
+
+        Raises:
+            StoreError: It is not there, or is not a Parquet file.
+        """
+        try:
+            with self.fs.open(self.full(path), "rb") as file:
+                return pq.read_table(file, columns=columns)
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.full(path)} is not in the store; materialize it first") from error
+        except pa.ArrowInvalid as error:
+            raise StoreError(f"{self.full(path)} is damaged ({error}); delete it and materialize it again") from error
+
+    def read_all(self, paths: Iterable[str], schema: pa.Schema) -> pa.Table:
+        """Read tables of one schema into one; no paths give an empty table."""
+        tables = [self.read(path).cast(schema) for path in paths]
+        return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
+
+    def write(self, path: str, table: pa.Table) -> Written:
+        """Write one table; an existing file is replaced in one step."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", row_group_size=262_144)
+        content = sink.getvalue()
+        self._replace(path, content)
+        return Written(path, hashlib.sha256(content).hexdigest(), len(content), table.num_rows)
+
+    def write_bytes(self, path: str, content: bytes) -> Written:
+        """Write a file that is no table."""
+        self._replace(path, content)
+        return Written(path, hashlib.sha256(content).hexdigest(), len(content))
+
+    def keep(self, local: Path, path: str) -> Written:
+        """Move a finished local file or folder into the store; a folder's version covers names and content."""
+        files = sorted(p for p in local.rglob("*") if p.is_file()) if local.is_dir() else [local]
+        total = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            total.update(digest.encode() if local.is_file() else f"{file.relative_to(local)} {digest}\n".encode())
+        size = sum(file.stat().st_size for file in files)
+        target, temporary = self.full(path), self.full(_beside(path))
+        self.fs.makedirs(self.fs._parent(target), exist_ok=True)
+        if self.is_local:
+            shutil.move(local, temporary)
+        else:
+            self.fs.put(str(local), temporary, recursive=local.is_dir())
+        if self.fs.isdir(target):
+            self.fs.rm(target, recursive=True)
+        self.fs.mv(temporary, target, recursive=self.fs.isdir(temporary))
+        return Written(path, total.hexdigest(), size)
+
+    def local(self, path: str) -> Path:
+        """A local path with a stored file's or folder's content; fetched into a cache if the store is remote.
+
+        Raises:
+            StoreError: It is not there.
+        """
+        if not self.exists(path):
+            raise StoreError(f"{self.full(path)} is not in the store; materialize it first")
+        if self.is_local:
+            return Path(self.full(path))
+        cached = Path(tempfile.gettempdir()) / "tps_store" / hashlib.sha256(self.full(path).encode()).hexdigest()[:16]
+        target = cached / Path(path).name
+        if not target.exists():
+            partial = cached / uuid.uuid4().hex
+            self.fs.get(self.full(path), str(partial), recursive=self.fs.isdir(self.full(path)))
+            partial.rename(target)
+        return target
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A temporary local folder, on the store's own disk where it is local so that ``keep`` only renames."""
+        parent = Path(self.root) / ".scratch" if self.is_local else Path(tempfile.gettempdir())
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def workspace(self, name: str) -> Path:
+        """A local folder that outlasts a failed run: where a training keeps what it resumes from."""
+        parent = Path(self.root) if self.is_local else Path(tempfile.gettempdir()) / "tps_store"
+        folder = parent / ".work" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _replace(self, path: str, content: bytes | pa.Buffer) -> None:
+        target, temporary = self.full(path), self.full(_beside(path))
+        self.fs.makedirs(self.fs._parent(target), exist_ok=True)
+        with self.fs.open(temporary, "wb") as file:
+            file.write(content)
+        self.fs.mv(temporary, target)
+
+
+def table_path(asset: str, partition: str | None = None, suffix: str = ".parquet") -> str:
+    """Where an asset's output is, relative to the store's root.
+
+    >>> table_path("annotations/people", "train-000"), table_path("leaderboard")
+    ('annotations/people/train-000.parquet', 'leaderboard.parquet')
+    """
+    return f"{asset}/{partition}{suffix}" if partition else f"{asset}{suffix}"
+
+
+def _beside(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.{uuid.uuid4().hex[:8]}".lstrip("/")
