@@ -1,0 +1,49 @@
+"""The methods that give each detected part a state, all with one shape.
+
+A method is a small class built from its recipe entry. ``fit_reads`` and ``predict_reads`` name the assets it needs;
+``fit`` sees them over the training shards and leaves a checkpoint folder, ``predict`` sees them for one shard and gives
+that shard's predictions. Its checkpoint, prediction and score assets follow from the recipe entry alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from tps_pipeline import recipe
+
+Read = Callable[[str], pa.Table]
+"""Gives an asset's table: over the training shards when fitting, of one shard when predicting."""
+
+
+class Method(Protocol):
+    """What the asset graph asks of a method."""
+
+    fit_reads: ClassVar[tuple[str, ...]]
+    predict_reads: ClassVar[tuple[str, ...]]
+
+    def fit(self, read: Read, folder: Path, *, seed: int) -> dict[str, float]:
+        """Learn from the training shards and leave a checkpoint in a folder.
+
+        Returns:
+            Figures worth keeping with the checkpoint.
+        """
+        ...
+
+    def predict(self, read: Read, checkpoint: Path) -> pa.Table:
+        """Predict one shard.
+
+        Returns:
+            A table of `tables.PREDICTIONS`, one state for each detected part.
+        """
+        ...
+
+
+def build(settings: recipe.Method) -> Method:
+    """The method that a recipe entry describes."""
+    from tps_pipeline.methods.video_category import VideoCategory
+
+    return VideoCategory(settings)
