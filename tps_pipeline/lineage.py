@@ -13,7 +13,7 @@ import importlib.metadata
 import platform
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +58,11 @@ PACKAGES = ("tps-pipeline", "numpy", "pyarrow", "torch", "torchvision", "av", "o
 
 Key = tuple[str, str | None]
 """An output: its asset and its partition (None where the asset has none)."""
+
+
+def name_of(key: Key) -> str:
+    """An output as people write it: ``frames/train-000``, ``leaderboard``."""
+    return "/".join(filter(None, key))
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class Record:
     @property
     def name(self) -> str:
         """The output as people write it, ``frames/train-000``."""
-        return f"{self.asset}/{self.partition}" if self.partition else self.asset
+        return name_of(self.key)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,43 @@ class Work:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The newest record of every output at one moment."""
+
+    records: Mapping[Key, Record]
+    store: Store
+
+    def shards(self, *splits: str) -> list[str]:
+        """The shards of some splits, in the order they were made."""
+        known = sorted(partition for asset, partition in self.records if asset == "shards" and partition)
+        return [shard for split in splits for shard in known if shard.startswith(f"{split}-")]
+
+    def inputs(self, keys: Sequence[Key]) -> tuple[Input, ...]:
+        """The versions of some outputs, to be recorded when work on them starts.
+
+        Raises:
+            StoreError: One of them was never made.
+        """
+        missing = [name_of(key) for key in keys if key not in self.records]
+        if missing:
+            raise StoreError(f"not in the store yet: {', '.join(missing)}; materialize them first")
+        return tuple(self.records[key].as_input for key in keys)
+
+    def why_stale(self, work: Work) -> str | None:
+        """Why an output would have to be made again, or None if the one in the store is up to date."""
+        last = self.records.get(work.key)
+        if last is None:
+            return "never made"
+        if not self.store.exists(last.path):
+            return f"{last.path} is gone"
+        if last.code_version != code_version(work.asset):
+            return f"code version {last.code_version} is now {code_version(work.asset)}"
+        if last.recipe_digest != work.recipe_digest:
+            return f"the recipe changed in {', '.join(work.recipe_sections)}"
+        return _changed_inputs(last.inputs, work.inputs, growth_counts=not work.keeps_when_inputs_grow)
+
+
 class Lineage:
     """The records of one store."""
 
@@ -155,35 +197,9 @@ class Lineage:
         unique = {record.record: record for records in self._read.values() for record in records}
         return sorted(unique.values(), key=lambda record: (record.finished_at, record.record))
 
-    def latest(self) -> dict[Key, Record]:
-        """The newest record of every output."""
-        return {record.key: record for record in self.records()}
-
-    def inputs(self, keys: Iterable[Key]) -> tuple[Input, ...]:
-        """The newest versions of some outputs, to be recorded when work on them starts.
-
-        Raises:
-            StoreError: One of them was never made.
-        """
-        latest = self.latest()
-        keys = list(keys)
-        missing = ["/".join(filter(None, key)) for key in keys if key not in latest]
-        if missing:
-            raise StoreError(f"not in the store yet: {', '.join(missing)}; materialize them first")
-        return tuple(latest[key].as_input for key in keys)
-
-    def why_stale(self, work: Work) -> str | None:
-        """Why an output would have to be made again, or None if the one in the store is up to date."""
-        last = self.latest().get(work.key)
-        if last is None:
-            return "never made"
-        if not self.store.exists(last.path):
-            return f"{last.path} is gone"
-        if last.code_version != code_version(work.asset):
-            return f"code version {last.code_version} is now {code_version(work.asset)}"
-        if last.recipe_digest != work.recipe_digest:
-            return f"the recipe changed in {', '.join(work.recipe_sections)}"
-        return _changed_inputs(last.inputs, work.inputs, growth_counts=not work.keeps_when_inputs_grow)
+    def latest(self) -> Snapshot:
+        """The newest record of every output, as of now."""
+        return Snapshot({record.key: record for record in self.records()}, self.store)
 
     def record(
         self,
@@ -242,9 +258,8 @@ class Lineage:
             StoreError: The output was never made.
         """
         by_version = {(*record.key, record.data_version): record for record in self.records()}
-        start = self.latest().get(key)
-        if start is None:
-            raise StoreError(f"{'/'.join(filter(None, key))} is not in the lineage; materialize it first")
+        (newest,) = self.latest().inputs([key])
+        start = by_version[*key, newest.data_version]
         seen: set[str] = set()
         stack = [(0, start)]
         while stack:
@@ -266,28 +281,23 @@ class Lineage:
             The output's name and the reason; what depends on a stale output is listed after it.
         """
         latest = self.latest()
-        reasons: dict[Key, str] = {}
-        for key, record in latest.items():
-            work = Work(
-                record.asset,
-                record.partition,
-                tuple(latest[i.key].as_input if i.key in latest else i for i in record.inputs),
-                record.recipe_sections,
-                recipe.digest_of(record.recipe_sections) if recipe else record.recipe_digest,
-            )
-            if reason := self.why_stale(work):
+        reasons: dict[Key, str] = dict.fromkeys(_missing_partitions(latest), "never made")
+        for key, record in latest.records.items():
+            inputs = tuple(latest.records[i.key].as_input if i.key in latest.records else i for i in record.inputs)
+            digest = recipe.digest_of(record.recipe_sections) if recipe else record.recipe_digest
+            work = Work(record.asset, record.partition, inputs, record.recipe_sections, digest)
+            if reason := latest.why_stale(work):
                 reasons[key] = reason
-        reasons.update(dict.fromkeys(_missing_partitions(latest), "never made"))
         grown = True
         while grown:
             grown = False
-            for key, record in latest.items():
+            for key, record in latest.records.items():
                 cause = next((i for i in record.inputs if i.key in reasons), None)
                 if key not in reasons and cause is not None:
-                    reasons[key] = f"{'/'.join(filter(None, cause.key))} is stale"
+                    reasons[key] = f"{name_of(cause.key)} is stale"
                     grown = True
-        for (asset, partition), reason in reasons.items():
-            yield (f"{asset}/{partition}" if partition else asset), reason
+        for key, reason in reasons.items():
+            yield name_of(key), reason
 
     def _load(self, name: str) -> list[Record]:
         with self.store.fs.open(name, "rb") as file:
@@ -305,26 +315,25 @@ def _changed_inputs(made_from: Sequence[Input], now: Sequence[Input], *, growth_
     before = {i.key: i.data_version for i in made_from}
     after = {i.key: i.data_version for i in now}
     for key, version in after.items():
-        name = "/".join(filter(None, key))
+        name = name_of(key)
         if key not in before:
             if growth_counts:
                 return f"{name} is new"
         elif before[key] != version:
             return f"{name} changed"
     gone = [key for key in before if key not in after]
-    return f"{'/'.join(filter(None, gone[0]))} is no longer used" if gone else None
+    return f"{name_of(gone[0])} is no longer used" if gone else None
 
 
-def _missing_partitions(latest: Mapping[Key, Record]) -> Iterator[Key]:
+def _missing_partitions(latest: Snapshot) -> Iterator[Key]:
     """Shards that an asset has for its split, except for some."""
-    shards = sorted(partition for asset, partition in latest if asset == "shards" and partition)
     made: dict[str, set[str]] = {}
-    for asset, partition in latest:
+    for asset, partition in latest.records:
         if partition:
             made.setdefault(asset, set()).add(partition)
     for asset, partitions in made.items():
-        splits = {partition.partition("-")[0] for partition in partitions}
-        yield from ((asset, s) for s in shards if s.partition("-")[0] in splits and s not in partitions)
+        splits = sorted({partition.partition("-")[0] for partition in partitions})
+        yield from ((asset, shard) for shard in latest.shards(*splits) if shard not in partitions)
 
 
 def _from_row(row: dict[str, Any]) -> Record:

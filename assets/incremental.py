@@ -1,0 +1,201 @@
+"""Doing only what is due: the one way every asset is computed, skipped, written and recorded.
+
+An output is up to date when the versions of its inputs, its code and its sections of the recipe are the ones it was
+made from. Inputs follow from the asset's Dagster dependencies; a dependency that has shards is read at the same shard,
+or over all shards of some splits by an asset that has none.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.resources import SPLITS, Pipeline
+from tps_pipeline.lineage import Key, Snapshot, Work
+from tps_pipeline.store import Written, table_path
+
+Product = pa.Table | Path | bytes
+"""What an asset's function gives back: a table, or a finished local file or folder, or a file's content."""
+
+
+class Force(dg.Config):
+    """Asset configuration: whether to compute what is up to date as well."""
+
+    force: bool = False
+
+
+@dataclass
+class Outcome:
+    """What one run did for one asset."""
+
+    made: dict[str, Written] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    preview: pa.Table | None = None
+
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """Counts, path and a preview, as the Dagster UI shows them."""
+        rows = sum(written.rows or 0 for written in self.made.values())
+        shown: dict[str, dg.MetadataValue] = {
+            "made": dg.MetadataValue.int(len(self.made)),
+            "kept": dg.MetadataValue.int(len(self.kept)),
+            "seconds": dg.MetadataValue.float(round(self.seconds, 2)),
+        }
+        if self.made:
+            name, last = list(self.made.items())[-1]
+            shown["dagster/row_count"] = dg.MetadataValue.int(rows)
+            shown["bytes"] = dg.MetadataValue.int(sum(written.bytes for written in self.made.values()))
+            shown["path"] = dg.MetadataValue.path(last.path)
+            shown["data_version"] = dg.MetadataValue.text(last.data_version)
+            shown["why"] = dg.MetadataValue.text(f"{name}: {self.reasons[name]}")
+        if self.preview is not None and self.preview.num_rows:
+            rows_shown = [
+                dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in self.preview.slice(0, 8).to_pylist()
+            ]
+            shown["preview"] = dg.MetadataValue.table(rows_shown)
+        return shown
+
+
+def each_shard(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    make: Callable[[str], Product | Mapping[str, Product]],
+    *,
+    sections: Sequence[str] = (),
+    suffix: str = ".parquet",
+    force: bool = False,
+) -> Iterator[dg.MaterializeResult]:
+    """Make an asset's output (or several assets' outputs) for every shard of this run that is not up to date.
+
+    Args:
+        context: The running asset's.
+        pipeline: Where to read and write.
+        make: Computes one shard: a product, or one for each asset key of a multi-asset.
+        sections: The recipe's sections that the result depends on.
+        suffix: The output file's.
+        force: Compute what is up to date as well.
+
+    Yields:
+        A result for each asset, once all shards are done. Each shard is written as soon as it is computed.
+    """
+    latest = pipeline.lineage.latest()
+    outcomes = {name: Outcome() for name in _selected(context)}
+    for shard in sorted(context.partition_keys):
+        works = [_work(context, pipeline, latest, name, shard, sections) for name in outcomes]
+        _advance(context, pipeline, latest, outcomes, works, partial(make, shard), suffix=suffix, force=force)
+    yield from _results(outcomes)
+
+
+def whole(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    make: Callable[[Work], Product | Mapping[str, Product]],
+    *,
+    sections: Sequence[str] = (),
+    splits: Sequence[str] = SPLITS,
+    suffix: str = ".parquet",
+    keeps_when_inputs_grow: bool = False,
+    force: bool = False,
+) -> Iterator[dg.MaterializeResult]:
+    """Make an asset without shards, unless it is up to date.
+
+    Args:
+        context: The running asset's.
+        pipeline: Where to read and write.
+        make: Computes the product (or one for each asset key) of the work it is given.
+        sections: The recipe's sections that the result depends on.
+        splits: The splits whose shards are read.
+        suffix: The output file's.
+        keeps_when_inputs_grow: New shards alone do not make it stale (checkpoints).
+        force: Compute what is up to date as well.
+
+    Yields:
+        A result for each asset.
+    """
+    latest = pipeline.lineage.latest()
+    outcomes = {name: Outcome() for name in _selected(context)}
+    works = [
+        _work(context, pipeline, latest, name, None, sections, splits, keeps_when_inputs_grow) for name in outcomes
+    ]
+    _advance(context, pipeline, latest, outcomes, works, partial(make, works[0]), suffix=suffix, force=force)
+    yield from _results(outcomes)
+
+
+def _selected(context: dg.AssetExecutionContext) -> list[str]:
+    return sorted("/".join(key.path) for key in context.selected_asset_keys)
+
+
+def _work(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    latest: Snapshot,
+    name: str,
+    shard: str | None,
+    sections: Sequence[str],
+    splits: Sequence[str] = SPLITS,
+    keeps_when_inputs_grow: bool = False,
+) -> Work:
+    deps = context.assets_def.asset_deps[dg.AssetKey(name.split("/"))]
+    keys: list[Key] = []
+    for dep in sorted("/".join(key.path) for key in deps):
+        if (dep, None) in latest.records:
+            keys.append((dep, None))
+        else:
+            keys.extend((dep, s) for s in ([shard] if shard else latest.shards(*splits)))
+    digest = pipeline.recipe.digest_of(sections)
+    return Work(name, shard, latest.inputs(keys), tuple(sections), digest, keeps_when_inputs_grow)
+
+
+def _advance(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    latest: Snapshot,
+    outcomes: dict[str, Outcome],
+    works: Sequence[Work],
+    make: Callable[[], Product | Mapping[str, Product]],
+    *,
+    suffix: str,
+    force: bool,
+) -> None:
+    """Make the outputs of one shard, or of an asset without shards, if one of them is stale."""
+    reasons = {work.asset: "forced" if force else latest.why_stale(work) for work in works}
+    if not any(reasons.values()):
+        for work in works:
+            outcomes[work.asset].kept.append(work.partition or work.asset)
+        return
+    begin = time.perf_counter()
+    made = make()
+    products = made if isinstance(made, Mapping) else {works[0].asset: made}
+    for work in works:
+        product, path = products[work.asset], table_path(work.asset, work.partition, suffix)
+        written = _write(pipeline, path, work, product)
+        pipeline.lineage.record(work, written, run_id=context.run.run_id)
+        outcome = outcomes[work.asset]
+        outcome.made[work.partition or work.asset] = written
+        outcome.reasons[work.partition or work.asset] = reasons[work.asset] or "made together with a stale one"
+        outcome.seconds += time.perf_counter() - begin
+        outcome.preview = product if isinstance(product, pa.Table) else None
+
+
+def _write(pipeline: Pipeline, path: str, work: Work, product: Product) -> Written:
+    if isinstance(product, pa.Table):
+        return pipeline.store.write(path, product)
+    if isinstance(product, bytes):
+        return pipeline.store.write_bytes(path, product)
+    if product.is_dir():
+        return pipeline.store.keep(product, f"{work.asset}/{work.digest}")
+    return pipeline.store.keep(product, path)
+
+
+def _results(outcomes: Mapping[str, Outcome]) -> Iterator[dg.MaterializeResult]:
+    for name, outcome in outcomes.items():
+        yield dg.MaterializeResult(asset_key=dg.AssetKey(name.split("/")), metadata=outcome.metadata())
+
+
+def _cell(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,73 @@
+"""What every asset works with: the data folder, the recipe and the store."""
+
+import functools
+import os
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from tps_pipeline import recipe as recipes
+from tps_pipeline.lineage import Lineage
+from tps_pipeline.store import Store, table_path
+
+SPLITS = ("train", "val", "test")
+
+
+class Pipeline(dg.ConfigurableResource):
+    """One store, filled from one data folder by one recipe."""
+
+    data: str
+    recipe_name: str
+    store_root: str
+
+    @classmethod
+    def from_environment(cls) -> "Pipeline":
+        """The pipeline that `TPS_DATA`, `TPS_RECIPE` and `TPS_STORE` name; the demo's without them."""
+        return cls(
+            data=os.environ.get("TPS_DATA", "demo/data"),
+            recipe_name=os.environ.get("TPS_RECIPE", "demo"),
+            store_root=os.environ.get("TPS_STORE", "demo/store"),
+        )
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder in the Kinetics-TPS layout."""
+        return Path(self.data)
+
+    @property
+    def recipe(self) -> recipes.Recipe:
+        """The recipe in force."""
+        return recipes.load(self.recipe_name)
+
+    @property
+    def store(self) -> Store:
+        """The store that results go to."""
+        return self.lineage.store
+
+    @property
+    def lineage(self) -> Lineage:
+        """The store's lineage; one for the process, so that records are read once."""
+        return _lineage(self.store_root)
+
+    def read(self, asset: str, shard: str | None = None) -> pa.Table:
+        """An asset's table, of one shard or whole."""
+        return self.store.read(table_path(asset, shard))
+
+    def read_splits(self, asset: str, splits: tuple[str, ...], schema: pa.Schema) -> pa.Table:
+        """A table over all shards of some splits that have it."""
+        return self.store.read_all([table_path(asset, shard) for shard in self.shards(*splits)], schema)
+
+    def shards(self, *splits: str) -> list[str]:
+        """The shards of some splits, in the order they were made."""
+        return self.lineage.latest().shards(*splits)
+
+    def checkpoint(self, name: str) -> Path:
+        """A local folder with the newest checkpoint of a network."""
+        (latest,) = self.lineage.latest().inputs([(f"checkpoints/{name}", None)])
+        return self.store.local(latest.path)
+
+
+@functools.cache
+def _lineage(root: str) -> Lineage:
+    return Lineage(Store(root))
