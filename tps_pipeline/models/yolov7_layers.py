@@ -152,7 +152,7 @@ class Head(nn.Module):
         """(B, N, 5 + classes): centre x, y, width, height in pixels, objectness, class probabilities."""
         tables = []
         for level, stride, anchors in zip(raw, STRIDES, self.anchors, strict=True):
-            y = level.sigmoid()
+            y = level.float().sigmoid()  # bfloat16 cannot tell pixels apart
             xy = (2 * y[..., :2] - 0.5 + cells(level)) * stride
             wh = (2 * y[..., 2:4]) ** 2 * anchors[:, None, None]
             tables.append(torch.cat((xy, wh, y[..., 4:]), -1).flatten(1, 3))
@@ -161,5 +161,5 @@ class Head(nn.Module):
 
 def cells(raw: Tensor) -> Tensor:
     """Column and row of every cell of a raw map (B, A, h, w, ...), as (h, w, 2)."""
-    rows, columns = (torch.arange(n, device=raw.device, dtype=raw.dtype) for n in raw.shape[2:4])
+    rows, columns = (torch.arange(n, device=raw.device) for n in raw.shape[2:4])
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
