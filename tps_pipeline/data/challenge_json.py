@@ -1,0 +1,240 @@
+"""The challenge's four JSON files, decoded, checked and laid out as arrays.
+
+``{gt,pred}_vid_result.json`` is ``{video: action}``. ``{gt,pred}_part_result.json`` is
+``{video: {"img_00001.json": {"humans": [{"box": [x1, y1, x2, y2], "parts": {part: {"box": ..., "verb": ...}}}]}}}``;
+an annotated part has one box and a state (or a list of states), a predicted part a list of boxes and as many states.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from tps_pipeline.errors import DataError
+from tps_pipeline.labels import PARTS
+from tps_pipeline.parsing import Parsing
+
+MAX_PEOPLE = 10
+"""People a frame in a submission (Kinetics-TPS evaluation rules)."""
+
+MAX_PROPOSALS = 5
+"""Proposals a part in a submission (Kinetics-TPS evaluation rules)."""
+
+_FRAME_NAME = re.compile(r"img_(\d+)\.json")
+_Box = tuple[float, float, float, float]
+
+
+class _AnnotatedPart(msgspec.Struct, gc=False):
+    box: _Box
+    verb: str | list[str]
+
+
+class _PredictedPart(msgspec.Struct, gc=False):
+    box: list[_Box]
+    verb: list[str]
+
+
+_Part = TypeVar("_Part", _AnnotatedPart, _PredictedPart)
+
+
+class _Person(msgspec.Struct, Generic[_Part], gc=False):
+    box: _Box
+    parts: dict[str, _Part]
+
+
+class _Frame(msgspec.Struct, Generic[_Part], gc=False):
+    humans: list[_Person[_Part]]
+
+
+_Videos = dict[str, dict[str, _Frame[_Part]]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One side of an evaluation: what is in the frames, and each video's action."""
+
+    parsing: Parsing
+    actions: dict[str, str]
+
+
+def read_truth(folder: Path | str) -> Labelled:
+    """Read ``gt_part_result.json`` and ``gt_vid_result.json``.
+
+    Args:
+        folder: Where both files are.
+
+    Raises:
+        DataError: A file is missing or breaks the format; names video, frame, person and rule.
+    """
+    path = Path(folder) / "gt_part_result.json"
+    return _labelled(path, parse_truth(_bytes(path), path), Path(folder) / "gt_vid_result.json")
+
+
+def read_submission(folder: Path | str) -> Labelled:
+    """Read ``pred_part_result.json`` and ``pred_vid_result.json``.
+
+    A proposal whose corners are the wrong way round is accepted: the challenge's evaluator takes it as one that
+    overlaps nothing.
+
+    Args:
+        folder: Where both files are.
+
+    Raises:
+        DataError: A file is missing or breaks the format; names video, frame, person and rule.
+    """
+    path = Path(folder) / "pred_part_result.json"
+    return _labelled(path, parse_submission(_bytes(path), path), Path(folder) / "pred_vid_result.json")
+
+
+def parse_truth(data: bytes, path: Path) -> Parsing:
+    """Lay out the contents of a ``gt_part_result.json``; ``path`` is for messages. Raises DataError."""
+    return _lay_out(path, _decode(path, data, _AnnotatedPart))
+
+
+def parse_submission(data: bytes, path: Path) -> Parsing:
+    """Lay out the contents of a ``pred_part_result.json``; ``path`` is for messages. Raises DataError."""
+    return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
+
+
+def _labelled(path: Path, parsing: Parsing, action_path: Path) -> Labelled:
+    actions = _convert(_json(action_path, _bytes(action_path)), dict[str, str], str(action_path))
+    unlike = sorted(set(parsing.videos) ^ set(actions))
+    if unlike:
+        there, absent = (path, action_path) if unlike[0] in parsing.videos else (action_path, path)
+        raise DataError(f"video {unlike[0]} is in {there} but not in {absent}")
+    return Labelled(parsing, actions)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _decode(path: Path, data: bytes, part_type: type[_Part]) -> _Videos[_Part]:
+    """Decode at once if the file is as documented; else piece by piece, so that an error can name its place."""
+    try:
+        return msgspec.json.decode(data, type=_Videos[part_type])
+    except msgspec.DecodeError:
+        videos = _convert(_json(path, data), dict[str, dict[str, Any]], str(path))
+    return {
+        video: {
+            name: _frame(frame, part_type, f"{path}: video {video}, frame {name}") for name, frame in frames.items()
+        }
+        for video, frames in videos.items()
+    }
+
+
+def _frame(raw: Any, part_type: type[_Part], where: str) -> _Frame[_Part]:
+    humans = _convert(raw, dict[str, Any], where).get("humans")
+    if not isinstance(humans, list):
+        raise DataError(f"{where}: `humans` must be a list of people")
+    return _Frame([_person(person, part_type, f"{where}, person {i}") for i, person in enumerate(humans, 1)])
+
+
+def _person(raw: Any, part_type: type[_Part], where: str) -> _Person[_Part]:
+    person = _convert(raw, dict[str, Any], where)
+    for key in ("box", "parts"):
+        if key not in person:
+            raise DataError(f"{where} has no `{key}`")
+    box = _convert(person["box"], _Box, f"{where}, box")
+    parts = {}
+    for name, part in _convert(person["parts"], dict[str, Any], f"{where}, parts").items():
+        listed = _listed(part) if part_type is _PredictedPart else part
+        parts[name] = _convert(listed, part_type, f"{where}, {name}")
+    return _Person(box, parts)
+
+
+def _listed(part: Any) -> Any:
+    """A predicted part with its single box and state made lists."""
+    if not isinstance(part, dict):
+        return part
+    part = dict(part)
+    if isinstance(part.get("verb"), str):
+        part["verb"] = [part["verb"]]
+    if isinstance(part.get("box"), list) and part["box"] and not isinstance(part["box"][0], list):
+        part["box"] = [part["box"]]
+    return part
+
+
+def _json(path: Path, data: bytes) -> Any:
+    """Decode JSON; what is no finite number stays text, to be refused where its place is known."""
+    try:
+        return json.loads(data, parse_constant=str, parse_float=lambda x: float(x) if math.isfinite(float(x)) else x)
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+
+
+def _convert(value: Any, type_: Any, where: str) -> Any:
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = None) -> Parsing:
+    """Flatten decoded files, checking what their types cannot say. Rows keep the files' order."""
+    part_index = {name: i for i, name in enumerate(PARTS)}
+    states: dict[str, int] = {}
+    frames: list[tuple[int, int]] = []
+    person_frame: list[int] = []
+    person_box: list[_Box] = []
+    rows: list[tuple[int, int, int]] = []
+    part_box: list[_Box] = []
+    for video_index, (video, named_frames) in enumerate(videos.items()):
+        for name, frame in named_frames.items():
+            match = _FRAME_NAME.fullmatch(name)
+            where = f"{path}: video {video}, frame {name}"
+            if match is None:
+                raise DataError(f"{where}: frames are named like img_00001.json")
+            if max_people is not None and len(frame.humans) > max_people:
+                raise DataError(f"{where}: {len(frame.humans)} people; at most {max_people} are allowed")
+            for i, human in enumerate(frame.humans, 1):
+                box = human.box
+                if box[2] < box[0] or box[3] < box[1]:
+                    raise DataError(f"{where}, person {i}: box {list(box)} has x2 < x1 or y2 < y1")
+                for part_name, part in human.parts.items():
+                    code = part_index.get(part_name)
+                    if code is None:
+                        raise DataError(f"{where}, person {i}: unknown part {part_name!r}; known: {', '.join(PARTS)}")
+                    part_boxes, verbs = _alternatives(part, f"{where}, person {i}, {part_name}")
+                    part_box += part_boxes
+                    rows += [(len(person_frame), code, states.setdefault(verb, len(states))) for verb in verbs]
+                person_frame.append(len(frames))
+                person_box.append(box)
+            frames.append((video_index, int(match[1])))
+    frame_columns = np.array(frames, dtype=np.int64).reshape(-1, 2)
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    return Parsing(
+        videos=list(videos),
+        states=list(states),
+        frame_video=frame_columns[:, 0],
+        frame=frame_columns[:, 1],
+        person_frame=np.array(person_frame, dtype=np.int64),
+        person_box=np.array(person_box, dtype=np.float64).reshape(-1, 4),
+        part_person=columns[:, 0],
+        part=columns[:, 1],
+        part_box=np.array(part_box, dtype=np.float64).reshape(-1, 4),
+        state=columns[:, 2],
+    )
+
+
+def _alternatives(part: _AnnotatedPart | _PredictedPart, where: str) -> tuple[list[_Box], list[str]]:
+    """A part's boxes and states, one state a box."""
+    verbs = [part.verb] if isinstance(part.verb, str) else part.verb
+    boxes = part.box if isinstance(part, _PredictedPart) else [part.box] * len(verbs)
+    if not verbs:
+        raise DataError(f"{where}: no `verb`")
+    if len(boxes) != len(verbs):
+        raise DataError(f"{where}: {len(boxes)} boxes and {len(verbs)} verbs; each proposal needs one of both")
+    if len(boxes) > MAX_PROPOSALS and isinstance(part, _PredictedPart):
+        raise DataError(f"{where}: {len(boxes)} proposals; at most {MAX_PROPOSALS} are allowed")
+    return boxes, verbs
