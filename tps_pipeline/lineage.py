@@ -118,6 +118,10 @@ class Record:
         """The output as people write it, ``frames/train-000``."""
         return name_of(self.key)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The record's fields as plain values."""
+        return {**vars(self), "inputs": [vars(i) for i in self.inputs]}
+
 
 @dataclass(frozen=True)
 class Work:
@@ -155,6 +159,18 @@ class Snapshot:
         """The shards of some splits, in the order they were made."""
         known = sorted(partition for asset, partition in self.records if asset == "shards" and partition)
         return [shard for split in splits for shard in known if shard.startswith(f"{split}-")]
+
+    def key_of(self, name: str) -> Key:
+        """The output that people write as ``frames/train-000`` or ``leaderboard``.
+
+        Raises:
+            StoreError: There is no such output.
+        """
+        asset, _, partition = name.rpartition("/")
+        for key in ((name, None), (asset, partition)):
+            if key in self.records:
+                return key
+        raise StoreError(f"{name} is not in the store; materialize it first")
 
     def inputs(self, keys: Sequence[Key]) -> tuple[Input, ...]:
         """The versions of some outputs, to be recorded when work on them starts.

@@ -1,0 +1,209 @@
+"""The command line, `tps`: results on stdout, everything else on stderr; exit 0, 1 for a failure, 2 for wrong usage.
+
+Heavy libraries are imported by the command that needs them, so that `tps --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tps_pipeline.errors import TpsError
+
+
+class _Commands(typer.core.TyperGroup):
+    """Prints this package's errors as one message and exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TpsError as error:
+            typer.echo(f"tps: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, help="Part-level action parsing of video.")
+data = typer.Typer(no_args_is_help=True, help="Kinetics-TPS folders: check, make, describe.")
+frames = typer.Typer(no_args_is_help=True, help="Frames of videos.")
+recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
+lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
+app.add_typer(data, name="data")
+app.add_typer(frames, name="frames")
+app.add_typer(recipes, name="recipe")
+app.add_typer(lineage, name="lineage")
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Root = Annotated[str, typer.Option("--store", envvar="TPS_STORE", help="The store: a folder or a URL.")]
+Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout.")]
+
+
+@data.command("validate")
+def data_validate(folder: Folder, as_json: Json = False) -> None:
+    """Say what is wrong with a data set, file by file, and what to do; exit 1 if anything is."""
+    from tps_pipeline.data.validation import validate
+
+    problems = validate(folder)
+    if as_json:
+        _print_json([vars(problem) for problem in problems])
+    else:
+        for problem in problems:
+            typer.echo(str(problem))
+        typer.echo(f"{len(problems)} problem(s) in {folder}", err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+@data.command("stats")
+def data_stats(folder: Folder, as_json: Json = False) -> None:
+    """Describe a data set: people a frame, parts a person, states, by action."""
+    from tps_pipeline.data.statistics import statistics
+
+    described = statistics(folder)
+    if as_json:
+        _print_json({name: table.to_pylist() for name, table in described.items()})
+        return
+    for name, table in described.items():
+        _print_table(name, table.column_names, [list(row.values()) for row in table.to_pylist()])
+
+
+@data.command("synth")
+def data_synth(
+    out: Annotated[Path, typer.Argument(help="The folder to make; it must be empty or new.")],
+    videos: Annotated[int, typer.Option(min=1, help="How many, test videos included.")],
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")],
+    width: Annotated[int, typer.Option(min=32)] = 320,
+    height: Annotated[int, typer.Option(min=32)] = 240,
+    frames: Annotated[int, typer.Option(min=2, help="Frames a video, about.")] = 120,
+    classes: Annotated[str, typer.Option(help="How many actions, or their names with commas; all without.")] = "",
+    processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Make a data set of drawn people in the Kinetics-TPS layout."""
+    from rich.progress import Progress
+
+    from tps_pipeline.data.synthetic import generate
+
+    chosen = int(classes) if classes.isdigit() else classes.split(",") if classes else None
+    with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task("drawing videos", total=videos)
+        generate(
+            out, videos=videos, seed=seed, width=width, height=height, frames=frames, classes=chosen,
+            processes=processes, progress=lambda done: progress.update(bar, completed=done),
+        )  # fmt: skip
+    typer.echo(f"{videos} videos in {out}", err=True)
+
+
+@frames.command("export")
+def frames_export(
+    video: Annotated[Path, typer.Argument(exists=True, help="A video, or an extracted frames file (.arrow).")],
+    out: Annotated[Path, typer.Argument(help="Folder for <video>/img_00001.jpg, ...")],
+) -> None:
+    """Write frames as pictures."""
+    from tps_pipeline.video.frames import export
+
+    typer.echo(f"{export(video, out)} pictures in {out}", err=True)
+
+
+@app.command()
+def evaluate(
+    gt: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder with gt_*_result.json.")],
+    pred: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder with pred_*_result.json.")],
+    as_json: Json = False,
+) -> None:
+    """Score a submission with the challenge's metric."""
+    from tps_pipeline.data import submission
+
+    result = submission.evaluate(gt, pred)
+    if as_json:
+        _print_json(result.to_dict())
+        return
+    _print_table("part state correctness", ["video", "PSC", "action"], [
+        [video, f"{value:.4f}", "right" if result.correct[video] else "wrong"] for video, value in result.psc.items()
+    ])  # fmt: skip
+    typer.echo(f"score {result.score:.6f}")
+
+
+@recipes.command("check")
+def recipe_check(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
+    """Say whether a recipe is valid, and what is wrong if not."""
+    from tps_pipeline import recipe
+
+    recipe.load(name)
+    typer.echo(f"{name}: valid")
+
+
+@recipes.command("show")
+def recipe_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
+    """Print a recipe with every default filled in."""
+    import yaml
+
+    from tps_pipeline import recipe
+
+    typer.echo(yaml.safe_dump(recipe.load(name).model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+@lineage.command("trace")
+def lineage_trace(
+    output: Annotated[str, typer.Argument(help="An asset, or one of its shards: submission, frames/test-000.")],
+    store: Root,
+    as_json: Json = False,
+) -> None:
+    """Walk an output back to the videos: every version it was made from."""
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.store import Store
+
+    records = Lineage(Store(store))
+    walked = list(records.trace(records.latest().key_of(output)))
+    if as_json:
+        _print_json([{"depth": depth, **record.to_dict()} for depth, record in walked])
+        return
+    for depth, record in walked:
+        made = f"{record.finished_at:%Y-%m-%d %H:%M:%S}"
+        typer.echo(f"{'  ' * depth}{record.name}  {record.data_version[:12]}  code {record.code_version}  {made}")
+
+
+@lineage.command("stale")
+def lineage_stale(
+    store: Root,
+    recipe: Annotated[str | None, typer.Option(envvar="TPS_RECIPE", help="Compare with this recipe too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what a run would make again, and why."""
+    from tps_pipeline import recipe as recipe_module
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.store import Store
+
+    stale = dict(Lineage(Store(store)).stale(recipe_module.load(recipe) if recipe else None))
+    if as_json:
+        _print_json(stale)
+        return
+    for name, reason in stale.items():
+        typer.echo(f"{name}: {reason}")
+    if not stale:
+        typer.echo("everything is up to date", err=True)
+
+
+@lineage.command("compact")
+def lineage_compact(store: Root) -> None:
+    """Merge the record files of a store into one."""
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.store import Store
+
+    typer.echo(f"{Lineage(Store(store)).compact()} files merged", err=True)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, default=str))
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+    Console().print(table)
