@@ -1,0 +1,1 @@
+"""Reading, validating, writing and generating data sets."""

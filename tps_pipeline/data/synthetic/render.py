@@ -1,0 +1,156 @@
+"""Drawing people and props, and measuring what can be seen of each part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tps_pipeline.data.synthetic.camera import Camera
+from tps_pipeline.data.synthetic.shapes import SCENERY, Solid, outline
+from tps_pipeline.labels import PARTS
+
+IDS_PER_PERSON = len(PARTS) + 1
+SHIFT = 4  # fractional bits of OpenCV's polygon coordinates
+_HIDDEN = -0.05  # cosine below which a one-sided solid faces away
+
+
+@dataclass
+class Sprite:
+    """A person, or something of the scene, projected for every frame.
+
+    Attributes:
+        polygons: (T, K, 3, P, 2) int32 fixed point: dark outline, body, highlight of each of K solids.
+        colours: (K, 3, 3) of those.
+        layers: K numbers of polygons to draw (3, or 1 for plain solids).
+        order: (T, K) solids from far to near.
+        visible: (T, K) whether each is drawn.
+        ids: (K,) value in the identity map; 0 for scenery.
+        depth: (T,) metres toward the camera, for the order of people.
+    """
+
+    polygons: np.ndarray
+    colours: list[list[tuple[float, ...]]]
+    layers: list[int]
+    order: np.ndarray
+    visible: np.ndarray
+    ids: list[int]
+    depth: np.ndarray
+
+
+def sprite(solids: list[Solid], camera: Camera, size: tuple[int, int], *, person: int, shade: np.ndarray) -> Sprite:
+    """Project solids (already in world coordinates).
+
+    Args:
+        solids: What to draw, in any order.
+        camera: The camera.
+        size: Picture width and height.
+        person: Index of the person, from 0.
+        shade: (3,) multiplier of the colours: illumination.
+    """
+    light = np.asarray(camera.light)
+    shapes, depths, visible = [], [], []
+    for solid in solids:
+        centres, scale = camera.project(solid.centres)
+        radii = np.maximum(scale * solid.radii, 0.6)
+        rims = [outline(centres, radii)] * 3
+        if not solid.plain:
+            rims = [outline(centres, radii + 0.8), rims[0],
+                    outline(centres + light * (0.34 * radii[..., None]), 0.48 * radii)]  # fmt: skip
+        shapes.append(np.stack(rims, axis=1))
+        depths.append(solid.centres[..., 2].mean(axis=1) + solid.bias)
+        outside = (rims[0].max(axis=1) < 0).any(1) | (rims[0].min(axis=1) > size).any(1)
+        seen = np.ones(len(centres), bool)
+        if solid.facing is not None:
+            seen = camera.toward(solid.centres.mean(axis=1), solid.facing) > _HIDDEN + 0.2
+        visible.append(seen & ~outside)
+    polygons = np.clip(np.stack(shapes, axis=1), -2000, 4000) * 2**SHIFT
+    base = [np.clip(np.asarray(solid.colour) * shade, 0, 255) for solid in solids]
+    return Sprite(
+        polygons=np.rint(polygons).astype(np.int32),
+        colours=[[tuple(0.45 * c), tuple(c), tuple(np.clip(1.10 * c + 14, 0, 255))] for c in base],
+        layers=[1 if solid.plain else 3 for solid in solids],
+        order=np.argsort(np.stack(depths, axis=1), axis=1, kind="stable"),
+        visible=np.stack(visible, axis=1),
+        ids=[0 if solid.part == SCENERY else person * IDS_PER_PERSON + solid.part + 2 for solid in solids],
+        depth=np.mean([solid.centres[..., 2].mean(axis=1) for solid in solids], axis=0),
+    )
+
+
+def draw(picture: np.ndarray, identity: np.ndarray | None, sprites: list[Sprite], frame: int) -> None:
+    """Draw one frame's sprites, far ones first, into a BGR picture and (if given) an identity map (uint8)."""
+    for one in sorted(sprites, key=lambda one: one.depth[frame]):
+        polygons, visible = one.polygons[frame], one.visible[frame]
+        for k in one.order[frame]:
+            if not visible[k]:
+                continue
+            shape, colours = polygons[k], one.colours[k]
+            for layer in range(one.layers[k]):
+                cv2.fillConvexPoly(picture, shape[layer], colours[layer], cv2.LINE_AA, SHIFT)
+            if identity is not None:
+                cv2.fillConvexPoly(identity, shape[min(1, one.layers[k] - 1)], one.ids[k], cv2.LINE_8, SHIFT)
+
+
+@dataclass
+class Extent:
+    """What can be seen of a part.
+
+    Attributes:
+        box: x1, y1, x2, y2, inclusive pixels of the visible area.
+        seen: Visible share of its area, 0 to 1, counting what lies outside the picture as unseen.
+    """
+
+    box: tuple[int, int, int, int]
+    seen: float
+
+
+def areas(one: Sprite) -> dict[int, np.ndarray]:
+    """Identity -> (T,) pixels that its solids would cover if nothing hid them.
+
+    The solids of a limb overlap at its joints; ``_OVERLAP`` takes account of that.
+    """
+    body = one.polygons[:, :, 1].astype(float) / 2**SHIFT
+    x, y = body[..., 0], body[..., 1]
+    area = 0.5 * np.abs((x * np.roll(y, -1, -1) - y * np.roll(x, -1, -1)).sum(-1))
+    total: dict[int, np.ndarray] = {}
+    for k, identity in enumerate(one.ids):
+        if identity and one.layers[k] == 3:
+            total[identity] = total.get(identity, 0) + _OVERLAP * area[:, k]
+    return total
+
+
+_OVERLAP = 0.85
+
+
+def extents(identity: np.ndarray, one: Sprite, full: dict[int, np.ndarray], frame: int) -> dict[int, Extent]:
+    """Visible extent of each visible part of a person.
+
+    The hip is taken whole: its own thighs and arms may hide it, other people and the picture's edge may not.
+
+    Args:
+        identity: (H, W) uint8 identity map of the frame.
+        one: The person.
+        full: The person's ``areas``.
+        frame: Index of the frame.
+
+    Returns:
+        Extents by index into ``labels.PARTS``; -1 is the trunk.
+    """
+    found, height, width = {}, *identity.shape
+    first = min(full)
+    for number, whole in full.items():
+        part = number - first - 1
+        corners = one.polygons[frame, [k for k, other in enumerate(one.ids) if other == number], 1].reshape(-1, 2)
+        low = np.maximum(corners.min(axis=0) // 2**SHIFT, 0)
+        high = np.minimum(corners.max(axis=0) // 2**SHIFT + 1, (width, height))
+        window = identity[low[1] : high[1], low[0] : high[0]]
+        if not window.size:
+            continue
+        mine = window == number if PARTS[part] != "hip" else (window >= first) & (window < first + IDS_PER_PERSON)
+        rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
+        if len(rows):
+            box = (low[0] + columns[0], low[1] + rows[0], low[0] + columns[-1], low[1] + rows[-1])
+            share = np.count_nonzero(mine) / max(float(whole[frame]), 1.0)
+            found[part] = Extent(tuple(int(value) for value in box), share)
+    return found
