@@ -1,0 +1,99 @@
+"""How good the detections are: COCO's average precision of people and of each part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torchmetrics.detection import MeanAveragePrecision
+
+from tps_pipeline import tables
+from tps_pipeline.detection.datasets import PERSON, to_frame
+from tps_pipeline.labels import PARTS
+from tps_pipeline.tables import BOX, PERSON_BOX
+
+ALL_PARTS = "parts"
+"""Label of the mean over the ten parts."""
+_LABELS = (PERSON, *PARTS)
+_IMAGE = ["video_id", "frame"]
+
+
+def average_precision(
+    detections: pa.Table,
+    labelled_frames: pa.Table,
+    people: pa.Table,
+    parts: pa.Table,
+    *,
+    frames: pa.Table,
+    split: str,
+) -> pa.Table:
+    """Score detections against annotations, on the frames that are labelled and were looked at.
+
+    Annotators leave people without parts, and the detector gives everyone all ten: a part of such a person, or any part
+    that is not annotated, counts as a false positive here (and costs nothing in the challenge's metric). Part precision
+    is therefore below 1 even for a perfect detector.
+
+    Args:
+        detections: ``tables.DETECTIONS``.
+        labelled_frames: ``tables.LABELLED_FRAMES``.
+        people: ``tables.PEOPLE``.
+        parts: ``tables.PARTS``.
+        frames: The frames that were looked at (``video_id``, ``frame``), also those without any detection.
+        split: Goes into the result.
+
+    Returns:
+        ``tables.AVERAGE_PRECISION``: ``person``, each part, and ``parts``, their mean; ``ap`` is the mean over the IoU
+        thresholds 0.5, 0.55, ... 0.95. A label without annotated boxes has no row.
+    """
+    images = to_frame(labelled_frames, *_IMAGE).merge(to_frame(frames, *_IMAGE).drop_duplicates(), on=_IMAGE)
+    images = images.assign(image=np.arange(len(images)))
+    truth = _boxes(to_frame(people, *_IMAGE, *BOX).assign(label=PERSON), to_frame(parts, *_IMAGE, "part", *BOX), images)
+    found_people = to_frame(detections, *_IMAGE, "person", "person_score", *PERSON_BOX)
+    found_people = found_people.drop_duplicates([*_IMAGE, "person"]).rename(
+        columns={"person_score": "score", **dict(zip(PERSON_BOX, BOX, strict=True))}
+    )
+    found_parts = to_frame(detections, *_IMAGE, "part", "part_score", *BOX).rename(columns={"part_score": "score"})
+    found = _boxes(found_people.assign(label=PERSON), found_parts, images)
+    ap, ap50 = _score(_by_image(found, len(images)), _by_image(truth, len(images)))
+    counts = np.bincount(truth["label"], minlength=len(_LABELS))
+    rows = [(label, *row) for label, *row in zip(_LABELS, ap, ap50, counts, strict=True) if row[-1]]
+    of_parts = np.array([row[1:] for row in rows if row[0] != PERSON])
+    if len(of_parts):
+        rows.append((ALL_PARTS, *of_parts[:, :2].mean(0), of_parts[:, 2].sum()))
+    result = pd.DataFrame(rows, columns=["label", "ap", "ap50", "boxes"])
+    return tables.conform(result.assign(split=split), tables.AVERAGE_PRECISION)
+
+
+def _boxes(people: pd.DataFrame, parts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """People and parts in the images that count: ``image``, ``label`` (index), the box, and a score if there is one."""
+    rows = pd.concat((people, parts.rename(columns={"part": "label"}))).merge(images, on=_IMAGE)
+    return rows.assign(label=rows.label.map(_LABELS.index).astype(np.int64)).sort_values("image", kind="stable")
+
+
+def _by_image(rows: pd.DataFrame, images: int) -> list[dict[str, torch.Tensor]]:
+    """What torchmetrics takes: one dictionary an image, continuous boxes."""
+    columns = {
+        "boxes": rows[list(BOX)].to_numpy(np.float32) + np.array((0, 0, 1, 1), np.float32),
+        "labels": rows.label.to_numpy(),
+    }
+    if "score" in rows:
+        columns["scores"] = rows.score.to_numpy(np.float32)
+    ends = np.searchsorted(rows.image.to_numpy(), np.arange(1, images))
+    split = {name: np.split(values, ends) for name, values in columns.items()}
+    return [{name: torch.tensor(values[i]) for name, values in split.items()} for i in range(images)]
+
+
+def _score(found: list[dict[str, torch.Tensor]], truth: list[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+    """AP and AP50 of every label; NaN for a label without annotated boxes."""
+    ap, ap50 = np.full(len(_LABELS), np.nan), np.full(len(_LABELS), np.nan)
+    if not truth:
+        return ap, ap50
+    metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True, extended_summary=True)
+    metric.update(found, truth)
+    result = metric.compute()
+    classes = result["classes"].reshape(-1).tolist()
+    # (thresholds, recalls, classes, areas, detections); the first area is any, the last limit 100.
+    precision = result["precision"][:, :, :, 0, -1].numpy()
+    ap[classes], ap50[classes] = precision.mean((0, 1)), precision[0].mean(0)
+    return ap, ap50

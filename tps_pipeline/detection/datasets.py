@@ -1,0 +1,213 @@
+"""What a detector trains on: annotations and extracted frames to samples, samples to pictures.
+
+Samples are a table (``tables.SAMPLES``), so that what was trained on has a name and a version: also the mirrored half,
+in which left and right are exchanged. An epoch shows every image once, either as it is or mirrored, at even odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline import tables
+from tps_pipeline.detection.augment import Example, augment
+from tps_pipeline.labels import swap
+from tps_pipeline.recipe import BoxAugmentation
+from tps_pipeline.tables import BOX, CROP
+
+if TYPE_CHECKING:
+    from tps_pipeline.video.frames import FrameFile
+
+PERSON = "person"
+"""The person detector's only class."""
+
+Flip = Literal["label_swap", "plain", "none"]
+
+
+def person_samples(
+    labelled_frames: pa.Table, people: pa.Table, frames: pa.Table, *, flip: Flip = "label_swap"
+) -> pa.Table:
+    """Whole frames with their people; a frame without people is an image without objects.
+
+    Args:
+        labelled_frames: ``tables.LABELLED_FRAMES``.
+        people: ``tables.PEOPLE``.
+        frames: The extracted frames: ``video_id``, ``frame``, ``width``, ``height``. Other frames give no samples.
+        flip: Whether the mirrored half is added, and whether it exchanges left and right in labels.
+
+    Returns:
+        ``tables.SAMPLES`` with the label ``person``; ``person`` is null.
+    """
+    images = _sizes(frames).merge(to_frame(labelled_frames, "video_id", "frame"), on=["video_id", "frame"])
+    images = images.assign(crop_x1=0, crop_y1=0, crop_x2=images.width - 1, crop_y2=images.height - 1)
+    objects = to_frame(people, "video_id", "frame", *BOX).assign(label=PERSON)
+    samples = _within_crop(images.merge(objects, on=["video_id", "frame"], how="left")).assign(person=None)
+    return _with_mirrored(samples, flip)
+
+
+def part_samples(
+    people: pa.Table, parts: pa.Table, frames: pa.Table, *, margin: float, flip: Flip = "label_swap"
+) -> pa.Table:
+    """Each annotated person's crop with the person's own parts; a person without parts is an image without objects.
+
+    Args:
+        people: ``tables.PEOPLE``.
+        parts: ``tables.PARTS``.
+        frames: The extracted frames: ``video_id``, ``frame``, ``width``, ``height``. Other frames give no samples.
+        margin: Share of the person's box added on each side of the crop (``crops``).
+        flip: Whether the mirrored half is added, and whether it exchanges left and right in labels.
+
+    Returns:
+        ``tables.SAMPLES`` with part labels. Boxes are cut at the crop's edge.
+    """
+    key = ["video_id", "frame", "person"]
+    images = _sizes(frames).merge(to_frame(people, *key, *BOX), on=["video_id", "frame"])
+    windows = crops(images[[*BOX]].to_numpy(), images[["width", "height"]].to_numpy(), margin=margin)
+    images = images.drop(columns=[*BOX]).assign(**dict(zip(CROP, windows.T, strict=True)))
+    images = images[(images.crop_x1 <= images.crop_x2) & (images.crop_y1 <= images.crop_y2)]
+    objects = to_frame(parts, *key, "part", *BOX).rename(columns={"part": "label"})
+    return _with_mirrored(_within_crop(images.merge(objects, on=key, how="left")), flip)
+
+
+def crops(boxes: NDArray, sizes: NDArray, *, margin: float) -> NDArray[np.int64]:
+    """The windows that the part detector sees, in training and in detection.
+
+    Args:
+        boxes: People, inclusive corners in frame pixels, (N, 4).
+        sizes: Width and height of the frame, (N, 2) or (2,).
+        margin: Share of the box's width and height added on each side.
+
+    Returns:
+        Inclusive corners inside the frame, (N, 4); empty (x2 < x1 or y2 < y1) for a box outside it.
+    """
+    extra = margin * (boxes[:, 2:] - boxes[:, :2] + 1)
+    low = np.maximum(np.floor(boxes[:, :2] - extra), 0)
+    high = np.minimum(np.ceil(boxes[:, 2:] + extra), np.asarray(sizes) - 1)
+    return np.concatenate((low, high), 1).astype(np.int64)
+
+
+def mirror(samples: pd.DataFrame, *, swap_labels: bool = True) -> pd.DataFrame:
+    """Mirrored images: crops and boxes in the mirrored frame's pixels. Applied twice, nothing has changed.
+
+    Args:
+        samples: Columns of ``tables.SAMPLES`` and the frame's ``width``.
+        swap_labels: Exchange left and right in labels.
+    """
+    last = samples.width - 1
+    mirrored = samples.assign(flipped=~samples.flipped)
+    for left, right in (("x1", "x2"), ("crop_x1", "crop_x2")):
+        mirrored = mirrored.assign(**{left: last - samples[right], right: last - samples[left]})
+    if swap_labels:
+        mirrored["label"] = samples.label.map(swap, na_action="ignore")
+    return mirrored
+
+
+def to_frame(table: pa.Table, *columns: str) -> pd.DataFrame:
+    """Some columns of a table, names as plain strings, which merge whatever their encoding."""
+    frame = table.select(columns).to_pandas()
+    return frame.astype({name: object for name in columns if isinstance(frame[name].dtype, pd.CategoricalDtype)})
+
+
+class DetectorImages:
+    """The images of a samples table as a network takes them (a ``training.Samples``).
+
+    The two halves of an image, as it is and mirrored, are one index: which is shown is drawn anew each time.
+
+    Args:
+        samples: ``tables.SAMPLES``.
+        frames: Where the frames are.
+        labels: Class names in the network's order.
+        size: Side of the network's square input in pixels.
+        augmentation: What is done to the images; by default they are letterboxed only.
+    """
+
+    def __init__(
+        self,
+        samples: pa.Table,
+        frames: Sequence[FrameFile],
+        labels: Sequence[str],
+        *,
+        size: int,
+        augmentation: BoxAugmentation | None = None,
+    ) -> None:
+        self.size, self.augmentation = size, augmentation or BoxAugmentation()
+        self._files = {video: file for file in frames for video, _ in file.keys()}
+        rows = to_frame(samples, "video_id", "frame", "person", "flipped", *CROP, "label", *BOX)
+        rows = rows.sort_values(["video_id", "frame", "person", "flipped"], kind="stable", na_position="first")
+        image = rows[["video_id", "frame", "person"]].fillna(-1)
+        new_image = image.ne(image.shift()).any(axis=1).to_numpy()
+        new_half = new_image | np.diff(rows.flipped.to_numpy(), prepend=False)
+        self._halves = np.flatnonzero(new_half)
+        self._images = np.append(np.flatnonzero(new_image[self._halves]), len(self._halves))
+        self._ends = np.append(self._halves[1:], len(rows))
+        self._video = rows.video_id.to_numpy()
+        self._frame, self._flipped = rows.frame.to_numpy(), rows.flipped.to_numpy()
+        self._crop = rows[[*CROP]].to_numpy(np.int64)
+        self._label = rows.label.map({name: i for i, name in enumerate(labels)}).fillna(-1).to_numpy(np.int64)
+        self._box = rows[[*BOX]].to_numpy(np.float32)
+
+    def __len__(self) -> int:
+        """Number of images, the mirrored half not counted."""
+        return len(self._images) - 1
+
+    def sample(self, index: int, rng: np.random.Generator) -> Example:
+        """One augmented image, (size, size, 3), with its boxes in its own continuous pixels."""
+
+        def draw_other() -> Example:
+            return self._draw(int(rng.integers(len(self))), rng)
+
+        return augment(self._draw(index, rng), draw_other, settings=self.augmentation, size=self.size, rng=rng)
+
+    def example(self, index: int, *, mirrored: bool = False) -> Example:
+        """One image as it is, of any size.
+
+        Raises:
+            IndexError: There is no such image, or no mirrored half of it.
+        """
+        half = self._images[index] + mirrored
+        if half >= self._images[index + 1]:
+            raise IndexError(f"image {index} has no mirrored half")
+        return self._load(half)
+
+    def _draw(self, index: int, rng: np.random.Generator) -> Example:
+        return self._load(int(rng.integers(self._images[index], self._images[index + 1])))
+
+    def _load(self, half: int) -> Example:
+        start, end = self._halves[half], self._ends[half]
+        video = self._video[start]
+        picture = self._files[video].frame(video, int(self._frame[start]))
+        if self._flipped[start]:
+            picture = picture[:, ::-1]
+        x1, y1, x2, y2 = self._crop[start]
+        boxes = self._box[start:end] - (x1, y1, x1 - 1, y1 - 1)
+        real = self._label[start:end] >= 0
+        window = np.ascontiguousarray(picture[y1 : y2 + 1, x1 : x2 + 1])
+        return Example(window, boxes[real].astype(np.float32), self._label[start:end][real])
+
+
+def _sizes(frames: pa.Table) -> pd.DataFrame:
+    return to_frame(frames, "video_id", "frame", "width", "height")
+
+
+def _within_crop(samples: pd.DataFrame) -> pd.DataFrame:
+    """Cut boxes at their crop; an image that has none left becomes one without objects."""
+    for axis in "xy":
+        low, high = samples[f"crop_{axis}1"], samples[f"crop_{axis}2"]
+        samples[f"{axis}1"], samples[f"{axis}2"] = samples[f"{axis}1"].clip(low), samples[f"{axis}2"].clip(upper=high)
+    visible = samples.x1.le(samples.x2) & samples.y1.le(samples.y2)
+    image = [name for name in ("video_id", "frame", "person") if name in samples]
+    bare = ~visible.groupby([samples[name] for name in image]).transform("any")
+    negatives = samples.loc[bare & ~samples.duplicated(image)].assign(label=None, **dict.fromkeys(BOX, np.nan))
+    return pd.concat((samples.loc[visible], negatives))
+
+
+def _with_mirrored(samples: pd.DataFrame, flip: Flip) -> pa.Table:
+    halves = [samples.assign(flipped=False)]
+    if flip != "none":
+        halves.append(mirror(halves[0], swap_labels=flip == "label_swap"))
+    return tables.conform(pd.concat(halves).sort_values(["flipped", "label"], kind="stable"), tables.SAMPLES)
