@@ -20,9 +20,9 @@ class Line:
     def __len__(self) -> int:
         return self.samples
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        x = np.array([index / self.samples, rng.normal()], np.float32)
-        return {"x": x, "y": np.float32(3 * x[0] - 1)}
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        x = torch.tensor([index / self.samples, rng.normal()])
+        return {"x": x, "y": 3 * x[0] - 1}
 
 
 def network() -> nn.Module:
@@ -53,13 +53,16 @@ def weights(model: nn.Module) -> torch.Tensor:
 
 
 def test_training_fits_and_logs(tmp_path):
-    fitted = run(tmp_path, task(evaluate=lambda model: {"bias": model[-1].bias.item()}), settings(epochs=40))
+    fitted = run(
+        tmp_path, task(evaluate=lambda model: {"bias": model.get_parameter("4.bias").item()}), settings(epochs=40)
+    )
     assert fitted.history[-1]["loss"] < 0.25 * fitted.history[0]["loss"]
-    assert fitted.metrics["bias"] == pytest.approx(fitted.model[-1].bias.item())
+    assert fitted.metrics["bias"] == pytest.approx(fitted.model.get_parameter("4.bias").item())
     assert not fitted.model.training
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 40 and float(rows[-1]["squares"]) == pytest.approx(fitted.metrics["squares"])
+    assert len(rows) == 40
+    assert float(rows[-1]["squares"]) == pytest.approx(fitted.metrics["squares"])
     assert sum(row["bias"] != "" for row in rows) == 10
     assert list((tmp_path / "tensorboard").iterdir())
     assert not (tmp_path / "resume.ckpt").exists()
@@ -139,8 +142,9 @@ def test_weight_decay_is_for_matrices_only():
     model.register_parameter("implicit", nn.Parameter(torch.ones(1, 3, 1, 1)))
     groups = training.parameter_groups(model, 0.1)
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
-    assert {id(p) for p in groups[0]["params"]} == {id(model[0].weight), id(model[4].weight)}
-    assert {id(p) for p in groups[1]["params"]} == {id(model.implicit), id(model[1].weight)}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = [{names[id(parameter)] for parameter in group["params"]} for group in groups]
+    assert found == [{"0.weight", "4.weight"}, {"1.weight", "implicit"}, {"0.bias", "1.bias", "4.bias"}]
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
@@ -182,15 +186,15 @@ def test_moving_average_follows_the_ramp():
     averaged = training.moving_average(model, 0.9, 100)
     values, expected = [1.0, 5.0, 2.0], 0.0
     for count, value in enumerate(values):
-        nn.init.constant_(model[0].weight, value)
-        model[1].running_mean.fill_(value)
-        model[1].num_batches_tracked.fill_(count)
+        nn.init.constant_(model.get_parameter("0.weight"), value)
+        model.get_buffer("1.running_mean").fill_(value)
+        model.get_buffer("1.num_batches_tracked").fill_(count)
         kept = 0.9 * (1 - np.exp(-count / 10))  # 100 updates: the ramp is a tenth of them
         expected = kept * expected + (1 - kept) * value
         averaged.update_parameters(model)
-    assert averaged.module[0].weight.item() == pytest.approx(expected, rel=1e-6)
-    assert averaged.module[1].running_mean.item() == pytest.approx(expected, rel=1e-6)
-    assert averaged.module[1].num_batches_tracked.item() == 2
+    assert averaged.module.get_parameter("0.weight").item() == pytest.approx(expected, rel=1e-6)
+    assert averaged.module.get_buffer("1.running_mean").item() == pytest.approx(expected, rel=1e-6)
+    assert averaged.module.get_buffer("1.num_batches_tracked").item() == 2
 
 
 def test_the_average_is_what_is_kept(tmp_path):

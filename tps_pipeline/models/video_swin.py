@@ -1,0 +1,114 @@
+"""Video Swin Transformer (arXiv 2106.13230) of any size, on torchvision's implementation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torchvision.models.video.swin_transformer import SwinTransformer3d
+
+from tps_pipeline import recipe
+from tps_pipeline.models.weights import load_strictly
+
+
+class VideoSwin(SwinTransformer3d):
+    """A Video Swin Transformer, with a linear classifier on the pooled features or without one.
+
+    Args:
+        settings: The recipe's dimensions. A window larger than the feature map shrinks to it.
+        classes: Outputs of the classifier; without, ``forward`` gives the features.
+    """
+
+    def __init__(self, settings: recipe.VideoSwin, classes: int | None = None) -> None:
+        super().__init__(
+            patch_size=list(settings.patch),
+            embed_dim=settings.embed,
+            depths=list(settings.depths),
+            num_heads=list(settings.heads),
+            window_size=list(settings.window),
+            stochastic_depth_prob=settings.stochastic_depth,
+            num_classes=classes or 1,
+        )
+        if classes is None:
+            self.head = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify clips, or describe them.
+
+        Args:
+            x: Normalised clips ``(B, 3, T, H, W)`` of any length and size.
+
+        Returns:
+            Logits ``(B, classes)``; without a classifier the normalised features of the last stage ``(B, C, t, h, w)``.
+        """
+        features = self.norm(self.features(self.patch_embed(x))).permute(0, 4, 1, 2, 3)
+        return features if isinstance(self.head, nn.Identity) else self.head(features.mean((2, 3, 4)))
+
+
+def from_reference(
+    state_dict: Mapping[str, Tensor],
+    *,
+    patch_size: Sequence[int] = (2, 4, 4),
+    embed_dim: int = 96,
+    depths: Sequence[int] = (2, 2, 6, 2),
+    num_heads: Sequence[int] = (3, 6, 12, 24),
+    window_size: Sequence[int] = (8, 7, 7),
+) -> VideoSwin:
+    """The network of a published Video Swin checkpoint (the authors', or MMAction2's), in evaluation mode.
+
+    Args:
+        state_dict: Its tensors, with or without the prefix ``backbone.`` and the classifier ``cls_head.fc_cls``.
+        patch_size: Frames, rows and columns of a patch.
+        embed_dim: Channels of the first stage.
+        depths: Blocks a stage.
+        num_heads: Attention heads a stage.
+        window_size: Patches in an attention window.
+
+    Raises:
+        WeightsError: The tensors do not fit these dimensions.
+    """
+    settings = recipe.VideoSwin.model_validate(
+        {"patch": patch_size, "embed": embed_dim, "depths": depths, "heads": num_heads, "window": window_size}
+    )
+    named = {_own_name(name): tensor for name, tensor in state_dict.items()}
+    model = VideoSwin(settings, classes=len(named["head.weight"]) if "head.weight" in named else None)
+    # Which bias belongs to which pair of patches follows from the window and is not always stored.
+    index = {name: buffer for name, buffer in model.named_buffers() if name.endswith("relative_position_index")}
+    load_strictly(model, index | named)
+    return model.eval()
+
+
+def inflate(state_dict: Mapping[str, Tensor], settings: recipe.VideoSwin) -> dict[str, Tensor]:
+    """Weights for the video network from those of an image network, as the paper's section 3.3 begins training.
+
+    A clip of one repeated picture then gives the picture's features: the patch kernel is divided among the frames of a
+    patch, and the position bias is the same at every distance in time. The classifier is left out.
+
+    Args:
+        state_dict: A Swin Transformer under timm's names (``swin_*_patch4_window7_*``).
+        settings: The video network's dimensions; in space, patch and window are the image network's.
+
+    Returns:
+        A state dict under our names, for `tps_pipeline.models.weights.load_into`.
+    """
+    inflated = {}
+    for name, tensor in state_dict.items():
+        if name.endswith(("relative_position_index", "attn_mask")) or name.startswith("head."):
+            continue
+        ours = _own_name(re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"features.{2 * int(m[1]) - 1}", name))
+        if ours == "patch_embed.proj.weight":
+            tensor = tensor.unsqueeze(2).repeat(1, 1, settings.patch[0], 1, 1) / settings.patch[0]
+        elif ours.endswith("relative_position_bias_table"):
+            tensor = tensor.repeat(2 * settings.window[0] - 1, 1)
+        inflated[ours] = tensor
+    return inflated
+
+
+def _own_name(name: str) -> str:
+    """An entry's name in torchvision's network; MMAction2 1.x calls the last norm ``norm3``."""
+    name = name.removeprefix("backbone.")
+    name = re.sub(r"^layers\.(\d+)\.blocks", lambda m: f"features.{2 * int(m[1])}", name)
+    name = re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"features.{2 * int(m[1]) + 1}", name)
+    name = re.sub(r"^norm\d*\.", "norm.", name)
+    return name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3").replace("cls_head.fc_cls", "head")
