@@ -1,0 +1,23 @@
+"""Video in, frames and pictures out."""
+
+from tps_pipeline.video.decode import Decoder, read_frames
+from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs
+from tps_pipeline.video.overlay import draw, write_video
+from tps_pipeline.video.probe import Probe, probe
+from tps_pipeline.video.sampling import dense_sample, sampled_frames, uniform_sample
+
+__all__ = [
+    "Decoder",
+    "FrameFile",
+    "Probe",
+    "dense_sample",
+    "draw",
+    "export",
+    "extract",
+    "probe",
+    "read_frames",
+    "read_jpegs",
+    "sampled_frames",
+    "uniform_sample",
+    "write_video",
+]

@@ -1,0 +1,186 @@
+"""Extracted frames: one Arrow file of JPEGs a shard, read back memory-mapped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from tps_pipeline import tables
+from tps_pipeline.errors import StoreError, VideoError
+from tps_pipeline.video.decode import Decoder, read_frames
+
+_NONE = np.empty(0, np.int32)
+
+
+def extract(
+    videos: Iterable[tuple[str, str | Path, Sequence[int]]],
+    out: Path,
+    *,
+    jpeg_quality: int = 95,
+    decoder: Decoder = "pyav",
+) -> list[tuple[str, str]]:
+    """Extract frames of many videos into one Arrow file (schema ``tables.FRAMES``, one record batch a video).
+
+    Rows are sorted by video and frame. One video's JPEGs are in memory at a time; the file appears whole or not at
+    all. A video that fails leaves no rows and does not stop the others.
+
+    Args:
+        videos: Id, file, and ascending frame numbers from 1 of each video.
+        out: The file to write.
+        jpeg_quality: 1 to 100.
+        decoder: See ``read_frames``.
+
+    Returns:
+        The videos that failed, each with its error.
+    """
+    ordered = sorted(videos, key=lambda video: video[0])
+    # All batches of an Arrow file share one dictionary, so it is fixed before the first.
+    ids = pa.array([video_id for video_id, _, _ in ordered], pa.string())
+    failed: list[tuple[str, str]] = []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, tables.FRAMES) as writer:
+            for position, (video_id, path, frames) in enumerate(ordered):
+                if not len(frames):
+                    continue
+                try:
+                    batch = _batch(position, ids, _rows(path, frames, jpeg_quality, decoder))
+                except VideoError as error:
+                    failed.append((video_id, str(error)))
+                else:
+                    writer.write_batch(batch)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return failed
+
+
+def read_jpegs(
+    video_id: str, path: str | Path, frames: Sequence[int], *, jpeg_quality: int = 95, decoder: Decoder = "pyav"
+) -> Iterator[tuple[str, int, bytes]]:
+    """Read frames of one video as JPEGs, for ``export`` without a frames file in between.
+
+    Args:
+        video_id: What to call the video.
+        path: Its file.
+        frames: Ascending frame numbers from 1.
+        jpeg_quality: 1 to 100.
+        decoder: See ``read_frames``.
+
+    Yields:
+        Video, frame number and JPEG.
+
+    Raises:
+        VideoError: See ``read_frames``.
+    """
+    for frame, _, _, jpeg in _rows(path, frames, jpeg_quality, decoder):
+        yield video_id, frame, jpeg
+
+
+class FrameFile:
+    """Random access to the frames of an Arrow file that ``extract`` wrote; memory-mapped.
+
+    Small to pickle: a worker process maps the file itself.
+
+    Args:
+        path: The file.
+
+    Raises:
+        StoreError: It is missing or not a frames file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"{path}: not a file of extracted frames ({error}); extract the shard again") from error
+        if not reader.schema.equals(tables.FRAMES):
+            raise StoreError(f"{path}: its columns are not those of extracted frames; extract the shard again")
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        self._jpegs = {batch["video_id"][0].as_py(): batch["jpeg"] for batch in batches}
+        self._frames = {batch["video_id"][0].as_py(): batch["frame"].to_numpy() for batch in batches}
+
+    def __reduce__(self) -> tuple[type[FrameFile], tuple[Path]]:
+        return FrameFile, (self.path,)
+
+    def __len__(self) -> int:
+        return sum(len(frames) for frames in self._frames.values())
+
+    def __iter__(self) -> Iterator[tuple[str, int, bytes]]:
+        """Video, frame number and JPEG of every frame, sorted."""
+        for video_id, frame in self.keys():
+            yield video_id, frame, self.jpeg(video_id, frame)
+
+    def keys(self) -> list[tuple[str, int]]:
+        """Video and frame number of every frame, sorted."""
+        return [(video_id, int(frame)) for video_id, frames in self._frames.items() for frame in frames]
+
+    def frame(self, video_id: str, frame: int) -> np.ndarray:
+        """A frame as a picture: RGB uint8, height x width x 3.
+
+        Raises:
+            StoreError: The frame was not extracted, or is damaged.
+        """
+        picture = cv2.imdecode(np.frombuffer(self._jpeg(video_id, frame), np.uint8), cv2.IMREAD_COLOR_RGB)
+        if picture is None:
+            raise StoreError(f"{self.path}: frame {frame} of video {video_id} is damaged; extract the shard again")
+        return picture
+
+    def jpeg(self, video_id: str, frame: int) -> bytes:
+        """A frame as a JPEG file's bytes.
+
+        Raises:
+            StoreError: The frame was not extracted.
+        """
+        return self._jpeg(video_id, frame).to_pybytes()
+
+    def _jpeg(self, video_id: str, frame: int) -> pa.Buffer:
+        frames = self._frames.get(video_id, _NONE)
+        row = int(np.searchsorted(frames, frame))
+        if row == len(frames) or frames[row] != frame:
+            raise StoreError(f"{self.path}: frame {frame} of video {video_id} was not extracted")
+        return self._jpegs[video_id][row].as_buffer()
+
+
+def export(jpegs: Iterable[tuple[str, int, bytes]], out_dir: Path) -> int:
+    """Write JPEGs as ``<out_dir>/<video>/img_00001.jpg``, the layout other tools expect.
+
+    Args:
+        jpegs: Video, frame number and JPEG of each, from a ``FrameFile`` or from ``read_jpegs``.
+        out_dir: The folder to write to.
+
+    Returns:
+        How many files were written.
+    """
+    written = 0
+    for video_id, frame, jpeg in jpegs:
+        folder = out_dir / video_id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"img_{frame:05d}.jpg").write_bytes(jpeg)
+        written += 1
+    return written
+
+
+def _rows(
+    path: str | Path, frames: Sequence[int], jpeg_quality: int, decoder: Decoder
+) -> Iterator[tuple[int, int, int, bytes]]:
+    """Frame number, width, height and JPEG of each frame."""
+    for index, picture in read_frames(path, [frame - 1 for frame in frames], decoder=decoder):
+        height, width, _ = picture.shape
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+        yield index + 1, width, height, jpeg.tobytes()
+
+
+def _batch(position: int, ids: pa.Array, rows: Iterable[tuple[int, int, int, bytes]]) -> pa.RecordBatch:
+    frames, widths, heights, jpegs = zip(*rows, strict=True)
+    video = pa.DictionaryArray.from_arrays(pa.array([position] * len(frames), pa.int32()), ids)
+    numbers = [pa.array(column, pa.int32()) for column in (frames, widths, heights)]
+    return pa.record_batch([video, *numbers, pa.array(jpegs, pa.binary())], schema=tables.FRAMES)

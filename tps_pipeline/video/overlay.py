@@ -1,0 +1,199 @@
+"""Draw people, parts, states and the action on frames and videos, for a person to judge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+
+from tps_pipeline.errors import VideoError
+from tps_pipeline.labels import NO_STATE
+from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.video.decode import read_frames
+from tps_pipeline.video.probe import probe
+
+Colour = tuple[int, int, int]
+Box = tuple[int, int, int, int]
+
+MIN_WIDTH = 640
+"""Pixels; narrower frames are enlarged so that text can be read."""
+
+LEFT: Colour = (230, 159, 0)
+"""Orange; with ``RIGHT`` and ``MIDDLE`` told apart by colour-blind people (Okabe and Ito, Color Universal Design)."""
+RIGHT: Colour = (86, 180, 233)
+"""Sky blue."""
+MIDDLE: Colour = (0, 158, 115)
+"""Bluish green."""
+PERSON: Colour = (255, 255, 255)
+DARK: Colour = (20, 20, 20)
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT = 0.4
+_BANNER = 26
+_DASH = 5
+
+
+def draw(
+    image: np.ndarray, parts: pd.DataFrame, *, people: pd.DataFrame | None = None, action: str | None = None
+) -> np.ndarray:
+    """Draw one frame's people and parts.
+
+    Left parts are orange with solid outlines and an ``L``, right parts blue with dashed outlines and an ``R``. A part's
+    state is written at its box; the state ``none`` is not written.
+
+    Args:
+        image: RGB uint8, height x width x 3; frames under ``MIN_WIDTH`` are enlarged.
+        parts: The frame's rows of ``tables.PREDICTIONS``, ``DETECTIONS`` or ``PARTS``.
+        people: The frame's rows of ``tables.PEOPLE``; None takes the person boxes of ``parts``, if it has them.
+        action: Written on top, with the legend.
+
+    Returns:
+        RGB uint8, a banner higher than the frame. ``image`` is left as it is.
+    """
+    scale = max(1.0, MIN_WIDTH / image.shape[1])
+    canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    if people is None and set(PERSON_BOX) <= set(parts.columns):
+        people = pd.DataFrame(parts.drop_duplicates(subset=["person"])[list(PERSON_BOX)].to_numpy(), columns=list(BOX))
+    for box in _boxes(people, scale) if people is not None else ():
+        _rectangle(canvas, box, PERSON)
+    boxes = list(_boxes(parts, scale))
+    for part, box in zip(parts["part"], boxes, strict=True):
+        _rectangle(canvas, box, _colour(part), dashed=part.startswith("right_"))
+    if "state" in parts:
+        taken: list[Box] = []
+        for part, state, box in zip(parts["part"], parts["state"], boxes, strict=True):
+            if state != NO_STATE:
+                _label(canvas, box, f"{_short(part)}: {state}", _colour(part), taken)
+    return np.vstack([_banner(canvas.shape[1], action or ""), canvas])
+
+
+def write_video(
+    path_in: str | Path,
+    path_out: str | Path,
+    parts: pd.DataFrame,
+    *,
+    people: pd.DataFrame | None = None,
+    action: str | None = None,
+    stride: int = 5,
+) -> None:
+    """Draw a whole video as an MP4 that browsers play (H.264, yuv420p), at the video's average rate.
+
+    Args:
+        path_in: The video.
+        path_out: The MP4 to write; appears whole or not at all.
+        parts: The video's rows of ``tables.PREDICTIONS``, ``DETECTIONS`` or ``PARTS``.
+        people: The video's rows of ``tables.PEOPLE``; see ``draw``.
+        action: See ``draw``.
+        stride: A frame's boxes stay for this many frames: the step between sampled frames.
+
+    Raises:
+        VideoError: The video cannot be read.
+    """
+    facts = probe(path_in)
+    if facts.status != "ok":
+        raise VideoError(facts.error)
+    path_out = Path(path_out)
+    path_out.parent.mkdir(parents=True, exist_ok=True)
+    partial = path_out.with_name(f".{path_out.name}.{os.getpid()}.partial")
+    pictures = _drawn(path_in, parts, people, action, stride)
+    try:
+        _encode(partial, pictures, rate=Fraction(facts.fps or 25).limit_denominator(1001))
+        partial.replace(path_out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _drawn(
+    path: str | Path, parts: pd.DataFrame, people: pd.DataFrame | None, action: str | None, stride: int
+) -> Iterator[np.ndarray]:
+    frames = {int(frame) for rows in (parts, people) if rows is not None for frame in rows["frame"].unique()}
+    shown = 0
+    for index, picture in read_frames(path):
+        frame = index + 1
+        if frame in frames:
+            shown = frame
+        elif frame >= shown + stride:
+            shown = 0
+        humans = None if people is None else people.loc[people["frame"] == shown]
+        yield draw(picture, parts.loc[parts["frame"] == shown], people=humans, action=action)
+
+
+def _encode(path: Path, pictures: Iterator[np.ndarray], *, rate: Fraction) -> None:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        stream.pix_fmt = "yuv420p"
+        for number, picture in enumerate(pictures):
+            # yuv420p has one colour for two by two pixels.
+            picture = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), "edge")
+            if number == 0:
+                stream.height, stream.width, _ = picture.shape
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _boxes(rows: pd.DataFrame, scale: float) -> Iterator[Box]:
+    """Each row's box on the enlarged picture; inclusive corners cover their whole pixels."""
+    for x1, y1, x2, y2 in rows[list(BOX)].to_numpy(float):
+        yield int(x1 * scale), int(y1 * scale), int((x2 + 1) * scale) - 1, int((y2 + 1) * scale) - 1
+
+
+def _colour(part: str) -> Colour:
+    return LEFT if part.startswith("left_") else RIGHT if part.startswith("right_") else MIDDLE
+
+
+def _short(part: str) -> str:
+    side, _, name = part.partition("_")
+    return f"{side[0].upper()} {name}" if name else part
+
+
+def _rectangle(canvas: np.ndarray, box: Box, colour: Colour, *, dashed: bool = False) -> None:
+    """An outline with a dark rim, so that it shows on any background."""
+    x1, y1, x2, y2 = box
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), DARK, 3)
+    if not dashed:
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
+        return
+    for x in range(x1, x2 + 1, 2 * _DASH):
+        for y in (y1, y2):
+            cv2.line(canvas, (x, y), (min(x + _DASH, x2), y), colour, 1)
+    for y in range(y1, y2 + 1, 2 * _DASH):
+        for x in (x1, x2):
+            cv2.line(canvas, (x, y), (x, min(y + _DASH, y2)), colour, 1)
+
+
+def _label(canvas: np.ndarray, box: Box, text: str, colour: Colour, taken: list[Box]) -> None:
+    """Write at a box's top left corner, or at the next free place below it."""
+    (width, height), below = cv2.getTextSize(text, _FONT, _TEXT, 1)
+    height += below + 2
+    x = max(0, min(box[0], canvas.shape[1] - width - 4))
+    last = max(0, canvas.shape[0] - height)
+    free = (
+        y for y in range(max(0, min(box[1] - height, last)), last + 1) if not _overlaps(x, y, width + 4, height, taken)
+    )
+    y = next(free, last)
+    taken.append((x, y, x + width + 4, y + height))
+    cv2.rectangle(canvas, (x, y), (x + width + 3, y + height - 1), DARK, -1)
+    cv2.putText(canvas, text, (x + 2, y + height - below), _FONT, _TEXT, colour, 1, cv2.LINE_AA)
+
+
+def _overlaps(x: int, y: int, width: int, height: int, taken: list[Box]) -> bool:
+    return any(x < right and left < x + width and y < bottom and top < y + height for left, top, right, bottom in taken)
+
+
+def _banner(width: int, action: str) -> np.ndarray:
+    """The action at the left, what the outlines mean at the right."""
+    banner = np.full((_BANNER, width, 3), DARK, np.uint8)
+    x = width
+    for text, colour, dashed in (("right", RIGHT, True), ("left", LEFT, False), ("head, hip", MIDDLE, False)):
+        (length, _), _ = cv2.getTextSize(text, _FONT, _TEXT, 1)
+        x -= length + 36
+        _rectangle(banner, (x, 8, x + 18, 18), colour, dashed=dashed)
+        cv2.putText(banner, text, (x + 24, 17), _FONT, _TEXT, colour, 1, cv2.LINE_AA)
+    cv2.putText(banner, action, (6, 18), _FONT, 0.5, PERSON, 1, cv2.LINE_AA)
+    return banner
