@@ -15,6 +15,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.resources import SPLITS, Pipeline
+from tps_pipeline import checkpoint
 from tps_pipeline.lineage import Key, Snapshot, Work
 from tps_pipeline.store import Written, table_path
 
@@ -36,6 +37,7 @@ class Outcome:
     kept: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
     preview: pa.Table | None = None
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
@@ -53,6 +55,7 @@ class Outcome:
             shown["path"] = dg.MetadataValue.path(last.path)
             shown["data_version"] = dg.MetadataValue.text(last.data_version)
             shown["why"] = dg.MetadataValue.text(f"{name}: {self.reasons[name]}")
+        shown.update({name: dg.MetadataValue.float(value) for name, value in self.metrics.items()})
         if self.preview is not None and self.preview.num_rows:
             rows_shown = [
                 dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in self.preview.slice(0, 8).to_pylist()
@@ -173,12 +176,14 @@ def _advance(
     products = made if isinstance(made, Mapping) else {works[0].asset: made}
     for work in works:
         product, path = products[work.asset], table_path(work.asset, work.partition, suffix)
+        metrics = checkpoint.metrics(product) if isinstance(product, Path) else {}
         written = _write(pipeline, path, work, product)
-        pipeline.lineage.record(work, written, run_id=context.run.run_id)
+        pipeline.lineage.record(work, written, run_id=context.run.run_id, metrics=metrics)
         outcome = outcomes[work.asset]
         outcome.made[work.partition or work.asset] = written
         outcome.reasons[work.partition or work.asset] = reasons[work.asset] or "made together with a stale one"
         outcome.seconds += time.perf_counter() - begin
+        outcome.metrics = metrics
         outcome.preview = product if isinstance(product, pa.Table) else None
 
 
@@ -187,9 +192,9 @@ def _write(pipeline: Pipeline, path: str, work: Work, product: Product) -> Writt
         return pipeline.store.write(path, product)
     if isinstance(product, bytes):
         return pipeline.store.write_bytes(path, product)
-    if product.is_dir():
-        return pipeline.store.keep(product, f"{work.asset}/{work.digest}")
-    return pipeline.store.keep(product, path)
+    if work.asset.startswith("checkpoints/"):
+        return pipeline.store.keep(product, f"{work.asset}/{work.digest}", unversioned=checkpoint.LOGS)
+    return pipeline.store.keep(product, work.asset if product.is_dir() else path)
 
 
 def _results(outcomes: Mapping[str, Outcome]) -> Iterator[dg.MaterializeResult]:

@@ -3,6 +3,7 @@
 import functools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -10,6 +11,9 @@ import pyarrow as pa
 from tps_pipeline import recipe as recipes
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store, table_path
+
+if TYPE_CHECKING:
+    from tps_pipeline.video.frames import FrameFile
 
 SPLITS = ("train", "val", "test")
 
@@ -61,6 +65,12 @@ class Pipeline(dg.ConfigurableResource):
     def shards(self, *splits: str) -> list[str]:
         """The shards of some splits, in the order they were made."""
         return self.lineage.latest().shards(*splits)
+
+    def frames(self, shard: str) -> "FrameFile":
+        """A shard's extracted frames, memory-mapped."""
+        from tps_pipeline.video.frames import FrameFile
+
+        return FrameFile(self.store.local(table_path("frames", shard, ".arrow")))
 
     def checkpoint(self, name: str) -> Path:
         """A local folder with the newest checkpoint of a network."""

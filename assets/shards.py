@@ -1,8 +1,12 @@
-"""Shards: the partitions of every per-video asset, and how backfills over them are cut."""
+"""Shards: the partitions of every per-video asset, and the asset that makes them."""
 
 import os
 
 import dagster as dg
+
+from assets.resources import Pipeline
+from tps_pipeline.lineage import Work
+from tps_pipeline.store import table_path
 
 SHARDS = dg.DynamicPartitionsDefinition(name="shards")
 
@@ -14,3 +18,30 @@ def backfill_policy() -> dg.BackfillPolicy:
     """
     per_run = os.environ.get("TPS_BACKFILL_SHARDS_PER_RUN")
     return dg.BackfillPolicy.multi_run(int(per_run)) if per_run else dg.BackfillPolicy.single_run()
+
+
+BACKFILL = backfill_policy()
+
+
+@dg.asset(group_name="source")
+def shards(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
+    from tps_pipeline.data.shards import ingest
+
+    known = {name: pipeline.read("shards", name) for name in pipeline.shards("train", "val", "test")}
+    found = ingest(pipeline.data_folder, known, pipeline.recipe.shards)
+    for name, manifest in sorted(found.changed.items()):
+        written = pipeline.store.write(table_path("shards", name), manifest)
+        work = Work("shards", name, (), (), pipeline.recipe.digest_of(()))
+        pipeline.lineage.record(work, written, run_id=context.run.run_id)
+    names = pipeline.shards("train", "val", "test")
+    context.instance.add_dynamic_partitions(str(SHARDS.name), names)
+    for problem in found.problems:
+        context.log.warning(str(problem))
+    return dg.MaterializeResult(
+        metadata={
+            "shards": len(names),
+            "new_or_changed": ", ".join(sorted(found.changed)) or "none",
+            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in found.problems) or "none"),
+        }
+    )

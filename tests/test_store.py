@@ -61,6 +61,18 @@ def test_a_folders_version_covers_names_and_content(store):
     assert len(set(versions)) == 3
 
 
+def test_logs_do_not_change_a_folders_version(store):
+    versions = set()
+    for log in ("quick", "slow"):
+        with store.scratch() as scratch:
+            (scratch / "f" / "tensorboard").mkdir(parents=True)
+            (scratch / "f" / "tensorboard" / "events").write_text(log)
+            (scratch / "f" / "model").write_text("weights")
+            versions.add(store.keep(scratch / "f", "checkpoint", unversioned={"tensorboard"}).data_version)
+    assert len(versions) == 1
+    assert store.exists("checkpoint/tensorboard/events")
+
+
 def test_what_is_missing_or_damaged_is_named(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(StoreError, match="materialize it first"):

@@ -192,15 +192,13 @@ class Recipe(Section):
     submission: str
     """The method whose predictions are submitted."""
 
-    def digest_of(self, sections: Sequence[str]) -> str:
-        """A content hash of some sections, named by dotted paths (``person_detector``, ``two_stage.crop_margin``).
+    def section(self, name: str) -> Any:
+        """A section's plain values by its dotted name (``two_stage.crop_margin``); None if there is none."""
+        return functools.reduce(lambda at, key: (at or {}).get(key), name.split("."), self.model_dump(mode="json"))
 
-        Equal settings give an equal digest, whatever file they came from; a section that is gone counts as empty.
-        """
-        content = self.model_dump(mode="json")
-        chosen = {
-            name: functools.reduce(lambda at, key: (at or {}).get(key), name.split("."), content) for name in sections
-        }
+    def digest_of(self, sections: Sequence[str]) -> str:
+        """A content hash of some sections: equal settings, equal digest, whatever file they came from."""
+        chosen = {name: self.section(name) for name in sections}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +87,23 @@ class Store:
         self._replace(path, content)
         return Written(path, hashlib.sha256(content).hexdigest(), len(content))
 
-    def keep(self, local: Path, path: str) -> Written:
-        """Move a finished local file or folder into the store; a folder's version covers names and content."""
+    def keep(self, local: Path, path: str, *, unversioned: Collection[str] = ()) -> Written:
+        """Move a finished local file or folder into the store.
+
+        Args:
+            local: The file or folder; it is gone afterwards.
+            path: Where it goes; what is there is replaced whole.
+            unversioned: Names in a folder that its version does not cover (logs). The version covers all other files'
+                names and content.
+        """
         files = sorted(p for p in local.rglob("*") if p.is_file()) if local.is_dir() else [local]
         total = hashlib.sha256()
         for file in files:
+            inside = file.relative_to(local)
+            if inside.parts and inside.parts[0] in unversioned:
+                continue
             with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            total.update(digest.encode() if local.is_file() else f"{file.relative_to(local)} {digest}\n".encode())
+                total.update(f"{inside} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
         size = sum(file.stat().st_size for file in files)
         target, temporary = self.full(path), self.full(_beside(path))
         self.fs.makedirs(self.fs._parent(target), exist_ok=True)

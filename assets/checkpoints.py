@@ -1,0 +1,154 @@
+"""Trained networks: `checkpoints/<name>/<digest>/{model.safetensors, recipe.yaml, metrics.json, card.md}`.
+
+A checkpoint is stale when its recipe, its code or the data it was trained on changed. New shards alone leave it as it
+is: retraining on them is asked for (`force`, or the weekly schedule), never a side effect of one more video.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.incremental import Force, whole
+from assets.resources import Pipeline
+from tps_pipeline import recipe, tables
+from tps_pipeline.lineage import Work
+from tps_pipeline.methods import build
+
+Train = Callable[[Path], dict[str, float]]
+"""Trains in a folder that outlasts a cut-off run, leaves the network there, and returns figures about it."""
+
+
+@dg.asset(
+    key=["checkpoints", "person_detector"],
+    deps=[["datasets", "person"], "frames"],
+    group_name="checkpoints",
+    pool="gpu",
+)
+def person_detector(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+) -> Iterator[dg.MaterializeResult]:
+    """YOLOv7 for people on whole frames."""
+
+    def train(folder: Path) -> dict[str, float]:
+        from tps_pipeline.detection.datasets import PERSON
+
+        return _train_detector(pipeline, pipeline.recipe.person_detector, "person", [PERSON], folder)
+
+    yield from _checkpoint(context, pipeline, train, sections=["person_detector", "seed"], force=config.force)
+
+
+@dg.asset(
+    key=["checkpoints", "part_detector"], deps=[["datasets", "part"], "frames"], group_name="checkpoints", pool="gpu"
+)
+def part_detector(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+) -> Iterator[dg.MaterializeResult]:
+    """YOLOv7 for the ten parts on a person's crop."""
+
+    def train(folder: Path) -> dict[str, float]:
+        from tps_pipeline.labels import PARTS
+
+        return _train_detector(pipeline, pipeline.recipe.part_detector, "part", PARTS, folder)
+
+    yield from _checkpoint(context, pipeline, train, sections=["part_detector", "seed"], force=config.force)
+
+
+@dg.asset(
+    key=["checkpoints", "video_action"],
+    deps=["videos", ["vocabulary", "actions"]],
+    group_name="checkpoints",
+    pool="gpu",
+)
+def video_action(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+) -> Iterator[dg.MaterializeResult]:
+    """Video Swin that names a video's action."""
+
+    def train(folder: Path) -> dict[str, float]:
+        from tps_pipeline import video_action
+
+        return video_action.train(
+            pipeline.read_splits("videos", ("train",), tables.VIDEOS),
+            pipeline.read_splits("videos", ("val",), tables.VIDEOS),
+            pipeline.data_folder,
+            pipeline.read("vocabulary/actions")["action"].to_pylist(),
+            pipeline.recipe.video_action,
+            folder=folder,
+            seed=pipeline.recipe.seed,
+        )
+
+    yield from _checkpoint(context, pipeline, train, sections=["video_action", "seed"], force=config.force)
+
+
+def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition:
+    """The checkpoint of a method, from its recipe entry."""
+    method = build(settings)
+
+    @dg.asset(
+        key=["checkpoints", name],
+        deps=[key.split("/") for key in method.fit_reads],
+        group_name="checkpoints",
+        pool="gpu",
+        description=f"What the method {name} has learned.",
+    )
+    def checkpoint(
+        context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+    ) -> Iterator[dg.MaterializeResult]:
+        def fit(folder: Path) -> dict[str, float]:
+            def read(asset: str) -> pa.Table:
+                tables_of_shards = [pipeline.read(asset, shard) for shard in pipeline.shards("train")]
+                return pa.concat_tables(tables_of_shards).unify_dictionaries()
+
+            return method.fit(read, folder, seed=pipeline.recipe.seed)
+
+        sections = [f"methods.{name}", "seed"]
+        yield from _checkpoint(context, pipeline, fit, sections=sections, splits=("train",), force=config.force)
+
+    return checkpoint
+
+
+def _train_detector(
+    pipeline: Pipeline, settings: recipe.Detector, dataset: str, labels: list[str] | tuple[str, ...], folder: Path
+) -> dict[str, float]:
+    from tps_pipeline.detection.train import train
+
+    samples = {
+        split: pipeline.read_splits(f"datasets/{dataset}", (split,), tables.SAMPLES) for split in ("train", "val")
+    }
+    frames = {split: [pipeline.frames(shard) for shard in pipeline.shards(split)] for split in ("train", "val")}
+    return train(
+        settings,
+        samples["train"],
+        frames["train"],
+        labels=labels,
+        val_samples=samples["val"],
+        val_frames=frames["val"],
+        folder=folder,
+        seed=pipeline.recipe.seed,
+    )
+
+
+def _checkpoint(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    train: Train,
+    *,
+    sections: list[str],
+    splits: tuple[str, ...] = ("train", "val"),
+    force: bool,
+) -> Iterator[dg.MaterializeResult]:
+    name = context.asset_key.path[-1]
+
+    def make(work: Work) -> Path:
+        from tps_pipeline.checkpoint import describe
+
+        folder = pipeline.store.workspace(f"checkpoints/{name}/{work.digest}")
+        metrics = train(folder)
+        describe(folder, name=name, settings=pipeline.recipe.section(sections[0]), metrics=metrics, work=work)
+        return folder
+
+    yield from whole(
+        context, pipeline, make, sections=sections, splits=splits, keeps_when_inputs_grow=True, force=force
+    )

@@ -1,0 +1,51 @@
+"""The code location: every asset, check, resource and executor, put together from the recipe in force."""
+
+import os
+
+import dagster as dg
+
+from assets import checkpoints, data, delivery, detections, evaluation, predictions, shards, source
+from assets.resources import Pipeline
+
+
+def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """Every asset; those of the methods follow from the recipe's entries alone."""
+    methods = pipeline.recipe.methods
+    return [
+        shards.shards,
+        source.videos,
+        source.annotations,
+        source.frames,
+        data.action_names,
+        data.state_labels,
+        data.person_dataset,
+        data.part_dataset,
+        checkpoints.person_detector,
+        checkpoints.part_detector,
+        checkpoints.video_action,
+        detections.two_stage,
+        detections.video_actions,
+        *(checkpoints.method_checkpoint(name, settings) for name, settings in methods.items()),
+        *(predictions.method_predictions(name, settings) for name, settings in methods.items()),
+        *(predictions.method_psc(name) for name in methods),
+        evaluation.average_precision,
+        evaluation.leaderboard_of(list(methods)),
+        delivery.submission_of(pipeline.recipe.submission),
+        delivery.report_of(list(methods), pipeline.recipe.submission),
+    ]
+
+
+def executor() -> dg.ExecutorDefinition:
+    """The executor that `TPS_EXECUTOR` names: `in_process` (the default) or `multiprocess`."""
+    name = os.environ.get("TPS_EXECUTOR", "in_process")
+    known = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
+    if name not in known:
+        raise ValueError(f"TPS_EXECUTOR={name}: expected one of {', '.join(known)}")
+    return known[name]
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """Everything, for the pipeline that the environment names."""
+    pipeline = Pipeline.from_environment()
+    return dg.Definitions(assets=assets_of(pipeline), resources={"pipeline": pipeline}, executor=executor())

@@ -1,0 +1,56 @@
+"""Where people and their parts are, and what each video shows."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.incremental import Force, each_shard
+from assets.resources import Pipeline
+from assets.shards import BACKFILL, SHARDS
+
+
+@dg.asset(
+    key=["detections", "two_stage"],
+    deps=["frames", ["checkpoints", "person_detector"], ["checkpoints", "part_detector"]],
+    group_name="detections",
+    pool="gpu",
+    partitions_def=SHARDS,
+    backfill_policy=BACKFILL,
+)
+def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
+    """People on each sampled frame, then the ten parts on each person's crop."""
+
+    def detect_shard(shard: str) -> pa.Table:
+        from tps_pipeline.detection.two_stage import detect
+
+        return detect(
+            pipeline.frames(shard),
+            pipeline.checkpoint("person_detector"),
+            pipeline.checkpoint("part_detector"),
+            pipeline.recipe.two_stage,
+        )
+
+    yield from each_shard(context, pipeline, detect_shard, sections=["two_stage"], force=config.force)
+
+
+@dg.asset(
+    deps=["videos", ["checkpoints", "video_action"]],
+    group_name="detections",
+    pool="gpu",
+    partitions_def=SHARDS,
+    backfill_policy=BACKFILL,
+)
+def video_actions(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+) -> Iterator[dg.MaterializeResult]:
+    """The action of every video."""
+
+    def predict(shard: str) -> pa.Table:
+        from tps_pipeline import video_action
+
+        return video_action.predict(
+            pipeline.checkpoint("video_action"), pipeline.read("videos", shard), pipeline.data_folder
+        )
+
+    yield from each_shard(context, pipeline, predict, force=config.force)

@@ -1,0 +1,128 @@
+"""`make run`: the whole graph once, in one process, on the same Dagster instance that the UI shows.
+
+Assets over shards run as one Dagster run for each stretch of shards; what is up to date is skipped.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from rich.console import Console
+
+from assets.definitions import assets_of
+from assets.resources import SPLITS, Pipeline
+from assets.shards import SHARDS
+from tps_pipeline.errors import TpsError
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+
+console = Console(stderr=True)
+
+
+def main() -> int:
+    """Run everything that is due and print the leaderboard.
+
+    Returns:
+        The exit code: 0, or 1 if a stage failed.
+    """
+    pipeline = Pipeline.from_environment()
+    begin = time.perf_counter()
+    try:
+        with dg.DagsterInstance.get() as instance:
+            materialize(pipeline, instance)
+    except TpsError as error:
+        console.print(f"[red]failed:[/] {error}", highlight=False)
+        return 1
+    pipeline.lineage.compact()
+    _print_results(pipeline, time.perf_counter() - begin)
+    return 0
+
+
+def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    """Materialize every asset that is due, stage by stage."""
+    assets = assets_of(pipeline)
+    graph = dg.Definitions(assets=assets).resolve_asset_graph()
+    per_shard = [key for key in graph.toposorted_asset_keys if graph.get(key).partitions_def == SHARDS]
+    trained = {key for key in graph.toposorted_asset_keys if key.path[0] == "checkpoints"}
+    after_training = {key for root in trained for key in _descendants(graph, root)}
+    before = [key for key in graph.toposorted_asset_keys if key not in after_training | trained]
+
+    def run(title: str, keys: Sequence[dg.AssetKey], splits: Sequence[str] | None = None) -> None:
+        begin = time.perf_counter()
+        stretches = list(_stretches(pipeline.shards(*splits), instance)) if splits else [{}]
+        for tags in stretches:
+            _materialize(assets, keys, tags, pipeline, instance)
+        console.print(f"{title:<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
+
+    datasets = [key for key in before if key.path[0] == "datasets"]
+    run("shards", [dg.AssetKey("shards")])
+    run("videos, annotations, frames", [key for key in before if key in per_shard and key not in datasets], SPLITS)
+    run("data sets of the detectors", datasets, ("train", "val"))
+    run("vocabulary", [key for key in before if key not in per_shard and key.path[0] != "shards"])
+    for key in graph.toposorted_asset_keys:
+        if key in trained:
+            run(key.to_user_string(), [key])
+    predicted = [key for key in graph.toposorted_asset_keys if key in after_training and key in per_shard]
+    run("detections, actions, predictions, scores", predicted, pipeline.recipe.predict_splits)
+    run("leaderboard, submission, report", [key for key in after_training if key not in per_shard])
+
+
+def _materialize(
+    assets: Sequence[dg.AssetsDefinition],
+    keys: Sequence[dg.AssetKey],
+    tags: dict[str, str],
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+) -> None:
+    result = dg.materialize(
+        assets, selection=list(keys), instance=instance, resources={"pipeline": pipeline}, tags=tags, run_config=QUIET
+    )
+    if not result.success:
+        raise TpsError(f"run {result.run_id} failed")
+
+
+def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
+    """Run tags that cover the shards: a run takes partitions that are neighbours in the order they were added."""
+    order = list(instance.get_dynamic_partitions(str(SHARDS.name)))
+    wanted = sorted(order.index(shard) for shard in shards)
+    start = None
+    for here, following in zip(wanted, [*wanted[1:], None], strict=True):
+        start = here if start is None else start
+        if following != here + 1:
+            yield {
+                "dagster/asset_partition_range_start": order[start],
+                "dagster/asset_partition_range_end": order[here],
+            }
+            start = None
+
+
+def _descendants(graph: "dg.BaseAssetGraph", key: dg.AssetKey) -> set[dg.AssetKey]:
+    found: set[dg.AssetKey] = set()
+    todo = [key]
+    while todo:
+        for child in graph.get(todo.pop()).child_keys:
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return found
+
+
+def _print_results(pipeline: Pipeline, seconds: float) -> None:
+    from tps_pipeline.report.terminal import leaderboard
+
+    out = Console()
+    out.print(leaderboard(pipeline.read("leaderboard")))
+    for name, path in (("submission", "submission/submission.zip"), ("report", "report.html")):
+        if pipeline.store.exists(path):
+            out.print(f"{name}: {pipeline.store.full(path)}", soft_wrap=True, highlight=False)
+    out.print(
+        f"UI: make dev DATA={pipeline.data} RECIPE={pipeline.recipe_name} STORE={pipeline.store_root}", soft_wrap=True
+    )
+    console.print(f"{seconds:.0f} s in all", highlight=False)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""A checkpoint folder: the network, the settings it was trained with, its figures, and a card for people.
+
+::
+
+    model.safetensors (or what the method learned)   recipe.yaml   metrics.json   card.md   log.csv   tensorboard/
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tps_pipeline.lineage import Work
+
+LOGS = frozenset({"metrics.json", "card.md", "log.csv", "tensorboard"})
+"""Files about a checkpoint that its version does not cover: equal weights are equal checkpoints."""
+
+_CARD = """# {name}
+
+Trained on {inputs}.
+
+| figure | value |
+|---|---|
+{figures}
+
+Settings are in `recipe.yaml`, the course of the training in `log.csv` and `tensorboard/`.
+"""
+
+
+def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float], work: Work) -> None:
+    """Write what people and later stages want to know beside a trained network.
+
+    Args:
+        folder: The checkpoint.
+        name: The network's name.
+        settings: The recipe's section it was trained with, as plain values.
+        metrics: Its figures.
+        work: What it was made from.
+    """
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    inputs = ", ".join("/".join(filter(None, i.key)) for i in work.inputs)
+    figures = "\n".join(f"| {figure} | {value:.4g} |" for figure, value in metrics.items())
+    (folder / "card.md").write_text(_CARD.format(name=name, inputs=inputs, figures=figures))
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    """The figures that `describe` wrote; none for a folder or file that is no checkpoint."""
+    path = folder / "metrics.json"
+    return json.loads(path.read_text()) if path.is_file() else {}

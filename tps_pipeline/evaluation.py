@@ -1,0 +1,48 @@
+"""What is scored, and how methods rank."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tps_pipeline import psc, tables
+
+
+def sampled(labelled_frames: pa.Table, stride: int) -> pa.Table:
+    """The labelled frames that count: 1, 1 + stride, ... (test annotations have no others)."""
+    return labelled_frames.filter(pa.array((labelled_frames["frame"].to_numpy() - 1) % stride == 0))
+
+
+def leaderboard(scored: pa.Table, average_precision: pa.Table) -> pa.Table:
+    """Rank methods.
+
+    Args:
+        scored: ``tables.PSC`` of all methods.
+        average_precision: ``tables.AVERAGE_PRECISION`` of the detections they share.
+
+    Returns:
+        ``tables.LEADERBOARD``, best score first within each split.
+    """
+    precision = average_precision.to_pandas().astype({"split": str, "label": str})
+    ap50 = precision.set_index(["split", "label"]).ap50
+    rows = []
+    for (method, split), videos in scored.to_pandas().groupby(["method", "split"], observed=True):
+        values, correct = videos.psc.to_numpy(), videos.action_correct.to_numpy()
+        rows.append(
+            {
+                "method": method,
+                "split": split,
+                "videos": len(videos),
+                "score": psc.score(values, correct),
+                "mean_psc": float(np.mean(values)),
+                "action_accuracy": float(np.mean(correct)),
+                "person_ap50": ap50.get((split, "person")),
+                "part_ap50": ap50.get((split, "parts")),
+            }
+        )
+    columns = [field.name for field in tables.LEADERBOARD]
+    ranked = pd.DataFrame(rows, columns=columns).sort_values(
+        ["split", "score", "method"], ascending=[True, False, True]
+    )
+    return tables.conform(ranked.astype({"person_ap50": float, "part_ap50": float}), tables.LEADERBOARD)
