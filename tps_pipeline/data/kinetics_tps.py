@@ -1,0 +1,118 @@
+"""Kinetics-TPS labels as tables: the training annotations and, for evaluation, the test videos' ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from tps_pipeline import tables
+from tps_pipeline.data.annotations import Index, LabelFile, find_annotations, find_ground_truth, read_files
+from tps_pipeline.data.decoding import VideoLabels, decode, join
+from tps_pipeline.data.layout import Problem, Video, find_videos, known_states, progress
+
+TABLES = ("actions", "labelled_frames", "people", "parts", "objects")
+VIDEOS_AT_ONCE = 64
+"""How many videos' labels `read_all` decodes together: bounds its memory."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The labels of some videos."""
+
+    actions: pa.Table
+    labelled_frames: pa.Table
+    people: pa.Table
+    parts: pa.Table
+    objects: pa.Table
+    problems: list[Problem] = field(default_factory=list)
+    """Files that were left out."""
+
+
+def read_annotations(data: Path, manifest: pa.Table) -> Annotations:
+    """Read the labels of a shard's videos.
+
+    Args:
+        data: A Kinetics-TPS folder.
+        manifest: Rows with ``video_id``, ``split`` and ``action`` (`tables.SHARD`). Videos of the split ``test`` take
+            their labels, and their action, from the ground truth files, or have none.
+
+    Returns:
+        The labels; a file with anything wrong is among the problems, and only that file is left out.
+    """
+    return _read(data, manifest, find_annotations(data))
+
+
+def label_files(data: Path, video_id: str, *, index: Index, is_test: bool) -> tuple[list[LabelFile], list[Problem]]:
+    """Read one video's label files, sorted by frame; a video without any has none."""
+    if is_test:
+        return find_ground_truth(data).files(video_id)
+    source = index.sources.get(video_id)
+    return read_files(source, data) if source else ([], [])
+
+
+def manifest_of(videos: list[Video], index: Index) -> pa.Table:
+    """Rows that `read_annotations` takes, for videos that are in no shard; training videos count as ``train``."""
+    return pa.table(
+        {
+            "video_id": pa.array([video.video_id for video in videos], pa.string()),
+            "split": pa.array([video.folder for video in videos], pa.string()),
+            "action": pa.array([action_of(video, index) for video in videos], pa.string()),
+        }
+    )
+
+
+def action_of(video: Video, index: Index) -> str | None:
+    """A training video's class: its folder, or its annotations' folder if it lies flat. None for test videos."""
+    if video.folder == "test":
+        return None
+    source = index.sources.get(video.video_id)
+    return video.action or (source.action if source else None)
+
+
+def read_all(data: Path) -> Annotations:
+    """Read every label of a data folder.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    videos, problems = find_videos(data)
+    videos.sort(key=lambda video: video.video_id)
+    index = find_annotations(data)
+    batches = [videos[at : at + VIDEOS_AT_ONCE] for at in range(0, len(videos), VIDEOS_AT_ONCE)]
+    read = [_read(data, manifest_of(batch, index), index) for batch in progress(batches, "Reading labels")]
+    problems += index.problems
+    for batch in read:
+        problems += batch.problems
+    none = _read(data, manifest_of([], index), index)
+    joined = {name: [getattr(batch, name) for batch in [none, *read]] for name in TABLES}
+    return Annotations(
+        **{name: pa.concat_tables(rows).unify_dictionaries() for name, rows in joined.items()}, problems=problems
+    )
+
+
+def _read(data: Path, manifest: pa.Table, index: Index) -> Annotations:
+    """The labels of a manifest's videos, sorted by video."""
+    states = known_states(data)
+    actions: dict[str, str] = {}
+    labels: dict[str, VideoLabels] = {}
+    problems = []
+    rows = manifest.select(["video_id", "split", "action"]).to_pylist()
+    for row in sorted(rows, key=lambda row: row["video_id"]):
+        video_id, is_test = row["video_id"], row["split"] == "test"
+        files, unread = label_files(data, video_id, index=index, is_test=is_test)
+        action = find_ground_truth(data).actions.get(video_id) if is_test else row["action"]
+        if action is not None:
+            actions[video_id] = action
+        labels[video_id] = decode(files, states)
+        problems += unread + labels[video_id].problems
+    names = {"video_id": pa.array(actions, pa.string()), "action": pa.array(actions.values(), pa.string())}
+    return Annotations(
+        tables.conform(pa.table(names), tables.ACTIONS),
+        join(labels, "labelled_frames", tables.LABELLED_FRAMES),
+        join(labels, "people", tables.PEOPLE),
+        join(labels, "parts", tables.PARTS),
+        join(labels, "objects", tables.OBJECTS),
+        problems,
+    )
