@@ -28,15 +28,15 @@ LEFT: Colour = (230, 159, 0)
 """Orange; with ``RIGHT`` and ``MIDDLE`` told apart by colour-blind people (Okabe and Ito, Color Universal Design)."""
 RIGHT: Colour = (86, 180, 233)
 """Sky blue."""
-MIDDLE: Colour = (0, 158, 115)
-"""Bluish green."""
+MIDDLE: Colour = (204, 121, 167)
+"""Reddish purple."""
 PERSON: Colour = (255, 255, 255)
 DARK: Colour = (20, 20, 20)
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT = 0.4
 _BANNER = 26
-_DASH = 5
+_DASH = 6
 
 
 def draw(
@@ -155,16 +155,16 @@ def _short(part: str) -> str:
 def _rectangle(canvas: np.ndarray, box: Box, colour: Colour, *, dashed: bool = False) -> None:
     """An outline with a dark rim, so that it shows on any background."""
     x1, y1, x2, y2 = box
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), DARK, 3)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), DARK, 4)
     if not dashed:
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
         return
     for x in range(x1, x2 + 1, 2 * _DASH):
         for y in (y1, y2):
-            cv2.line(canvas, (x, y), (min(x + _DASH, x2), y), colour, 1)
+            cv2.line(canvas, (x, y), (min(x + _DASH, x2), y), colour, 2)
     for y in range(y1, y2 + 1, 2 * _DASH):
         for x in (x1, x2):
-            cv2.line(canvas, (x, y), (x, min(y + _DASH, y2)), colour, 1)
+            cv2.line(canvas, (x, y), (x, min(y + _DASH, y2)), colour, 2)
 
 
 def _label(canvas: np.ndarray, box: Box, text: str, colour: Colour, taken: list[Box]) -> None:
