@@ -115,7 +115,8 @@ def _parsing(
     listed = person_frame >= 0
     starts, lengths = _runs(part_keys)
     part_person = np.repeat(_find(part_keys[starts], person_keys[listed]), lengths)
-    kept = part_person >= 0
+    listed_parts = part_person >= 0
+    kept = slice(None) if listed_parts.all() else listed_parts
     part, part_names = _encoded(parts["part"])
     state, states = _encoded(parts["state"])
     return Parsing(
@@ -180,4 +181,4 @@ def _integers(column: pa.ChunkedArray) -> Integers:
 
 
 def _boxes(rows: pa.Table, names: tuple[str, ...]) -> NDArray[Any]:
-    return np.stack([rows[name].to_numpy() for name in names], axis=1).astype(np.float64)
+    return np.stack([rows[name].to_numpy() for name in names], axis=1, dtype=np.float64)

@@ -35,6 +35,9 @@ PART_IOU = 0.3
 _DISJOINT = -1.0
 _STEPS = 10_000
 
+_BLOCK = 16_384
+"""Parts overlapped at once: their temporaries stay in the processor's cache, and in the process once freed."""
+
 
 def evaluate(
     truth: Parsing, parsed: Parsing, *, actions: pa.Table, video_actions: pa.Table, method: str, split: str
@@ -123,8 +126,11 @@ def part_credit(truth: Parsing, parsed: Parsing) -> Floats:
         first = row_of if first is None else first
         row = row_of[slot]
         same = np.flatnonzero((row >= 0) & (truth.state[row] == state))
-        overlap = boxes.paired_iou(truth.part_box[row[same]], parsed.part_box[proposal[same]], disjoint=_DISJOINT)
-        right[slot[same[overlap >= PART_IOU]]] = True
+        for start in range(0, len(same), _BLOCK):
+            block = same[start : start + _BLOCK]
+            truth_box = truth.part_box.take(row[block], axis=0)
+            overlap = boxes.paired_iou(truth_box, parsed.part_box.take(proposal[block], axis=0), disjoint=_DISJOINT)
+            right[slot[block[overlap >= PART_IOU]]] = True
     if first is not None:
         annotated = np.flatnonzero(first >= 0)
         credit[first[annotated]] = right[annotated] / np.maximum(n_proposals[annotated], 1)
@@ -178,7 +184,8 @@ def match_people(truth: Parsing, parsed: Parsing) -> Integers:
     their_start, our_start = np.cumsum(n) - n, np.cumsum(m) - m
     truth_box, parsed_box = truth.person_box.astype(np.float32), parsed.person_box.astype(np.float32)
     # Frames with the same numbers of people are overlapped and assigned together.
-    for rows, columns in np.unique(np.stack([n, m], axis=1)[(n > 0) & (m > 0)], axis=0):
+    shapes = np.unique((n * (m.max(initial=0) + 1) + m)[(n > 0) & (m > 0)])
+    for rows, columns in zip(*np.divmod(shapes, m.max(initial=0) + 1), strict=True):
         frames = np.flatnonzero((n == rows) & (m == columns))
         truth_person = theirs[their_start[frames, None] + np.arange(rows)]
         parsed_person = ours[our_start[frames, None] + np.arange(columns)]

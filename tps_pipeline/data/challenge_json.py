@@ -7,9 +7,12 @@ an annotated part has one box and a state (or a list of states), a predicted par
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -95,12 +98,26 @@ def read_submission(folder: Path | str) -> Labelled:
 
 def parse_truth(data: bytes, path: Path) -> Parsing:
     """Lay out the contents of a ``gt_part_result.json``; ``path`` is for messages. Raises DataError."""
-    return _lay_out(path, _decode(path, data, _AnnotatedPart))
+    with _collection_paused():
+        return _lay_out(path, _decode(path, data, _AnnotatedPart))
 
 
 def parse_submission(data: bytes, path: Path) -> Parsing:
     """Lay out the contents of a ``pred_part_result.json``; ``path`` is for messages. Raises DataError."""
-    return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
+    with _collection_paused():
+        return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause the garbage collector: it would walk the growing millions of small lists again and again, for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _labelled(path: Path, parsing: Parsing, action_path: Path) -> Labelled:
@@ -184,35 +201,33 @@ def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = Non
     """Flatten decoded files, checking what their types cannot say. Rows keep the files' order."""
     part_index = {name: i for i, name in enumerate(PARTS)}
     states: dict[str, int] = {}
-    frames: list[tuple[int, int]] = []
+    frame_rows: list[int] = []  # two numbers a frame; below, three a part and four a box
     person_frame: list[int] = []
-    person_box: list[_Box] = []
-    rows: list[tuple[int, int, int]] = []
-    part_box: list[_Box] = []
-    for video_index, (video, named_frames) in enumerate(videos.items()):
-        for name, frame in named_frames.items():
+    person_box: list[float] = []
+    part_rows: list[int] = []
+    part_box: list[float] = []
+    for video_index, (video, frames) in enumerate(videos.items()):
+        for name, frame in frames.items():
             match = _FRAME_NAME.fullmatch(name)
-            where = f"{path}: video {video}, frame {name}"
             if match is None:
-                raise DataError(f"{where}: frames are named like img_00001.json")
+                raise DataError(f"{path}: video {video}, frame {name}: frames are named like img_00001.json")
             if max_people is not None and len(frame.humans) > max_people:
-                raise DataError(f"{where}: {len(frame.humans)} people; at most {max_people} are allowed")
+                found = f"{len(frame.humans)} people; at most {max_people} are allowed"
+                raise DataError(f"{path}: video {video}, frame {name}: {found}")
             for i, human in enumerate(frame.humans, 1):
-                box = human.box
-                if box[2] < box[0] or box[3] < box[1]:
-                    raise DataError(f"{where}, person {i}: box {list(box)} has x2 < x1 or y2 < y1")
+                wrong = _broken_rule(human)
+                if wrong:
+                    raise DataError(f"{path}: video {video}, frame {name}, person {i}{wrong}")
+                person = len(person_frame)
                 for part_name, part in human.parts.items():
-                    code = part_index.get(part_name)
-                    if code is None:
-                        raise DataError(f"{where}, person {i}: unknown part {part_name!r}; known: {', '.join(PARTS)}")
-                    part_boxes, verbs = _alternatives(part, f"{where}, person {i}, {part_name}")
-                    part_box += part_boxes
-                    rows += [(len(person_frame), code, states.setdefault(verb, len(states))) for verb in verbs]
-                person_frame.append(len(frames))
-                person_box.append(box)
-            frames.append((video_index, int(match[1])))
-    frame_columns = np.array(frames, dtype=np.int64).reshape(-1, 2)
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 3)
+                    for box, verb in _alternatives(part):
+                        part_box.extend(box)
+                        part_rows += (person, part_index[part_name], states.setdefault(verb, len(states)))
+                person_frame.append(len(frame_rows) // 2)
+                person_box.extend(human.box)
+            frame_rows += (video_index, int(match[1]))
+    frame_columns = np.array(frame_rows, dtype=np.int64).reshape(-1, 2)
+    part_columns = np.array(part_rows, dtype=np.int64).reshape(-1, 3)
     return Parsing(
         videos=list(videos),
         states=list(states),
@@ -220,21 +235,33 @@ def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = Non
         frame=frame_columns[:, 1],
         person_frame=np.array(person_frame, dtype=np.int64),
         person_box=np.array(person_box, dtype=np.float64).reshape(-1, 4),
-        part_person=columns[:, 0],
-        part=columns[:, 1],
+        part_person=part_columns[:, 0],
+        part=part_columns[:, 1],
         part_box=np.array(part_box, dtype=np.float64).reshape(-1, 4),
-        state=columns[:, 2],
+        state=part_columns[:, 2],
     )
 
 
-def _alternatives(part: _AnnotatedPart | _PredictedPart, where: str) -> tuple[list[_Box], list[str]]:
-    """A part's boxes and states, one state a box."""
-    verbs = [part.verb] if isinstance(part.verb, str) else part.verb
-    boxes = part.box if isinstance(part, _PredictedPart) else [part.box] * len(verbs)
-    if not verbs:
-        raise DataError(f"{where}: no `verb`")
-    if len(boxes) != len(verbs):
-        raise DataError(f"{where}: {len(boxes)} boxes and {len(verbs)} verbs; each proposal needs one of both")
-    if len(boxes) > MAX_PROPOSALS and isinstance(part, _PredictedPart):
-        raise DataError(f"{where}: {len(boxes)} proposals; at most {MAX_PROPOSALS} are allowed")
-    return boxes, verbs
+def _alternatives(part: _AnnotatedPart | _PredictedPart) -> Iterable[tuple[_Box, str]]:
+    """A part's boxes, each with a state."""
+    if isinstance(part, _PredictedPart):
+        return zip(part.box, part.verb, strict=True)
+    if isinstance(part.verb, str):
+        return ((part.box, part.verb),)
+    return [(part.box, verb) for verb in part.verb]
+
+
+def _broken_rule(person: _Person[Any]) -> str:
+    """What is wrong with a person, or nothing."""
+    x1, y1, x2, y2 = person.box
+    if x2 < x1 or y2 < y1:
+        return f": box {list(person.box)} has x2 < x1 or y2 < y1"
+    for name, part in person.parts.items():
+        if name not in PARTS:
+            return f": unknown part {name!r}; known are {', '.join(PARTS)}"
+        if not part.verb:
+            return f", {name}: no `verb`"
+        if type(part) is _PredictedPart and not len(part.box) == len(part.verb) <= MAX_PROPOSALS:
+            found = f"{len(part.box)} boxes and {len(part.verb)} verbs"
+            return f", {name}: {found}; a proposal is one of both, and at most {MAX_PROPOSALS} are allowed"
+    return ""
