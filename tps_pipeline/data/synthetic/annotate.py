@@ -15,9 +15,9 @@ from tps_pipeline.labels import PARTS
 
 PERSON_SEEN = 0.25  # visible share below which a person is not annotated
 PERSON_SMALLEST = 0.08  # of the picture's height: people below are not annotated
-WITH_PARTS = 0.34  # of the picture's height: people below have a box and no parts
+WITH_PARTS = 0.42  # of the picture's height: people below have a box and no parts
 PART_SEEN = 0.42  # visible share below which a part is left out
-PART_SMALLEST = 0.022  # of the picture's height: longer side of the smallest annotated part
+PART_SMALLEST = 0.028  # of the picture's height: longer side of the smallest annotated part
 FORGOTTEN = 0.03  # share of parts left out by chance
 PERSON_JITTER, PART_JITTER = 0.010, 0.018  # standard deviation of each edge, share of the box's size
 

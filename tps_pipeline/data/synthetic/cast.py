@@ -39,7 +39,7 @@ class Plan:
     extent: tuple[float, float] = (1.3, 1.9)
     scenes: tuple[str, ...] = ("gym",)
     group: tuple[int, int] = (1, 1)
-    bystanders: float = 1.2
+    bystanders: float = 1.4
     habit: frozenset[str] = frozenset()
     body: Body = ADULT
     follow: float = 0.0
@@ -62,8 +62,8 @@ ACTIONS: dict[str, Plan] = {
     "belly_dancing": Plan(dance.belly_dancing, (0,), (1.4, 1.9), ("stage", "stage", "room")),
     "skateboarding": Plan(sport.skateboarding, (0, 180, 15, 165), (2.0, 2.1), ("street", "street", "park"), follow=0.8),
     "lunge": Plan(gym.lunge, (70, -70, 40, -40, 90), (1.5, 1.9), ("gym", "room")),
-    "crawling_baby": Plan(sport.crawling_baby, (50, -50, 80, -80, 15), (0.9, 0.75), ("room",), bystanders=0.7, body=BABY,
-                          follow=0.7),
+    "crawling_baby": Plan(sport.crawling_baby, (50, -50, 80, -80, 15), (0.9, 0.75), ("room",), bystanders=0.7,
+                          body=BABY, follow=0.7),
     "salsa_dancing": Plan(dance.salsa_dancing, (90, -90, 60, -120), (1.5, 1.9), ("stage", "room"), (2, 2)),
     "front_raises": Plan(gym.front_raises, (0, 30, -30, 70), (1.4, 1.9), ("gym", "room")),
     "throwing_discus": Plan(sport.throwing_discus, (0, 90, 180), (1.9, 2.0), ("field",)),
@@ -169,8 +169,8 @@ def _bystanders(plan: Plan, distance: float, rng: np.random.Generator) -> list[_
         roles.append(_Role(motion, _style(rng), figure(ADULT, rng), place, yaw, rng.random() < 0.5))
     if rng.random() < 0.10 and plan.body is ADULT:
         side = rng.choice([-1, 1]) * plan.extent[0] * rng.uniform(0.35, 0.6)
-        roles.append(_Role(sport.idle, _style(rng), figure(ADULT, rng), (side, 0.22 * distance), 180 + rng.normal(0, 30),
-                           False))  # fmt: skip
+        place, yaw = (side, 0.22 * distance), 180 + rng.normal(0, 30)
+        roles.append(_Role(sport.idle, _style(rng), figure(ADULT, rng), place, yaw, mirrored=False))
     return roles
 
 

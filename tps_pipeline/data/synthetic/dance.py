@@ -55,8 +55,8 @@ def salsa_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
     angles: dict = {"hip_yaw": 14 * np.sin(cycle), "body_roll": 3 * np.sin(cycle), "spine_roll": -4 * np.sin(cycle)}
     for side, sign in SIDES.items():
         step = pulse(cycle + (0 if sign > 0 else np.pi), 0.5)
-        angles[f"{side}_hip_flex"] = 4 + 32 * step * np.sign(sign * np.sin(cycle / 2) + 0.01)
-        angles[f"{side}_knee"] = 12 + 34 * step
+        angles[f"{side}_hip_flex"] = 4 + 22 * step * np.sign(sign * np.sin(cycle / 2) + 0.01)
+        angles[f"{side}_knee"] = 10 + 30 * step
     sway = 0.04 * np.sin(cycle)
     shoulder = 0.80 * body.stature
     hands = {

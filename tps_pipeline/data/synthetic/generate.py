@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import platform
 import shutil
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -21,7 +22,7 @@ import numpy as np
 from tps_pipeline.data.synthetic.cast import ACTIONS
 from tps_pipeline.data.synthetic.props import OBJECTS
 from tps_pipeline.data.synthetic.states import STATES
-from tps_pipeline.data.synthetic.video import frames_of, shoot
+from tps_pipeline.data.synthetic.video import Take, frames_of, shoot
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
 
@@ -29,7 +30,14 @@ EVALUATED_EVERY = 5  # frames 1, 6, 11, ... count in the challenge
 LABELLED_SHARE = 0.6  # of a training video's frames, one stretch of it (151 of about 259 in Kinetics-TPS)
 LENGTH_SPREAD = 0.12  # a video is this much shorter or longer than asked for, at most
 ENCODER = {"preset": "veryfast", "crf": "23", "threads": "1", "bf": "2"}
+if platform.machine() in ("x86_64", "AMD64"):
+    # With AVX-512 libx264 is not repeatable: the same pictures gave different bytes from one run to the next.
+    ENCODER["x264-params"] = "asm=sse4.2"
 _NAME = string.ascii_letters + string.digits + "_-"
+
+
+Made = tuple[str, int, dict[str, Any]]
+"""A finished video: its name, number of frames and (in test) annotations by file name."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def _jobs(
     return jobs
 
 
-def _run(jobs: list[Job], processes: int):
+def _run(jobs: list[Job], processes: int) -> Iterator[Made]:
     if processes <= 1:
         yield from map(make, jobs)
         return
@@ -147,14 +155,11 @@ def video_name(seed: int, index: int) -> str:
     """A name like those of Kinetics clips: an eleven-character id and the clip's seconds."""
     rng = np.random.default_rng([seed, index, 1])
     start = int(rng.integers(0, 300))
-    return (
-        "".join(_NAME[i] for i in rng.integers(0, 52, 1))
-        + "".join(_NAME[i] for i in rng.integers(0, len(_NAME), 10))
-        + f"_{start:06d}_{start + 10:06d}"
-    )
+    letters = "".join(_NAME[i] for i in [*rng.integers(0, 52, 1), *rng.integers(0, len(_NAME), 10)])
+    return f"{letters}_{start:06d}_{start + 10:06d}"
 
 
-def make(job: Job) -> tuple[str, int, dict[str, Any]]:
+def make(job: Job) -> Made:
     """Write one video and (in train) its annotations; returns its name, number of frames and evaluated labels."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng([job.seed, job.index])
@@ -180,14 +185,14 @@ def _stretch(count: int, rng: np.random.Generator) -> np.ndarray:
     return (np.arange(count) >= start) & (np.arange(count) < start + length)
 
 
-def _encode(path: Path, take, labelled: np.ndarray) -> dict[str, Any]:
+def _encode(path: Path, take: Take, labelled: np.ndarray) -> dict[str, Any]:
     labels = {}
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=take.fps, options=ENCODER)
         stream.width, stream.height = take.size
         stream.pix_fmt = "yuv420p"
         for index, (picture, label) in enumerate(frames_of(take, labelled)):
-            planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+            planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts = index
             container.mux(stream.encode(frame))
@@ -197,7 +202,7 @@ def _encode(path: Path, take, labelled: np.ndarray) -> dict[str, Any]:
     return labels
 
 
-def _write_lists(out: Path, jobs: list[Job], made: list[tuple[str, int, dict[str, Any]]]) -> None:
+def _write_lists(out: Path, jobs: list[Job], made: list[Made]) -> None:
     for folder in ("list", "gt", "train_videos", "test_videos", "train_annotations"):
         (out / folder).mkdir(exist_ok=True)
     objects = ["none", "others", *sorted(set(OBJECTS.values()))]

@@ -131,19 +131,19 @@ def _head(joints: Joints, body: Body, look: Look) -> list[Solid]:
     head, face, up = joints["head"], joints["face"], joints["up"]
     radius, part = body.length("head") * body.head, PARTS.index("head")
     aside = np.cross(up, face)
-    skull = [head + 0.25 * radius * up, head - 0.35 * radius * up + 0.1 * radius * face]
+    skull = [head + 0.02 * radius * up + 0.06 * radius * face, head - 0.38 * radius * up + 0.12 * radius * face]
     back = head + 0.28 * radius * up - 0.22 * radius * face
     made = [
-        hull(skull, [0.92 * radius, 0.78 * radius], look.skin, part=part),
-        hull([back, head + 0.62 * radius * up + 0.2 * radius * face], [0.98 * radius, 0.68 * radius], look.hair,
+        hull(skull, [0.86 * radius, 0.74 * radius], look.skin, part=part),
+        hull([back, head + 0.55 * radius * up + 0.25 * radius * face], [0.98 * radius, 0.78 * radius], look.hair,
              part=part, bias=-0.55 * radius),
         hull([back], [0.95 * radius], look.hair, part=part, bias=0.5 * radius, facing=-face - 0.1 * up),
     ]  # fmt: skip
     for sign in (-1, 1):
         eye = head + radius * (0.82 * face + 0.36 * sign * aside + 0.12 * up)
-        made.append(hull([eye], [0.13 * radius], (30, 25, 25), part=part, bias=radius, facing=face, plain=True))
-    mouth = [head + radius * (0.80 * face + 0.25 * sign * aside - 0.55 * up) for sign in (-1, 1)]
-    made.append(hull(mouth, [0.06 * radius] * 2, (70, 60, 150), part=part, bias=radius, facing=face, plain=True))
+        made.append(hull([eye], [0.095 * radius], (30, 25, 25), part=part, bias=radius, facing=face, plain=True))
+    mouth = [head + radius * (0.80 * face + 0.20 * sign * aside - 0.55 * up) for sign in (-1, 1)]
+    made.append(hull(mouth, [0.05 * radius] * 2, (80, 75, 160), part=part, bias=radius, facing=face, plain=True))
     nose = [head + radius * (0.9 * face + 0.05 * up), head + radius * (1.12 * face - 0.2 * up)]
     dark = (look.skin[0] * 0.8, look.skin[1] * 0.8, look.skin[2] * 0.85)
     made.append(hull(nose, [0.08 * radius, 0.13 * radius], dark, part=part, bias=0.5 * radius, plain=True))
@@ -181,6 +181,6 @@ def _leg(joints: Joints, look: Look, size: float, side: str) -> list[Solid]:
     return [
         hull([hip, knee], [0.088 * size, 0.060 * size], look.trousers, part=leg),
         hull([knee, ankle], [0.058 * size, 0.040 * size], lower, part=leg, bias=0.01),
-        hull([ankle, heel + (0, 0.03, 0), toe + (0, 0.02, 0)], [0.040 * size, 0.036 * size, 0.030 * size], look.shoes,
+        hull([ankle, heel + np.array([0, 0.03, 0]), toe + np.array([0, 0.02, 0])], [0.040 * size, 0.036 * size, 0.030 * size], look.shoes,
              part=foot, bias=0.02),
     ]  # fmt: skip

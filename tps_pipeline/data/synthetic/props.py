@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from tps_pipeline.data.synthetic.motion import Prop, points
@@ -170,7 +172,7 @@ def skipping_rope(cycle: np.ndarray) -> Prop:
             left + (right - left) * (0.5 - 0.62 * np.cos(np.pi * u)) + np.sin(np.pi * u) ** 0.6 * swing for u in shares
         ]
         chain[0], chain[-1] = left, right
-        return [_bar(a, b, 0.011, colour, plain=True) for a, b in zip(chain, chain[1:], strict=False)]
+        return [_bar(a, b, 0.011, colour, plain=True) for a, b in pairwise(chain)]
 
     return build
 

@@ -22,7 +22,7 @@ class Sprite:
 
     Attributes:
         polygons: (T, K, 3, P, 2) int32 fixed point: dark outline, body, highlight of each of K solids.
-        colours: (K, 3, 3) of those.
+        colours: K lists of those' colours.
         layers: K numbers of polygons to draw (3, or 1 for plain solids).
         order: (T, K) solids from far to near.
         visible: (T, K) whether each is drawn.
@@ -37,6 +37,10 @@ class Sprite:
     visible: np.ndarray
     ids: list[int]
     depth: np.ndarray
+
+    def part_of(self, identity: int) -> int:
+        """Index into ``labels.PARTS`` (-1: the trunk) of a value of the identity map."""
+        return (identity - 1) % IDS_PER_PERSON - 1
 
 
 def sprite(solids: list[Solid], camera: Camera, size: tuple[int, int], *, person: int, shade: np.ndarray) -> Sprite:
@@ -69,13 +73,17 @@ def sprite(solids: list[Solid], camera: Camera, size: tuple[int, int], *, person
     base = [np.clip(np.asarray(solid.colour) * shade, 0, 255) for solid in solids]
     return Sprite(
         polygons=np.rint(polygons).astype(np.int32),
-        colours=[[tuple(0.45 * c), tuple(c), tuple(np.clip(1.10 * c + 14, 0, 255))] for c in base],
+        colours=[[tuple(c)] if solid.plain else _tones(c) for solid, c in zip(solids, base, strict=True)],
         layers=[1 if solid.plain else 3 for solid in solids],
         order=np.argsort(np.stack(depths, axis=1), axis=1, kind="stable"),
         visible=np.stack(visible, axis=1),
         ids=[0 if solid.part == SCENERY else person * IDS_PER_PERSON + solid.part + 2 for solid in solids],
         depth=np.mean([solid.centres[..., 2].mean(axis=1) for solid in solids], axis=0),
     )
+
+
+def _tones(colour: np.ndarray) -> list[tuple[float, ...]]:
+    return [tuple(0.45 * colour), tuple(colour), tuple(np.clip(1.10 * colour + 14, 0, 255))]
 
 
 def draw(picture: np.ndarray, identity: np.ndarray | None, sprites: list[Sprite], frame: int) -> None:
@@ -108,7 +116,8 @@ class Extent:
 def areas(one: Sprite) -> dict[int, np.ndarray]:
     """Identity -> (T,) pixels that its solids would cover if nothing hid them.
 
-    The solids of a limb overlap at its joints; ``_OVERLAP`` takes account of that.
+    The solids of a limb overlap at its joints; ``_OVERLAP`` takes account of that. Those of the head lie in one
+    another: the largest counts.
     """
     body = one.polygons[:, :, 1].astype(float) / 2**SHIFT
     x, y = body[..., 0], body[..., 1]
@@ -116,7 +125,9 @@ def areas(one: Sprite) -> dict[int, np.ndarray]:
     total: dict[int, np.ndarray] = {}
     for k, identity in enumerate(one.ids):
         if identity and one.layers[k] == 3:
-            total[identity] = total.get(identity, 0) + _OVERLAP * area[:, k]
+            so_far, mine = total.get(identity, np.zeros(len(area))), _OVERLAP * area[:, k]
+            nested = one.part_of(identity) == PARTS.index("head")
+            total[identity] = np.maximum(so_far, mine) if nested else so_far + mine
     return total
 
 
@@ -140,7 +151,7 @@ def extents(identity: np.ndarray, one: Sprite, full: dict[int, np.ndarray], fram
     found, height, width = {}, *identity.shape
     first = min(full)
     for number, whole in full.items():
-        part = number - first - 1
+        part = one.part_of(number)
         corners = one.polygons[frame, [k for k, other in enumerate(one.ids) if other == number], 1].reshape(-1, 2)
         low = np.maximum(corners.min(axis=0) // 2**SHIFT, 0)
         high = np.minimum(corners.max(axis=0) // 2**SHIFT + 1, (width, height))
@@ -152,5 +163,5 @@ def extents(identity: np.ndarray, one: Sprite, full: dict[int, np.ndarray], fram
         if len(rows):
             box = (low[0] + columns[0], low[1] + rows[0], low[0] + columns[-1], low[1] + rows[-1])
             share = np.count_nonzero(mine) / max(float(whole[frame]), 1.0)
-            found[part] = Extent(tuple(int(value) for value in box), share)
+            found[part] = Extent((int(box[0]), int(box[1]), int(box[2]), int(box[3])), share)
     return found

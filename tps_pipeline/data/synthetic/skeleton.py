@@ -76,7 +76,7 @@ class Pose:
         rooted: Whether the standing foot stays where it is, so that stepping moves the body.
     """
 
-    angles: Angles
+    angles: Mapping[str, np.ndarray | float]
     hands: dict[str, np.ndarray] = field(default_factory=dict)
     support: str = "feet"
     height: np.ndarray | float = 0.0
@@ -223,7 +223,8 @@ def _reach(side: str, target: np.ndarray, shoulder: np.ndarray, torso: np.ndarra
     direction = local / np.maximum(distance, 1e-6)
     nearest = np.sqrt(upper**2 + lower**2 - 2 * upper * lower * np.cos(np.deg2rad(180 - 150)))
     distance = np.clip(distance, nearest, 0.999 * (upper + lower))
-    pole = np.array([0.7 * sign, -0.8, -0.25]) - direction * (direction @ np.array([0.7 * sign, -0.8, -0.25]))[:, None]
+    outward = np.array([0.45 * sign, -0.85, -0.25])
+    pole = outward - direction * (direction @ outward)[:, None]
     pole /= np.maximum(np.linalg.norm(pole, axis=1, keepdims=True), 1e-6)
     cosine = np.clip((upper**2 + distance**2 - lower**2) / (2 * upper * distance), -1, 1)
     arm = direction * cosine + pole * np.sqrt(1 - cosine**2)

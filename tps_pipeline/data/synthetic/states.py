@@ -23,19 +23,19 @@ BENT_ELBOW, STRAIGHT_ELBOW = 50.0, 25.0  # degrees of flexion
 ABDUCTED = 0.45  # horizontal share of the upper arm's direction above which a straight arm is held out
 HUG = 0.34  # metres from the hand to another person's chest
 ON_GROUND = 0.14  # metres of a wrist above the ground
-STRIKE_SPEED, STRIKE_REACH = 1.2, 0.45  # m/s toward the target, metres from it
+STRIKE_SPEED, STRIKE_REACH = 0.7, 0.60  # m/s toward the target, metres from it
 APPLAUD_GAP = 0.13  # metres between the wrists
 HAND_RAISED = 0.02  # metres above the crown
-LEG_RAISED = 0.22  # metres of an ankle above the supporting one
+LEG_RAISED = 0.18  # metres of an ankle above the supporting one
 STEP = 0.45  # m/s of an ankle over the ground
-CROUCHED_KNEE, BENT_KNEE, STRAIGHT_KNEE = 85.0, 32.0, 20.0  # degrees of flexion
+CROUCHED_KNEE, BENT_KNEE, STRAIGHT_KNEE = 80.0, 32.0, 20.0  # degrees of flexion
 UPRIGHT = 0.93  # vertical share of a straight leg's direction
 AIRBORNE = 0.05  # metres of both soles above the ground
 HEEL_RAISED, TOE_DOWN = 0.035, 0.05  # metres
 PLANTED = 0.30  # m/s below which a foot is static
 LOADED_KNEE = 18.0  # degrees of flexion above which a planted foot presses on the ground
-HEAD_UP, HEAD_TURN = 0.34, 70.0  # vertical share of the face's direction; degrees a second
-HIP_TURN, STOOP = 45.0, 0.72  # degrees a second; vertical share of the trunk's direction
+HEAD_UP, HEAD_TURN = 0.22, 60.0  # vertical share of the face's direction; degrees a second
+HIP_TURN, STOOP = 45.0, 0.80  # degrees a second; vertical share of the trunk's direction
 
 
 def read(
@@ -129,7 +129,7 @@ def _leg(
         ("jump", airborne),
         ("raise", (ankle[:, 1] - joints[f"{other}_ankle"][:, 1] > LEG_RAISED) & on_feet),
         ("step", moving & on_feet & (not motion.board)),
-        ("crouch", (flexion > CROUCHED_KNEE) & upright),
+        ("crouch", np.minimum(flexion, angles[f"{other}_knee"]) > CROUCHED_KNEE),
         ("bend", flexion > BENT_KNEE),
         ("stand", (flexion < STRAIGHT_KNEE) & upright & (sole - ground < AIRBORNE)),
         ("unbend", flexion < STRAIGHT_KNEE),

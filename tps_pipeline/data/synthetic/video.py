@@ -77,9 +77,7 @@ def _camera(
     plan: Plan, persons: list[Person], distance: float, frames: int, size: tuple[int, int], rng: np.random.Generator
 ) -> Camera:
     width, height = size
-    room = plan.extent[0] + 0.6 * (sum(person.habit is plan.habit for person in persons) * 0)
-    group = plan.group[1] > 2
-    room = room + (1.6 if group else 0.0)
+    room = plan.extent[0] + (1.6 if plan.group[1] > 2 else 0.0)
     scale = min(height * rng.uniform(0.66, 0.98) / plan.extent[1], width * rng.uniform(0.8, 1.0) / room)
     eye = rng.uniform(0.9, 1.7)
     foot = height * (rng.uniform(0.86, 0.97) if rng.random() < 0.85 else rng.uniform(1.02, 1.15))
@@ -97,12 +95,12 @@ def _camera(
 def _foreground(plan: Plan, distance: float, frames: int, rng: np.random.Generator) -> list[Solid]:
     """A post, a bench or a bush between the camera and the people."""
     x, z = rng.choice([-1, 1]) * plan.extent[0] * rng.uniform(0.1, 0.45), 0.25 * distance
-    low, thick = np.array([x, 0.0, z]), rng.uniform(0.03, 0.08)
+    low, thick = np.array([x, 0.0, z]), rng.uniform(0.02, 0.045) * plan.extent[1]
     if rng.random() < 0.5:
-        ends = [low, low + (0.0, rng.uniform(0.5, 2.5), 0.0)]
+        ends = [low, low + np.array([0.0, rng.uniform(0.5, 2.5), 0.0])]
     else:
-        top = rng.uniform(0.25, 0.55)
-        ends = [low + (-0.8, top, 0.0), low + (0.8, top, 0.0)]
+        top = rng.uniform(0.1, 0.3) * plan.extent[1]
+        ends = [low + np.array([aside, top, 0.0]) for aside in (-0.8, 0.8)]
     return [hull([np.broadcast_to(end, (frames, 3)) for end in ends], [thick] * 2, dye(rng), part=SCENERY)]
 
 
