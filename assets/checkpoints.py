@@ -122,7 +122,7 @@ def _train_detector(
         settings,
         samples["train"],
         frames["train"],
-        labels=labels,
+        labels,
         val_samples=samples["val"],
         val_frames=frames["val"],
         folder=folder,

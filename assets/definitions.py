@@ -5,6 +5,7 @@ import os
 import dagster as dg
 
 from assets import checkpoints, data, delivery, detections, evaluation, predictions, shards, source
+from assets.checks import checks_of
 from assets.resources import Pipeline
 
 
@@ -48,4 +49,9 @@ def executor() -> dg.ExecutorDefinition:
 def definitions() -> dg.Definitions:
     """Everything, for the pipeline that the environment names."""
     pipeline = Pipeline.from_environment()
-    return dg.Definitions(assets=assets_of(pipeline), resources={"pipeline": pipeline}, executor=executor())
+    return dg.Definitions(
+        assets=assets_of(pipeline),
+        asset_checks=checks_of(list(pipeline.recipe.methods)),
+        resources={"pipeline": pipeline},
+        executor=executor(),
+    )

@@ -28,7 +28,7 @@ def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: For
             pipeline.frames(shard),
             pipeline.checkpoint("person_detector"),
             pipeline.checkpoint("part_detector"),
-            pipeline.recipe.two_stage,
+            settings=pipeline.recipe.two_stage,
         )
 
     yield from each_shard(context, pipeline, detect_shard, sections=["two_stage"], force=config.force)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 from rich.console import Console
 
+from assets.checks import checks_of
 from assets.definitions import assets_of
 from assets.resources import SPLITS, Pipeline
 from assets.shards import SHARDS
@@ -42,8 +43,8 @@ def main() -> int:
 
 def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     """Materialize every asset that is due, stage by stage."""
-    assets = assets_of(pipeline)
-    graph = dg.Definitions(assets=assets).resolve_asset_graph()
+    assets = [*assets_of(pipeline), *checks_of(list(pipeline.recipe.methods))]
+    graph = dg.Definitions(assets=assets_of(pipeline)).resolve_asset_graph()
     per_shard = [key for key in graph.toposorted_asset_keys if graph.get(key).partitions_def == SHARDS]
     trained = {key for key in graph.toposorted_asset_keys if key.path[0] == "checkpoints"}
     after_training = {key for root in trained for key in _descendants(graph, root)}
@@ -70,7 +71,7 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
 
 
 def _materialize(
-    assets: Sequence[dg.AssetsDefinition],
+    assets: Sequence[dg.AssetsDefinition | dg.AssetChecksDefinition],
     keys: Sequence[dg.AssetKey],
     tags: dict[str, str],
     pipeline: Pipeline,

@@ -30,7 +30,7 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
 
     known = {name: pipeline.read("shards", name) for name in pipeline.shards("train", "val", "test")}
     found = ingest(pipeline.data_folder, known, pipeline.recipe.shards)
-    for name, manifest in sorted(found.changed.items()):
+    for name, manifest in sorted(found.shards.items()):
         written = pipeline.store.write(table_path("shards", name), manifest)
         work = Work("shards", name, (), (), pipeline.recipe.digest_of(()))
         pipeline.lineage.record(work, written, run_id=context.run.run_id)
@@ -41,7 +41,7 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
     return dg.MaterializeResult(
         metadata={
             "shards": len(names),
-            "new_or_changed": ", ".join(sorted(found.changed)) or "none",
+            "new_or_changed": ", ".join(sorted(found.shards)) or "none",
             "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in found.problems) or "none"),
         }
     )

@@ -16,7 +16,7 @@ ANNOTATIONS = ("actions", "labelled_frames", "people", "parts", "objects")
 @dg.asset(deps=[shards], group_name="source", partitions_def=SHARDS, backfill_policy=BACKFILL)
 def videos(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
     """Every video, probed: how many frames, how fast, how large; what cannot be read is marked, not dropped."""
-    from tps_pipeline.data.kinetics_tps import probe_videos
+    from tps_pipeline.data.shards import probe_videos
 
     def probe(shard: str) -> pa.Table:
         return probe_videos(pipeline.data_folder, pipeline.read("shards", shard))

@@ -10,11 +10,44 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from tps_pipeline import tables
+from tps_pipeline import recipe, tables
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.video.decode import Decoder, read_frames
+from tps_pipeline.video.sampling import sampled_frames
 
 _NONE = np.empty(0, np.int32)
+
+
+def wanted_frames(
+    videos: pa.Table, labelled_frames: pa.Table, settings: recipe.Frames, *, data: Path
+) -> Iterator[tuple[str, Path, list[int]]]:
+    """Which frames of which videos are extracted.
+
+    Of a training video those labelled frames that lie at 1, 1 + ``train_stride``, ...; of any other readable video all
+    at 1, 1 + ``sample_stride``, ...
+
+    Args:
+        videos: ``tables.VIDEOS``.
+        labelled_frames: ``tables.LABELLED_FRAMES`` of the same videos.
+        settings: The recipe's section.
+        data: The folder that the videos' paths start from.
+
+    Yields:
+        Id, file and ascending frame numbers of each readable video.
+    """
+    labelled = labelled_frames.to_pandas().astype({"video_id": str}).groupby("video_id").frame.agg(set)
+    for row in videos.select(["video_id", "path", "split", "n_frames", "status"]).to_pylist():
+        if row["status"] != "ok":
+            continue
+        if row["split"] == "train":
+            frames = [
+                f
+                for f in sampled_frames(row["n_frames"], settings.train_stride)
+                if f in labelled.get(row["video_id"], ())
+            ]
+        else:
+            frames = sampled_frames(row["n_frames"], settings.sample_stride)
+        yield row["video_id"], data / row["path"], list(frames)
 
 
 def extract(
@@ -117,6 +150,17 @@ class FrameFile:
         """Video, frame number and JPEG of every frame, sorted."""
         for video_id, frame in self.keys():
             yield video_id, frame, self.jpeg(video_id, frame)
+
+    @property
+    def videos(self) -> list[str]:
+        """The videos that have frames here."""
+        return list(self._frames)
+
+    @property
+    def index(self) -> pa.Table:
+        """``video_id``, ``frame``, ``width`` and ``height`` of every frame."""
+        columns = ["video_id", "frame", "width", "height"]
+        return pa.ipc.open_file(pa.memory_map(str(self.path))).read_all().select(columns).unify_dictionaries()
 
     def keys(self) -> list[tuple[str, int]]:
         """Video and frame number of every frame, sorted."""

@@ -1,0 +1,85 @@
+"""Asset checks: what was just made is looked at before anything is built on it.
+
+A check looks at the outputs that its own run has made; what was kept has been checked when it was made.
+"""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from assets.resources import SPLITS, Pipeline
+from tps_pipeline import checks
+
+Find = Callable[[Pipeline, str], list[str]]
+"""Gives what is wrong with one shard."""
+
+
+@dg.asset_check(asset="shards", blocking=True)
+def no_video_in_two_splits(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """A video that is trained on and scored would make every figure meaningless."""
+    return _result(checks.videos_in_two_splits(pipeline.read("shards", shard) for shard in pipeline.shards(*SPLITS)))
+
+
+def _per_shard(asset: str, name: str, find: Find) -> dg.AssetChecksDefinition:
+    """A blocking check of an asset over shards."""
+
+    @dg.asset_check(asset=asset.split("/"), name=name, blocking=True, description=find.__doc__)
+    def check(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> dg.AssetCheckResult:
+        made = [
+            record.partition
+            for record in pipeline.lineage.latest().records.values()
+            if record.asset == asset and record.partition and record.run_id == context.run.run_id
+        ]
+        return _result([problem for shard in made for problem in find(pipeline, shard)], made)
+
+    return check
+
+
+def _result(problems: list[str], looked_at: Sequence[str] = ()) -> dg.AssetCheckResult:
+    metadata = {"looked_at": ", ".join(looked_at) or "nothing new", "problems": "\n".join(problems) or "none"}
+    return dg.AssetCheckResult(passed=not problems, metadata=metadata)
+
+
+def _frames(pipeline: Pipeline, shard: str) -> list[str]:
+    """Every sampled frame of every readable video is there."""
+    stride = pipeline.recipe.frames.sample_stride
+    return checks.missing_frames(pipeline.read("videos", shard), pipeline.frames(shard).index, stride)
+
+
+def _sides(pipeline: Pipeline, shard: str) -> list[str]:
+    """Left and right parts are there equally often: a mirrored image exchanges them."""
+    swapped = pipeline.recipe.part_detector.augment.flip == "label_swap"
+    return checks.missing_sides(pipeline.read("datasets/part", shard)) if swapped else []
+
+
+def _boxes(pipeline: Pipeline, shard: str) -> list[str]:
+    """Detected boxes lie inside the picture."""
+    return checks.boxes_outside(pipeline.read("detections/two_stage", shard), pipeline.frames(shard).index)
+
+
+def checks_of(methods: Sequence[str]) -> list[dg.AssetChecksDefinition]:
+    """Every check, those of the methods' assets included."""
+
+    def states_known(method: str) -> Find:
+        def states(pipeline: Pipeline, shard: str) -> list[str]:
+            """Predicted states are in the vocabulary."""
+            predictions = pipeline.read(f"predictions/{method}", shard)
+            return checks.unknown_states(predictions, pipeline.read("vocabulary/states"))
+
+        return states
+
+    def scores_valid(method: str) -> Find:
+        def scores(pipeline: Pipeline, shard: str) -> list[str]:
+            """Part state correctness is in [0, 1]."""
+            return checks.scores_outside(pipeline.read(f"psc/{method}", shard))
+
+        return scores
+
+    return [
+        no_video_in_two_splits,
+        _per_shard("frames", "all_frames_there", _frames),
+        _per_shard("datasets/part", "left_and_right_balanced", _sides),
+        _per_shard("detections/two_stage", "boxes_inside_picture", _boxes),
+        *(_per_shard(f"predictions/{name}", "states_known", states_known(name)) for name in methods),
+        *(_per_shard(f"psc/{name}", "psc_in_range", scores_valid(name)) for name in methods),
+    ]

@@ -1,0 +1,157 @@
+"""The whole graph on a small generated data set: run, run again, change something, add a video."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from assets.definitions import assets_of, definitions
+from assets.resources import Pipeline
+from assets.run import materialize
+from tps_pipeline import recipe
+from tps_pipeline.data import submission
+from tps_pipeline.data.synthetic import generate
+from tps_pipeline.lineage import Lineage
+from tps_pipeline.store import Store
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """A data set, a recipe that trains for moments, and a Dagster home."""
+    folder = tmp_path_factory.mktemp("graph")
+    generate(folder / "data", videos=16, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
+    settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    settings["shards"] = {"videos_per_shard": 6, "val_fraction": 0.3}
+    for section in ("person_detector", "part_detector", "video_action"):
+        settings[section]["image_size"] = 64
+        settings[section]["training"] |= {"epochs": 1, "batch_size": 8}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "home").mkdir()
+    shutil.copy(ROOT / "dagster.yaml", folder / "home" / "dagster.yaml")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(workplace) -> Pipeline:
+    return Pipeline(
+        data=str(workplace / "data"), recipe_name=str(workplace / "recipe.yaml"), store_root=str(workplace / "store")
+    )
+
+
+@pytest.fixture(scope="module")
+def instance(workplace):
+    with dg.DagsterInstance.from_config(str(workplace / "home")) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def first_run(pipeline, instance) -> set[str]:
+    return run(pipeline, instance)
+
+
+def run(pipeline, instance) -> set[str]:
+    """Run everything that is due; the names of what was written."""
+    before = {record.record for record in Lineage(Store(pipeline.store_root)).records()}
+    materialize(pipeline, instance)
+    return {r.name for r in Lineage(Store(pipeline.store_root)).records() if r.record not in before}
+
+
+def test_the_code_location_loads_without_torch():
+    code = "import sys; from assets.definitions import definitions; definitions(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert "leaderboard" in {key.to_user_string() for key in definitions().resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_videos_in_scored_submission_out(pipeline, first_run, workplace):
+    assert {"shards/train-000", "videos/val-000", "frames/test-000", "leaderboard", "report"} <= first_run
+    ranked = pipeline.read("leaderboard").to_pandas()
+    assert set(ranked.split) == {"val", "test"}
+    assert ranked.score.between(0, 0.9999).all()
+    score = submission.evaluate(workplace / "data" / "gt", workplace / "store" / "submission").score
+    assert ranked[ranked.split == "test"].score.item() == pytest.approx(score, abs=1e-12)
+
+
+def test_a_second_run_makes_nothing(pipeline, instance, first_run):
+    assert run(pipeline, instance) == set()
+
+
+def test_the_submission_descends_from_the_videos(pipeline, first_run):
+    names = {record.name for _, record in pipeline.lineage.trace(("submission", None))}
+    assert {
+        "submission",
+        "checkpoints/person_detector",
+        "videos/test-000",
+        "shards/test-000",
+        "shards/train-000",
+    } <= names
+
+
+def test_the_shell_commands_of_the_readme_work(pipeline, workplace, first_run):
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "DAGSTER_HOME": str(workplace / "home"),
+        "TPS_DATA": pipeline.data,
+        "TPS_RECIPE": pipeline.recipe_name,
+        "TPS_STORE": pipeline.store_root,
+    }
+    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
+    command = next(line for line in lines if line.startswith("dagster asset materialize") and "--partition " in line)
+    done = subprocess.run(command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "RUN_SUCCESS" in done.stderr
+
+
+def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, first_run, workplace):
+    settings = yaml.safe_load((workplace / "recipe.yaml").read_text())
+    settings["two_stage"] = {"person_threshold": 0.02}
+    changed = workplace / "changed.yaml"
+    changed.write_text(yaml.safe_dump(settings))
+    stale = dict(Lineage(Store(pipeline.store_root)).stale(recipe.load(changed)))
+    assert "recipe changed" in stale["detections/two_stage/val-000"]
+    assert "checkpoints/person_detector" not in stale
+    made = run(pipeline.model_copy(update={"recipe_name": str(changed)}), instance)
+    assert {name.rpartition("/")[0] for name in made if name.startswith("detections")} == {"detections/two_stage"}
+    assert not any(name.startswith(("checkpoints", "frames", "video_actions", "datasets")) for name in made)
+    run(pipeline, instance)
+
+
+def test_one_more_video_computes_only_its_shard(pipeline, instance, first_run, workplace):
+    generate(workplace / "more", videos=8, seed=4, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
+    video = next((workplace / "more" / "test_videos").rglob("*.mp4"))
+    folder = workplace / "data" / "test_videos"
+    shutil.copy(video, folder / video.name)
+    made = run(pipeline, instance)
+    new = {name for name in made if name.endswith("/test-001")}
+    assert {
+        "shards/test-001",
+        "frames/test-001",
+        "detections/two_stage/test-001",
+        "predictions/video_category/test-001",
+    } <= new
+    assert {"submission", "report"} <= made
+    assert not any(name.startswith("checkpoints") for name in made)
+    assert not any(name.endswith(("-000",)) for name in made)
+    parts = json.loads((workplace / "store" / "submission" / "pred_part_result.json").read_text())
+    assert video.stem in parts
+
+
+def test_a_corrupt_video_does_not_lose_the_rest(pipeline, instance, first_run, workplace):
+    (workplace / "data" / "test_videos" / "zzz_000000_000010.mp4").write_bytes(b"not a video")
+    made = run(pipeline, instance)
+    broken = pipeline.read("videos", "test-002").to_pandas()
+    assert broken.status.tolist() == ["unreadable"]
+    assert "zzz_000000_000010.mp4" in broken.error.item()
+    assert "submission" in made
+
+
+def test_assets_follow_from_the_recipe(pipeline):
+    keys = {key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys}
+    for name in pipeline.recipe.methods:
+        assert {f"checkpoints/{name}", f"predictions/{name}", f"psc/{name}"} <= keys
