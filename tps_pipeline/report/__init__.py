@@ -1,0 +1,1 @@
+"""What a person looks at: plots, pictures, tables on the terminal, one HTML page."""
