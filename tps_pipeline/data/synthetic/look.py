@@ -178,9 +178,9 @@ def _leg(joints: Joints, look: Look, size: float, side: str) -> list[Solid]:
     heel, toe = joints[f"{side}_heel"], joints[f"{side}_toe"]
     leg, foot = PARTS.index(f"{side}_leg"), PARTS.index(f"{side}_foot")
     lower = look.skin if look.shorts else look.trousers
+    sole = [ankle, heel + np.array([0, 0.03, 0]), toe + np.array([0, 0.02, 0])]
     return [
         hull([hip, knee], [0.088 * size, 0.060 * size], look.trousers, part=leg),
         hull([knee, ankle], [0.058 * size, 0.040 * size], lower, part=leg, bias=0.01),
-        hull([ankle, heel + np.array([0, 0.03, 0]), toe + np.array([0, 0.02, 0])], [0.040 * size, 0.036 * size, 0.030 * size], look.shoes,
-             part=foot, bias=0.02),
-    ]  # fmt: skip
+        hull(sole, [0.040 * size, 0.036 * size, 0.030 * size], look.shoes, part=foot, bias=0.02),
+    ]
