@@ -107,7 +107,7 @@ def test_malformed_submissions_are_refused_with_place_and_rule(tmp_path: Path, n
 
 
 def test_files_that_are_not_there_or_not_json(tmp_path: Path):
-    with pytest.raises(DataError, match="pred_part_result.json cannot be read"):
+    with pytest.raises(DataError, match=r"pred_part_result\.json cannot be read"):
         read_submission(tmp_path)
     save(tmp_path, one_person())
     (tmp_path / "pred_part_result.json").write_bytes(b'{"vid": \xff')
@@ -202,8 +202,8 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     submission.write(tmp_path, **as_tables(rows, ["a", "b"], FRAMES))
     parsing = read_submission(tmp_path).parsing
     found = {
-        (parsing.videos[parsing.frame_video[f]], int(parsing.frame[f]), PARTS[parsing.part[row]], *parsing.part_box[row],
-         parsing.states[parsing.state[row]])
+        (parsing.videos[parsing.frame_video[f]], int(parsing.frame[f]), PARTS[parsing.part[row]],
+         *parsing.part_box[row], parsing.states[parsing.state[row]])
         for row, f in enumerate(parsing.person_frame[parsing.part_person])
     }  # fmt: skip
     assert found == {(r["video_id"], r["frame"], r["part"], r["x1"], 22, 30, 40, r["state"]) for r in rows}

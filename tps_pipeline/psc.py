@@ -112,25 +112,24 @@ def part_credit(truth: Parsing, parsed: Parsing) -> Floats:
         ``(Q,)`` for the rows of ``truth``: 1/N where one of N proposals is right, else 0. A part with several states
         counts once: its further rows are NaN.
     """
-    person = match_people(truth, parsed)[parsed.part_person]
-    proposal = np.flatnonzero(person >= 0)
-    slot = person[proposal] * len(PARTS) + parsed.part[proposal]
-    state = translate(parsed.states, truth.states)[parsed.state[proposal]]
     n_slots = len(truth.person_frame) * len(PARTS)
-    n_proposals = np.bincount(slot, minlength=n_slots)
+    person = match_people(truth, parsed)[parsed.part_person]
+    slot = np.where(person >= 0, person * len(PARTS) + parsed.part, n_slots)  # the last slot is nobody's
+    n_proposals = np.bincount(slot, minlength=n_slots + 1)
+    state_in_truth = translate(parsed.states, truth.states)
 
+    right = np.zeros(n_slots + 1, dtype=bool)
     credit = np.full(len(truth.part), np.nan)
-    right = np.zeros(n_slots, dtype=bool)
     first = None
-    for row_of in _alternatives(truth.part_person * len(PARTS) + truth.part, n_slots):
+    for row_of in _alternatives(truth.part_person * len(PARTS) + truth.part, n_slots + 1):
         first = row_of if first is None else first
-        row = row_of[slot]
-        same = np.flatnonzero((row >= 0) & (truth.state[row] == state))
-        for start in range(0, len(same), _BLOCK):
-            block = same[start : start + _BLOCK]
-            truth_box = truth.part_box.take(row[block], axis=0)
-            overlap = boxes.paired_iou(truth_box, parsed.part_box.take(proposal[block], axis=0), disjoint=_DISJOINT)
-            right[slot[block[overlap >= PART_IOU]]] = True
+        for start in range(0, len(slot), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            row = row_of[slot[block]]
+            same = np.flatnonzero((row >= 0) & (truth.state[row] == state_in_truth[parsed.state[block]]))
+            truth_box, parsed_box = truth.part_box.take(row[same], axis=0), parsed.part_box[block].take(same, axis=0)
+            overlap = boxes.paired_iou(truth_box, parsed_box, disjoint=_DISJOINT)
+            right[slot[block][same[overlap >= PART_IOU]]] = True
     if first is not None:
         annotated = np.flatnonzero(first >= 0)
         credit[first[annotated]] = right[annotated] / np.maximum(n_proposals[annotated], 1)
