@@ -1,0 +1,169 @@
+"""The video's action: clips, augmentation, training on real files, prediction for every video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tps_pipeline import recipe, tables, training, video_action
+from tps_pipeline.errors import DataError
+from tps_pipeline.models.video_swin import VideoSwin
+from tps_pipeline.video_action import Clips, Video
+
+ACTIONS = ["falling", "rising"]
+
+
+def settings(**changes) -> recipe.VideoAction:
+    plain = {
+        "network": {"embed": 16, "depths": [1, 1], "heads": [2, 4], "window": [4, 4, 4], "stochastic_depth": 0.0},
+        "frames": 4,
+        "image_size": 32,
+        "training": {
+            "epochs": 20, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.002, "warmup": 0.2, "clip_norm": 1,
+        },
+        "augment": {"rotation": 5, "scale": 0.1, "color": 0.2, "flip": 0.5},
+        "cache_megabytes": 16,
+    }  # fmt: skip
+    return recipe.VideoAction.model_validate(plain | changes)
+
+
+def write_video(path: Path, *, rising: bool, seed: int, frames: int = 12) -> None:
+    """A bright square that goes up or down."""
+    random = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    left, colour = int(random.integers(0, 48)), random.integers(150, 255, 3)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(frames):
+            picture = np.full((48, 64, 3), 40, np.uint8)
+            top = round(32 * index / max(1, frames - 1))
+            top = 32 - top if rising else top
+            picture[top : top + 16, left : left + 16] = colour
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def table(data: Path, count: int, *, start: int = 0, **changes) -> pa.Table:
+    rows = []
+    for index in range(start, start + count):
+        name, rising = f"video_{index:02d}", index % 2 == 1
+        write_video(data / f"{name}.mp4", rising=rising, seed=index)
+        rows.append(
+            {
+                "video_id": name, "split": "train", "action": ACTIONS[rising], "path": f"{name}.mp4", "n_frames": 12,
+                "fps": 25.0, "width": 64, "height": 48, "rotation": 0, "sha256": "", "status": "ok", "error": None,
+            } | changes
+        )  # fmt: skip
+    return tables.conform({name: [row[name] for row in rows] for name in rows[0]}, tables.VIDEOS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, float]]:
+    data, folder = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("checkpoint")
+    videos, val = table(data, 25), table(data, 8, start=30)
+    return data, folder, video_action.train(videos, val, data, ACTIONS, settings(), folder=folder, seed=0)
+
+
+def test_learns_a_motion_that_no_single_frame_shows(trained) -> None:
+    data, folder, metrics = trained
+    assert metrics["accuracy"] == 1.0
+    predicted = video_action.predict(folder, table(data, 6, start=50), data)
+    assert predicted.schema.equals(tables.VIDEO_ACTIONS)
+    assert predicted["action"].to_pylist() == ["falling", "rising"] * 3
+    for row in predicted.to_pylist():
+        chances = dict(row["probabilities"])
+        assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+        assert row["score"] == max(chances.values()) == chances[row["action"]]
+
+
+def test_every_video_gets_an_action_readable_or_not(trained) -> None:
+    data, folder, _ = trained
+    marked = table(data, 1, start=60, status="unreadable", n_frames=0)
+    gone = table(data, 1, start=61, path="gone.mp4")
+    predicted = video_action.predict(folder, pa.concat_tables([marked, gone]), data).to_pylist()
+    for row in predicted:  # 13 of the 25 training videos fall
+        assert row["action"] == "falling"
+        assert dict(row["probabilities"]) == pytest.approx({"falling": 13 / 25, "rising": 12 / 25})
+    assert video_action.predict(folder, tables.empty(tables.VIDEOS), data).num_rows == 0
+
+
+def test_predictions_need_no_labels(trained) -> None:
+    data, folder, _ = trained
+    unlabelled = table(data, 2, start=50, action=None, split="test")
+    labelled = table(data, 2, start=50)
+    assert video_action.predict(folder, unlabelled, data).equals(video_action.predict(folder, labelled, data))
+
+
+def test_a_video_shorter_than_the_clip_repeats_frames(tmp_path: Path, trained) -> None:
+    write_video(tmp_path / "short.mp4", rising=True, seed=0, frames=2)
+    video = Video(tmp_path / "short.mp4", 2, 1)
+    clip = Clips([video], settings(cache_megabytes=0)).sample(0, np.random.default_rng(0))["clip"]
+    assert clip.shape == (4, 32, 32, 3)
+    plain = video_action.read_clip(video, [0, 0, 1, 1], 32)
+    assert np.array_equal(plain[0], plain[1])
+    assert not np.array_equal(plain[1], plain[2])
+
+
+def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", rising=True, seed=0)
+    videos = [Video(tmp_path / "a.mp4", 12, 1)]
+    cached, decoded = Clips(videos, settings()), Clips(videos, settings(cache_megabytes=0))
+    assert cached.decoded
+    assert not decoded.decoded
+    ours, theirs = (clips.sample(0, np.random.default_rng(3))["clip"] for clips in (cached, decoded))
+    assert np.array_equal(ours, theirs)
+
+
+def test_a_broken_training_video_gives_way_to_another(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", rising=True, seed=0)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    clips = Clips([Video(tmp_path / "broken.mp4", 12, 0), Video(tmp_path / "a.mp4", 12, 1)], settings())
+    assert clips.sample(0, np.random.default_rng(0))["action"] == 1
+
+
+def test_augmentation_is_the_same_for_all_frames_and_follows_the_recipe() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (1, 24, 24, 3), dtype=np.uint8)
+    clip = np.repeat(picture, 3, axis=0)
+    everything = recipe.ClipAugmentation(rotation=20, scale=0.2, color=0.3, flip=0.5)
+    changed = video_action.augment(clip, everything, np.random.default_rng(1))
+    assert np.array_equal(changed[0], changed[1])
+    assert not np.array_equal(changed[0], clip[0])
+    nothing = recipe.ClipAugmentation(flip=0)
+    assert np.array_equal(video_action.augment(clip, nothing, np.random.default_rng(1)), clip)
+    mirrored = recipe.ClipAugmentation(flip=1)
+    assert np.array_equal(video_action.augment(clip, mirrored, np.random.default_rng(1)), clip[:, :, ::-1])
+
+
+def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
+    class Same:
+        def __len__(self) -> int:
+            return 8
+
+        def sample(self, index: int, rng: np.random.Generator) -> dict:
+            clip = np.random.default_rng(index).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
+            return {"clip": clip, "action": index % 4}
+
+    torch.manual_seed(0)
+    model = VideoSwin(settings().network, 4)
+    how = settings().training.model_copy(update={"epochs": 100})
+    fitted = training.fit(training.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
+    assert fitted.metrics["loss"] < 0.05 < 1.0 < fitted.history[0]["loss"]
+
+
+def test_an_action_that_is_not_to_be_learned_is_an_error(tmp_path: Path) -> None:
+    videos = table(tmp_path, 2)
+    with pytest.raises(DataError, match="rising"):
+        video_action.train(videos, videos, tmp_path, ["falling"], settings(), folder=tmp_path, seed=0)
+
+
+def test_settings_are_kept_with_the_weights(trained) -> None:
+    _, folder, _ = trained
+    _, metadata = video_action.load_checkpoint(folder / video_action.FILE)
+    assert recipe.VideoAction.model_validate_json(metadata["settings"]) == settings()
