@@ -100,13 +100,13 @@ def read_files(source: Source, data: Path) -> tuple[list[LabelFile], list[Proble
     return sorted(files, key=lambda file: (len(file.name), file.name)), problems
 
 
-def digest(files: Iterable[LabelFile]) -> str:
-    """A content hash of one video's label files: names and bytes.
+def digest(files: Iterable[LabelFile], *, action: str = "") -> str:
+    """A content hash of one video's label files (names and bytes) and, of a test video, its true action.
 
     Not sizes and times: an edited state may keep its file's length, and a copied or packed data set is the same data
     with new times. Costs one read of each file.
     """
-    total = hashlib.sha256()
+    total = hashlib.sha256(action.encode())
     for file in files:
         total.update(f"{file.name} {len(file.content)}\n".encode("utf-8", "surrogateescape"))
         total.update(file.content)

@@ -103,9 +103,9 @@ def decode(files: Iterable[LabelFile], states: Collection[str] | None) -> VideoL
     _check_boxes(wrong, person_boxes, file_of_person, what="a person's box")
     _check_boxes(wrong, part_boxes, file_of_part, what="a part's box")
     _check_names(wrong, names, file_of_part, known=PARTS, what="part", rule=f"parts are {', '.join(PARTS)}")
+    _check_names(wrong, verbs, file_of_part, known={*verbs} - {""}, what="state", rule="a part needs one")
     if states is not None:
         _check_names(wrong, verbs, file_of_part, known=states, what="state", rule="list/part_stat.txt lacks it")
-    _check_names(wrong, verbs, file_of_part, known={*verbs} - {""}, what="state", rule="a part needs one")
     problems += [Problem(found.where[file], what, _FIX) for file, what in sorted(wrong.items())]
 
     objects = [item for _, item in found.objects]

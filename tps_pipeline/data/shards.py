@@ -1,0 +1,202 @@
+"""Ingestion: videos become shards, immutable batches of one split, and get their facts.
+
+A shard is called ``train-000``, ``val-000``, ``test-003``. New videos form new shards with the next free numbers;
+videos of an existing shard are never moved to another shard or split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tps_pipeline import tables
+from tps_pipeline.data.annotations import Index, digest, find_annotations, find_ground_truth
+from tps_pipeline.data.kinetics_tps import action_of, label_files
+from tps_pipeline.data.layout import Problem, Video, find_videos, progress
+from tps_pipeline.recipe import Shards
+
+MIN_VIDEOS_FOR_VAL = 4
+"""An action with at least this many videos has a validation video, however small the fraction."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingestion changes."""
+
+    shards: dict[str, pa.Table]
+    """New and changed shards by name (`tables.SHARD`)."""
+    problems: list[Problem]
+    """Videos that were not taken in, labels found twice or damaged; each with what to do."""
+
+
+def ingest(data: Path, manifests: Mapping[str, pa.Table], settings: Shards) -> Ingested:
+    """Compare a data folder with the shards there are.
+
+    A video that is known keeps its shard; where its content, place, action or labels differ from its row, its shard
+    comes back with the new row. One that vanished keeps its row (`probe_videos` reports it). A new video whose content
+    is known under another id is left out. A file is hashed again only if its size or time differ from its row's.
+
+    Args:
+        data: A Kinetics-TPS folder.
+        manifests: The existing shards by name (`tables.SHARD`).
+        settings: Batch size and validation share, for new videos.
+
+    Returns:
+        The shards to write; none if nothing changed.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    videos, problems = find_videos(data)
+    index = find_annotations(data)
+    problems += index.problems
+    rows = {name: {row["video_id"]: row for row in table.to_pylist()} for name, table in manifests.items()}
+    shard_of = {video_id: name for name, known in rows.items() for video_id in known}
+    ids_by_content = {row["sha256"]: row["video_id"] for known in rows.values() for row in known.values()}
+
+    changed: set[str] = set()
+    new: list[Row] = []
+    for video in progress(videos, "Looking for changes"):
+        shard = shard_of.get(video.video_id)
+        known = rows[shard][video.video_id] if shard else None
+        row, problem = _examine(data, video, index, known)
+        if known is None and row is not None:
+            first = ids_by_content.setdefault(row["sha256"], video.video_id)
+            if first != video.video_id:
+                problem = Problem(video.path, f"has the same content as {first}", "remove one of them; it is left out")
+            else:
+                new.append(row)
+        elif shard and row is not None and _differs(row, known):
+            rows[shard][video.video_id] = row
+            changed.add(shard)
+        problems += [problem] if problem else []
+    assign_splits(new, (row for known in rows.values() for row in known.values()), settings.val_fraction)
+    shards = {name: list(rows[name].values()) for name in sorted(changed)} | batch(new, manifests, settings)
+    return Ingested({name: _table(rows) for name, rows in shards.items()}, problems)
+
+
+def assign_splits(new: list[Row], known: Iterable[Row], val_fraction: float) -> None:
+    """Set ``split`` of new labelled videos to train or val, action by action; known videos count but never move.
+
+    Of an action's n videos, old and new, ``round(n * val_fraction)`` should be in val: at least one of
+    `MIN_VIDEOS_FOR_VAL` or more, and never all. As many new videos as val lacks go there, in the order of their ids'
+    hashes, so the choice depends on nothing but the ids, the counts and what is already in val.
+
+    Args:
+        new: Rows with ``video_id``, ``action`` and ``split``; those of the split ``test`` stay.
+        known: Rows of existing shards.
+        val_fraction: Share of each action's videos to hold out.
+    """
+    labelled = [row for row in known if row["split"] != "test"]
+    total = Counter(row["action"] for row in labelled)
+    held_out = Counter(row["action"] for row in labelled if row["split"] == "val")
+    candidates = sorted((row for row in new if row["split"] != "test"), key=_id_hash)
+    total.update(row["action"] for row in candidates)
+    for row in candidates:
+        action = row["action"]
+        to_val = held_out[action] < _val_count(total[action], val_fraction)
+        row["split"] = "val" if to_val else "train"
+        held_out[action] += to_val
+
+
+def batch(new: Iterable[Row], existing: Iterable[str], settings: Shards) -> dict[str, list[Row]]:
+    """Deal new videos out to new shards of one split each.
+
+    Videos are dealt in the order of their ids' hashes, so that a shard mixes actions, to as few shards as their size
+    allows; sizes differ by one at most.
+
+    Returns:
+        Rows by shard name; numbers follow the highest existing one of the split.
+    """
+    taken = [re.fullmatch(r"(\w+)-(\d+)", name) for name in existing]
+    shards: dict[str, list[Row]] = {}
+    ordered = sorted(new, key=_id_hash)
+    for split in ("train", "val", "test"):
+        rows = [row for row in ordered if row["split"] == split]
+        first = max((int(name[2]) + 1 for name in taken if name and name[1] == split), default=0)
+        count = -(-len(rows) // settings.videos_per_shard)
+        shards |= {f"{split}-{first + i:03}": rows[i::count] for i in range(count)}
+    return shards
+
+
+def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
+    """Look at each video of a shard (`tables.VIDEOS`); a missing or broken one is marked ``unreadable``."""
+    from tps_pipeline.video.probe import probe  # imports PyAV, which ingestion does without
+
+    rows = []
+    for row in progress(manifest.to_pylist(), "Probing videos"):
+        found = probe(data / row["path"])
+        facts = {
+            name: getattr(found, name) for name in ("n_frames", "fps", "width", "height", "rotation", "status", "error")
+        }
+        rows.append({**row, **facts})
+    types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.VIDEOS])
+    return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.VIDEOS)
+
+
+def _examine(data: Path, video: Video, index: Index, known: Row | None) -> tuple[Row | None, Problem | None]:
+    """A video's row as it is now, or why it has none."""
+    is_test = video.folder == "test"
+    if known and (known["split"] == "test") != is_test:
+        what = f"is already ingested in the split {known['split']}"
+        return None, Problem(video.path, what, f"move it back to {known['path']} or give it another name")
+    action = action_of(video, index)
+    if action is None and not is_test:
+        fix = "move it to train_videos/<class>/, or to test_videos/ if it has no class"
+        return None, Problem(video.path, "is a training video without a class", fix)
+    try:
+        stat = (data / video.path).stat()
+        seen = known is not None and (known["bytes"], known["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns)
+        sha256 = known["sha256"] if known and seen else _content_hash(data / video.path)
+    except OSError as error:
+        return None, Problem(video.path, f"cannot be read ({error.strerror})", "check its permissions and the disk")
+    files, _ = label_files(data, video.video_id, index=index, is_test=is_test)
+    true_action = find_ground_truth(data).actions.get(video.video_id, "") if is_test else ""
+    return {
+        "video_id": video.video_id,
+        "split": known["split"] if known else video.folder,
+        "action": action,
+        "path": video.path,
+        "sha256": sha256,
+        "bytes": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "annotations": digest(files, action=true_action) if files or true_action else None,
+    }, None
+
+
+def _differs(row: Row, known: Row | None) -> bool:
+    """Whether a video changed; a new time alone does not count, or a copied data set would be stale as a whole."""
+    return known is None or any(row[name] != known[name] for name in ("action", "path", "sha256", "annotations"))
+
+
+def _val_count(videos: int, val_fraction: float) -> int:
+    wanted = int(videos * val_fraction + 0.5)
+    at_least = int(videos >= MIN_VIDEOS_FOR_VAL and val_fraction > 0)
+    return min(max(wanted, at_least), videos - 1)
+
+
+def _id_hash(row: Row) -> str:
+    return hashlib.sha256(row["video_id"].encode()).hexdigest()
+
+
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.SHARD])
+    return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.SHARD)
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_dictionary(type_) else type_

@@ -1,0 +1,154 @@
+"""Everything wrong with a data folder, file by file, with what to do: for ``tps data validate``."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+
+from tps_pipeline.data.annotations import (
+    GROUND_TRUTH,
+    GROUND_TRUTH_ACTIONS,
+    ROOT,
+    Index,
+    find_annotations,
+    find_ground_truth,
+)
+from tps_pipeline.data.kinetics_tps import Annotations, action_of, manifest_of, read_all
+from tps_pipeline.data.layout import Problem, Video, entries, find_videos, known_states, read_names
+from tps_pipeline.data.shards import probe_videos
+from tps_pipeline.labels import PARTS
+from tps_pipeline.tables import BOX
+
+
+def validate(data: Path) -> list[Problem]:
+    """Look for everything wrong with a data folder; reads every label and probes every video.
+
+    Returns:
+        Problems in no particular order of weight; an empty list means that nothing is wrong.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    videos, _ = find_videos(data)
+    index = find_annotations(data)
+    annotations = read_all(data)
+    return [
+        *_check_layout(data, videos, index),
+        *_check_ground_truth(data, videos),
+        *_check_lists(data, annotations),
+        *annotations.problems,
+        *_check_against_videos(data, videos, index, annotations),
+    ]
+
+
+def _check_layout(data: Path, videos: list[Video], index: Index) -> Iterator[Problem]:
+    if not videos:
+        yield Problem(".", "has no videos", "put them in train_videos/<class>/ and test_videos/")
+    trained = [video for video in videos if video.folder == "train"]
+    if trained and not index.sources:
+        yield Problem(ROOT, "is missing or empty", "add the training labels, or move the videos to test_videos/")
+    for folder in (entry for entry in entries(data / "train_videos") if entry.is_dir()):
+        if not any(video.action == folder.name for video in trained):
+            yield Problem(f"train_videos/{folder.name}", "has no videos", "add the class's videos or delete the folder")
+    ids = {video.video_id for video in trained}
+    for source in index.sources.values():
+        if source.video_id not in ids:
+            where = source.path.relative_to(data).as_posix()
+            fix = f"add train_videos/{source.action}/{source.video_id}.mp4 or delete the labels"
+            yield Problem(where, f"labels {source.video_id}, which is not among the training videos", fix)
+    for video in trained:
+        source = index.sources.get(video.video_id)
+        if source is None and index.sources:
+            fix = f"add {ROOT}/{video.action or '<class>'}/{video.video_id}/ or move the video to test_videos/"
+            yield Problem(video.path, "has no labels", fix)
+        if source and video.action and source.action and source.action != video.action:
+            what = f"is in class {video.action}, its labels are in {source.action}"
+            yield Problem(video.path, what, "move one of them; the video's class is used")
+        if action_of(video, index) is None:
+            yield Problem(video.path, "has no class", "move it to train_videos/<class>/ or to test_videos/")
+
+
+def _check_ground_truth(data: Path, videos: list[Video]) -> Iterator[Problem]:
+    truth = find_ground_truth(data)
+    yield from truth.problems
+    if not truth.actions and not truth.videos:
+        return
+    tested = {video.video_id for video in videos if video.folder == "test"}
+    for path, named in ((GROUND_TRUTH_ACTIONS, truth.actions), (GROUND_TRUTH, truth.videos)):
+        for video_id in sorted(set(named) - tested):
+            yield Problem(path, f"names {video_id}, which is not in test_videos/", "add the video or delete its entry")
+        for video_id in sorted(tested - set(named)):
+            yield Problem(path, f"lacks {video_id}", "add its entry; the video is not scored without")
+
+
+def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
+    parts = read_names(data / "list" / "body_part.txt")
+    for name in sorted(set(parts or PARTS) ^ set(PARTS)):
+        what = f"names an unknown part {name!r}" if name not in PARTS else f"lacks the part {name!r}"
+        yield Problem("list/body_part.txt", what, f"parts are {', '.join(PARTS)}")
+    if known_states(data) is None:
+        yield Problem("list/part_stat.txt", "is missing or empty", "add it; until then any state is accepted")
+    listed = read_names(data / "list" / "object.txt")
+    used = set(annotations.objects["name"].to_pylist())
+    for name in sorted(used - set(listed if listed is not None else used) - {"none"}):
+        yield Problem("list/object.txt", f"lacks the object {name!r} of the labels", "add it or correct the labels")
+
+
+def _check_against_videos(data: Path, videos: list[Video], index: Index, annotations: Annotations) -> Iterator[Problem]:
+    manifest = manifest_of(videos, index).append_column("path", pa.array([video.path for video in videos], pa.string()))
+    manifest = manifest.append_column("sha256", pa.array([""] * len(videos), pa.string()))
+    probed = {row["video_id"]: row for row in probe_videos(data, manifest).to_pylist()}
+    for row in probed.values():
+        if row["status"] != "ok":
+            yield Problem(row["path"], f"is unreadable: {row['error']}", "fetch it again or leave it out")
+        elif row["error"]:
+            yield Problem(row["path"], f"is damaged: {row['error']}", "fetch it again")
+    readable = {video_id: row for video_id, row in probed.items() if row["status"] == "ok"}
+    for labelled in annotations.labelled_frames.select(["video_id", "frame"]).to_pylist():
+        row = readable.get(labelled["video_id"])
+        if row and labelled["frame"] > row["n_frames"]:
+            what = f"has {row['n_frames']} frames, but frame {labelled['frame']} is labelled"
+            yield Problem(row["path"], what, "fetch the video again or delete the label")
+    yield from _check_boxes(readable, annotations)
+    yield from _check_counts(data, probed)
+
+
+def _check_boxes(videos: dict[str, dict], annotations: Annotations) -> Iterator[Problem]:
+    for kind, table in (("person", annotations.people), ("part", annotations.parts), ("object", annotations.objects)):
+        ids = table["video_id"].combine_chunks()
+        names = ids.dictionary.to_pylist()
+        unlimited = {"width": 1 << 15, "height": 1 << 15}
+        sizes = [(video["width"], video["height"]) for video in (videos.get(name, unlimited) for name in names)]
+        codes, frames = ids.indices.to_numpy(), table["frame"].to_numpy()
+        width, height = np.array(sizes, int).reshape(-1, 2)[codes].T
+        x1, y1, x2, y2 = (table[name].to_numpy() for name in BOX)
+        outside = np.flatnonzero((x1 < 0) | (y1 < 0) | (x2 >= width) | (y2 >= height))
+        counts = Counter((names[codes[row]], int(frames[row])) for row in outside if names[codes[row]] in videos)
+        for (video_id, frame), count in sorted(counts.items()):
+            size = f"{videos[video_id]['width']}x{videos[video_id]['height']}"
+            what = f"frame {frame}: {count} {kind} box(es) reach out of the {size} picture"
+            yield Problem(videos[video_id]["path"], what, "clip them to the picture")
+
+
+def _check_counts(data: Path, probed: dict[str, dict]) -> Iterator[Problem]:
+    for split in ("train", "test"):
+        path = data / "list" / f"video_{split}_flist.csv"
+        if not path.is_file():
+            continue
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = [row for row in csv.reader(file) if len(row) > 1 and row[1].strip().isdigit()]
+        for name, count in ((row[0].strip(), int(row[1])) for row in rows):
+            video = probed.get(PurePosixPath(name).name) or probed.get(PurePosixPath(name).stem)
+            where = f"list/{path.name}"
+            if video is None:
+                yield Problem(
+                    where, f"lists {name}, which is not there", f"add it to {split}_videos/ or delete its row"
+                )
+            elif video["status"] == "ok" and video["n_frames"] != count:
+                what = f"gives {name} {count} frames, the file has {video['n_frames']}"
+                yield Problem(where, what, "fetch the video again: labels may be shifted")
