@@ -45,13 +45,17 @@ def executor() -> dg.ExecutorDefinition:
     return known[name]
 
 
-@dg.definitions
-def definitions() -> dg.Definitions:
-    """Everything, for the pipeline that the environment names."""
-    pipeline = Pipeline.from_environment()
+def definitions_of(pipeline: Pipeline) -> dg.Definitions:
+    """Everything, for one pipeline."""
     return dg.Definitions(
         assets=assets_of(pipeline),
         asset_checks=checks_of(list(pipeline.recipe.methods)),
         resources={"pipeline": pipeline},
         executor=executor(),
     )
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """Everything, for the pipeline that the environment names."""
+    return definitions_of(Pipeline.from_environment())

@@ -8,6 +8,7 @@ import pyarrow as pa
 from assets.incremental import Force, each_shard
 from assets.resources import Pipeline
 from assets.shards import BACKFILL, SHARDS
+from tps_pipeline.checkpoint import WEIGHTS
 
 
 @dg.asset(
@@ -26,8 +27,8 @@ def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: For
 
         return detect(
             pipeline.frames(shard),
-            pipeline.checkpoint("person_detector"),
-            pipeline.checkpoint("part_detector"),
+            pipeline.checkpoint("person_detector") / WEIGHTS,
+            pipeline.checkpoint("part_detector") / WEIGHTS,
             settings=pipeline.recipe.two_stage,
         )
 

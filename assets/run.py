@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 from rich.console import Console
 
-from assets.checks import checks_of
-from assets.definitions import assets_of
+from assets.definitions import definitions_of
 from assets.resources import SPLITS, Pipeline
 from assets.shards import SHARDS
 from tps_pipeline.errors import TpsError
@@ -43,8 +42,8 @@ def main() -> int:
 
 def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     """Materialize every asset that is due, stage by stage."""
-    assets = [*assets_of(pipeline), *checks_of(list(pipeline.recipe.methods))]
-    graph = dg.Definitions(assets=assets_of(pipeline)).resolve_asset_graph()
+    definitions = definitions_of(pipeline)
+    graph, job = definitions.resolve_asset_graph(), definitions.resolve_implicit_global_asset_job_def()
     per_shard = [key for key in graph.toposorted_asset_keys if graph.get(key).partitions_def == SHARDS]
     trained = {key for key in graph.toposorted_asset_keys if key.path[0] == "checkpoints"}
     after_training = {key for root in trained for key in _descendants(graph, root)}
@@ -54,7 +53,7 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
         begin = time.perf_counter()
         stretches = list(_stretches(pipeline.shards(*splits), instance)) if splits else [{}]
         for tags in stretches:
-            _materialize(assets, keys, tags, pipeline, instance)
+            job.execute_in_process(asset_selection=list(keys), instance=instance, tags=tags, run_config=QUIET)
         console.print(f"{title:<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
 
     datasets = [key for key in before if key.path[0] == "datasets"]
@@ -68,20 +67,6 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     predicted = [key for key in graph.toposorted_asset_keys if key in after_training and key in per_shard]
     run("detections, actions, predictions, scores", predicted, pipeline.recipe.predict_splits)
     run("leaderboard, submission, report", [key for key in after_training if key not in per_shard])
-
-
-def _materialize(
-    assets: Sequence[dg.AssetsDefinition | dg.AssetChecksDefinition],
-    keys: Sequence[dg.AssetKey],
-    tags: dict[str, str],
-    pipeline: Pipeline,
-    instance: dg.DagsterInstance,
-) -> None:
-    result = dg.materialize(
-        assets, selection=list(keys), instance=instance, resources={"pipeline": pipeline}, tags=tags, run_config=QUIET
-    )
-    if not result.success:
-        raise TpsError(f"run {result.run_id} failed")
 
 
 def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:

@@ -15,6 +15,9 @@ import yaml
 
 from tps_pipeline.lineage import Work
 
+WEIGHTS = "model.safetensors"
+"""A network's weights, with its settings and labels as metadata."""
+
 LOGS = frozenset({"metrics.json", "card.md", "log.csv", "tensorboard"})
 """Files about a checkpoint that its version does not cover: equal weights are equal checkpoints."""
 
