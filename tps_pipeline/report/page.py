@@ -65,10 +65,11 @@ def write(
         lineage: The records of what the report shows and of what that was made from.
     """
     records = sorted(lineage, key=lambda record: (record.asset, record.partition or ""))
+    rows = leaderboard.to_pylist()
     html = _environment().get_template("page.html.jinja").render(
         title=title,
-        leaderboard=leaderboard.to_pylist(),
-        best=_best(leaderboard),
+        leaderboard=rows,
+        best=_best(rows),
         challenge=CHALLENGE_SCORES,
         psc=[_psc_of(psc, split) for split in plots.splits(psc)],
         average_precision=_by_split(average_precision),
@@ -86,10 +87,10 @@ def write(
         temporary.unlink(missing_ok=True)
 
 
-def _best(leaderboard: pa.Table) -> dict[str, dict[str, Any]]:
+def _best(leaderboard: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Each split's row with the best score."""
     best: dict[str, dict[str, Any]] = {}
-    for row in leaderboard.to_pylist():
+    for row in leaderboard:
         if row["split"] not in best or row["score"] > best[row["split"]]["score"]:
             best[row["split"]] = row
     return best

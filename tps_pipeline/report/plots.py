@@ -22,7 +22,7 @@ from PIL import Image
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "ink")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
-_WIDTH = 5.6
+_WIDTH = 4.9
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -115,14 +115,14 @@ def _psc_by_action(psc: pa.Table, split: str, theme: Theme) -> Figure:
     axes.set_yticks(rows, [_plain(f"{action}  ({videos[action]})") for action in means.index])
     axes.set_ylim(-0.7, len(means) - 0.3)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("mean PSC (number of videos after each action)", color=theme.muted)
+    axes.set_xlabel("mean PSC", color=theme.muted)
     axes.grid(axis="x", color=theme.grid, linewidth=0.8)
     _legend(figure, axes, theme)
     return figure
 
 
 def _score_curve(psc: pa.Table, split: str, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=4.0)
+    figure, axes = _axes(theme, height=5.0)
     thresholds = np.linspace(0, 1, 401)
     rows = _rows(psc, split)
     for i, (method, (colour, marker)) in enumerate(_looks(psc, theme).items()):
@@ -132,7 +132,14 @@ def _score_curve(psc: pa.Table, split: str, theme: Theme) -> Figure:
         right = np.where(mine["action_correct"], mine["psc"], -1.0)
         share = (right[:, None] >= thresholds).mean(axis=0)
         axes.plot(
-            thresholds, share, color=colour, marker=marker, markevery=(10 + 7 * i, 80), markersize=5, label=method
+            thresholds,
+            share,
+            color=colour,
+            marker=marker,
+            markersize=5,
+            markevery=(10 + 7 * i, 80),
+            linestyle="-" if i < len(_COLOURS) else "--",
+            label=method,
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
@@ -149,7 +156,7 @@ def _rows(psc: pa.Table, split: str) -> pd.DataFrame:
 
 
 def _looks(psc: pa.Table, theme: Theme) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each of a table's methods."""
+    """Colour and marker of each of a table's methods; colours return sooner than markers."""
     looks = {}
     for i, method in enumerate(sorted(set(psc["method"].to_pylist()))):
         colour = _COLOURS[i % len(_COLOURS)]
@@ -160,7 +167,7 @@ def _looks(psc: pa.Table, theme: Theme) -> dict[str, tuple[str, str]]:
 def _axes(theme: Theme, *, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(length=0, colors=theme.ink)
+    axes.tick_params(length=0, pad=6, colors=theme.ink)
     axes.tick_params(axis="x", colors=theme.muted)
     axes.spines["bottom"].set_color(theme.muted)
     axes.set_axisbelow(True)
@@ -170,7 +177,9 @@ def _axes(theme: Theme, *, height: float) -> tuple[Figure, Axes]:
 def _legend(figure: Figure, axes: Axes, theme: Theme) -> None:
     handles, names = axes.get_legend_handles_labels()
     names = [_plain(name) for name in names]
-    figure.legend(handles, names, loc="outside upper left", ncols=2, frameon=False, labelcolor=theme.ink)
+    figure.legend(
+        handles, names, loc="outside upper left", ncols=2, frameon=False, handlelength=1.8, labelcolor=theme.ink
+    )
 
 
 def _plain(text: str) -> str:

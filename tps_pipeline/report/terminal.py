@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pyarrow as pa
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 
 def leaderboard(table: pa.Table) -> Table:
     """The leaderboard (``tables.LEADERBOARD``), in its own order."""
-    shown = Table()
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
     for name in table.column_names:
-        is_text = name in ("method", "split")
-        shown.add_column(name.replace("_", " "), justify="left" if is_text else "right", no_wrap=is_text)
+        header = name.replace("_", "\n")
+        shown.add_column(header, justify="left" if name in ("method", "split") else "right", overflow="fold")
     for row in table.to_pylist():
         shown.add_row(*map(_text, row.values()))
     return shown
