@@ -95,7 +95,7 @@ def generate(
     Raises:
         DataError: ``out`` is not empty, or an argument cannot work.
     """
-    out = Path(out)
+    out = Path(out).absolute()
     actions = _actions(classes)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not an empty folder; choose another one or remove it first")
@@ -205,7 +205,7 @@ def _encode(path: Path, take: Take, labelled: np.ndarray) -> dict[str, Any]:
 def _write_lists(out: Path, jobs: list[Job], made: list[Made]) -> None:
     for folder in ("list", "gt", "train_videos", "test_videos", "train_annotations"):
         (out / folder).mkdir(exist_ok=True)
-    objects = ["none", "others", *sorted(set(OBJECTS.values()))]
+    objects = ["none", "others", *OBJECTS]
     for file, names in (("body_part", PARTS), ("part_stat", STATES), ("object", objects)):
         (out / "list" / f"{file}.txt").write_text("".join(f"{name}\n" for name in names))
     for split in ("train", "test"):

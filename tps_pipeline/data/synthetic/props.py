@@ -10,12 +10,10 @@ from tps_pipeline.data.synthetic.motion import Prop, points
 from tps_pipeline.data.synthetic.shapes import SCENERY, Colour, Solid, disc, hull
 from tps_pipeline.data.synthetic.skeleton import SIDES, Joints
 
-OBJECTS: dict[str, str] = {
-    "barbell": "barbell", "dumbbells": "dumbbell", "high_bar": "bar", "heavy_bag": "sandbag", "bat": "bat",
-    "bull": "mechanical_bull", "skateboard": "skateboard", "discus": "discus", "skipping_rope": "rope",
-    "juggled_balls": "ball",
-}  # fmt: skip
-"""Names of the objects, by the function that draws them."""
+OBJECTS: tuple[str, ...] = (
+    "ball", "bar", "barbell", "bat", "discus", "dumbbell", "mechanical_bull", "rope", "sandbag", "skateboard",
+)  # fmt: skip
+"""Names of the objects that are drawn."""
 
 STEEL: Colour = (165, 160, 155)
 WOOD: Colour = (70, 120, 175)

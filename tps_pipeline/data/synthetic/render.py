@@ -13,7 +13,7 @@ from tps_pipeline.labels import PARTS
 
 IDS_PER_PERSON = len(PARTS) + 1
 SHIFT = 4  # fractional bits of OpenCV's polygon coordinates
-_HIDDEN = -0.05  # cosine below which a one-sided solid faces away
+_FACING = 0.15  # cosine to the camera above which a one-sided solid is drawn
 
 
 @dataclass
@@ -67,7 +67,7 @@ def sprite(solids: list[Solid], camera: Camera, size: tuple[int, int], *, person
         outside = (rims[0].max(axis=1) < 0).any(1) | (rims[0].min(axis=1) > size).any(1)
         seen = np.ones(len(centres), bool)
         if solid.facing is not None:
-            seen = camera.toward(solid.centres.mean(axis=1), solid.facing) > _HIDDEN + 0.2
+            seen = camera.toward(solid.centres.mean(axis=1), solid.facing) > _FACING
         visible.append(seen & ~outside)
     polygons = np.clip(np.stack(shapes, axis=1), -2000, 4000) * 2**SHIFT
     base = [np.clip(np.asarray(solid.colour) * shade, 0, 255) for solid in solids]
