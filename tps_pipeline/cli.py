@@ -5,6 +5,7 @@ Heavy libraries are imported by the command that needs them, so that `tps --help
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tps_pipeline.errors import TpsError
 
 
-class _Commands(typer.core.TyperGroup):
+class _Commands(TyperGroup):
     """Prints this package's errors as one message and exits with 1."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -60,9 +62,10 @@ def data_validate(folder: Folder, as_json: Json = False) -> None:
 @data.command("stats")
 def data_stats(folder: Folder, as_json: Json = False) -> None:
     """Describe a data set: people a frame, parts a person, states, by action."""
+    from tps_pipeline.data.kinetics_tps import read_all
     from tps_pipeline.data.statistics import statistics
 
-    described = statistics(folder)
+    described = statistics(read_all(folder))
     if as_json:
         _print_json({name: table.to_pylist() for name, table in described.items()})
         return
@@ -98,13 +101,26 @@ def data_synth(
 
 @frames.command("export")
 def frames_export(
-    video: Annotated[Path, typer.Argument(exists=True, help="A video, or an extracted frames file (.arrow).")],
+    source: Annotated[Path, typer.Argument(exists=True, help="A video, or a shard's extracted frames (.arrow).")],
     out: Annotated[Path, typer.Argument(help="Folder for <video>/img_00001.jpg, ...")],
+    stride: Annotated[int, typer.Option(min=1, help="Of a video, frames 1, 1 + stride, ...")] = 1,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality, of a video's frames.")] = 95,
 ) -> None:
     """Write frames as pictures."""
-    from tps_pipeline.video.frames import export
+    from tps_pipeline.errors import VideoError
+    from tps_pipeline.video.frames import FrameFile, export, read_jpegs
+    from tps_pipeline.video.probe import probe
+    from tps_pipeline.video.sampling import sampled_frames
 
-    typer.echo(f"{export(video, out)} pictures in {out}", err=True)
+    if source.suffix == ".arrow":
+        jpegs = iter(FrameFile(source))
+    else:
+        found = probe(source)
+        if found.error:
+            raise VideoError(found.error)
+        wanted = sampled_frames(found.n_frames, stride).tolist()
+        jpegs = read_jpegs(source.stem, source, wanted, jpeg_quality=quality)
+    typer.echo(f"{export(jpegs, out)} pictures in {out}", err=True)
 
 
 @app.command()
@@ -118,7 +134,7 @@ def evaluate(
 
     result = submission.evaluate(gt, pred)
     if as_json:
-        _print_json(result.to_dict())
+        _print_json(dataclasses.asdict(result))
         return
     _print_table("part state correctness", ["video", "PSC", "action"], [
         [video, f"{value:.4f}", "right" if result.correct[video] else "wrong"] for video, value in result.psc.items()
@@ -205,5 +221,5 @@ def _print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     Console().print(table)
