@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from tps_pipeline.errors import WeightsError
@@ -251,3 +251,41 @@ def from_reference(
         ours["head.anchors"] = anchors.float() * torch.tensor(STRIDES).view(3, 1, 1)
     load_strictly(model, ours)
     return model.eval()
+
+
+def _shape_iou(sizes: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    shared = np.minimum(sizes[:, None], centres).prod(2)
+    return shared / (sizes.prod(1)[:, None] + centres.prod(1) - shared)
+
+
+def kmeans_anchors(sizes: NDArray[np.floating], n: int = 9, *, seed: int = 0) -> NDArray[np.float32]:
+    """Fit anchors to boxes: k-means with 1 - IoU for distance (arXiv 1612.08242, section 2).
+
+    Args:
+        sizes: Widths and heights of the training boxes in pixels of the network's input, (M, 2).
+        n: Number of anchors.
+        seed: Of the choice of the first centres.
+
+    Returns:
+        Widths and heights by ascending area, (n, 2).
+
+    Raises:
+        ValueError: No size is positive.
+    """
+    sizes = sizes[(sizes > 0).all(1)].astype(np.float64)
+    if len(sizes) == 0:
+        raise ValueError("anchors need at least one box with an area")
+    random = np.random.default_rng(seed)
+    centres = random.choice(sizes, 1)
+    while len(centres) < n:  # k-means++: the next is likely one that is far from the others
+        distance = (1 - _shape_iou(sizes, centres)).min(1) ** 2 + 1e-9
+        centres = np.concatenate((centres, random.choice(sizes, 1, p=distance / distance.sum())))
+    members = np.full(len(sizes), -1)
+    for _ in range(300):
+        nearest = _shape_iou(sizes, centres).argmax(1)
+        if (nearest == members).all():
+            break
+        members = nearest
+        for i in np.unique(members):
+            centres[i] = np.median(sizes[members == i], axis=0)
+    return centres[centres.prod(1).argsort()].astype(np.float32)
