@@ -11,9 +11,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -78,7 +78,7 @@ class VideoLabels:
     problems: list[Problem]
 
 
-def decode(files: Iterable[LabelFile], states: Collection[str] | None) -> VideoLabels:
+def decode(files: Iterable[LabelFile], states: Set[str] | None) -> VideoLabels:
     """Decode one video's label files.
 
     Args:
@@ -94,18 +94,16 @@ def decode(files: Iterable[LabelFile], states: Collection[str] | None) -> VideoL
     person = np.arange(len(file_of_person)) - np.repeat(np.cumsum(counts) - counts, counts)
     person_of_part = np.repeat(np.arange(len(person)), np.array([len(human.parts) for human in found.people], int))
     file_of_part = file_of_person[person_of_part]
-    parts = [part for human in found.people for part in human.parts.values()]
-    names = [name for human in found.people for name in human.parts]
-    verbs = [part.verb if type(part.verb) is str else (*part.verb, "")[0] for part in parts]
+    parts = list(itertools.chain.from_iterable([human.parts.values() for human in found.people]))
+    names = list(itertools.chain.from_iterable([human.parts for human in found.people]))
+    verbs = _first_states([part.verb for part in parts])
     person_boxes, part_boxes = _boxes(found.people), _boxes(parts)
 
     wrong: dict[int, str] = {}
     _check_boxes(wrong, person_boxes, file_of_person, what="a person's box")
     _check_boxes(wrong, part_boxes, file_of_part, what="a part's box")
-    _check_names(wrong, names, file_of_part, known=PARTS, what="part", rule=f"parts are {', '.join(PARTS)}")
-    _check_names(wrong, verbs, file_of_part, known={*verbs} - {""}, what="state", rule="a part needs one")
-    if states is not None:
-        _check_names(wrong, verbs, file_of_part, known=states, what="state", rule="list/part_stat.txt lacks it")
+    _check_names(wrong, names, file_of_part, known=set(PARTS), what=f"is none of the parts {', '.join(PARTS)}")
+    _check_names(wrong, verbs, file_of_part, known=states, what="is not in list/part_stat.txt")
     problems += [Problem(found.where[file], what, _FIX) for file, what in sorted(wrong.items())]
 
     objects = [item for _, item in found.objects]
@@ -199,6 +197,13 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def _first_states(verbs: list[str | list[str]]) -> list[str]:
+    """The state of each part: the first of a list, and nothing for an empty one."""
+    if list in set(map(type, verbs)):
+        return [verb if isinstance(verb, str) else (*verb, "")[0] for verb in verbs]
+    return cast(list[str], verbs)
+
+
 def _boxes(labels: Sequence[_Human | _Part | _Object]) -> NDArray[np.float64]:
     corners = itertools.chain.from_iterable([label.box for label in labels])
     return np.fromiter(corners, np.float64, 4 * len(labels)).reshape(-1, 4)
@@ -221,11 +226,11 @@ def _check_boxes(wrong: dict[int, str], boxes: NDArray[np.float64], files: Rows,
         wrong.setdefault(int(files[row]), f"{what} [{corners}] is not x1 <= x2, y1 <= y2 in pixels")
 
 
-def _check_names(
-    wrong: dict[int, str], names: list[str], files: Rows, *, known: Collection[str], what: str, rule: str
-) -> None:
-    unknown = set(names).difference(known)
+def _check_names(wrong: dict[int, str], names: list[str], files: Rows, *, known: Set[str] | None, what: str) -> None:
+    """Find names that are empty, or not among the known ones (None: any)."""
+    used = set(names)
+    unknown = (used - known if known is not None else set()) | (used & {""})
     if unknown:
         for file, name in zip(files, names, strict=True):
             if name in unknown:
-                wrong.setdefault(int(file), f"unknown {what} {name!r}: {rule}")
+                wrong.setdefault(int(file), f"{name!r} {what}" if name else "a part has no name or no state")
