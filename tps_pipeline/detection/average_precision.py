@@ -55,7 +55,7 @@ def average_precision(
     )
     found_parts = to_frame(detections, *_IMAGE, "part", "part_score", *BOX).rename(columns={"part_score": "score"})
     found = _boxes(found_people.assign(label=PERSON), found_parts, images)
-    ap, ap50 = _score(_by_image(found, len(images)), _by_image(truth, len(images)))
+    ap, ap50 = precision_of_classes(_by_image(found, len(images)), _by_image(truth, len(images)), classes=len(_LABELS))
     counts = np.bincount(truth["label"], minlength=len(_LABELS))
     rows = [(label, *row) for label, *row in zip(_LABELS, ap, ap50, counts, strict=True) if row[-1]]
     of_parts = np.array([row[1:] for row in rows if row[0] != PERSON])
@@ -84,16 +84,28 @@ def _by_image(rows: pd.DataFrame, images: int) -> list[dict[str, torch.Tensor]]:
     return [{name: torch.tensor(values[i]) for name, values in split.items()} for i in range(images)]
 
 
-def _score(found: list[dict[str, torch.Tensor]], truth: list[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
-    """AP and AP50 of every label; NaN for a label without annotated boxes."""
-    ap, ap50 = np.full(len(_LABELS), np.nan), np.full(len(_LABELS), np.nan)
-    if not truth:
-        return ap, ap50
-    metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True, extended_summary=True)
-    metric.update(found, truth)
-    result = metric.compute()
-    classes = result["classes"].reshape(-1).tolist()
-    # (thresholds, recalls, classes, areas, detections); the first area is any, the last limit 100.
-    precision = result["precision"][:, :, :, 0, -1].numpy()
-    ap[classes], ap50[classes] = precision.mean((0, 1)), precision[0].mean(0)
+def precision_of_classes(
+    found: list[dict[str, torch.Tensor]], truth: list[dict[str, torch.Tensor]], *, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """COCO's average precision, class by class.
+
+    Args:
+        found: An image's ``boxes`` (N, 4) continuous, ``scores`` (N,) and ``labels`` (N,).
+        truth: The same images' ``boxes`` and ``labels``.
+        classes: Number of classes.
+
+    Returns:
+        AP and AP50, (classes,) each; NaN for a class without annotated boxes.
+    """
+    ap, ap50 = np.full(classes, np.nan), np.full(classes, np.nan)
+    if truth:
+        metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True, extended_summary=True)
+        metric.warn_on_many_detections = False  # it looks at 100 boxes a class, not at 100 a picture
+        metric.update(found, truth)
+        result = metric.compute()
+        seen = result["classes"].reshape(-1).tolist()
+        # (thresholds, recalls, classes, areas, detections); the first area is any, the last limit 100.
+        precision = result["precision"][:, :, :, 0, -1].numpy()
+        precision = np.where(precision < 0, np.nan, precision)
+        ap[seen], ap50[seen] = precision.mean((0, 1)), precision[0].mean(0)
     return ap, ap50

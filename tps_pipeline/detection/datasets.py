@@ -136,12 +136,12 @@ class DetectorImages:
         augmentation: BoxAugmentation | None = None,
     ) -> None:
         self.size, self.augmentation = size, augmentation or BoxAugmentation()
-        self._files = {video: file for file in frames for video, _ in file.keys()}
+        self._files = {video: file for file in frames for video, _ in file.keys()}  # noqa: SIM118
         rows = to_frame(samples, "video_id", "frame", "person", "flipped", *CROP, "label", *BOX)
         rows = rows.sort_values(["video_id", "frame", "person", "flipped"], kind="stable", na_position="first")
-        image = rows[["video_id", "frame", "person"]].fillna(-1)
-        new_image = image.ne(image.shift()).any(axis=1).to_numpy()
-        new_half = new_image | np.diff(rows.flipped.to_numpy(), prepend=False)
+        image = rows[["video_id", "frame", "person"]].fillna(-1).to_numpy(object)
+        new_image = np.append(True, (image[1:] != image[:-1]).any(1))
+        new_half = new_image | np.diff(rows.flipped.to_numpy(bool), prepend=False)
         self._halves = np.flatnonzero(new_half)
         self._images = np.append(np.flatnonzero(new_image[self._halves]), len(self._halves))
         self._ends = np.append(self._halves[1:], len(rows))
@@ -154,6 +154,13 @@ class DetectorImages:
     def __len__(self) -> int:
         """Number of images, the mirrored half not counted."""
         return len(self._images) - 1
+
+    def box_sizes(self) -> NDArray[np.float32]:
+        """Width and height of every box as the network sees it letterboxed, mirrored ones included, (M, 2)."""
+        real = self._label >= 0
+        crop, box = self._crop[real], self._box[real]
+        scale = self.size / (crop[:, 2:] - crop[:, :2] + 1).max(1, keepdims=True)
+        return ((box[:, 2:] - box[:, :2] + 1) * scale).astype(np.float32)
 
     def sample(self, index: int, rng: np.random.Generator) -> Example:
         """One augmented image, (size, size, 3), with its boxes in its own continuous pixels."""

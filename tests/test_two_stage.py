@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tps_pipeline import recipe, tables
+from tps_pipeline.detection import detector, two_stage
+from tps_pipeline.detection.augment import Example
+from tps_pipeline.detection.average_precision import average_precision
+from tps_pipeline.detection.datasets import part_samples, person_samples
+from tps_pipeline.detection.detector import Detector
+from tps_pipeline.detection.train import collate, train
+from tps_pipeline.errors import WeightsError
+from tps_pipeline.labels import PARTS
+from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.video.frames import FrameFile
+
+WIDTH, HEIGHT = 128, 96
+GROUND = (0, 90, 0)
+BODY = (200, 200, 200)
+COLORS = [(250, 0, 25 * i) for i in range(10)]
+
+
+class FindColors(nn.Module):
+    """A network that knows its objects by their colours: a class's box is around its colour, two faint ones are not."""
+
+    def __init__(self, colors: list[tuple[int, int, int]]) -> None:
+        super().__init__()
+        self.colors = nn.Parameter(torch.tensor(colors) / 255, requires_grad=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        one_hot = torch.eye(len(self.colors))
+        rows = []
+        for image in images:
+            for color, label in zip(self.colors, one_hot, strict=True):
+                mask = (image - color[:, None, None]).abs().amax(0) < 0.045
+                y, x = mask.nonzero(as_tuple=True)
+                box = torch.tensor([3.0, 3, 5, 5])
+                if len(x):
+                    low, high = torch.stack((x.min(), y.min())), torch.stack((x.max(), y.max())) + 1
+                    box = torch.cat(((low + high) / 2, high - low))
+                rows.append(torch.cat((box, torch.tensor([0.8 if len(x) else 0.004]), label * 0.5)))
+                rows.append(torch.cat((torch.tensor([-900.0, 9, 8, 8, 0.02]), label)))
+        return torch.stack(rows).unflatten(0, (len(images), -1)), None
+
+
+def network(colors: list[tuple[int, int, int]], labels: tuple[str, ...]) -> Detector:
+    return Detector(FindColors(colors), labels, 128)  # type: ignore[arg-type]
+
+
+def scene(left: int) -> tuple[np.ndarray, dict[str, tuple[int, int, int, int]]]:
+    """A grey body with ten coloured parts, and where they are (inclusive corners)."""
+    picture = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
+    picture[10:80, left : left + 50] = BODY
+    boxes = {}
+    for i, part in enumerate(PARTS):
+        x, y = left + 5 + 22 * (i % 2), 13 + 13 * (i // 2)
+        picture[y : y + 9, x : x + 15] = COLORS[i]
+        boxes[part] = (x, y, x + 14, y + 8)
+    return picture, boxes
+
+
+def test_people_and_parts_are_mapped_back_to_frame_pixels() -> None:
+    settings = recipe.TwoStage(crop_margin=0.1)
+    pictures = [(f"v{i}", 1 + 5 * i, scene(left)[0]) for i, left in enumerate((4, 40, 70))]
+    people = two_stage.find_people(network([BODY], ("person",)), pictures, settings=settings)
+    assert [(p.video_id, p.frame, len(p.boxes)) for p in people] == [("v0", 1, 1), ("v1", 6, 1), ("v2", 11, 1)]
+    for p, left in zip(people, (4, 40, 70), strict=True):
+        assert np.abs(p.boxes[0] - (left, 10, left + 49, 79)).max() <= 1
+        assert p.cuts[0].shape == (84, 60 if left > 4 else 59, 3)
+    columns = two_stage.find_parts(network(COLORS, PARTS), people)
+    for found, left in zip(columns, (4, 40, 70), strict=True):
+        assert found["part"].tolist() == list(PARTS)
+        boxes = np.stack([found[name] for name in BOX], 1)
+        assert np.abs(boxes - list(scene(left)[1].values())).max() <= 1
+        assert np.allclose(found["part_score"], 0.8 * 0.8 * 0.5)
+
+
+def test_frames_without_people_give_nothing_and_nothing_given_finds_nothing() -> None:
+    empty = ("v", 1, np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8))
+    people = two_stage.find_people(network([BODY], ("person",)), [empty], settings=recipe.TwoStage())
+    assert people == []
+    assert two_stage.find_people(network([BODY], ("person",)), [], settings=recipe.TwoStage()) == []
+    assert two_stage.find_parts(network(COLORS, PARTS), []) == []
+
+
+def test_parts_that_are_not_there_get_a_faint_box_inside_the_frame() -> None:
+    picture, _ = scene(40)
+    picture[13:22, 45:60] = BODY  # the head is gone
+    people = two_stage.find_people(network([BODY], ("person",)), [("v", 1, picture)], settings=recipe.TwoStage())
+    found = two_stage.find_parts(network(COLORS, PARTS), people)[0]
+    assert found["part"].tolist() == list(PARTS)
+    assert found["part_score"][:2] == pytest.approx([0.8 * 0.02, 0.8 * 0.8 * 0.5])
+    # Its best box is far to the left of the picture.
+    assert (found["x1"][0], found["x2"][0]) == (0, 0)
+
+
+def test_to_pixels_gives_at_least_one_pixel_inside_the_picture() -> None:
+    boxes = np.array(((1.6, 2.4, 5.0, 6.0), (-9, -9, -3, 4), (500, 500, 900, 900), (7.2, 7.2, 7.3, 7.3)), np.float32)
+    pixels = two_stage.to_pixels(boxes, (100, 50)).tolist()
+    assert pixels == [[2, 2, 4, 5], [0, 0, 0, 3], [99, 49, 99, 49], [7, 7, 7, 7]]
+
+
+def write_frames(path: Path, rows: list[tuple[str, int, bytes]]) -> Path:
+    video, frame, jpeg = zip(*rows, strict=True)
+    columns = {"video_id": video, "frame": frame, "width": [WIDTH] * len(rows), "height": [HEIGHT] * len(rows)}
+    table = tables.conform(columns | {"jpeg": jpeg}, tables.FRAMES)
+    with pa.ipc.new_file(str(path), tables.FRAMES) as file:
+        for name in sorted(set(video)):
+            file.write_table(table.filter(pa.compute.equal(table["video_id"].cast(pa.string()), name)))
+    return path
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+
+
+def detector_settings(size: int, epochs: int = 1) -> recipe.Detector:
+    return recipe.Detector(
+        network=recipe.Yolov7(variant="tiny", width=0.125, anchors="kmeans"),
+        image_size=size,
+        training=recipe.Training(
+            epochs=epochs, batch_size=8, optimizer="adamw", learning_rate=0.01, ema=0.9, weight_decay=0.01
+        ),
+    )
+
+
+Annotated = tuple[list[tuple[str, int, bytes]], list[pa.Table]]
+
+
+@pytest.fixture(scope="module")
+def people_in_frames() -> Annotated:
+    """32 frames of one person, annotated."""
+    rng = np.random.default_rng(0)
+    frames, people, parts, rows = [], [], [], []
+    for i in range(32):
+        left = int(rng.integers(0, 75))
+        picture, boxes = scene(left)
+        frames.append(("v", 1 + 5 * i, 1))
+        people.append(("v", 1 + 5 * i, 0, left, 10, left + 49, 79))
+        parts += [("v", 1 + 5 * i, 0, part, *box, "none") for part, box in boxes.items()]
+        rows.append(("v", 1 + 5 * i, jpeg(picture)))
+    schemas = (tables.LABELLED_FRAMES, tables.PEOPLE, tables.PARTS)
+    made = [
+        tables.conform(pd.DataFrame(r, columns=s.names), s)
+        for r, s in zip((frames, people, parts), schemas, strict=True)
+    ]
+    return rows, made
+
+
+def test_trained_detectors_find_people_and_parts_even_beside_damaged_frames(
+    tmp_path: Path,
+    people_in_frames: tuple[list[tuple[str, int, bytes]], list[pa.Table]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows, (labelled, people, parts) = people_in_frames
+    damaged = [("w", 1, b"no jpeg"), ("w", 6, rows[0][2])]
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", rows + damaged))
+    known = pa.table(
+        {"video_id": ["v"] * 32, "frame": labelled["frame"], "width": [WIDTH] * 32, "height": [HEIGHT] * 32}
+    )
+    samples = {
+        "person": person_samples(labelled, people, known),
+        "part": part_samples(people, parts, known, margin=0.1, flip="none"),
+    }
+    metrics = {}
+    for name, labels, epochs in (("person", ["person"], 12), ("part", list(PARTS), 30)):
+        metrics[name] = train(
+            detector_settings(64, epochs), samples[name], [frames], labels,
+            val_samples=samples[name], val_frames=[frames], folder=tmp_path / name, seed=0,
+        )  # fmt: skip
+    checkpoints = [tmp_path / name / "model.safetensors" for name in ("person", "part")]
+    with caplog.at_level(logging.WARNING):
+        found = two_stage.detect(frames, *checkpoints, settings=recipe.TwoStage())
+    assert "frame 1 of w is skipped" in caplog.text
+    assert found.schema == tables.DETECTIONS
+    table = found.to_pandas()
+    assert not ((table.video_id == "w") & (table.frame == 1)).any()
+    assert ((table.video_id == "w") & (table.frame == 6)).any()
+    everyone = table.groupby(["video_id", "frame", "person"], observed=True)
+    assert (everyone.part.nunique() == len(PARTS)).all()
+    assert table.person.max() < 10
+    for first in (BOX[:2], PERSON_BOX[:2]):
+        assert (table[[*first]] >= 0).all(axis=None)
+    assert (table[["x2", "person_x2"]] < WIDTH).all(axis=None)
+    assert (table[["y2", "person_y2"]] < HEIGHT).all(axis=None)
+    scored = average_precision(found, labelled, people, parts, frames=known, split="train").to_pandas()
+    ap50 = scored.set_index("label").ap50
+    assert ap50["person"] > 0.9
+    assert ap50["parts"] > 0.5
+    assert metrics["person"]["ap50"] == pytest.approx(ap50["person"], abs=0.1)
+
+
+def test_a_checkpoint_is_all_that_a_detector_needs(tmp_path: Path) -> None:
+    settings = detector_settings(64)
+    torch.manual_seed(0)
+    trained = detector.build(settings.network, classes=10, anchors=np.arange(18).reshape(9, 2) + 4).eval()
+    detector.save(tmp_path / "model.safetensors", trained.state_dict(), settings, PARTS)
+    loaded = detector.load(tmp_path / "model.safetensors", device="cpu")
+    assert loaded.labels == PARTS
+    assert loaded.size == 64
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    example = Example(picture, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    with torch.no_grad():
+        boxes, scores = detector.boxes_and_scores(trained(collate([example])[0])[0])
+    found = loaded([picture])[0]
+    assert np.abs(found[0] - boxes[0].numpy()).max() < 1e-3
+    assert np.abs(found[1] - scores[0].numpy()).max() < 1e-5
+
+
+def test_a_checkpoint_of_other_labels_is_refused(tmp_path: Path) -> None:
+    settings = detector_settings(64)
+    path = tmp_path / "model.safetensors"
+    detector.save(path, detector.build(settings.network, classes=10).state_dict(), settings, PARTS)
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", [("v", 1, jpeg(scene(9)[0]))]))
+    with pytest.raises(WeightsError, match="needed is a detector of person"):
+        two_stage.detect(frames, path, path, settings=recipe.TwoStage())
+    with pytest.raises(WeightsError, match="no such weight file"):
+        two_stage.detect(frames, tmp_path / "none.safetensors", path, settings=recipe.TwoStage())

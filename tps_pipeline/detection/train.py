@@ -1,0 +1,133 @@
+"""Training a detector on its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from tps_pipeline import recipe
+from tps_pipeline.detection.augment import Example
+from tps_pipeline.detection.average_precision import precision_of_classes
+from tps_pipeline.detection.datasets import DetectorImages
+from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, save
+from tps_pipeline.detection.loss import DetectionLoss
+from tps_pipeline.models.weights import load_checkpoint, load_into
+from tps_pipeline.models.yolov7 import kmeans_anchors
+from tps_pipeline.models.yolov7_layers import STRIDES
+from tps_pipeline.training import Task, fit
+from tps_pipeline.video.frames import FrameFile
+
+CHECKPOINT = "model.safetensors"
+EVALUATION_BATCH = 32
+EVALUATION_THRESHOLD, EVALUATION_IOU = 0.01, 0.65
+"""Score and overlap at which the validation images' boxes are dropped (YOLOv7's test settings, threshold raised)."""
+
+
+def train(
+    settings: recipe.Detector,
+    samples: pa.Table,
+    frames: Sequence[FrameFile],
+    labels: Sequence[str],
+    *,
+    val_samples: pa.Table,
+    val_frames: Sequence[FrameFile],
+    folder: Path,
+    seed: int,
+    weights: Path | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+) -> dict[str, float]:
+    """Train a detector and write ``model.safetensors`` (for ``detector.load``) and the training's logs.
+
+    Args:
+        settings: The recipe's section.
+        samples: ``tables.SAMPLES`` to train on.
+        frames: Where their frames are.
+        labels: Class names in the network's order.
+        val_samples: ``tables.SAMPLES`` to evaluate on; their mirrored halves are left out. May be empty.
+        val_frames: Where their frames are.
+        folder: Where everything is written; a training cut off goes on from what is there.
+        seed: Of initial weights, data order and augmentation.
+        weights: A checkpoint of the same network to start from; what does not fit starts afresh.
+        accelerator: See ``training.fit``.
+        devices: See ``training.fit``.
+
+    Returns:
+        The last epoch's losses, and ``ap`` and ``ap50`` on the validation images (means over the classes there).
+
+    Raises:
+        TpsError: There are no samples, or training diverged.
+        WeightsError: Nothing in ``weights`` fits.
+    """
+    images = DetectorImages(samples, frames, labels, size=settings.image_size, augmentation=settings.augment)
+    validation = DetectorImages(val_samples.filter(~pc.field("flipped")), val_frames, labels, size=settings.image_size)
+    torch.manual_seed(seed)
+    anchors = kmeans_anchors(images.box_sizes(), seed=seed) if settings.network.anchors == "kmeans" else None
+    network = build(settings.network, classes=len(labels), anchors=anchors)
+    if weights is not None:
+        load_into(network, load_checkpoint(weights)[0], keep=["head.anchors"])
+    criterion = DetectionLoss(network.head.anchors, STRIDES, classes=len(labels), image_size=settings.image_size)
+    together = settings.training.global_batch or settings.training.batch_size
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        pictures, objects = batch
+        total, parts = criterion.to(pictures.device)(model(pictures), objects)
+        # YOLOv7's learning rate is for a sum over the accumulated batches, where the loop averages them.
+        return total * (together / len(pictures)), parts
+
+    task = Task(
+        network,
+        images,
+        loss=loss,
+        collate=collate,
+        evaluate=(lambda model: evaluate(model, validation, classes=len(labels))) if len(validation) else None,
+    )
+    done = fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator, devices=devices)
+    save(folder / CHECKPOINT, done.model.state_dict(), settings, labels)
+    return done.metrics
+
+
+def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """A batch of augmented images.
+
+    Returns:
+        Images (B, 3, S, S) in 0..1, and objects (M, 6): image, class, centre x and y, width and height as shares of S.
+    """
+    objects = []
+    for i, example in enumerate(examples):
+        low, high = example.boxes[:, :2], example.boxes[:, 2:]
+        shares = np.concatenate(((low + high) / 2, high - low), 1) / example.image.shape[0]
+        objects.append(np.column_stack((np.full(len(shares), i), example.labels, shares)))
+    pictures = np.stack([example.image for example in examples])
+    return as_input(pictures), torch.from_numpy(np.concatenate(objects).astype(np.float32))
+
+
+def evaluate(network: nn.Module, images: DetectorImages, *, classes: int) -> dict[str, float]:
+    """Average precision on letterboxed, otherwise unchanged images: ``ap`` and ``ap50``, means over classes."""
+    device = next(network.parameters()).device
+    found: list[dict[str, Tensor]] = []
+    truth: list[dict[str, Tensor]] = []
+    for start in range(0, len(images), EVALUATION_BATCH):
+        batch = [
+            images.sample(i, np.random.default_rng(0)) for i in range(start, min(start + EVALUATION_BATCH, len(images)))
+        ]
+        decoded, _ = network(collate(batch)[0].to(device))
+        boxes, scores = (each.cpu() for each in boxes_and_scores(decoded))
+        found += [_suppress(b, s) for b, s in zip(boxes, scores, strict=True)]
+        truth += [{"boxes": torch.from_numpy(e.boxes), "labels": torch.from_numpy(e.labels)} for e in batch]
+    ap, ap50 = precision_of_classes(found, truth, classes=classes)
+    return {"ap": float(np.nanmean(ap)), "ap50": float(np.nanmean(ap50))}
+
+
+def _suppress(boxes: Tensor, scores: Tensor) -> dict[str, Tensor]:
+    """One image's detections as torchmetrics takes them."""
+    at, label = (scores > EVALUATION_THRESHOLD).nonzero(as_tuple=True)
+    keep = batched_nms(boxes[at], scores[at, label], label, EVALUATION_IOU)
+    return {"boxes": boxes[at][keep], "scores": scores[at, label][keep], "labels": label[keep]}
