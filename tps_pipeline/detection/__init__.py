@@ -1,0 +1,1 @@
+"""Detectors: samples and augmentation, loss, training, and finding people and their parts."""
