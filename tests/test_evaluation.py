@@ -1,0 +1,46 @@
+import pyarrow as pa
+import pytest
+
+from tps_pipeline import tables
+from tps_pipeline.evaluation import leaderboard, sampled
+
+
+def scored(rows) -> pa.Table:
+    names = [field.name for field in tables.PSC]
+    return tables.conform(dict(zip(names, zip(*rows, strict=True), strict=True)), tables.PSC)
+
+
+def test_methods_are_ranked_by_score_within_their_split():
+    psc = scored(
+        [
+            ("a", "weak", "test", "lunge", 0.2, True),
+            ("b", "weak", "test", "lunge", 0.4, True),
+            ("a", "strong", "test", "lunge", 0.9, True),
+            ("b", "strong", "test", "lunge", 0.5, False),
+            ("c", "weak", "val", "lunge", 1.0, True),
+        ]
+    )
+    columns = {"split": ["test", "test"], "label": ["person", "parts"], "ap": [0.5, 0.1], "ap50": [0.9, 0.6]}
+    precision = tables.conform({**columns, "boxes": [3, 4]}, tables.AVERAGE_PRECISION)
+    ranked = leaderboard(psc, precision).to_pandas()
+    assert list(zip(ranked.split, ranked.method, strict=True)) == [
+        ("test", "strong"),
+        ("test", "weak"),
+        ("val", "weak"),
+    ]
+    assert ranked.score.tolist() == pytest.approx([0.45, 0.3, 0.9999], abs=1e-9)
+    assert ranked.action_accuracy.tolist() == [0.5, 1.0, 1.0]
+    assert ranked.mean_psc[0] == pytest.approx(0.7)
+    assert ranked.part_ap50[0] == 0.6
+    assert ranked.person_ap50.isna().tolist() == [False, False, True]
+
+
+def test_without_labelled_videos_the_leaderboard_is_empty():
+    empty = leaderboard(tables.empty(tables.PSC), tables.empty(tables.AVERAGE_PRECISION))
+    assert empty.num_rows == 0
+    assert empty.schema.equals(tables.LEADERBOARD)
+
+
+def test_only_sampled_frames_count():
+    frames = tables.conform({"video_id": ["a"] * 7, "frame": range(1, 8), "n_people": [1] * 7}, tables.LABELLED_FRAMES)
+    assert sampled(frames, 5)["frame"].to_pylist() == [1, 6]
