@@ -109,12 +109,23 @@ class BoxAugmentation(Section):
     """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not."""
 
 
+class DetectionGains(Section):
+    """Weights of a detector's three losses (YOLOv7's by default)."""
+
+    box: float = 0.05
+    objectness: float = 0.7
+    """For 640-pixel images: it is multiplied by (image size / 640)²."""
+    classification: float = 0.3
+    """For 80 classes: it is multiplied by classes / 80."""
+
+
 class Detector(Section):
     """A detector and how it is trained."""
 
     network: Yolov7
     image_size: Positive
     training: Training
+    gains: DetectionGains = DetectionGains()
     augment: BoxAugmentation = BoxAugmentation()
 
 

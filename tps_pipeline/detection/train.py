@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.detection.datasets import DetectorImages
-from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, save
+from tps_pipeline.detection.detector import as_input, build, save
 from tps_pipeline.detection.loss import DetectionLoss
+from tps_pipeline.detection.suppression import detections
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
@@ -73,7 +73,13 @@ def train(
     network = build(settings.network, classes=len(labels), anchors=anchors)
     if weights is not None:
         load_into(network, load_checkpoint(weights)[0], keep=["head.anchors"])
-    criterion = DetectionLoss(network.head.anchors, STRIDES, classes=len(labels), image_size=settings.image_size)
+    criterion = DetectionLoss(
+        network.head.anchors,
+        STRIDES,
+        classes=len(labels),
+        image_size=settings.image_size,
+        **settings.gains.model_dump(),
+    )
     together = settings.training.global_batch or settings.training.batch_size
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -115,19 +121,11 @@ def evaluate(network: nn.Module, images: DetectorImages, *, classes: int) -> dic
     found: list[dict[str, Tensor]] = []
     truth: list[dict[str, Tensor]] = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        batch = [
-            images.sample(i, np.random.default_rng(0)) for i in range(start, min(start + EVALUATION_BATCH, len(images)))
-        ]
+        indices = range(start, min(start + EVALUATION_BATCH, len(images)))
+        batch = [images.sample(i, np.random.default_rng(0)) for i in indices]
         decoded, _ = network(collate(batch)[0].to(device))
-        boxes, scores = (each.cpu() for each in boxes_and_scores(decoded))
-        found += [_suppress(b, s) for b, s in zip(boxes, scores, strict=True)]
+        kept = detections(decoded.cpu(), conf=EVALUATION_THRESHOLD, iou=EVALUATION_IOU)
+        found += [{"boxes": k[:, :4], "scores": k[:, 4], "labels": k[:, 5].long()} for k in kept]
         truth += [{"boxes": torch.from_numpy(e.boxes), "labels": torch.from_numpy(e.labels)} for e in batch]
     ap, ap50 = precision_of_classes(found, truth, classes=classes)
     return {"ap": float(np.nanmean(ap)), "ap50": float(np.nanmean(ap50))}
-
-
-def _suppress(boxes: Tensor, scores: Tensor) -> dict[str, Tensor]:
-    """One image's detections as torchmetrics takes them."""
-    at, label = (scores > EVALUATION_THRESHOLD).nonzero(as_tuple=True)
-    keep = batched_nms(boxes[at], scores[at, label], label, EVALUATION_IOU)
-    return {"boxes": boxes[at][keep], "scores": scores[at, label][keep], "labels": label[keep]}
