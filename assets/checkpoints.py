@@ -1,20 +1,22 @@
-"""Trained networks: `checkpoints/<name>/<digest>/{model.safetensors, recipe.yaml, metrics.json, card.md}`.
+"""Trained networks: `checkpoints/<name>/<digest>/{model.safetensors, recipe.yaml, metrics.json, card.md}`,
+and `weights.json` where training started from imported weights.
 
 A checkpoint is stale when its recipe, its code or the data it was trained on changed. New shards alone leave it as it
 is: retraining on them is asked for (`force`, or the weekly schedule), never a side effect of one more video.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
-import pyarrow as pa
 
 from assets.incremental import Force, whole
 from assets.resources import Pipeline
 from tps_pipeline import recipe, tables
 from tps_pipeline.lineage import Work
 from tps_pipeline.methods import build
+from tps_pipeline.models import pretrained
 
 Train = Callable[[Path], dict[str, float]]
 """Trains in a folder that outlasts a cut-off run, leaves the network there, and returns figures about it."""
@@ -77,6 +79,7 @@ def video_action(
             pipeline.recipe.video_action,
             folder=folder,
             seed=pipeline.recipe.seed,
+            weights=_weights(pipeline, "video_action", folder),
         )
 
     yield from _checkpoint(context, pipeline, train, sections=["video_action", "seed"], force=config.force)
@@ -97,14 +100,11 @@ def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
     ) -> Iterator[dg.MaterializeResult]:
         def fit(folder: Path) -> dict[str, float]:
-            def read(asset: str) -> pa.Table:
-                tables_of_shards = [pipeline.read(asset, shard) for shard in pipeline.shards("train")]
-                return pa.concat_tables(tables_of_shards).unify_dictionaries()
-
-            return method.fit(read, folder, seed=pipeline.recipe.seed)
+            train, val = (pipeline.sources(*pipeline.shards(split)) for split in ("train", "val"))
+            return method.fit(train, val, folder, seed=pipeline.recipe.seed)
 
         sections = [f"methods.{name}", "seed"]
-        yield from _checkpoint(context, pipeline, fit, sections=sections, splits=("train",), force=config.force)
+        yield from _checkpoint(context, pipeline, fit, sections=sections, force=config.force)
 
     return checkpoint
 
@@ -127,7 +127,18 @@ def _train_detector(
         val_frames=frames["val"],
         folder=folder,
         seed=pipeline.recipe.seed,
+        weights=_weights(pipeline, f"{dataset}_detector", folder),
     )
+
+
+def _weights(pipeline: Pipeline, section: str, folder: Path) -> Path | None:
+    """The imported weights that the recipe's section names, if any; what they are stays beside the checkpoint."""
+    name = pipeline.recipe.section(f"{section}.network.weights")
+    if name is None:
+        return None
+    pretrained.check(pipeline.recipe.section(section), pipeline.store, where=section)
+    (folder / "weights.json").write_text(json.dumps(pretrained.metadata_of(name, pipeline.store), indent=1))
+    return pipeline.store.local(pretrained.path_of(name))
 
 
 def _checkpoint(
@@ -136,7 +147,6 @@ def _checkpoint(
     train: Train,
     *,
     sections: list[str],
-    splits: tuple[str, ...] = ("train", "val"),
     force: bool,
 ) -> Iterator[dg.MaterializeResult]:
     name = context.asset_key.path[-1]
@@ -150,5 +160,5 @@ def _checkpoint(
         return folder
 
     yield from whole(
-        context, pipeline, make, sections=sections, splits=splits, keeps_when_inputs_grow=True, force=force
+        context, pipeline, make, sections=sections, splits=("train", "val"), keeps_when_inputs_grow=True, force=force
     )

@@ -29,7 +29,7 @@ def method_predictions(name: str, settings: recipe.Method) -> dg.AssetsDefinitio
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
     ) -> Iterator[dg.MaterializeResult]:
         def predict(shard: str) -> pa.Table:
-            return method.predict(lambda asset: pipeline.read(asset, shard), pipeline.checkpoint(name))
+            return method.predict(pipeline.sources(shard), pipeline.checkpoint(name))
 
         yield from each_shard(context, pipeline, predict, sections=[f"methods.{name}"], force=config.force)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tps_pipeline import recipe as recipes
 from tps_pipeline.lineage import Lineage
+from tps_pipeline.methods import Sources
 from tps_pipeline.store import Store, table_path
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ class Pipeline(dg.ConfigurableResource):
     def read_splits(self, asset: str, splits: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         """A table over all shards of some splits that have it."""
         return self.store.read_all([table_path(asset, shard) for shard in self.shards(*splits)], schema)
+
+    def sources(self, *shards: str) -> Sources:
+        """What a method reads from, over some shards."""
+        latest = self.lineage.latest()
+
+        def table(asset: str) -> pa.Table:
+            if (asset, None) in latest.records:
+                return self.read(asset)
+            return pa.concat_tables([self.read(asset, shard) for shard in shards]).unify_dictionaries()
+
+        return Sources(table, lambda: [self.frames(shard) for shard in shards], self.data_folder)
 
     def shards(self, *splits: str) -> list[str]:
         """The shards of some splits, in the order they were made."""

@@ -1,11 +1,13 @@
+from pathlib import Path
+
 import pyarrow as pa
 
 from tps_pipeline import recipe, tables
-from tps_pipeline.methods import build
+from tps_pipeline.methods import Sources, build
 
 
-def read_from(**given):
-    return lambda asset: given[asset.replace("/", "_")]
+def sources(**given) -> Sources:
+    return Sources(table=lambda asset: given[asset.replace("/", "_")], frames=list, data=Path())
 
 
 def parts(rows) -> pa.Table:
@@ -31,14 +33,14 @@ def test_each_part_gets_its_most_frequent_state_in_the_predicted_action(tmp_path
         + [("b", "hip", "sit"), ("b", "hip", "stoop")]
     )  # fmt: skip
     actions = tables.conform({"video_id": ["a", "b"], "action": ["lunge", "push_up"]}, tables.ACTIONS)
-    method.fit(read_from(annotations_actions=actions, annotations_parts=train), tmp_path, seed=0)
+    method.fit(sources(annotations_actions=actions, annotations_parts=train), sources(), tmp_path, seed=0)
 
     found = detections([("x", "head"), ("x", "hip"), ("x", "left_leg"), ("y", "head"), ("y", "hip")])
     predicted = tables.conform(
         {"video_id": ["x", "y"], "action": ["lunge", "push_up"], "score": [1.0, 1.0], "probabilities": [{}, {}]},
         tables.VIDEO_ACTIONS,
     )
-    result = method.predict(read_from(detections_two_stage=found, video_actions=predicted), tmp_path).to_pandas()
+    result = method.predict(sources(detections_two_stage=found, video_actions=predicted), tmp_path).to_pandas()
     states = {(row.video_id, row.part): row for row in result.itertuples()}
     assert states["x", "head"].state == "raise"
     assert round(states["x", "head"].state_score, 6) == 0.6

@@ -8,15 +8,28 @@ that shard's predictions. Its checkpoint, prediction and score assets follow fro
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import pyarrow as pa
 
 from tps_pipeline import recipe
 
-Read = Callable[[str], pa.Table]
-"""Gives an asset's table: over the training shards when fitting, of one shard when predicting."""
+if TYPE_CHECKING:
+    from tps_pipeline.video.frames import FrameFile
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a method reads from, over some shards."""
+
+    table: Callable[[str], pa.Table]
+    """Gives an asset's table: over the shards, or whole where the asset has none."""
+    frames: Callable[[], list[FrameFile]]
+    """Gives the shards' extracted frames."""
+    data: Path
+    """The folder that the paths in ``videos`` start from."""
 
 
 class Method(Protocol):
@@ -25,7 +38,7 @@ class Method(Protocol):
     fit_reads: ClassVar[tuple[str, ...]]
     predict_reads: ClassVar[tuple[str, ...]]
 
-    def fit(self, read: Read, folder: Path, *, seed: int) -> dict[str, float]:
+    def fit(self, train: Sources, val: Sources, folder: Path, *, seed: int) -> dict[str, float]:
         """Learn from the training shards and leave a checkpoint in a folder.
 
         Returns:
@@ -33,7 +46,7 @@ class Method(Protocol):
         """
         ...
 
-    def predict(self, read: Read, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
         """Predict one shard.
 
         Returns:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.labels import NO_STATE
-from tps_pipeline.methods import Read
+from tps_pipeline.methods import Sources
 
 FILE = "state_counts.parquet"
 LIKELIEST = 5
@@ -28,15 +28,16 @@ class VideoCategory:
     fit_reads: ClassVar[tuple[str, ...]] = ("annotations/actions", "annotations/parts")
     predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "video_actions")
 
-    def fit(self, read: Read, folder: Path, *, seed: int) -> dict[str, float]:
+    def fit(self, train: Sources, val: Sources, folder: Path, *, seed: int) -> dict[str, float]:
         """Count the states of each action's parts; see `tables.STATE_COUNTS`."""
-        counts = count_states(read("annotations/actions"), read("annotations/parts"))
+        counts = count_states(train.table("annotations/actions"), train.table("annotations/parts"))
         pq.write_table(counts, folder / FILE)
         return {"boxes": float(np.sum(counts["boxes"].to_numpy()))}
 
-    def predict(self, read: Read, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that its video's predicted action has most often."""
-        return with_states(read("detections/two_stage"), read("video_actions"), pq.read_table(checkpoint / FILE))
+        counts = pq.read_table(checkpoint / FILE)
+        return with_states(shard.table("detections/two_stage"), shard.table("video_actions"), counts)
 
 
 def count_states(actions: pa.Table, parts: pa.Table) -> pa.Table:
