@@ -1,8 +1,8 @@
-"""Trained networks: `checkpoints/<name>/<digest>/{model.safetensors, recipe.yaml, metrics.json, card.md}`,
-and `weights.json` where training started from imported weights.
+"""Trained networks: `checkpoints/<name>/<digest>/{model.safetensors, recipe.yaml, metrics.json, card.md}`.
 
-A checkpoint is stale when its recipe, its code or the data it was trained on changed. New shards alone leave it as it
-is: retraining on them is asked for (`force`, or the weekly schedule), never a side effect of one more video.
+Where training started from imported weights, `weights.json` says from which. A checkpoint is stale when its recipe, its
+code or the data it was trained on changed. New shards alone leave it as it is: retraining on them is asked for
+(`force`, or the weekly schedule), never a side effect of one more video.
 """
 
 import json

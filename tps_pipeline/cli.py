@@ -33,10 +33,12 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, hel
 data = typer.Typer(no_args_is_help=True, help="Kinetics-TPS folders: check, make, describe.")
 frames = typer.Typer(no_args_is_help=True, help="Frames of videos.")
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
+weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
 lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
 app.add_typer(data, name="data")
 app.add_typer(frames, name="frames")
 app.add_typer(recipes, name="recipe")
+app.add_typer(weights, name="weights")
 app.add_typer(lineage, name="lineage")
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -143,11 +145,18 @@ def evaluate(
 
 
 @recipes.command("check")
-def recipe_check(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
+def recipe_check(
+    name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
+    store: Annotated[str | None, typer.Option(help="Make sure that the weights it names are in this store.")] = None,
+) -> None:
     """Say whether a recipe is valid, and what is wrong if not."""
     from tps_pipeline import recipe
+    from tps_pipeline.models import pretrained
+    from tps_pipeline.store import Store
 
-    recipe.load(name)
+    checked = recipe.load(name)
+    if store is not None:
+        pretrained.check(checked.model_dump(mode="json"), Store(store))
     typer.echo(f"{name}: valid")
 
 
@@ -159,6 +168,44 @@ def recipe_show(name: Annotated[str, typer.Argument(help="A recipe's name or fil
     from tps_pipeline import recipe
 
     typer.echo(yaml.safe_dump(recipe.load(name).model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+@weights.command("import")
+def weights_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The published checkpoint.")],
+    name: Annotated[str, typer.Argument(help="What recipes call it, see `tps weights list`.")],
+    kind: Annotated[str, typer.Option("--as", help="yolov7x, yolov7_tiny, video_swin, swin_imagenet, ...")],
+    sha256: Annotated[str | None, typer.Option(help="The file's expected digest.")] = None,
+    store: Root = "store",
+) -> None:
+    """Turn a published checkpoint into weights that recipes can name; nothing in the file is executed."""
+    from tps_pipeline.models import pretrained
+    from tps_pipeline.store import Store
+
+    if kind not in pretrained.KINDS:
+        raise typer.BadParameter(f"{kind!r} is none of {', '.join(pretrained.KINDS)}", param_hint="--as")
+    target = Store(store)
+    converted = pretrained.import_weights(file, name, kind=kind, store=target, sha256=sha256)
+    typer.echo(f"{name}: {target.full(pretrained.path_of(name))}")
+    typer.echo(f"classes: {converted.classes or 'no classifier'}")
+    typer.echo(f"missing: {', '.join(converted.missing) or 'none'}")
+    typer.echo(f"unexpected: {', '.join(converted.unexpected) or 'none'}")
+
+
+@weights.command("list")
+def weights_list(store: Root = "store", as_json: Json = False) -> None:
+    """List the files we know, what they are, where to get them, and which of them this store has."""
+    from tps_pipeline.models import pretrained
+    from tps_pipeline.store import Store
+
+    rows = pretrained.listing(Store(store))
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['name']}: {row['what']}; {'imported' if row['imported'] else 'not imported'}")
+        for key in ("kind", "file", "source", "licence", "normalisation", "sha256"):
+            typer.echo(f"  {key:<14}{row[key] or 'unknown'}")
 
 
 @lineage.command("trace")

@@ -1,0 +1,139 @@
+"""Published checkpoints as our networks: one entry a kind in ``KINDS``. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from tps_pipeline import recipe
+from tps_pipeline.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A published checkpoint as our network.
+
+    Attributes:
+        network: With the checkpoint's weights.
+        settings: What a recipe's network section must say to take them.
+        classes: Of its classifier, None without one.
+        missing: Entries of the network that the file lacks; they have the values that change nothing.
+        unexpected: Entries of the file that have no place in the network.
+    """
+
+    network: nn.Module
+    settings: Mapping[str, Any]
+    classes: int | None
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of published checkpoint.
+
+    Attributes:
+        normalisation: What its network takes for pixels.
+        convert: Makes our network of its tensors; raises `WeightsError` if they are of another kind.
+    """
+
+    normalisation: str
+    convert: Callable[[Tensors], Converted]
+
+
+def _yolov7(state: Tensors, *, variant: Literal["x", "tiny"]) -> Converted:
+    from tps_pipeline.models import yolov7
+
+    network = yolov7.from_reference(state, variant=variant)
+    names = yolov7.reference_names(network)
+    return Converted(
+        network,
+        {"variant": variant, "width": 1.0, "depth": 1.0},
+        network.head.classes,
+        missing=tuple(name for name in names if name not in state and not name.endswith("num_batches_tracked")),
+        unexpected=tuple(name for name in state if name not in names and not name.endswith(".anchors")),
+    )
+
+
+def _video_swin(state: Tensors) -> Converted:
+    from tps_pipeline.models import video_swin
+
+    settings = _swin_settings(state)
+    network = video_swin.from_reference(
+        state,
+        patch_size=settings.patch,
+        embed_dim=settings.embed,
+        depths=settings.depths,
+        num_heads=settings.heads,
+        window_size=settings.window,
+    )
+    head = dict(network.named_parameters()).get("head.weight")
+    return Converted(network, _swin_dimensions(settings), None if head is None else len(head))
+
+
+def _swin_imagenet(state: Tensors) -> Converted:
+    """Inflated for the frames a patch and a window have in `recipe.VideoSwin` by default, which are the report's."""
+    from tps_pipeline.models.video_swin import VideoSwin, inflate
+    from tps_pipeline.models.weights import load_strictly
+
+    settings = _swin_settings(state)
+    network = VideoSwin(settings)
+    index = {name: buffer for name, buffer in network.named_buffers() if name.endswith("relative_position_index")}
+    load_strictly(network, index | inflate(state, settings))
+    return Converted(
+        network, _swin_dimensions(settings), None, unexpected=tuple(name for name in state if name.startswith("head."))
+    )
+
+
+def _swin_settings(state: Tensors) -> recipe.VideoSwin:
+    """The dimensions of a Swin Transformer, for pictures or video, from the shapes of its published tensors."""
+    named = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    bias, patch = "layers.{}.blocks.0.attn.relative_position_bias_table", named.get("patch_embed.proj.weight")
+    if patch is None or bias.format(0) not in named:
+        raise WeightsError("these are not the weights of a Swin Transformer: no patch embedding or no position biases")
+    stages = [i for i in range(len(named)) if bias.format(i) in named]
+    blocks = [{name.split(".")[3] for name in named if name.startswith(f"layers.{i}.blocks.")} for i in stages]
+    rows, size = len(named[bias.format(0)]), list(patch.shape[2:])
+    if patch.ndim == 5:
+        window = _video_window(rows, named.get("layers.0.blocks.0.attn.relative_position_index"))
+    else:
+        report, side = recipe.VideoSwin(), (math.isqrt(rows) + 1) // 2  # (2 side - 1)² distances in a square window
+        window, size = (report.window[0], side, side), [report.patch[0], *size]
+    heads = [named[bias.format(i)].shape[1] for i in stages]
+    dimensions = {"patch": size, "embed": len(patch), "depths": list(map(len, blocks)), "heads": heads}
+    return recipe.VideoSwin.model_validate(dimensions | {"window": window})
+
+
+def _video_window(rows: int, index: Tensor | None) -> tuple[int, int, int]:
+    """Frames, rows and columns of a square window of patches, from its number of distances and of patches.
+
+    Published networks without the index, which tells the number of patches, have windows of 7 by 7.
+    """
+    for side in (7,) if index is None else range(1, math.isqrt(len(index)) + 1):
+        frames = (rows // (2 * side - 1) ** 2 + 1) // 2
+        if (2 * frames - 1) * (2 * side - 1) ** 2 == rows and (index is None or frames * side**2 == len(index)):
+            return frames, side, side
+    raise WeightsError(f"these are not the weights of a Video Swin Transformer: {rows} position biases fit no window")
+
+
+def _swin_dimensions(settings: recipe.VideoSwin) -> dict[str, Any]:
+    return settings.model_dump(mode="json", include={"patch", "embed", "depths", "heads", "window"})
+
+
+_UNIT = "RGB, 0..1"
+_IMAGENET = "RGB, 0..255, minus (123.675, 116.28, 103.53), over (58.395, 57.12, 57.375)"  # video_action's
+
+KINDS = {
+    "yolov7x": Kind(_UNIT, partial(_yolov7, variant="x")),
+    "yolov7_tiny": Kind(_UNIT, partial(_yolov7, variant="tiny")),
+    "video_swin": Kind(_IMAGENET, _video_swin),
+    "swin_imagenet": Kind(_IMAGENET, _swin_imagenet),
+}

@@ -1,0 +1,242 @@
+"""Pre-trained weights: which published files we know, how one becomes ours, and whether a recipe's are there.
+
+Nothing is ever downloaded. A file is imported once into the store, as ``weights/<name>/model.safetensors``, and a
+recipe names it (``person_detector.network.weights: yolov7x_coco``). A name stays what it is: it is never imported again
+from another file, so a recipe that names it means the same weights for as long as the store lasts. Importing this
+module does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tps_pipeline import recipe
+from tps_pipeline.errors import WeightsError
+from tps_pipeline.lineage import Lineage, Work
+from tps_pipeline.models.conversion import KINDS, Converted
+from tps_pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A published file that recipes may start from.
+
+    Attributes:
+        name: What recipes call it.
+        kind: One of ``KINDS``.
+        what: The network, and what it was trained on.
+        file: The file's name where it is published.
+        source: Where that is.
+        licence: Of the weights, as their publisher states it.
+        sha256: The file's digest in hexadecimal, where the publisher gives it.
+    """
+
+    name: str
+    kind: str
+    what: str
+    file: str
+    source: str
+    licence: str
+    sha256: str | None = None
+
+
+MANIFEST = (
+    Pretrained(
+        "yolov7x_coco",
+        "yolov7x",
+        "YOLOv7-X trained on COCO, 80 classes; the training model, not the re-parameterised one",
+        "yolov7x_training.pt",
+        "https://github.com/WongKinYiu/yolov7/releases/download/v0.1/yolov7x_training.pt",
+        "GPL-3.0",
+    ),
+    Pretrained(
+        "yolov7_tiny_coco",
+        "yolov7_tiny",
+        "YOLOv7-tiny trained on COCO, 80 classes",
+        "yolov7-tiny.pt",
+        "https://github.com/WongKinYiu/yolov7/releases/download/v0.1/yolov7-tiny.pt",
+        "GPL-3.0",
+    ),
+    Pretrained(
+        "swin_base_imagenet",
+        "swin_imagenet",
+        "Swin-B trained on ImageNet-22K at 224 px, inflated to video",
+        "model.safetensors",
+        "https://huggingface.co/timm/swin_base_patch4_window7_224.ms_in22k",
+        "MIT",
+    ),
+    Pretrained(
+        "video_swin_base_ssv2",
+        "video_swin",
+        "Video Swin-B, window (16, 7, 7), trained on Something-Something v2, 174 classes",
+        "swin_base_patch244_window1677_sthv2.pth",
+        "https://github.com/SwinTransformer/storage/releases/download/v1.0.4/swin_base_patch244_window1677_sthv2.pth",
+        "Apache-2.0",
+    ),
+)
+
+
+def path_of(name: str) -> str:
+    """Where weights are, relative to the store's root."""
+    return f"weights/{name}/model.safetensors"
+
+
+def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: str | None = None) -> Converted:
+    """Turn a published file into ours and keep it in the store.
+
+    Args:
+        file: The file, read without executing anything in it.
+        name: What recipes will call it.
+        kind: One of ``KINDS``.
+        store: Where it goes, with a lineage record.
+        sha256: The file's expected digest; by default the manifest's, if it has one for this name.
+
+    Returns:
+        The network, and what was missing or unexpected.
+
+    Raises:
+        WeightsError: The file cannot be read, is another one than expected or of another kind, or the name is taken.
+    """
+    from tps_pipeline.models.weights import read_weights, save_checkpoint
+
+    known = next((each for each in MANIFEST if each.name == name), None)
+    if kind not in KINDS:
+        raise WeightsError(f"unknown kind of weights {kind!r}; known: {', '.join(KINDS)}")
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+        raise WeightsError(f"{name!r}: choose a name of letters, digits, - and _ for the weights")
+    if known is not None and known.kind != kind:
+        raise WeightsError(
+            f"{file}: {name} is the name of {known.file} ({known.kind}); choose another for a {kind} file"
+        )
+    try:
+        converted = KINDS[kind].convert(state := read_weights(file, sha256=sha256 or (known and known.sha256)))
+    except WeightsError as error:
+        where = "" if str(file) in str(error) else f"{file}: "
+        raise WeightsError(f"{where}{error}; imported as {kind}, kinds: {', '.join(KINDS)}") from error
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    already = metadata_of(name, store)
+    if already is not None and already["sha256"] != digest:
+        raise WeightsError(
+            f"{file}: {name} is already in {store.root}, from {already['file']} (SHA-256 {already['sha256']}); choose "
+            f"another name, or delete {store.full(f'weights/{name}')} and what was trained from it"
+        )
+    metadata = {
+        "name": name,
+        "kind": kind,
+        "file": file.name,
+        "sha256": digest,
+        "licence": known.licence if known else "unknown",
+        "normalisation": KINDS[kind].normalisation,
+        "classes": json.dumps(converted.classes),
+        "settings": json.dumps(converted.settings),
+        "source_tensors": str(len(state)),
+    }
+    if already is None:
+        _keep(store, name, lambda path: save_checkpoint(path, converted.network.state_dict(), metadata=metadata))
+    return converted
+
+
+def _keep(store: Store, name: str, write: Callable[[Path], None]) -> None:
+    """Put a file into the store, whole or not at all, and record it as what checkpoints may be made from."""
+    digest = recipe.Recipe.model_construct().digest_of(())  # it depends on no section of any recipe
+    work = Work(f"weights/{name}", None, (), (), digest)
+    with store.scratch() as folder:
+        (folder / name).mkdir()
+        write(folder / name / "model.safetensors")
+        written = store.keep(folder / name, f"weights/{name}")
+    Lineage(store).record(work, written, run_id="tps weights import")
+
+
+def metadata_of(name: str, store: Store) -> dict[str, str] | None:
+    """What imported weights say about themselves; None if they are not in the store.
+
+    Only the file's head is read (safetensors: eight bytes of length, then JSON).
+
+    Raises:
+        WeightsError: The file was not written by ``import_weights``.
+    """
+    if not store.exists(path_of(name)):
+        return None
+    with store.fs.open(store.full(path_of(name)), "rb") as file:
+        head = file.read(int.from_bytes(file.read(8), "little"))
+    try:
+        about = json.loads(head).get("__metadata__", {})
+    except ValueError:
+        about = {}
+    if about.get("name") != name:
+        raise WeightsError(f"{store.full(path_of(name))}: not imported by `tps weights import`; delete it and do that")
+    return about
+
+
+def listing(store: Store) -> list[dict[str, Any]]:
+    """The manifest, and what else was imported: a row for each, with ``imported`` telling what is in the store."""
+    known = {each.name: asdict(each) for each in MANIFEST}
+    folder = store.full("weights")
+    names = [Path(path).name for path in store.fs.ls(folder, detail=False)] if store.exists("weights") else []
+    for name in sorted(names):
+        about = metadata_of(name, store)
+        if about is not None and name not in known:
+            row = {key: about[key] for key in ("name", "kind", "file", "licence", "sha256")}
+            known[name] = row | {"what": "imported from a file of one's own", "source": None}
+    return [
+        row | {"normalisation": KINDS[row["kind"]].normalisation, "imported": store.exists(path_of(row["name"]))}
+        for row in known.values()
+    ]
+
+
+def import_command(known: Pretrained, store: Store) -> str:
+    """The shell command that imports a file of the manifest."""
+    return f"tps weights import --as {known.kind} {known.file} {known.name} --store {store.root}"
+
+
+def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None:
+    """Make sure that the weights named in a recipe, or in a section of one, are there and fit.
+
+    Args:
+        settings: Plain values, as ``Recipe.model_dump`` or ``Recipe.section`` gives them.
+        store: Where weights were imported to.
+        where: The section's dotted name, for the message.
+
+    Raises:
+        WeightsError: Names every network whose weights are missing or of other dimensions, what to fetch from where,
+            and the command that imports it.
+    """
+    wrong = [problem for place, network in _named(settings, where) if (problem := _problem(place, network, store))]
+    if wrong:
+        raise WeightsError("\n".join(wrong))
+
+
+def _named(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every network that starts from imported weights, with its place in the recipe."""
+    if isinstance(settings.get("weights"), str):
+        yield where, settings
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _named(value, f"{where}.{key}".lstrip("."))
+
+
+def _problem(where: str, network: Mapping[str, Any], store: Store) -> str | None:
+    name = network["weights"]
+    about = metadata_of(name, store)
+    if about is None:
+        scratch = f"; or set `{where}.weights: null` to train from scratch"
+        known = next((each for each in MANIFEST if each.name == name), None)
+        if known is None:
+            command = f"tps weights import --as KIND FILE {name} --store {store.root}"
+            return f"{where}.weights: {name} is not in {store.root}, nor a name we know; run `{command}`{scratch}"
+        return (
+            f"{where}.weights: {name} is not in {store.root}; fetch {known.file} ({known.what}; {known.licence}) from "
+            f"{known.source} and run `{import_command(known, store)}`{scratch}"
+        )
+    other = {key: value for key, value in json.loads(about["settings"]).items() if network.get(key) != value}
+    if other:
+        asked = {key: network.get(key) for key in other}
+        return f"{where}: {name} ({about['kind']}) is for {other}, not {asked}; set that, or name other weights"
+    return None
