@@ -1,0 +1,73 @@
+"""The report's recipe: it loads, says which weights it needs, and its detector takes a real optimiser step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tps_pipeline import recipe, tables
+from tps_pipeline.cli import app
+from tps_pipeline.detection import detector
+from tps_pipeline.detection.datasets import PERSON, person_samples
+from tps_pipeline.detection.train import CHECKPOINT, train
+from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
+from tps_pipeline.models.yolov7 import YOLOv7
+from tps_pipeline.video.frames import FrameFile
+
+
+def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, ["recipe", "check", "paper"]).exit_code == 0
+    refused = CliRunner().invoke(app, ["recipe", "check", "paper", "--store", str(tmp_path)])
+    assert refused.exit_code == 1
+    lines = refused.stderr.removeprefix("tps: ").splitlines()
+    places = [f"{section}.network.weights" for section in ("person_detector", "part_detector", "video_action")]
+    assert [line.split(":")[0] for line in lines] == places
+    assert all("fetch" in line and "`tps weights import --as " in line for line in lines)
+
+
+def test_the_report_s_batch_is_128_images_however_many_fit() -> None:
+    training = recipe.load("paper").person_detector.training
+    assert training.global_batch == 128
+    assert training.global_batch % training.batch_size == 0
+
+
+@pytest.mark.slow
+def test_the_report_s_detector_takes_an_optimiser_step_at_full_size(tmp_path: Path) -> None:
+    paper = recipe.load("paper").person_detector
+    # Without warm-up, whose first step leaves all but the biases alone.
+    once = {"epochs": 1, "batch_size": 1, "global_batch": None, "warmup": 0, "precision": "32-true", "workers": 0}
+    settings = paper.model_copy(update={"training": paper.training.model_copy(update=once)})
+    picture = np.full((480, 640, 3), 90, np.uint8)
+    picture[100:400, 200:350] = (30, 160, 220)
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    columns = {"video_id": ["v"], "frame": [1], "width": [640], "height": [480], "jpeg": [jpeg]}
+    with pa.ipc.new_file(str(tmp_path / "frames.arrow"), tables.FRAMES) as file:
+        file.write_table(tables.conform(columns, tables.FRAMES))
+    frames = FrameFile(tmp_path / "frames.arrow")
+    labelled = tables.conform({"video_id": ["v"], "frame": [1], "n_people": [1]}, tables.LABELLED_FRAMES)
+    person = pd.DataFrame([("v", 1, 0, 200, 100, 349, 399)], columns=tables.PEOPLE.names)
+    known = labelled.append_column("width", [[640]]).append_column("height", [[480]])
+    samples = person_samples(labelled, tables.conform(person, tables.PEOPLE), known, flip="none")
+    torch.manual_seed(1)
+    save_checkpoint(tmp_path / "coco.safetensors", YOLOv7("x").state_dict())
+
+    metrics = train(
+        settings, samples, [frames], [PERSON], val_samples=samples, val_frames=[frames],
+        folder=tmp_path, seed=0, weights=tmp_path / "coco.safetensors",
+    )  # fmt: skip
+
+    assert np.isfinite(metrics["loss"])
+    trained, began = load_checkpoint(tmp_path / CHECKPOINT)[0], load_checkpoint(tmp_path / "coco.safetensors")[0]
+    fresh = {name for name, tensor in trained.items() if tensor.shape != began[name].shape}
+    assert all(name.startswith("head.") for name in fresh)
+    moved = [name for name in trained.keys() - fresh if not torch.equal(trained[name], began[name])]
+    kernels = [name for name in trained if name.endswith("conv.weight")]
+    assert set(kernels) <= set(moved)
+    assert detector.load(tmp_path / CHECKPOINT, device="cpu").size == 640

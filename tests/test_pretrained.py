@@ -1,0 +1,225 @@
+"""From a published file to weights that a recipe names, and what is said when they are not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import yaml
+from typer.testing import CliRunner, Result
+
+from assets.checkpoints import _weights
+from assets.resources import Pipeline
+from tests.test_weights import official, official_model  # noqa: F401
+from tps_pipeline import recipe
+from tps_pipeline.cli import app
+from tps_pipeline.errors import WeightsError
+from tps_pipeline.lineage import Lineage
+from tps_pipeline.models import pretrained
+from tps_pipeline.models.video_swin import VideoSwin
+from tps_pipeline.models.weights import load_checkpoint, load_into
+from tps_pipeline.models.yolov7 import YOLOv7, reference_names
+from tps_pipeline.store import Store
+
+HEAD = "model.77"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def tps(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def published_tiny(*, deployed: bool = False) -> tuple[YOLOv7, dict[str, torch.Tensor]]:
+    """YOLOv7-tiny for COCO with random weights, and the same under the published names."""
+    torch.manual_seed(0)
+    network = YOLOv7("tiny")
+    state = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
+    network.load_state_dict(state)
+    names = reference_names(network)
+    tensors = {theirs: state[ours] for theirs, ours in names.items() if not (deployed and "implicit" in theirs)}
+    tensors[f"{HEAD}.anchors"] = state["head.anchors"] / torch.tensor([8, 16, 32]).view(3, 1, 1)
+    tensors[f"{HEAD}.anchor_grid"] = torch.zeros(3, 1, 3, 1, 1, 2)
+    return network, tensors
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    torch.save({"epoch": 299, "model": published_tiny(deployed=True)[1]}, tmp_path / "yolov7-tiny.pt")
+    return tmp_path / "yolov7-tiny.pt"
+
+
+def recipe_with(tmp_path: Path, **network: Any) -> Path:
+    content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    content["person_detector"]["network"] = network
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "mine.yaml"
+
+
+def test_pickled_yolov7_becomes_a_detector_with_a_fresh_head(official: Any, tmp_path: Path, store: Store) -> None:  # noqa: F811
+    network, tensors = published_tiny()
+    torch.save({"ema": None, "model": official_model(official, tensors)}, tmp_path / "tiny.pt")
+    for name in ("models.yolo", "models.common", "models"):
+        del sys.modules[name]
+    converted = pretrained.import_weights(tmp_path / "tiny.pt", "mine", kind="yolov7_tiny", store=store)
+    assert (converted.classes, converted.missing, converted.unexpected) == (80, (), (f"{HEAD}.anchor_grid",))
+    state, about = load_checkpoint(store.local(pretrained.path_of("mine")))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    assert (about["kind"], about["file"], about["licence"]) == ("yolov7_tiny", "tiny.pt", "unknown")
+    assert (about["classes"], about["normalisation"]) == ("80", "RGB, 0..1")
+    fit = load_into(YOLOv7("tiny", classes=10), state)
+    assert {name.split(".")[0] for name in fit.reshaped} == {"head"}
+    assert (fit.missing, fit.unexpected) == ((), ())
+
+
+@pytest.mark.parametrize(("window", "index"), [((4, 4, 4), True), ((16, 7, 7), False), ((8, 7, 7), True)])
+def test_video_swin_tells_its_own_dimensions(
+    tmp_path: Path, store: Store, window: tuple[int, int, int], index: bool
+) -> None:
+    dimensions = {"patch": [2, 4, 4], "embed": 16, "depths": [2, 1], "heads": [2, 4], "window": list(window)}
+    network = VideoSwin(recipe.VideoSwin.model_validate(dimensions), classes=5)
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        if "relative_position_index" in name and not index:
+            continue
+        theirs = re.sub(r"^features\.(\d)\.(\d)", lambda m: f"layers.{int(m[1]) // 2}.blocks.{m[2]}", name)
+        theirs = re.sub(r"^features\.1\.", "layers.0.downsample.", theirs)
+        theirs = theirs.replace("mlp.0", "mlp.fc1").replace("mlp.3", "mlp.fc2")
+        tensors[f"cls_head.fc_cls.{name[5:]}" if name.startswith("head.") else f"backbone.{theirs}"] = tensor
+    torch.save({"meta": {}, "state_dict": tensors}, tmp_path / "swin.pth")
+    converted = pretrained.import_weights(tmp_path / "swin.pth", "mine", kind="video_swin", store=store)
+    assert converted.settings == dimensions
+    assert converted.classes == 5
+    state, about = load_checkpoint(store.local(pretrained.path_of("mine")))
+    assert json.loads(about["settings"]) == dimensions
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_image_swin_is_inflated_to_the_reports_window(tmp_path: Path, store: Store) -> None:
+    image_network: Any = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=56, embed_dim=16, depths=(1, 2), num_heads=(2, 4), num_classes=9
+    )
+    torch.save(image_network.state_dict(), tmp_path / "image.pth")
+    converted = pretrained.import_weights(tmp_path / "image.pth", "mine", kind="swin_imagenet", store=store)
+    settings = recipe.VideoSwin.model_validate(converted.settings)
+    assert (settings.patch, settings.window) == ((2, 4, 4), (16, 7, 7))
+    assert (settings.embed, settings.depths, settings.heads) == (16, (1, 2), (2, 4))
+    assert set(converted.unexpected) == {"head.fc.weight", "head.fc.bias"}
+    assert converted.classes is None
+    state, _ = load_checkpoint(store.local(pretrained.path_of("mine")))
+    network = VideoSwin(settings, classes=24)
+    fit = load_into(network, state)
+    assert (set(fit.missing), fit.unexpected, fit.reshaped) == ({"head.weight", "head.bias"}, (), ())
+    kernel = network.get_parameter("features.0.0.mlp.0.weight")
+    assert torch.equal(kernel, image_network.layers[0].blocks[0].mlp.fc1.weight)
+
+
+def test_a_recipe_says_what_to_fetch_and_its_command_works(tmp_path: Path, store: Store, tiny_file: Path) -> None:
+    mine = recipe_with(tmp_path, variant="tiny", weights="yolov7_tiny_coco")
+    assert tps("recipe", "check", mine).exit_code == 0
+    refused = tps("recipe", "check", mine, "--store", store.root)
+    assert refused.exit_code == 1
+    assert "person_detector.network.weights: yolov7_tiny_coco is not in" in refused.stderr
+    assert "yolov7-tiny.pt" in refused.stderr
+    assert "GPL-3.0) from https://github.com/WongKinYiu/yolov7/" in refused.stderr
+    _, command = re.findall(r"`(tps [^`]*|[^`]*null)`", refused.stderr)[::-1]
+    imported = tps(*shlex.split(command.replace("yolov7-tiny.pt", str(tiny_file)))[1:])
+    assert imported.exit_code == 0
+    assert f"missing: {HEAD}.ia.0.implicit, {HEAD}.im.0.implicit, " in imported.stdout
+    assert f"unexpected: {HEAD}.anchor_grid\n" in imported.stdout
+    assert "classes: 80\n" in imported.stdout
+    assert tps("recipe", "check", mine, "--store", store.root).exit_code == 0
+    rows = {row["name"]: row for row in json.loads(tps("weights", "list", "--json", "--store", store.root).stdout)}
+    assert {name for name, row in rows.items() if row["imported"]} == {"yolov7_tiny_coco"}
+    assert pretrained.metadata_of("yolov7_tiny_coco", store)["licence"] == "GPL-3.0"  # type: ignore[index]
+
+
+def test_weights_of_another_network_and_unknown_names_are_refused(
+    tmp_path: Path, store: Store, tiny_file: Path
+) -> None:
+    pretrained.import_weights(tiny_file, "mine", kind="yolov7_tiny", store=store)
+    for network, message in (
+        (
+            {"variant": "tiny", "width": 0.25, "weights": "mine"},
+            r"person_detector.*'width': 1\.0}, not {'width': 0\.25}",
+        ),
+        ({"variant": "x", "weights": "mine"}, r"{'variant': 'tiny'}, not {'variant': 'x'}"),
+        ({"variant": "x", "weights": "yours"}, r"yours is not in .*--as KIND FILE yours --store .*weights: null"),
+    ):
+        settings = recipe.load(recipe_with(tmp_path, **network)).model_dump(mode="json")
+        with pytest.raises(WeightsError, match=message):
+            pretrained.check(settings, store)
+    scratch = recipe_with(tmp_path, variant="x", weights=None)
+    pretrained.check(recipe.load(scratch).model_dump(mode="json"), store)
+
+
+def test_training_gets_the_weights_and_says_which(tmp_path: Path, store: Store, tiny_file: Path) -> None:
+    mine = recipe_with(tmp_path, variant="tiny", weights="yolov7_tiny_coco")
+    pipeline = Pipeline(data="data", recipe_name=str(mine), store_root=store.root)
+    with pytest.raises(WeightsError, match=r"person_detector\.network\.weights: yolov7_tiny_coco is not in"):
+        _weights(pipeline, "person_detector", tmp_path)
+    pretrained.import_weights(tiny_file, "yolov7_tiny_coco", kind="yolov7_tiny", store=store)
+    assert _weights(pipeline, "person_detector", tmp_path) == store.local("weights/yolov7_tiny_coco/model.safetensors")
+    kept = json.loads((tmp_path / "weights.json").read_text())
+    assert kept == pretrained.metadata_of("yolov7_tiny_coco", store)
+    (tmp_path / "scratch").mkdir()
+    assert _weights(pipeline, "part_detector", tmp_path / "scratch") is None
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_name_stays_what_it_is_and_is_in_lineage(tmp_path: Path, store: Store, tiny_file: Path) -> None:
+    pretrained.import_weights(tiny_file, "mine", kind="yolov7_tiny", store=store)
+    lineage = Lineage(store)
+    (traced,) = lineage.trace(lineage.latest().key_of("weights/mine"))
+    assert traced[1].path == "weights/mine"
+    assert not dict(lineage.stale(recipe.load("demo")))
+    pretrained.import_weights(tiny_file, "mine", kind="yolov7_tiny", store=store)
+    assert len(lineage.records()) == 1
+    other = tmp_path / "other.pt"
+    torch.save(published_tiny()[1], other)
+    with pytest.raises(WeightsError, match=r"other\.pt: mine is already in .*from yolov7-tiny\.pt.*another name"):
+        pretrained.import_weights(other, "mine", kind="yolov7_tiny", store=store)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--as", "yolov9", "mine"], 2, "none of yolov7x, yolov7_tiny, video_swin, swin_imagenet"),
+        (["--as", "yolov7x", "mine"], 1, "these are not the weights of a YOLOv7 checkpoint (x)"),
+        (["--as", "video_swin", "mine"], 1, "not the weights of a Swin Transformer"),
+        (["--as", "swin_imagenet", "mine"], 1, "imported as swin_imagenet, kinds: yolov7x"),
+        (["--as", "yolov7_tiny", "mine", "--sha256", "00" * 32], 1, "download it again"),
+        (["--as", "yolov7_tiny", "../mine"], 1, "choose a name of letters"),
+        (["--as", "yolov7_tiny", "yolov7x_coco"], 1, "is the name of yolov7x_training.pt"),
+    ],
+)
+def test_what_cannot_be_imported_is_named_with_the_reason(
+    store: Store, tiny_file: Path, arguments: list[str], code: int, message: str
+) -> None:
+    refused = tps("weights", "import", tiny_file, *arguments, "--store", store.root)
+    assert refused.exit_code == code
+    assert message in " ".join(refused.stderr.replace("│", " ").split())
+    assert code == 2 or "mine" in refused.stderr or str(tiny_file) in refused.stderr
+    assert not Path(store.root, "weights").exists()
+    absent = tps(
+        "weights", "import", tiny_file.with_name("absent.pt"), "mine", "--as", "yolov7x", "--store", store.root
+    )
+    assert absent.exit_code == 2
+
+
+def test_a_foreign_file_in_the_weights_folder_is_not_taken_for_imported(store: Store) -> None:
+    path = Path(store.root, pretrained.path_of("mine"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    with pytest.raises(WeightsError, match=r"mine/model\.safetensors: not imported by `tps weights import`"):
+        pretrained.metadata_of("mine", store)
