@@ -153,6 +153,20 @@ class VideoSwin(Section):
     """Name of imported weights to start from (`tps weights import`)."""
 
 
+class Csn(Section):
+    """Interaction-reduced channel-separated network (ir-CSN, arXiv 1904.02811) dimensions."""
+
+    depths: tuple[int, int, int, int] = (3, 8, 36, 3)
+    """Bottlenecks a stage: those of depth 152."""
+    stem: Positive = 64
+    """Channels of the first convolution; everything else follows."""
+    dropout: Fraction = 0.5
+    frozen_norms: bool = False
+    """Batch norms keep the statistics of `weights`: for batches too small to have their own."""
+    weights: str | None = None
+    """Name of imported weights to start from (`tps weights import`)."""
+
+
 class ClipAugmentation(Section):
     """What is done to a training clip; every frame of a clip gets the same."""
 
@@ -184,7 +198,43 @@ class VideoCategory(Section):
     kind: Literal["video_category"]
 
 
-Method = VideoCategory
+class ClipMethod(Section):
+    """What the methods have in common that learn the states of all parts of a clip at once."""
+
+    frames: Positive
+    image_size: Positive
+    loss: Literal["bce", "softmax"] = "bce"
+    """`bce`: each state of each part is there or not; `softmax`: one state a part, parts without a label left out."""
+    training: Training
+    """A sample is a video, with as many clips as the method draws from one."""
+    augment: ClipAugmentation = ClipAugmentation()
+    cache_megabytes: int = 0
+    """Decoded training videos kept in memory, at the network's size."""
+
+
+class VideoLevel(ClipMethod):
+    """Method: one state a part for the whole video, from a uniform sample of its frames."""
+
+    kind: Literal["video_level"]
+    network: VideoSwin
+
+
+class SegmentLevel(ClipMethod):
+    """Method: one state a part for each frame, from the frames around it."""
+
+    kind: Literal["segment_level"]
+    network: Csn
+    interval: Positive = 1
+    """Step between the frames of a clip."""
+    key_frame: Literal["start", "middle"] = "middle"
+    """Where in a clip the frame is that it is labelled by."""
+    clips_per_video: Positive = 1
+    """Training clips drawn from one pass over a video."""
+    key_frame_stride: Positive = 5
+    """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
+
+
+Method = Annotated[VideoCategory | VideoLevel | SegmentLevel, Field(discriminator="kind")]
 
 
 class Recipe(Section):
@@ -259,11 +309,15 @@ def _explain(error: ValidationError, content: Any) -> list[str]:
 
 
 def _fields(location: tuple[int | str, ...]) -> set[str]:
-    """Names that the section at a location takes, found by walking there from the root."""
+    """Names that the section at a location takes, found by walking there from the root.
+
+    Where a section may be of several kinds, the kind is a step of the location.
+    """
     models: set[Any] = {Recipe}
     for step in location:
         found = [m.model_fields[step].annotation for m in models if isinstance(step, str) and step in m.model_fields]
-        models = {model for annotation in found for model in _models(annotation)} or models
+        chosen = {m for m in models if "kind" in m.model_fields and step in get_args(m.model_fields["kind"].annotation)}
+        models = {model for annotation in found for model in _models(annotation)} or chosen or models
     return {name for model in models for name in model.model_fields}
 
 

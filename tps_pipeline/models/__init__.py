@@ -10,7 +10,7 @@ from tps_pipeline.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-KINDS = ("yolov7x", "yolov7_tiny", "video_swin")
+KINDS = ("yolov7x", "yolov7_tiny", "video_swin", "ir_csn")
 
 
 def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -> nn.Module:
@@ -33,5 +33,9 @@ def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -
             from tps_pipeline.models import video_swin
 
             return video_swin.from_reference(state_dict, **config)
+        case "ir_csn":
+            from tps_pipeline.models import csn
+
+            return csn.from_reference(state_dict, **config)
         case _:
             raise WeightsError(f"unknown kind of checkpoint {kind!r}; known: {', '.join(KINDS)}")
