@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all lint bench clean
+.PHONY: help setup demo run dev test test-all lint bench parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,7 @@ demo: setup $(DAGSTER_HOME)/dagster.yaml  ## Make a data set, run the whole grap
 	@$(BIN)/python -m assets.run
 
 run: setup $(DAGSTER_HOME)/dagster.yaml  ## The same for DATA= (Kinetics-TPS layout), RECIPE= and STORE=.
+	@$(BIN)/tps recipe check $(RECIPE) --store $(TPS_STORE) > /dev/null
 	@$(BIN)/python -m assets.run
 
 dev: setup $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on the same store (http://localhost:3000).
@@ -57,6 +58,9 @@ lint: setup  ## ruff, pyright and the import layers.
 
 bench: setup  ## Speed as ratios against the alternative in the same run.
 	$(BIN)/python -m benchmarks
+
+parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
+	@$(BIN)/python -m benchmarks.parity_yolov7
 
 lock: .venv/installed  ## Resolve requirements.lock anew.
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header \
