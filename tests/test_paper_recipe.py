@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import timm
 import torch
 from typer.testing import CliRunner
 
@@ -17,8 +18,11 @@ from tps_pipeline.cli import app
 from tps_pipeline.detection import detector
 from tps_pipeline.detection.datasets import PERSON, person_samples
 from tps_pipeline.detection.train import CHECKPOINT, train
-from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
-from tps_pipeline.models.yolov7 import YOLOv7
+from tps_pipeline.models import pretrained
+from tps_pipeline.models.video_swin import VideoSwin
+from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
+from tps_pipeline.models.yolov7 import YOLOv7, reference_names
+from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile
 
 
@@ -71,3 +75,21 @@ def test_the_report_s_detector_takes_an_optimiser_step_at_full_size(tmp_path: Pa
     kernels = [name for name in trained if name.endswith("conv.weight")]
     assert set(kernels) <= set(moved)
     assert detector.load(tmp_path / CHECKPOINT, device="cpu").size == 640
+
+
+@pytest.mark.slow
+def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Path) -> None:
+    network = YOLOv7("x")
+    names, state = reference_names(network), network.state_dict()
+    torch.save({"model": {theirs: state[ours].half() for theirs, ours in names.items()}}, tmp_path / "yolo.pt")
+    swin = timm.create_model("swin_base_patch4_window7_224")
+    save_checkpoint(tmp_path / "swin.safetensors", swin.state_dict())
+    store = Store(tmp_path / "store")
+    pretrained.import_weights(tmp_path / "yolo.pt", "yolov7x_coco", kind="yolov7x", store=store)
+    pretrained.import_weights(tmp_path / "swin.safetensors", "swin_base_imagenet", kind="swin_imagenet", store=store)
+    paper = recipe.load("paper")
+    pretrained.check(paper.model_dump(mode="json"), store)
+    weights, _ = load_checkpoint(store.local(pretrained.path_of("swin_base_imagenet")))
+    fit = load_into(VideoSwin(paper.video_action.network, classes=24), weights)
+    assert set(fit.missing) == {"head.weight", "head.bias"}
+    assert fit.reshaped == ()
