@@ -56,7 +56,17 @@ class Method(Protocol):
 
 
 def build(settings: recipe.Method) -> Method:
-    """The method that a recipe entry describes."""
-    from tps_pipeline.methods.video_category import VideoCategory
+    """The method that a recipe entry describes; what it computes with is imported when it computes."""
+    match settings:
+        case recipe.VideoCategory():
+            from tps_pipeline.methods.video_category import VideoCategory
 
-    return VideoCategory(settings)
+            return VideoCategory(settings)
+        case recipe.VideoLevel():
+            from tps_pipeline.methods.video_level import VideoLevel
+
+            return VideoLevel(settings)
+        case recipe.SegmentLevel():
+            from tps_pipeline.methods.segment_level import SegmentLevel
+
+            return SegmentLevel(settings)

@@ -1,0 +1,141 @@
+"""A network that sees clips and names the states of all parts: how it is built, loaded and used.
+
+The video-level and the segment-level method differ in their network and in which frames make a clip.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from tps_pipeline import recipe, training, video_action
+from tps_pipeline.data.layout import progress
+from tps_pipeline.errors import VideoError
+from tps_pipeline.methods.part_state_loss import part_state_scores
+from tps_pipeline.methods.part_states import LabelSpace, with_states
+from tps_pipeline.models import csn
+from tps_pipeline.models.csn import Csn
+from tps_pipeline.models.video_swin import VideoSwin
+from tps_pipeline.models.weights import load_checkpoint, load_strictly
+from tps_pipeline.video.clips import read_windows
+
+FILE = "model.safetensors"
+BATCH = 8
+"""Clips at once where nothing is learned."""
+
+log = logging.getLogger(__name__)
+
+Plan = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""The clips that tell about some frames (indices from 0, ascending) of a video with so many frames: the frames of each
+clip, ``(K, T)``, as `read_windows` takes them, and each frame's clip."""
+
+
+def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
+    """The network of a recipe's section, with so many outputs."""
+    return Csn(settings, labels) if isinstance(settings, recipe.Csn) else VideoSwin(settings, labels)
+
+
+def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn) -> Tensor:
+    """Clips ``(B, T, H, W, 3)`` uint8 as the section's published weights take them: ``(B, 3, T, H, W)``."""
+    network = csn if isinstance(settings, recipe.Csn) else video_action
+    mean, std = (torch.tensor(values, device=clips.device) for values in (network.MEAN, network.STD))
+    return ((clips.float() - mean) / std).permute(0, 4, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network as it is used.
+
+    Attributes:
+        model: In eval mode, on the device that it is to run on.
+        settings: The recipe's entry that it was trained with.
+        space: Its labels.
+        frequencies: How often each state is its part's target, ``(labels,)``: what is known of a video unseen.
+    """
+
+    model: nn.Module
+    settings: recipe.VideoLevel | recipe.SegmentLevel
+    space: LabelSpace
+    frequencies: np.ndarray
+
+    @torch.inference_mode()
+    def scores(self, frames: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """Score clips.
+
+        Args:
+            frames: Pictures, RGB uint8, ``(N, H, W, 3)``.
+            shown: Which of them each clip shows, ``(B, T)``.
+
+        Returns:
+            `part_state_scores`, ``(B, labels)``.
+        """
+        device = next(self.model.parameters()).device
+        # Frames go to the device once, however many clips show them.
+        clips = torch.from_numpy(frames).to(device)[torch.from_numpy(shown).to(device)]
+        logits = self.model(normalise(clips, self.settings.network))
+        return part_state_scores(logits, self.space, kind=self.settings.loss).cpu().numpy()
+
+
+def load(checkpoint: Path, section: type[recipe.VideoLevel | recipe.SegmentLevel]) -> Classifier:
+    """The network that `clip_training.fit` left in a folder.
+
+    Args:
+        checkpoint: The folder.
+        section: The class of the recipe's entry.
+    """
+    training.prepare_cpu()
+    state, metadata = load_checkpoint(checkpoint / FILE)
+    settings = section.model_validate_json(metadata["settings"])
+    space = LabelSpace.from_json(metadata["labels"])
+    model = build(settings.network, len(space))
+    load_strictly(model, state)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    frequencies = np.array(metadata["frequencies"].split(), np.float32)
+    return Classifier(model.to(device).eval(), settings, space, frequencies)
+
+
+def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa.Table, data: Path) -> pa.Table:
+    """Give every detected part the likeliest state in the clip that tells about its frame.
+
+    Args:
+        classifier: The network.
+        plan: Chooses clips.
+        detections: `tables.DETECTIONS`.
+        videos: `tables.VIDEOS` of the same videos.
+        data: The folder that their paths are relative to.
+
+    Returns:
+        A table of `tables.PREDICTIONS`. What cannot be decoded takes the states of the last clip before it; a video
+        without any the most frequent states of the training data.
+    """
+    files = {row["video_id"]: row for row in videos.select(["video_id", "path", "n_frames"]).to_pylist()}
+    rows = detections.select(["video_id", "frame"]).to_pandas()
+    scores, clips, known = [], np.zeros(len(rows), np.int64), 0
+    for video, own in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying clips"):
+        frames, of_row = np.unique(rows.frame.to_numpy()[own] - 1, return_inverse=True)
+        indices, of_frame = plan(files[video]["n_frames"], frames)
+        scores.append(_scores(classifier, data / files[video]["path"], indices))
+        clips[own] = known + of_frame[of_row]
+        known += len(indices)
+    everything = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
+    return with_states(detections, classifier.space, everything, clips)
+
+
+def _scores(classifier: Classifier, path: Path, indices: np.ndarray) -> np.ndarray:
+    """Scores of a video's clips, ``(K, labels)``."""
+    size = classifier.settings.image_size
+    found = []
+    try:
+        for windows in read_windows(path, indices, batch=BATCH, size=(size, size)):
+            found.extend(classifier.scores(*windows))
+    except VideoError as error:
+        log.warning("%s", error)
+    found.extend([found[-1] if found else classifier.frequencies] * (len(indices) - len(found)))
+    return np.stack(found)

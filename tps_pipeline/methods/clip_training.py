@@ -1,0 +1,213 @@
+"""Training a network to name the states of all parts in a clip, for the video-level and the segment-level method."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from tps_pipeline import recipe, training
+from tps_pipeline.errors import DataError, VideoError, WeightsError
+from tps_pipeline.methods import Sources
+from tps_pipeline.methods.clip_classifier import FILE, build, normalise
+from tps_pipeline.methods.part_state_loss import part_state_loss
+from tps_pipeline.methods.part_states import LabelSpace, frequencies, targets_by
+from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
+from tps_pipeline.video.clips import ClipReader, Video
+from tps_pipeline.video_action import augment
+
+ATTEMPTS = 10
+"""Training videos tried in place of one that cannot be decoded."""
+
+log = logging.getLogger(__name__)
+
+
+class LabelledVideo(NamedTuple):
+    """A video to learn from.
+
+    Attributes:
+        path: The file.
+        n_frames: Its frames.
+        frames: Indices of the frames that have targets, ascending from 0, ``(F,)``.
+        targets: The label of each part in each of them, ``(F, 10)``; or in the whole video, ``(1, 10)``.
+    """
+
+    path: Path
+    n_frames: int
+    frames: np.ndarray
+    targets: np.ndarray
+
+
+Draw = Callable[[LabelledVideo, np.random.Generator | None], tuple[np.ndarray, np.ndarray]]
+"""Chooses clips of a video, at random or, without a generator, those that tell most: their frames, ``(K, T)``, as
+`read_windows` takes them, and the label of each part, ``(K, 10)``."""
+
+
+def fit(
+    settings: recipe.VideoLevel | recipe.SegmentLevel,
+    train: Sources,
+    val: Sources,
+    *,
+    keys: Sequence[str],
+    draw: Draw,
+    folder: Path,
+    seed: int,
+    weights: Path | None,
+) -> dict[str, float]:
+    """Train a network and leave it in a folder, with its labels, its settings and how frequent each state is.
+
+    Args:
+        settings: The recipe's entry.
+        train: What to learn from.
+        val: What to measure on; may have no videos.
+        keys: What has targets: ``video_id``, with or without ``frame``.
+        draw: Chooses clips.
+        folder: Gets ``model.safetensors`` and the logs.
+        seed: Of everything random.
+        weights: Imported weights to start from.
+
+    Returns:
+        Loss and, measured on ``val``, the share of labelled parts that get the right state.
+
+    Raises:
+        WeightsError: The recipe names weights that were not given.
+    """
+    training.prepare_cpu()
+    torch.manual_seed(seed)
+    if settings.network.weights is not None and weights is None:
+        raise WeightsError(f"the weights {settings.network.weights} were not given; set `weights: null` or import them")
+    space = LabelSpace.of(train.table("vocabulary/states"), pairs="most_frequent")
+    model = build(settings.network, len(space))
+    if weights is not None:
+        load_into(model, load_checkpoint(weights)[0])
+    videos, held_out = (labelled_videos(source, keys, space) for source in (train, val))
+
+    def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        logits = network(normalise(batch["clips"], settings.network))
+        return part_state_loss(logits, batch["targets"], space, kind=settings.loss), {}
+
+    task = training.Task(
+        model,
+        TrainingClips(videos, draw, settings, space=space),
+        loss,
+        collate,
+        _accuracy_on(held_out, draw, settings, space=space) if held_out else None,
+    )
+    fitted = training.fit(task, settings.training, folder=folder, seed=seed)
+    often = frequencies(np.concatenate([video.targets for video in videos]), space)
+    metadata = {
+        "labels": space.to_json(),
+        "frequencies": " ".join(map(str, often.tolist())),
+        "settings": settings.model_dump_json(),
+    }
+    save_checkpoint(folder / FILE, fitted.model.state_dict(), metadata=metadata)
+    return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
+
+
+def labelled_videos(source: Sources, keys: Sequence[str], space: LabelSpace) -> list[LabelledVideo]:
+    """The readable videos that have targets; annotated frames past a video's end are left out.
+
+    Args:
+        source: The shards.
+        keys: As for `targets_by`.
+        space: The label space.
+    """
+    targets = targets_by(keys, source.table("annotations/parts"), space)
+    by_video: dict[str, pd.DataFrame] = dict(iter(targets.groupby(level="video_id")))  # pyright: ignore
+    found = []
+    for row in source.table("videos").select(["video_id", "path", "n_frames", "status"]).to_pylist():
+        own = by_video.get(row["video_id"])
+        if own is None or row["status"] != "ok":
+            continue
+        frames = own.index.get_level_values("frame").to_numpy() - 1 if "frame" in keys else np.zeros(1, np.int64)
+        inside = frames < row["n_frames"]
+        if inside.any():
+            path = source.data / row["path"]
+            found.append(LabelledVideo(path, row["n_frames"], frames[inside], own.to_numpy()[inside]))
+    return found
+
+
+class TrainingClips:
+    """Training samples: the clips drawn from a video in one pass, each augmented by itself.
+
+    A sample is all clips of a video, so that a video which is too large to be kept is decoded once for several clips,
+    whichever worker does it. Videos are shuffled by `training.fit`; a batch has clips of ``batch_size`` videos.
+    """
+
+    def __init__(
+        self, videos: list[LabelledVideo], draw: Draw, settings: recipe.ClipMethod, *, space: LabelSpace
+    ) -> None:
+        self.videos, self.draw, self.settings, self.space = videos, draw, settings, space
+        self.reader = ClipReader(_files(videos), size=settings.image_size, cache_megabytes=settings.cache_megabytes)
+        self.unmirrored = settings.augment.model_copy(update={"flip": 0.0})
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Clips ``(K, T, H, W, 3)`` uint8 and targets ``(K, 10)``; an undecodable video gives way to another."""
+        clips, targets = self._read(index, rng)
+        clips = np.stack([augment(clip, self.unmirrored, rng) for clip in clips])
+        flipped = rng.random(len(clips)) < self.settings.augment.flip
+        clips[flipped] = clips[flipped, :, :, ::-1]
+        targets = np.where(flipped[:, None], self.space.mirrored(targets), targets)
+        return {"clips": torch.from_numpy(clips), "targets": torch.from_numpy(targets)}
+
+    def _read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        for _ in range(ATTEMPTS):
+            indices, targets = self.draw(self.videos[index], rng)
+            try:
+                return self.reader.read(index, indices), targets
+            except VideoError as error:
+                log.warning("%s", error)
+                index = int(rng.integers(len(self)))
+        raise DataError(
+            f"{ATTEMPTS} training videos in a row cannot be decoded; check the data with `tps data validate`"
+        )
+
+
+def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """All clips of some videos as one batch."""
+    return {name: torch.cat([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _files(videos: list[LabelledVideo]) -> list[Video]:
+    return [Video(video.path, video.n_frames) for video in videos]
+
+
+def _accuracy_on(
+    videos: list[LabelledVideo],
+    draw: Draw,
+    settings: recipe.VideoLevel | recipe.SegmentLevel,
+    *,
+    space: LabelSpace,
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Measures a network on held-out videos: the share of labelled parts that get the right state."""
+    reader = ClipReader(_files(videos), size=settings.image_size)
+    drawn = [draw(video, None) for video in videos]
+    pixels = sum(indices.size for indices, _ in drawn) * settings.image_size**2
+
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for video, (indices, targets) in enumerate(drawn):
+            try:
+                yield reader.read(video, indices), targets
+            except VideoError as error:
+                log.warning("%s", error)
+
+    kept = list(read()) if 3 * pixels <= settings.cache_megabytes * 2**20 else None
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        right = np.zeros(0, bool)
+        for clips, targets in read() if kept is None else kept:
+            logits = model(normalise(torch.from_numpy(clips).to(device), settings.network)).float().cpu().numpy()
+            right = np.append(right, space.best(logits)[targets >= 0] == targets[targets >= 0])
+        return {"part_accuracy": float(right.mean()) if len(right) else 0.0}
+
+    return evaluate

@@ -1,0 +1,74 @@
+"""Method ``segment_level``: ir-CSN on a dense sample around a frame names one state a part for it (report: 0.5600).
+
+Trained on each frame's states, of several people the most frequent one; the prediction is given to every person in the
+frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tps_pipeline import recipe
+from tps_pipeline.methods import Sources
+
+if TYPE_CHECKING:
+    from tps_pipeline.methods.clip_training import LabelledVideo
+
+
+@dataclass(frozen=True)
+class SegmentLevel:
+    """A clip for each key frame: the frames around it."""
+
+    settings: recipe.SegmentLevel
+    fit_reads: ClassVar[tuple[str, ...]] = ("videos", "annotations/parts", "vocabulary/states")
+    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "videos")
+
+    def fit(
+        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """Train on the states of labelled frames; see `clip_training.fit`."""
+        from tps_pipeline.methods import clip_training
+
+        keys = ["video_id", "frame"]
+        return clip_training.fit(
+            self.settings, train, val, keys=keys, draw=self.draw, folder=folder, seed=seed, weights=weights
+        )
+
+    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+        """Give every detected part the state that is likeliest around its frame; see `clip_classifier.predict`."""
+        from tps_pipeline.methods import clip_classifier
+
+        classifier = clip_classifier.load(checkpoint, recipe.SegmentLevel)
+        detections, videos = shard.table("detections/two_stage"), shard.table("videos")
+        return clip_classifier.predict(classifier, self.plan, detections, videos, shard.data)
+
+    def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""
+        labelled, wanted = len(video.frames), self.settings.clips_per_video
+        if rng is None:
+            chosen = ((np.arange(wanted) + 0.5) * labelled / wanted).astype(np.int64)
+        else:
+            chosen = np.sort(rng.choice(labelled, wanted, replace=wanted > labelled))
+        return self._clips(video.n_frames, video.frames[chosen]), video.targets[chosen]
+
+    def plan(self, n_frames: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Clips around the key frames that are nearest to the frames; of two equally near ones the earlier."""
+        stride = self.settings.key_frame_stride
+        last = (n_frames - 1) // stride
+        nearest = np.minimum((frames + (stride - 1) // 2) // stride, last) * stride
+        key_frames, clip_of_frame = np.unique(nearest, return_inverse=True)
+        return self._clips(n_frames, key_frames), clip_of_frame
+
+    def _clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
+        from tps_pipeline.video.sampling import dense_sample
+
+        length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame
+        clips = [
+            dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames.tolist()
+        ]
+        return np.stack(clips)

@@ -1,0 +1,58 @@
+"""Method ``video_level``: Video Swin on a uniform sample names one state a part for the whole video (report: 0.5911).
+
+Trained on each video's most frequent state of each part; the prediction is given to every person of every frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tps_pipeline import recipe
+from tps_pipeline.methods import Sources
+
+if TYPE_CHECKING:
+    from tps_pipeline.methods.clip_training import LabelledVideo
+
+
+@dataclass(frozen=True)
+class VideoLevel:
+    """One clip a video: a frame from each of equal segments."""
+
+    settings: recipe.VideoLevel
+    fit_reads: ClassVar[tuple[str, ...]] = ("videos", "annotations/parts", "vocabulary/states")
+    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "videos")
+
+    def fit(
+        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """Train on each video's most frequent states; see `clip_training.fit`."""
+        from tps_pipeline.methods import clip_training
+
+        return clip_training.fit(
+            self.settings, train, val, keys=["video_id"], draw=self.draw, folder=folder, seed=seed, weights=weights
+        )
+
+    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+        """Give every detected part the state that is likeliest in its video; see `clip_classifier.predict`."""
+        from tps_pipeline.methods import clip_classifier
+
+        classifier = clip_classifier.load(checkpoint, recipe.VideoLevel)
+        detections, videos = shard.table("detections/two_stage"), shard.table("videos")
+        return clip_classifier.predict(classifier, self.plan, detections, videos, shard.data)
+
+    def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """A training clip: frames from random places in equal segments, with the video's targets."""
+        from tps_pipeline.video.sampling import uniform_sample
+
+        return uniform_sample(video.n_frames, self.settings.frames, rng)[None], video.targets
+
+    def plan(self, n_frames: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The one clip that tells about all frames: those in the middle of equal segments."""
+        from tps_pipeline.video.sampling import uniform_sample
+
+        return uniform_sample(n_frames, self.settings.frames)[None], np.zeros(len(frames), np.int64)

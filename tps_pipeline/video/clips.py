@@ -1,0 +1,132 @@
+"""Clips of a video from one pass over it, however many there are and however much they share.
+
+A clip is a row of frame indices. Frames are scaled in the decoder, held while a later clip shows them, and handed out
+once a batch, beside the clips' indices into them: overlapping clips are not copied apart before they have to be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tps_pipeline.data.layout import progress
+from tps_pipeline.errors import VideoError
+from tps_pipeline.video.decode import Decoder, read_frames
+
+log = logging.getLogger(__name__)
+
+
+class Windows(NamedTuple):
+    """Some of a video's clips.
+
+    Attributes:
+        frames: The frames that they show, each once, ascending: RGB uint8, ``(N, H, W, 3)``.
+        shown: Which of them each clip shows, ``(B, T)``.
+    """
+
+    frames: np.ndarray
+    shown: np.ndarray
+
+    def clips(self) -> np.ndarray:
+        """The clips one by one: ``(B, T, H, W, 3)``, copied."""
+        return self.frames[self.shown]
+
+
+def read_windows(
+    path: str | Path,
+    indices: np.ndarray,
+    *,
+    batch: int,
+    size: tuple[int, int] | None = None,
+    decoder: Decoder = "pyav",
+) -> Iterator[Windows]:
+    """Read clips of a video in one pass; at any time only frames that are still to be shown are held.
+
+    Args:
+        path: The file.
+        indices: The frames of each clip, ``(K, T)``, from 0; no column may descend (`dense_sample` of ascending key
+            frames).
+        batch: Clips to hand out at once.
+        size: Width and height to scale to; None keeps the video's own.
+        decoder: As for `read_frames`.
+
+    Yields:
+        All clips in order, ``batch`` at a time; fewer in the end.
+
+    Raises:
+        VideoError: A frame is not there or cannot be decoded; the batches before it have been handed out.
+        ValueError: A column of ``indices`` descends.
+    """
+    if (np.diff(indices, axis=0) < 0).any():
+        raise ValueError("clips must be in the order in which their frames are shown")
+    pictures = read_frames(path, np.unique(indices).tolist(), decoder=decoder, size=size)
+    held: dict[int, np.ndarray] = {}
+    last = -1
+    for start in range(0, len(indices), batch):
+        rows = indices[start : start + batch]
+        wanted, shown = np.unique(rows, return_inverse=True)
+        held = {at: picture for at, picture in held.items() if at >= wanted[0]}
+        while last < wanted[-1]:
+            try:
+                last, held[last] = next(pictures)
+            except StopIteration as error:
+                raise VideoError(f"{path}: ends before frame {wanted[-1] + 1}; probe it again") from error
+        yield Windows(np.stack([held[at] for at in wanted.tolist()]), shown.reshape(rows.shape))
+
+
+class Video(NamedTuple):
+    """A video file and the number of its frames."""
+
+    path: Path
+    n_frames: int
+
+
+class ClipReader:
+    """Reads clips of any of some videos, each picture scaled to a square.
+
+    Every read is one pass over one video. As many whole videos as a budget holds are decoded right away and kept, so a
+    small data set is decoded once for a whole training.
+
+    Args:
+        videos: The videos.
+        size: Rows and columns.
+        cache_megabytes: The budget.
+    """
+
+    def __init__(self, videos: Sequence[Video], *, size: int, cache_megabytes: int = 0) -> None:
+        self.videos, self.size = videos, size
+        self.decoded: dict[int, np.ndarray] = {}
+        left = cache_megabytes * 2**20
+        fitting = []
+        for index, video in enumerate(videos):
+            left -= video.n_frames * size * size * 3
+            if left >= 0:
+                fitting.append(index)
+        for index in progress(fitting, "decoding videos"):
+            try:
+                self.decoded[index] = self.read(index, np.arange(videos[index].n_frames)[None])[0]
+            except VideoError as error:
+                log.warning("%s", error)
+
+    def read(self, video: int, indices: np.ndarray) -> np.ndarray:
+        """Read clips of one video.
+
+        Args:
+            video: Which.
+            indices: The frames of each clip, ``(K, T)``, as for `read_windows`.
+
+        Returns:
+            RGB, uint8, ``(K, T, size, size, 3)``.
+
+        Raises:
+            VideoError: A frame cannot be decoded.
+        """
+        if video in self.decoded:
+            return self.decoded[video][indices]
+        path = self.videos[video].path
+        (windows,) = read_windows(path, indices, batch=len(indices), size=(self.size, self.size))
+        return windows.clips()
