@@ -14,7 +14,7 @@ import dagster as dg
 from assets.incremental import Force, whole
 from assets.resources import Pipeline
 from tps_pipeline import recipe, tables
-from tps_pipeline.lineage import Work
+from tps_pipeline.lineage import Key, Work
 from tps_pipeline.methods import build
 from tps_pipeline.models import pretrained
 
@@ -150,6 +150,8 @@ def _checkpoint(
     force: bool,
 ) -> Iterator[dg.MaterializeResult]:
     name = context.asset_key.path[-1]
+    weights = pipeline.recipe.section(f"{sections[0]}.network.weights")
+    reads: list[Key] = [(f"weights/{weights}", None)] if weights else []
 
     def make(work: Work) -> Path:
         from tps_pipeline.checkpoint import describe
@@ -160,5 +162,12 @@ def _checkpoint(
         return folder
 
     yield from whole(
-        context, pipeline, make, sections=sections, splits=("train", "val"), keeps_when_inputs_grow=True, force=force
+        context,
+        pipeline,
+        make,
+        sections=sections,
+        splits=("train", "val"),
+        reads=reads,
+        keeps_when_inputs_grow=True,
+        force=force,
     )

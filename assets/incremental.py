@@ -101,6 +101,7 @@ def whole(
     *,
     sections: Sequence[str] = (),
     splits: Sequence[str] = SPLITS,
+    reads: Sequence[Key] = (),
     suffix: str = ".parquet",
     keeps_when_inputs_grow: bool = False,
     force: bool = False,
@@ -113,6 +114,7 @@ def whole(
         make: Computes the product (or one for each asset key) of the work it is given.
         sections: The recipe's sections that the result depends on.
         splits: The splits whose shards are read.
+        reads: What is read besides the asset's dependencies (imported weights).
         suffix: The output file's.
         keeps_when_inputs_grow: New shards alone do not make it stale (checkpoints).
         force: Compute what is up to date as well.
@@ -123,7 +125,8 @@ def whole(
     latest = pipeline.lineage.latest()
     outcomes = {name: Outcome() for name in _selected(context)}
     works = [
-        _work(context, pipeline, latest, name, None, sections, splits, keeps_when_inputs_grow) for name in outcomes
+        _work(context, pipeline, latest, name, None, sections, splits, reads, keeps_when_inputs_grow)
+        for name in outcomes
     ]
     _advance(context, pipeline, latest, outcomes, works, partial(make, works[0]), suffix=suffix, force=force)
     yield from _results(outcomes)
@@ -141,10 +144,11 @@ def _work(
     shard: str | None,
     sections: Sequence[str],
     splits: Sequence[str] = SPLITS,
+    reads: Sequence[Key] = (),
     keeps_when_inputs_grow: bool = False,
 ) -> Work:
     deps = context.assets_def.asset_deps[dg.AssetKey(name.split("/"))]
-    keys: list[Key] = []
+    keys = [*reads]
     for dep in sorted("/".join(key.path) for key in deps):
         if (dep, None) in latest.records:
             keys.append((dep, None))
