@@ -188,3 +188,7 @@ def test_mosaic_and_mixup_draw_from_the_same_data(frames: Path) -> None:
     assert np.array_equal(first.image, again.image)
     assert len(images.sample(0, np.random.default_rng(6)).boxes) > 2
     assert {PARTS[i] for i in first.labels} <= {"left_arm", "right_arm"}
+
+
+def test_no_samples_are_no_images() -> None:
+    assert len(DetectorImages(tables.empty(tables.SAMPLES), [], PARTS, size=96)) == 0
