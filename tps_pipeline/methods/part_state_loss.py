@@ -29,7 +29,7 @@ def part_state_loss(logits: Tensor, targets: Tensor, space: LabelSpace, *, kind:
     logits = logits.float()
     labelled = targets >= 0
     if kind == "bce":
-        holds = torch.zeros_like(logits).scatter_(1, targets.clamp(min=0), labelled.float(), reduce="add")
+        holds = torch.zeros_like(logits).scatter_add_(1, targets.clamp(min=0), labelled.float())
         return functional.binary_cross_entropy_with_logits(logits, holds)
     chosen = _log_softmax(logits, space).gather(1, targets.clamp(min=0))[labelled]
     return -chosen.sum() / labelled.sum().clamp(min=1)

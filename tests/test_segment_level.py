@@ -1,0 +1,133 @@
+"""Method ``segment_level`` end to end on small videos whose states change, and which clips it looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import squares
+from tps_pipeline import recipe, tables, training
+from tps_pipeline.labels import PARTS
+from tps_pipeline.methods import build, clip_classifier, clip_training
+from tps_pipeline.methods.part_state_loss import part_state_loss
+from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.segment_level import SegmentLevel
+
+PLAIN = {
+    "kind": "segment_level",
+    "network": {"depths": [1, 1, 1, 1], "stem": 8, "dropout": 0.0},
+    "frames": 8,
+    "image_size": 32,
+    "loss": "softmax",
+    "training": {
+        "epochs": 25, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.2, "clip_norm": 1,
+    },
+    "clips_per_video": 2,
+    "cache_megabytes": 16,
+}  # fmt: skip
+
+
+def settings(**changes) -> recipe.SegmentLevel:
+    return recipe.SegmentLevel.model_validate(PLAIN | changes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    folder = tmp_path_factory.mktemp("segment_level")
+    train, val = squares.make(folder / "train", range(48)), squares.make(folder / "val", range(100, 108))
+    (folder / "checkpoint").mkdir()
+    return folder / "checkpoint", build(settings()).fit(train, val, folder / "checkpoint", seed=0)
+
+
+def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Path) -> None:
+    folder, metrics = trained
+    assert metrics["part_accuracy"] > 0.9
+    test = squares.make(tmp_path, range(200, 212))
+    predicted = build(settings()).predict(test, folder)
+    assert predicted.schema.equals(tables.PREDICTIONS)
+    assert predicted.num_rows == test.table("detections/two_stage").num_rows
+    for part in ("head", "left_arm", "right_arm"):
+        assert squares.accuracy(predicted, part) > 0.9
+    assert squares.accuracy(predicted, "hip") > 0.9  # a state for each video cannot have more than two thirds right
+    by_frame = predicted.to_pandas().groupby(["video_id", "frame", "part"], observed=True).state
+    assert (by_frame.nunique() == 1).all()  # all people in a frame are alike
+
+
+def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_path: Path) -> None:
+    test = squares.make(tmp_path, range(200, 203))
+    every, third = (
+        build(settings(key_frame_stride=stride)).predict(test, trained[0]).to_pandas() for stride in (5, 15)
+    )
+    scores = {frame: rows.state_score.to_numpy() for frame, rows in every.groupby("frame")}
+    sparse = {frame: rows.state_score.to_numpy() for frame, rows in third.groupby("frame")}
+    for frame, nearest in {1: 1, 6: 1, 11: 16, 16: 16, 21: 16}.items():  # indices 0, 5, ... of key frames 0 and 15
+        assert sparse[frame] == pytest.approx(scores[nearest])
+
+
+@given(n_frames=st.integers(1, 60), stride=st.integers(1, 20), data=st.data())
+def test_every_frame_has_the_clip_of_its_nearest_key_frame(n_frames: int, stride: int, data) -> None:
+    frames = np.array(sorted(data.draw(st.sets(st.integers(0, n_frames - 1), min_size=1))))
+    method = SegmentLevel(settings(frames=3, key_frame_stride=stride))
+    indices, clip_of_frame = method.plan(n_frames, frames)
+    key_frames = np.arange(0, n_frames, stride)
+    for frame, clip in zip(frames, clip_of_frame, strict=True):
+        assert abs(indices[clip, 1] - frame) == np.abs(key_frames - frame).min()
+    assert len(indices) == len(set(clip_of_frame))  # nothing is classified for no frame
+
+
+@pytest.mark.parametrize(("label", "position"), [("start", 0), ("middle", 4)])
+def test_a_training_clip_has_the_targets_of_its_key_frame(label: str, position: int) -> None:
+    method = SegmentLevel(settings(key_frame=label, interval=2, clips_per_video=3))
+    labelled = np.arange(0, 90, 3)
+    video = clip_training.LabelledVideo(Path(), 90, labelled, np.repeat(labelled[:, None], 10, axis=1))
+    seen = set()
+    for seed in range(40):
+        indices, targets = method.draw(video, np.random.default_rng(seed))
+        assert indices.shape == (3, 8)
+        assert np.array_equal(indices[:, position], targets[:, 0])
+        assert len(set(targets[:, 0])) == 3
+        seen |= set(targets[:, 0])
+    assert len(seen) > 25
+    assert np.array_equal(method.draw(video, None)[1][:, 0], [15, 45, 75])
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_videos_shorter_than_the_clip_and_clips_of_one_frame(tmp_path: Path, monkeypatch, frames: int) -> None:
+    monkeypatch.setattr(squares, "FRAMES", frames)
+    source = squares.make(tmp_path / "data", range(3))
+    for length in (1, 8):
+        method = build(settings(frames=length, training=PLAIN["training"] | {"epochs": 1}))
+        (tmp_path / str(length)).mkdir()
+        method.fit(source, source, tmp_path / str(length), seed=0)
+        assert method.predict(source, tmp_path / str(length)).num_rows == 3 * 2 * len(PARTS)
+
+
+@pytest.mark.parametrize("kind", ["bce", "softmax"])
+def test_one_batch_is_learned_by_heart(tmp_path: Path, kind) -> None:
+    space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
+
+    class Same:
+        def __len__(self) -> int:
+            return 4
+
+        def sample(self, index: int, rng: np.random.Generator) -> dict:
+            fixed = np.random.default_rng(index)
+            clips = fixed.integers(0, 255, (2, 8, 32, 32, 3), dtype=np.uint8)
+            chosen = np.array([[fixed.choice(labels) for labels in space.of_part] for _ in clips])
+            return {"clips": torch.from_numpy(clips), "targets": torch.from_numpy(chosen)}
+
+    def loss(network, batch):
+        logits = network(clip_classifier.normalise(batch["clips"], settings().network))
+        return part_state_loss(logits, batch["targets"], space, kind=kind), {}
+
+    torch.manual_seed(0)
+    model = clip_classifier.build(settings().network, len(space))
+    how = settings().training.model_copy(update={"epochs": 60})
+    task = training.Task(model, Same(), loss, clip_training.collate)
+    fitted = training.fit(task, how, folder=tmp_path, seed=0)
+    assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]
