@@ -131,7 +131,7 @@ def test_a_broken_training_video_gives_way_to_another(tmp_path: Path) -> None:
 def test_augmentation_is_the_same_for_all_frames_and_follows_the_recipe() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (1, 24, 24, 3), dtype=np.uint8)
     clip = np.repeat(picture, 3, axis=0)
-    everything = recipe.ClipAugmentation(rotation=20, scale=0.2, color=0.3, flip=0.5)
+    everything = recipe.ClipAugmentation(rotation=20, scale=0.2, translate=0.2, color=0.3, flip=0.5)
     changed = video_action.augment(clip, everything, np.random.default_rng(1))
     assert np.array_equal(changed[0], changed[1])
     assert not np.array_equal(changed[0], clip[0])

@@ -13,9 +13,9 @@ import timm
 import torch
 
 from tps_pipeline import recipe
-from tps_pipeline.errors import WeightsError
+from tps_pipeline.errors import RecipeError, WeightsError
 from tps_pipeline.models import from_reference
-from tps_pipeline.models.video_swin import VideoSwin, inflate
+from tps_pipeline.models.video_swin import GradientPatches, VideoSwin, inflate
 from tps_pipeline.models.weights import load_into
 
 PARITY = Path(__file__).parent / "golden" / "parity"
@@ -95,3 +95,26 @@ def test_any_length_and_size_is_classified_alike_in_a_batch_or_alone() -> None:
     clips = torch.rand(2, 3, 5, 30, 45)
     assert model(clips).shape == (2, 6)
     torch.testing.assert_close(model(clips)[1:], model(clips[1:]), rtol=1e-4, atol=1e-5)
+
+
+def stripes(angle: float, frames: int = 4) -> torch.Tensor:
+    """A grating whose lines run at an angle, (1, 3, T, 32, 32)."""
+    rows, columns = np.mgrid[:32, :32]
+    wave = np.sin(0.8 * (columns * np.sin(angle) + rows * np.cos(angle)))
+    return torch.from_numpy(wave.astype(np.float32)).expand(1, 3, frames, 32, 32)
+
+
+def test_gradients_tell_orientation_and_neither_sign_nor_contrast() -> None:
+    patches = GradientPatches((2, 8, 8), 16)
+    for index in range(patches.ORIENTATIONS):
+        picture = stripes(np.pi / 2 - np.pi * index / patches.ORIENTATIONS)[:, :, 0]
+        found = patches.histograms(picture)
+        assert found[0, :, 2, 2].argmax() == index
+        torch.testing.assert_close(patches.histograms(-picture), found)
+        torch.testing.assert_close(patches.histograms(3 * picture), found, rtol=0, atol=0.1)
+    assert patches(stripes(0.3)).shape == (1, 2, 4, 4, 16)
+
+
+def test_gradient_patches_must_be_whole_cells() -> None:
+    with pytest.raises(RecipeError, match="multiples of 4"):
+        VideoSwin(NARROW.model_copy(update={"input": "gradients", "patch": (2, 6, 6)}))

@@ -13,10 +13,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tps_pipeline.errors import RecipeError
 
@@ -140,6 +140,18 @@ class TwoStage(Section):
     """Share of the person's box added on each side of the crop, in training too."""
 
 
+class SingleStage(Section):
+    """One detector of people and parts on the frame, then parts given to people."""
+
+    threshold: Fraction = 0.01
+    """Boxes of people and of parts with a lower score are dropped."""
+    iou: Fraction = 0.65
+    """Overlap above which non-maximum suppression drops the weaker box of a class."""
+    people_per_frame: Positive = 10
+    containment: Fraction = 0.5
+    """Share of a part's box that must lie in a person's box for the part to be that person's."""
+
+
 class VideoSwin(Section):
     """Video Swin Transformer (arXiv 2106.13230) dimensions."""
 
@@ -149,6 +161,8 @@ class VideoSwin(Section):
     heads: tuple[int, ...] = (4, 8, 16, 32)
     window: tuple[int, int, int] = (16, 7, 7)
     stochastic_depth: float = 0.4
+    input: Literal["pixels", "gradients"] = "pixels"
+    """`gradients`: patches of oriented gradients, for trainings too small to learn edges (patch: multiples of 4)."""
     weights: str | None = None
     """Name of imported weights to start from (`tps weights import`)."""
 
@@ -174,6 +188,8 @@ class ClipAugmentation(Section):
     """Degrees, either way."""
     scale: float = 0.0
     """Gain: 0.2 draws from 0.8 to 1.2."""
+    translate: float = 0.0
+    """Share of the picture, either way."""
     color: float = 0.0
     """Brightness, contrast and saturation, either way."""
     flip: Fraction = 0.5
@@ -234,7 +250,22 @@ class SegmentLevel(ClipMethod):
     """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
 
 
-Method = Annotated[VideoCategory | VideoLevel | SegmentLevel, Field(discriminator="kind")]
+class PartStateDetector(Section):
+    """Method: one detector on each person's crop whose classes are part and state joined; a single frame, no time."""
+
+    kind: Literal["part_state_detector"]
+    detector: Detector
+    crop_margin: float = 0.1
+    """Share of the person's box added on each side of the crop, in training too."""
+    choice: Literal["best", "vote"] = "best"
+    """A part's state: `best` takes that of its best box, `vote` sums each state's scores over the boxes around it."""
+    vote_iou: Fraction = 0.5
+    """`vote`: boxes take part that overlap the part's best box at least so much."""
+    box_threshold: Fraction = 0.05
+    """A part whose best box has a lower score keeps the two-stage box."""
+
+
+Method = Annotated[VideoCategory | VideoLevel | SegmentLevel | PartStateDetector, Field(discriminator="kind")]
 
 
 class Recipe(Section):
@@ -246,12 +277,35 @@ class Recipe(Section):
     person_detector: Detector
     part_detector: Detector
     two_stage: TwoStage = TwoStage()
+    single_stage_detector: Detector | None = None
+    """One detector of people and parts on whole frames, for comparison (null: there is none)."""
+    single_stage: SingleStage = SingleStage()
     video_action: VideoAction
     methods: dict[Name, Method]
     predict_splits: tuple[Literal["train", "val", "test"], ...] = ("val", "test")
     """Splits whose shards `make run` detects, predicts and scores."""
     submission: str
     """The method whose predictions are submitted."""
+
+    @property
+    def detections(self) -> list[str]:
+        """The ways in which people and parts are detected."""
+        return ["two_stage", "single_stage"] if self.single_stage_detector else ["two_stage"]
+
+    @property
+    def part_state_detectors(self) -> dict[str, PartStateDetector]:
+        """The methods that are trained on `datasets/part_state`, by name."""
+        return {name: method for name, method in self.methods.items() if isinstance(method, PartStateDetector)}
+
+    @model_validator(mode="after")
+    def _one_part_state_data_set(self) -> Self:
+        """The methods that share `datasets/part_state` mean the same by it."""
+        if len({(m.crop_margin, m.detector.augment.flip) for m in self.part_state_detectors.values()}) > 1:
+            names = ", ".join(self.part_state_detectors)
+            raise ValueError(
+                f"methods {names} share a data set: give them one crop_margin and one detector.augment.flip"
+            )
+        return self
 
     def section(self, name: str) -> Any:
         """A section's plain values by its dotted name (``two_stage.crop_margin``); None if there is none."""
