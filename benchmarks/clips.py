@@ -1,0 +1,165 @@
+"""Dense clips of one video: one pass against readers that seek for each clip, in the same run.
+
+    python benchmarks/clips.py [--rounds 5]
+
+A 300-frame video of 340x256 is made; every reader gives the same clip of 32 frames around each of 60 key frames
+(checked). Ours gives a batch's frames once, with each clip's indices into them, as networks take it; `ours_copied` also
+copies each clip apart, as the others do. Prints one JSON line a length of GOP: medians of CPU seconds, and the seeking
+readers' divided by ours (over 1: ours is faster), as the median over rounds. All use one thread and the same memory
+settings and take turns. A last line tells how whole-video segment-level inference divides its time, and compares it with the same
+network fed clip by clip from PyAV.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.frames import make_clip
+from tps_pipeline import recipe
+from tps_pipeline.methods.clip_classifier import Classifier, build
+from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.training import prepare_cpu
+from tps_pipeline.video.clips import read_windows
+from tps_pipeline.video.sampling import dense_sample
+
+FRAMES, LENGTH, STRIDE, BATCH = 300, 32, 5, 8
+INDICES = np.stack([dense_sample(key, FRAMES, length=LENGTH, interval=1) for key in range(0, FRAMES, STRIDE)])
+
+
+def ours(path: Path) -> Iterator[np.ndarray]:
+    for windows in read_windows(path, INDICES, batch=BATCH):
+        yield windows.frames
+
+
+def ours_copied(path: Path) -> Iterator[np.ndarray]:
+    clip = np.empty(0, np.uint8)
+    for windows in read_windows(path, INDICES, batch=BATCH):
+        for shown in windows.shown:
+            if not clip.size:
+                clip = np.empty((LENGTH, *windows.frames.shape[1:]), np.uint8)
+            yield np.take(windows.frames, shown, axis=0, out=clip)
+
+
+def pyav(path: Path) -> Iterator[np.ndarray]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_count = 1
+        times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+        for indices in INDICES:
+            wanted = {times[index] for index in indices}
+            container.seek(min(wanted), stream=stream)
+            pictures = {}
+            for frame in container.decode(stream):
+                if frame.pts in wanted:
+                    pictures[frame.pts] = frame.to_ndarray(format="rgb24")
+                if len(pictures) == len(wanted):
+                    break
+            yield np.stack([pictures[times[index]] for index in indices])
+
+
+def decord(path: Path) -> Iterator[np.ndarray]:
+    import decord
+
+    reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+    for indices in INDICES:
+        yield reader.get_batch(indices.tolist()).asnumpy()
+
+
+def with_gop(path: Path, gop: int) -> Path:
+    """The same pictures with a key frame in every ``gop``."""
+    target = path.with_stem(f"gop_{gop}")
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "bf": "3"})
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 340, 256, "yuv420p", gop
+        for frame in source.decode(video=0):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), "rgb24")))
+        container.mux(stream.encode(None))
+    return target
+
+
+def measure(path: Path, rounds: int) -> dict[str, object]:
+    readers: list[Callable[[Path], Iterator[np.ndarray]]] = [ours, ours_copied, pyav, decord]
+    for one, two in zip(ours_copied(path), pyav(path), strict=True):
+        if not np.array_equal(one, two):
+            raise RuntimeError("the readers give other frames")
+    seconds: dict[str, list[float]] = {reader.__name__: [] for reader in readers}
+    for _ in range(rounds):
+        for reader in random.sample(readers, len(readers)):
+            began = time.process_time()
+            for clip in reader(path):
+                clip.shape  # noqa: B018
+            seconds[reader.__name__].append(time.process_time() - began)
+    ratios = {
+        f"{seeking}/{own}": round(
+            statistics.median(slow / fast for slow, fast in zip(seconds[seeking], seconds[own], strict=True)), 1
+        )
+        for own in ("ours", "ours_copied")
+        for seeking in ("pyav", "decord")
+    }
+    return {
+        "video": path.stem,
+        "clips": list(INDICES.shape),
+        "rounds": rounds,
+        "cpu_s": {name: round(statistics.median(times), 3) for name, times in seconds.items()},
+        "ratio": ratios,
+    }
+
+
+def inference(path: Path) -> dict[str, object]:
+    """Segment-level inference with a narrow network: our pass, and clip by clip."""
+    section = recipe.load("demo").video_action.training
+    settings = recipe.SegmentLevel(
+        kind="segment_level",
+        network=recipe.Csn(depths=(1, 1, 1, 1), stem=16),
+        frames=LENGTH,
+        image_size=96,
+        training=section,
+    )
+    space = LabelSpace((("head", "none"), ("head", "turn")))
+    model = build(settings.network, len(space)).eval()
+    classifier = Classifier(model, settings, space, np.zeros(len(space), np.float32))
+    size = (settings.image_size, settings.image_size)
+    began = time.process_time()
+    decoded = sum(len(windows.shown) for windows in read_windows(path, INDICES, batch=BATCH, size=size))
+    decoding, began = time.process_time() - began, time.process_time()
+    for windows in read_windows(path, INDICES, batch=BATCH, size=size):
+        classifier.scores(*windows)
+    whole, began = time.process_time() - began, time.process_time()
+    for clip in pyav(path):
+        scaled = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in clip])
+        classifier.scores(scaled, np.arange(LENGTH)[None])
+    alone = time.process_time() - began
+    return {
+        "inference": path.stem,
+        "clips": decoded,
+        "cpu_s": {"ours": round(whole, 2), "clip_by_clip": round(alone, 2)},
+        "decoding_share": round(decoding / whole, 3),
+        "ratio": round(alone / whole, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    prepare_cpu()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        original = make_clip(Path(folder) / "clip.mp4", 340, 256, FRAMES)
+        for gop in (12, 250):
+            print(json.dumps(measure(with_gop(original, gop), arguments.rounds)), flush=True)
+        print(json.dumps(inference(original)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
