@@ -6,8 +6,8 @@ A 300-frame video of 340x256 is made; every reader gives the same clip of 32 fra
 (checked). Ours gives a batch's frames once, with each clip's indices into them, as networks take it; `ours_copied` also
 copies each clip apart, as the others do. Prints one JSON line a length of GOP: medians of CPU seconds, and the seeking
 readers' divided by ours (over 1: ours is faster), as the median over rounds. All use one thread and the same memory
-settings and take turns. A last line tells how whole-video segment-level inference divides its time, and compares it with the same
-network fed clip by clip from PyAV.
+settings and take turns. A last line tells how whole-video segment-level inference divides its time, and compares it
+with the same network fed clip by clip from PyAV.
 """
 
 import argparse
