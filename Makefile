@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= demo/data
 RECIPE ?= demo
 STORE ?= demo/store
-DEMO_DATA := --videos 240 --seed 7 --classes 12 --width 256 --height 192 --frames 60
+DEMO_DATA := --videos 400 --seed 7 --classes 8 --width 256 --height 192 --frames 40
 
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export TPS_DATA = $(abspath $(DATA))
