@@ -58,6 +58,27 @@ def part_detector(
 
 
 @dg.asset(
+    key=["checkpoints", "single_stage_detector"],
+    deps=[["datasets", "single_stage"], "frames"],
+    group_name="checkpoints",
+    pool="gpu",
+)
+def single_stage_detector(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+) -> Iterator[dg.MaterializeResult]:
+    """YOLOv7 for people and parts together on whole frames."""
+
+    def train(folder: Path) -> dict[str, float]:
+        from tps_pipeline.detection.single_stage import LABELS
+
+        settings = pipeline.recipe.single_stage_detector
+        assert settings is not None  # or there would be no such asset
+        return _train_detector(pipeline, settings, "single_stage", LABELS, folder)
+
+    yield from _checkpoint(context, pipeline, train, sections=["single_stage_detector", "seed"], force=config.force)
+
+
+@dg.asset(
     key=["checkpoints", "video_action"],
     deps=["videos", ["vocabulary", "actions"]],
     group_name="checkpoints",

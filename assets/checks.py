@@ -52,13 +52,15 @@ def _sides(pipeline: Pipeline, shard: str) -> list[str]:
     return checks.missing_sides(pipeline.read("datasets/part", shard)) if swapped else []
 
 
-def _boxes(pipeline: Pipeline, shard: str) -> list[str]:
-    """Detected boxes lie inside the picture."""
-    return checks.boxes_outside(pipeline.read("detections/two_stage", shard), pipeline.frames(shard).index)
+def checks_of(methods: Sequence[str], detections: Sequence[str]) -> list[dg.AssetChecksDefinition]:
+    """Every check, those of the methods' and the detections' assets included."""
 
+    def boxes_inside(name: str) -> Find:
+        def boxes(pipeline: Pipeline, shard: str) -> list[str]:
+            """Detected boxes lie inside the picture."""
+            return checks.boxes_outside(pipeline.read(f"detections/{name}", shard), pipeline.frames(shard).index)
 
-def checks_of(methods: Sequence[str]) -> list[dg.AssetChecksDefinition]:
-    """Every check, those of the methods' assets included."""
+        return boxes
 
     def states_known(method: str) -> Find:
         def states(pipeline: Pipeline, shard: str) -> list[str]:
@@ -79,7 +81,7 @@ def checks_of(methods: Sequence[str]) -> list[dg.AssetChecksDefinition]:
         no_video_in_two_splits,
         _per_shard("frames", "all_frames_there", _frames),
         _per_shard("datasets/part", "left_and_right_balanced", _sides),
-        _per_shard("detections/two_stage", "boxes_inside_picture", _boxes),
+        *(_per_shard(f"detections/{name}", "boxes_inside_picture", boxes_inside(name)) for name in detections),
         *(_per_shard(f"predictions/{name}", "states_known", states_known(name)) for name in methods),
         *(_per_shard(f"psc/{name}", "psc_in_range", scores_valid(name)) for name in methods),
     ]

@@ -10,13 +10,10 @@ from assets.resources import Pipeline
 from assets.shards import BACKFILL, SHARDS
 from tps_pipeline import tables
 from tps_pipeline.lineage import Work
-
-ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS = (
-    dg.AssetKey(["annotations", name]) for name in ("actions", "labelled_frames", "people", "parts")
-)
+from tps_pipeline.recipe import Recipe
 
 
-@dg.asset(key=["vocabulary", "actions"], deps=[ACTIONS], group_name="data")
+@dg.asset(key=["vocabulary", "actions"], deps=[["annotations", "actions"]], group_name="data")
 def action_names(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
 ) -> Iterator[dg.MaterializeResult]:
@@ -29,7 +26,7 @@ def action_names(
     yield from whole(context, pipeline, collect, splits=("train",), force=config.force)
 
 
-@dg.asset(key=["vocabulary", "states"], deps=[PARTS], group_name="data")
+@dg.asset(key=["vocabulary", "states"], deps=[["annotations", "parts"]], group_name="data")
 def state_labels(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
 ) -> Iterator[dg.MaterializeResult]:
@@ -42,51 +39,49 @@ def state_labels(
     yield from whole(context, pipeline, collect, splits=("train",), force=config.force)
 
 
-@dg.asset(
-    key=["datasets", "person"],
-    deps=["frames", LABELLED_FRAMES, PEOPLE],
-    group_name="data",
-    partitions_def=SHARDS,
-    backfill_policy=BACKFILL,
-)
-def person_dataset(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
-) -> Iterator[dg.MaterializeResult]:
-    """What the person detector trains on: whole frames, and their mirror images."""
-    from tps_pipeline.detection.datasets import person_samples
-
-    def collect(shard: str) -> pa.Table:
-        return person_samples(
-            pipeline.read("annotations/labelled_frames", shard),
-            pipeline.read("annotations/people", shard),
-            pipeline.frames(shard).index,
-            flip=pipeline.recipe.person_detector.augment.flip,
-        )
-
-    yield from each_shard(context, pipeline, collect, sections=["person_detector.augment.flip"], force=config.force)
+def datasets_of(recipe: Recipe) -> list[dg.AssetsDefinition]:
+    """What each of the recipe's detectors trains on; see `tps_pipeline.detection.datasets`."""
+    crops = ["people", "parts"]
+    made = [
+        _dataset("person", ["labelled_frames", "people"], flip="person_detector.augment.flip"),
+        _dataset("part", crops, flip="part_detector.augment.flip", margin="two_stage.crop_margin"),
+    ]
+    if recipe.single_stage_detector:
+        reads = ["labelled_frames", "people", "parts"]
+        made.append(_dataset("single_stage", reads, flip="single_stage_detector.augment.flip"))
+    for method in list(recipe.part_state_detectors)[:1]:  # the others mean the same by it
+        entry = f"methods.{method}"
+        made.append(_dataset("part_state", crops, flip=f"{entry}.detector.augment.flip", margin=f"{entry}.crop_margin"))
+    return made
 
 
-@dg.asset(
-    key=["datasets", "part"],
-    deps=["frames", PEOPLE, PARTS],
-    group_name="data",
-    partitions_def=SHARDS,
-    backfill_policy=BACKFILL,
-)
-def part_dataset(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
-) -> Iterator[dg.MaterializeResult]:
-    """What the part detector trains on: each person's crop, and its mirror image with left and right exchanged."""
-    from tps_pipeline.detection.datasets import part_samples
+def _dataset(name: str, reads: list[str], **settings: str) -> dg.AssetsDefinition:
+    """A detector's samples, made by the function `<name>_samples`.
 
-    def collect(shard: str) -> pa.Table:
-        return part_samples(
-            pipeline.read("annotations/people", shard),
-            pipeline.read("annotations/parts", shard),
-            pipeline.frames(shard).index,
-            margin=pipeline.recipe.two_stage.crop_margin,
-            flip=pipeline.recipe.part_detector.augment.flip,
-        )
+    Args:
+        name: Of the data set.
+        reads: The annotation tables that the function takes.
+        settings: Where in the recipe the function's settings are.
+    """
 
-    sections = ["two_stage.crop_margin", "part_detector.augment.flip"]
-    yield from each_shard(context, pipeline, collect, sections=sections, force=config.force)
+    @dg.asset(
+        key=["datasets", name],
+        deps=["frames", *(["annotations", table] for table in reads)],
+        group_name="data",
+        description=f"Images and boxes that the {name} detector trains on, and their mirror images.",
+        partitions_def=SHARDS,
+        backfill_policy=BACKFILL,
+    )
+    def dataset(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
+        from tps_pipeline.detection import datasets
+
+        samples = getattr(datasets, f"{name}_samples")
+        values = {setting: pipeline.recipe.section(place) for setting, place in settings.items()}
+
+        def collect(shard: str) -> pa.Table:
+            annotations = [pipeline.read(f"annotations/{table}", shard) for table in reads]
+            return samples(*annotations, pipeline.frames(shard).index, **values)
+
+        yield from each_shard(context, pipeline, collect, sections=[*settings.values()], force=config.force)
+
+    return dataset

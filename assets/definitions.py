@@ -19,20 +19,25 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         source.frames,
         data.action_names,
         data.state_labels,
-        data.person_dataset,
-        data.part_dataset,
+        *data.datasets_of(pipeline.recipe),
         checkpoints.person_detector,
         checkpoints.part_detector,
         checkpoints.video_action,
+        *(
+            [checkpoints.single_stage_detector, detections.single_stage]
+            if pipeline.recipe.single_stage_detector
+            else []
+        ),
         detections.two_stage,
         detections.video_actions,
         *(checkpoints.method_checkpoint(name, settings) for name, settings in methods.items()),
         *(predictions.method_predictions(name, settings) for name, settings in methods.items()),
         *(predictions.method_psc(name) for name in methods),
-        evaluation.average_precision,
+        *(evaluation.precision_of(name) for name in pipeline.recipe.detections),
+        *(evaluation.confusion_of(name) for name in pipeline.recipe.detections),
         evaluation.leaderboard_of(list(methods)),
         delivery.submission_of(pipeline.recipe.submission),
-        delivery.report_of(list(methods), pipeline.recipe.submission),
+        delivery.report_of(list(methods), pipeline.recipe.submission, pipeline.recipe.detections),
     ]
 
 
@@ -49,7 +54,7 @@ def definitions_of(pipeline: Pipeline) -> dg.Definitions:
     """Everything, for one pipeline."""
     return dg.Definitions(
         assets=assets_of(pipeline),
-        asset_checks=checks_of(list(pipeline.recipe.methods)),
+        asset_checks=checks_of(list(pipeline.recipe.methods), pipeline.recipe.detections),
         resources={"pipeline": pipeline},
         executor=executor(),
     )

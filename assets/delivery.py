@@ -44,13 +44,14 @@ def submission_of(method: str) -> dg.AssetsDefinition:
     return submission
 
 
-def report_of(methods: Sequence[str], submitted: str) -> dg.AssetsDefinition:
-    """The report page over some methods."""
+def report_of(methods: Sequence[str], submitted: str, detections: Sequence[str]) -> dg.AssetsDefinition:
+    """The report page over some methods and ways to detect."""
 
     @dg.asset(
         deps=[
             "leaderboard",
             ["average_precision", "two_stage"],
+            *(["detector_confusion", name] for name in detections),
             "frames",
             *(["annotations", table] for table in ("actions", "people", "parts")),
             "video_actions",
@@ -76,6 +77,7 @@ def report_of(methods: Sequence[str], submitted: str) -> dg.AssetsDefinition:
                         pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in methods
                     ).unify_dictionaries(),
                     average_precision=pipeline.read("average_precision/two_stage"),
+                    confusion={name: pipeline.read(f"detector_confusion/{name}") for name in detections},
                     comparisons=_comparisons(pipeline, submitted),
                     recipe_yaml=yaml.safe_dump(pipeline.recipe.model_dump(mode="json"), sort_keys=False),
                     lineage=[record for _, record in pipeline.lineage.trace(("leaderboard", None))],

@@ -36,6 +36,28 @@ def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: For
 
 
 @dg.asset(
+    key=["detections", "single_stage"],
+    deps=["frames", ["checkpoints", "single_stage_detector"]],
+    group_name="detections",
+    pool="gpu",
+    partitions_def=SHARDS,
+    backfill_policy=BACKFILL,
+)
+def single_stage(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+) -> Iterator[dg.MaterializeResult]:
+    """People and parts on each sampled frame at once, then parts given to people."""
+
+    def detect_shard(shard: str) -> pa.Table:
+        from tps_pipeline.detection.single_stage import detect
+
+        checkpoint = pipeline.checkpoint("single_stage_detector") / WEIGHTS
+        return detect(pipeline.frames(shard), checkpoint, settings=pipeline.recipe.single_stage)
+
+    yield from each_shard(context, pipeline, detect_shard, sections=["single_stage"], force=config.force)
+
+
+@dg.asset(
     deps=["videos", ["checkpoints", "video_action"]],
     group_name="detections",
     pool="gpu",

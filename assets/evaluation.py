@@ -1,6 +1,6 @@
 """How good it is: detector precision and the leaderboard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
@@ -8,41 +8,70 @@ import pyarrow as pa
 from assets.incremental import Force, whole
 from assets.resources import Pipeline
 from tps_pipeline import tables
+from tps_pipeline.evaluation import figures
 from tps_pipeline.lineage import Work
 
+Score = Callable[..., pa.Table]
+"""Scores a split's detections against its annotations."""
 
-@dg.asset(
-    key=["average_precision", "two_stage"],
-    deps=[
-        *(["annotations", table] for table in ("labelled_frames", "people", "parts")),
-        "frames",
-        ["detections", "two_stage"],
-    ],
-    group_name="evaluation",
-)
-def average_precision(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
-) -> Iterator[dg.MaterializeResult]:
-    """COCO-style average precision of the detections, by class."""
-    splits = pipeline.recipe.predict_splits
 
-    def score(_: Work) -> pa.Table:
+def precision_of(detections: str) -> dg.AssetsDefinition:
+    """COCO-style average precision of some detections, by class."""
+
+    def load() -> Score:
         from tps_pipeline.detection.average_precision import average_precision
 
-        return pa.concat_tables(
-            average_precision(
-                pipeline.read_splits("detections/two_stage", (split,), tables.DETECTIONS),
-                pipeline.read_splits("annotations/labelled_frames", (split,), tables.LABELLED_FRAMES),
-                pipeline.read_splits("annotations/people", (split,), tables.PEOPLE),
-                pipeline.read_splits("annotations/parts", (split,), tables.PARTS),
-                frames=pa.concat_tables([pipeline.frames(shard).index for shard in pipeline.shards(split)]),
-                split=split,
-            )
-            for split in splits
-            if pipeline.shards(split)
-        ).unify_dictionaries()
+        return average_precision
 
-    yield from whole(context, pipeline, score, sections=["predict_splits"], splits=splits, force=config.force)
+    return _score_of("average_precision", detections, load, "COCO-style average precision, by class")
+
+
+def confusion_of(detections: str) -> dg.AssetsDefinition:
+    """How often some detections mix up left and right, or people."""
+
+    def load() -> Score:
+        from tps_pipeline.detection.confusion import confusion
+
+        return confusion
+
+    return _score_of("detector_confusion", detections, load, "How often left and right, or people, are mixed up")
+
+
+def _score_of(kind: str, detections: str, load: Callable[[], Score], description: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[kind, detections],
+        deps=[
+            *(["annotations", table] for table in ("labelled_frames", "people", "parts")),
+            "frames",
+            ["detections", detections],
+        ],
+        group_name="evaluation",
+        description=f"{description}, in the detections {detections}.",
+    )
+    def scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
+        splits = pipeline.recipe.predict_splits
+
+        def score(_: Work) -> pa.Table:
+            of_split = load()
+            return pa.concat_tables(
+                of_split(
+                    pipeline.read_splits(f"detections/{detections}", (split,), tables.DETECTIONS),
+                    pipeline.read_splits("annotations/labelled_frames", (split,), tables.LABELLED_FRAMES),
+                    pipeline.read_splits("annotations/people", (split,), tables.PEOPLE),
+                    pipeline.read_splits("annotations/parts", (split,), tables.PARTS),
+                    frames=pa.concat_tables([pipeline.frames(shard).index for shard in pipeline.shards(split)]),
+                    split=split,
+                )
+                for split in splits
+                if pipeline.shards(split)
+            ).unify_dictionaries()
+
+        sections = ["predict_splits"]
+        yield from whole(
+            context, pipeline, score, sections=sections, splits=splits, metrics=figures, force=config.force
+        )
+
+    return scores
 
 
 def leaderboard_of(methods: Sequence[str]) -> dg.AssetsDefinition:

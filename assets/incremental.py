@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -21,6 +22,9 @@ from tps_pipeline.store import Written, table_path
 
 Product = pa.Table | Path | bytes
 """What an asset's function gives back: a table, or a finished local file or folder, or a file's content."""
+
+Measure = Callable[[Any], dict[str, float]]
+"""Gives a product's figures."""
 
 
 class Force(dg.Config):
@@ -104,6 +108,7 @@ def whole(
     reads: Sequence[Key] = (),
     suffix: str = ".parquet",
     keeps_when_inputs_grow: bool = False,
+    metrics: Measure | None = None,
     force: bool = False,
 ) -> Iterator[dg.MaterializeResult]:
     """Make an asset without shards, unless it is up to date.
@@ -117,6 +122,7 @@ def whole(
         reads: What is read besides the asset's dependencies (imported weights).
         suffix: The output file's.
         keeps_when_inputs_grow: New shards alone do not make it stale (checkpoints).
+        metrics: Gives a table's figures, for its lineage and metadata; a checkpoint brings its own.
         force: Compute what is up to date as well.
 
     Yields:
@@ -128,7 +134,9 @@ def whole(
         _work(context, pipeline, latest, name, None, sections, splits, reads, keeps_when_inputs_grow)
         for name in outcomes
     ]
-    _advance(context, pipeline, latest, outcomes, works, partial(make, works[0]), suffix=suffix, force=force)
+    _advance(
+        context, pipeline, latest, outcomes, works, partial(make, works[0]), suffix=suffix, metrics=metrics, force=force
+    )
     yield from _results(outcomes)
 
 
@@ -167,6 +175,7 @@ def _advance(
     make: Callable[[], Product | Mapping[str, Product]],
     *,
     suffix: str,
+    metrics: Measure | None = None,
     force: bool,
 ) -> None:
     """Make the outputs of one shard, or of an asset without shards, if one of them is stale."""
@@ -180,14 +189,14 @@ def _advance(
     products = made if isinstance(made, Mapping) else {works[0].asset: made}
     for work in works:
         product, path = products[work.asset], table_path(work.asset, work.partition, suffix)
-        metrics = checkpoint.metrics(product) if isinstance(product, Path) else {}
+        figures = checkpoint.metrics(product) if isinstance(product, Path) else metrics(product) if metrics else {}
         written = _write(pipeline, path, work, product)
-        pipeline.lineage.record(work, written, run_id=context.run.run_id, metrics=metrics)
+        pipeline.lineage.record(work, written, run_id=context.run.run_id, metrics=figures)
         outcome = outcomes[work.asset]
         outcome.made[work.partition or work.asset] = written
         outcome.reasons[work.partition or work.asset] = reasons[work.asset] or "made together with a stale one"
         outcome.seconds += time.perf_counter() - begin
-        outcome.metrics = metrics
+        outcome.metrics = figures
         outcome.preview = product if isinstance(product, pa.Table) else None
 
 

@@ -10,7 +10,18 @@ import pytest
 
 from tps_pipeline import tables
 from tps_pipeline.detection.augment import letterbox
-from tps_pipeline.detection.datasets import DetectorImages, crops, mirror, part_samples, person_samples, to_frame
+from tps_pipeline.detection.datasets import (
+    DetectorImages,
+    crops,
+    join_state,
+    mirror,
+    part_samples,
+    part_state_samples,
+    person_samples,
+    single_stage_samples,
+    split_state,
+    to_frame,
+)
 from tps_pipeline.labels import PARTS
 from tps_pipeline.recipe import BoxAugmentation
 from tps_pipeline.tables import BOX, CROP
@@ -113,6 +124,40 @@ def test_mirroring_twice_changes_nothing() -> None:
     rows = to_frame(samples, *samples.column_names).assign(width=WIDTH)
     pd.testing.assert_frame_equal(mirror(mirror(rows)), rows, check_dtype=False)
     assert not mirror(rows)[["label", *BOX]].equals(rows[["label", *BOX]])
+
+
+@pytest.mark.parametrize("kind", ["part", "part_state", "single_stage"])
+def test_flipped_twice_is_the_identity_and_a_flipped_right_arm_is_a_left_arm(kind: str) -> None:
+    labelled, people, parts = annotations()
+    samples = {
+        "part": lambda: part_samples(people, parts, extracted(), margin=0.1),
+        "part_state": lambda: part_state_samples(people, parts, extracted(), margin=0.1),
+        "single_stage": lambda: single_stage_samples(labelled, people, parts, extracted()),
+    }[kind]()
+    rows = to_frame(samples, *samples.column_names).assign(width=WIDTH)
+    pd.testing.assert_frame_equal(mirror(mirror(rows)), rows, check_dtype=False)
+    # The mirrored half is the first half, mirrored.
+    halves = [rows[rows.flipped == flipped].sort_values(["frame", "person", "x1"]) for flipped in (False, True)]
+    mirrored = mirror(halves[0]).sort_values(["frame", "person", "x1"])
+    pd.testing.assert_frame_equal(mirrored.reset_index(drop=True), halves[1].reset_index(drop=True), check_dtype=False)
+    by_label = rows[rows.frame == 1].dropna(subset="label").set_index(["flipped", "label"])
+    state = "_bend" if kind == "part_state" else ""
+    for right, left in ((False, True), (True, False)):
+        arm, reflection = by_label.loc[(right, f"right_arm{state}")], by_label.loc[(left, f"left_arm{state}")]
+        assert (arm.x1, arm.x2, arm.y1) == (WIDTH - 1 - reflection.x2, WIDTH - 1 - reflection.x1, reflection.y1)
+
+
+def test_single_stage_samples_have_everyone_and_their_parts() -> None:
+    labelled, people, parts = annotations()
+    rows = single_stage_samples(labelled, people, parts, extracted(), flip="none").to_pandas()
+    assert sorted(rows.label.dropna()) == ["left_arm", "person", "person", "right_arm"]
+    assert rows[rows.frame == 6].label.isna().all()
+    assert rows.person.isna().all()
+
+
+def test_joined_labels_come_apart_again() -> None:
+    for part in PARTS:
+        assert split_state(join_state(part, "hold_up")) == (part, "hold_up")
 
 
 def test_parts_are_cut_at_the_crop_and_a_person_outside_the_frame_has_no_sample() -> None:

@@ -14,6 +14,18 @@ def sampled(labelled_frames: pa.Table, stride: int) -> pa.Table:
     return labelled_frames.filter(pa.array((labelled_frames["frame"].to_numpy() - 1) % stride == 0))
 
 
+def figures(scores: pa.Table) -> dict[str, float]:
+    """A table's fractions by name (``val_head_ap50``): a row's names, then the column's."""
+    names = [f.name for f in scores.schema if pa.types.is_dictionary(f.type)]
+    fractions = [f.name for f in scores.schema if pa.types.is_floating(f.type)]
+    return {
+        "_".join((*(row[name] for name in names), fraction)): row[fraction]
+        for row in scores.to_pylist()
+        for fraction in fractions
+        if row[fraction] is not None
+    }
+
+
 def leaderboard(scored: pa.Table, average_precision: pa.Table) -> pa.Table:
     """Rank methods.
 

@@ -7,7 +7,7 @@ in which left and right are exchanged. An epoch shows every image once, either a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tps_pipeline import tables
 from tps_pipeline.detection.augment import Example, augment
-from tps_pipeline.labels import swap
+from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.recipe import BoxAugmentation
 from tps_pipeline.tables import BOX, CROP
 
@@ -27,6 +27,9 @@ PERSON = "person"
 """The person detector's only class."""
 
 Flip = Literal["label_swap", "plain", "none"]
+
+_FRAME = ["video_id", "frame"]
+_PERSON = [*_FRAME, "person"]
 
 
 def person_samples(
@@ -43,11 +46,26 @@ def person_samples(
     Returns:
         ``tables.SAMPLES`` with the label ``person``; ``person`` is null.
     """
-    images = _sizes(frames).merge(to_frame(labelled_frames, "video_id", "frame"), on=["video_id", "frame"])
-    images = images.assign(crop_x1=0, crop_y1=0, crop_x2=images.width - 1, crop_y2=images.height - 1)
-    objects = to_frame(people, "video_id", "frame", *BOX).assign(label=PERSON)
-    samples = _within_crop(images.merge(objects, on=["video_id", "frame"], how="left")).assign(person=None)
-    return _with_mirrored(samples, flip)
+    return _on_frames(labelled_frames, frames, _people(people), flip=flip)
+
+
+def single_stage_samples(
+    labelled_frames: pa.Table, people: pa.Table, parts: pa.Table, frames: pa.Table, *, flip: Flip = "label_swap"
+) -> pa.Table:
+    """Whole frames with their people and everyone's parts.
+
+    Args:
+        labelled_frames: ``tables.LABELLED_FRAMES``.
+        people: ``tables.PEOPLE``.
+        parts: ``tables.PARTS``.
+        frames: See ``person_samples``.
+        flip: See ``person_samples``.
+
+    Returns:
+        ``tables.SAMPLES`` with the labels ``person`` and the parts'; ``person`` is null.
+    """
+    objects = pd.concat((_people(people), _parts(parts, *_FRAME)))
+    return _on_frames(labelled_frames, frames, objects, flip=flip)
 
 
 def part_samples(
@@ -65,13 +83,46 @@ def part_samples(
     Returns:
         ``tables.SAMPLES`` with part labels. Boxes are cut at the crop's edge.
     """
-    key = ["video_id", "frame", "person"]
-    images = _sizes(frames).merge(to_frame(people, *key, *BOX), on=["video_id", "frame"])
-    windows = crops(images[[*BOX]].to_numpy(), images[["width", "height"]].to_numpy(), margin=margin)
-    images = images.drop(columns=[*BOX]).assign(**dict(zip(CROP, windows.T, strict=True)))
-    images = images[(images.crop_x1 <= images.crop_x2) & (images.crop_y1 <= images.crop_y2)]
-    objects = to_frame(parts, *key, "part", *BOX).rename(columns={"part": "label"})
-    return _with_mirrored(_within_crop(images.merge(objects, on=key, how="left")), flip)
+    return _on_crops(people, frames, _parts(parts, *_PERSON), margin=margin, flip=flip)
+
+
+def part_state_samples(
+    people: pa.Table, parts: pa.Table, frames: pa.Table, *, margin: float, flip: Flip = "label_swap"
+) -> pa.Table:
+    """The same images as ``part_samples`` gives, each part with its state joined to its name (``left_arm_bend``).
+
+    Args:
+        people: See ``part_samples``.
+        parts: See ``part_samples``.
+        frames: See ``part_samples``.
+        margin: See ``part_samples``.
+        flip: See ``part_samples``.
+
+    Returns:
+        ``tables.SAMPLES`` with joined labels (``join_state``).
+    """
+    objects = _parts(parts, *_PERSON, "state")
+    return _on_crops(people, frames, objects.assign(label=join_state(objects.label, objects.state)),
+                     margin=margin, flip=flip)  # fmt: skip
+
+
+def join_state(part: Any, state: Any) -> Any:
+    """A part's and a state's name as one label (or two series of names as one), which ``labels.swap`` mirrors.
+
+    >>> join_state("left_arm", "bend")
+    'left_arm_bend'
+    """
+    return part + "_" + state
+
+
+def split_state(label: str) -> tuple[str, str]:
+    """The part and the state of a joined label.
+
+    >>> split_state("left_arm_bend")
+    ('left_arm', 'bend')
+    """
+    part = next(part for part in PARTS if label.startswith(join_state(part, "")))
+    return part, label.removeprefix(join_state(part, ""))
 
 
 def crops(boxes: NDArray, sizes: NDArray, *, margin: float) -> NDArray[np.int64]:
@@ -195,6 +246,31 @@ class DetectorImages:
         real = self._label[start:end] >= 0
         window = np.ascontiguousarray(picture[y1 : y2 + 1, x1 : x2 + 1])
         return Example(window, boxes[real].astype(np.float32), self._label[start:end][real])
+
+
+def _people(people: pa.Table) -> pd.DataFrame:
+    return to_frame(people, *_FRAME, *BOX).assign(label=PERSON)
+
+
+def _parts(parts: pa.Table, *columns: str) -> pd.DataFrame:
+    return to_frame(parts, *columns, "part", *BOX).rename(columns={"part": "label"})
+
+
+def _on_frames(labelled_frames: pa.Table, frames: pa.Table, objects: pd.DataFrame, *, flip: Flip) -> pa.Table:
+    """Labelled frames that were extracted, with their objects."""
+    images = _sizes(frames).merge(to_frame(labelled_frames, *_FRAME), on=_FRAME)
+    images = images.assign(crop_x1=0, crop_y1=0, crop_x2=images.width - 1, crop_y2=images.height - 1)
+    samples = _within_crop(images.merge(objects, on=_FRAME, how="left")).assign(person=None)
+    return _with_mirrored(samples, flip)
+
+
+def _on_crops(people: pa.Table, frames: pa.Table, objects: pd.DataFrame, *, margin: float, flip: Flip) -> pa.Table:
+    """Crops of people in extracted frames, with the objects that are theirs."""
+    images = _sizes(frames).merge(to_frame(people, *_PERSON, *BOX), on=_FRAME)
+    windows = crops(images[[*BOX]].to_numpy(), images[["width", "height"]].to_numpy(), margin=margin)
+    images = images.drop(columns=[*BOX]).assign(**dict(zip(CROP, windows.T, strict=True)))
+    images = images[(images.crop_x1 <= images.crop_x2) & (images.crop_y1 <= images.crop_y2)]
+    return _with_mirrored(_within_crop(images.merge(objects, on=_PERSON, how="left")), flip)
 
 
 def _sizes(frames: pa.Table) -> pd.DataFrame:

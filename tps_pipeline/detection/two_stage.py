@@ -77,12 +77,10 @@ def detect(frames: FrameFile, person_checkpoint: Path, part_checkpoint: Path, *,
         WeightsError: A checkpoint is missing or damaged, or detects something else.
     """
     prepare_cpu()
-    person_detector = _load(person_checkpoint, (PERSON,))
-    part_detector = _load(part_checkpoint, PARTS)
+    person_detector = load_of(person_checkpoint, (PERSON,))
+    part_detector = load_of(part_checkpoint, PARTS)
     columns: list[dict[str, NDArray]] = []
-    steps = list(_batches(frames.keys()))
-    for keys in track(steps, "detecting", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal):
-        pictures = [(*key, picture) for key in keys if (picture := _read(frames, *key)) is not None]
+    for pictures in read_batches(frames, frames.keys()):
         people = find_people(person_detector, pictures, settings=settings)
         columns += find_parts(part_detector, people)
     if not columns:
@@ -107,7 +105,7 @@ def find_people(
         likely = scores[:, 0] >= settings.person_threshold
         boxes, likely_scores = candidates[likely], scores[likely, 0]
         order = nms(torch.from_numpy(boxes), torch.from_numpy(likely_scores), settings.person_iou).numpy()
-        order = order[_inside(boxes[order], size)][: settings.people_per_frame]
+        order = order[inside(boxes[order], size)][: settings.people_per_frame]
         if len(order) == 0:
             continue
         pixels = to_pixels(boxes[order], size)
@@ -127,7 +125,7 @@ def find_parts(detector: Detector, people: Sequence[People]) -> list[dict[str, N
     Returns:
         Columns of ``tables.DETECTIONS``, one dictionary a frame.
     """
-    found = (each for batch in _batches([cut for p in people for cut in p.cuts]) for each in detector(batch))
+    found = (each for batch in batches([cut for p in people for cut in p.cuts]) for each in detector(batch))
     columns = []
     for p in people:
         best, scores = [], []
@@ -164,11 +162,21 @@ def _columns(people: People, boxes: NDArray[np.int64], part_scores: NDArray[np.f
     }
 
 
-def _load(path: Path, labels: tuple[str, ...]) -> Detector:
+def load_of(path: Path, labels: tuple[str, ...]) -> Detector:
+    """Read a detector and make sure of what it detects."""
     detector = load(path)
     if detector.labels != labels:
         raise WeightsError(f"{path}: detects {', '.join(detector.labels)}; needed is a detector of {', '.join(labels)}")
     return detector
+
+
+def read_batches(
+    frames: FrameFile, keys: Sequence[tuple[str, int]]
+) -> Iterator[list[tuple[str, int, NDArray[np.uint8]]]]:
+    """Frames in batches, with a progress bar: video, frame number and picture of each; damaged ones are left out."""
+    steps = list(batches(keys))
+    for step in track(steps, "detecting", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal):
+        yield [(*key, picture) for key in step if (picture := _read(frames, *key)) is not None]
 
 
 def _read(frames: FrameFile, video_id: str, frame: int) -> NDArray[np.uint8] | None:
@@ -180,11 +188,12 @@ def _read(frames: FrameFile, video_id: str, frame: int) -> NDArray[np.uint8] | N
         return None
 
 
-def _inside(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
+def inside(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Which continuous boxes share at least a pixel with the picture."""
     shared = boxes[:, 2:].clip(0, size) - boxes[:, :2].clip(0, size)
     return shared.min(1) >= 1
 
 
-def _batches(items: Sequence[T]) -> Iterator[list[T]]:
+def batches(items: Sequence[T]) -> Iterator[list[T]]:
+    """What goes through a network at once."""
     yield from (list(items[i : i + BATCH]) for i in range(0, len(items), BATCH))

@@ -70,3 +70,7 @@ def build(settings: recipe.Method) -> Method:
             from tps_pipeline.methods.segment_level import SegmentLevel
 
             return SegmentLevel(settings)
+        case recipe.PartStateDetector():
+            from tps_pipeline.methods.part_state_detector import PartStateDetector
+
+            return PartStateDetector(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -48,6 +48,7 @@ def write(
     leaderboard: pa.Table,
     psc: pa.Table,
     average_precision: pa.Table | None,
+    confusion: Mapping[str, pa.Table],
     comparisons: Sequence[Comparison],
     recipe_yaml: str,
     lineage: Iterable[Record],
@@ -60,6 +61,7 @@ def write(
         leaderboard: ``tables.LEADERBOARD``; may be empty.
         psc: ``tables.PSC``; may be empty.
         average_precision: ``tables.AVERAGE_PRECISION``, if detections were scored.
+        confusion: ``tables.DETECTOR_CONFUSION`` of each way to detect, by name; may be empty.
         comparisons: Frames to show, annotation beside prediction.
         recipe_yaml: The recipe that everything was made with.
         lineage: The records of what the report shows and of what that was made from.
@@ -73,6 +75,7 @@ def write(
         challenge=CHALLENGE_SCORES,
         psc=[_psc_of(psc, split) for split in plots.splits(psc)],
         average_precision=_by_split(average_precision),
+        confusion=[{"detections": name, **row} for name, table in confusion.items() for row in table.to_pylist()],
         comparisons=comparisons,
         recipe_yaml=recipe_yaml,
         records=records,

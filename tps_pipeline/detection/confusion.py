@@ -1,0 +1,96 @@
+"""What detections mix up: left and right, and whose a part is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline import boxes, tables
+from tps_pipeline.detection.datasets import to_frame
+from tps_pipeline.labels import NO_STATE, SWAPPED_PARTS
+from tps_pipeline.parsing import Parsing, annotated, predicted
+from tps_pipeline.psc import match_people
+
+OVERLAP = 0.5
+"""IoU from which a detected box counts as being on an annotated part."""
+
+_SWAPPED = np.array(SWAPPED_PARTS)
+_FRAME = ["video_id", "frame"]
+
+
+def confusion(
+    detections: pa.Table, labelled_frames: pa.Table, people: pa.Table, parts: pa.Table, *, frames: pa.Table, split: str
+) -> pa.Table:
+    """Count confusions on the frames that are labelled and were looked at.
+
+    People are matched as the challenge's metric does it; only the parts of matched people count.
+
+    - ``sides_confused``: an annotated left or right part is found if a box of the person named after either side
+      overlaps it by ``OVERLAP`` or more, and is confused if the one that overlaps it most has the other side's name.
+    - ``wrong_person``: a detected part of any name is placed if it overlaps some annotated part by ``OVERLAP`` or more,
+      and is on the wrong person if it overlaps an annotated part of another person more than any of its own person's.
+
+    Args:
+        detections: ``tables.DETECTIONS``.
+        labelled_frames: ``tables.LABELLED_FRAMES``.
+        people: ``tables.PEOPLE``.
+        parts: ``tables.PARTS``.
+        frames: The frames that were looked at (``video_id``, ``frame``), also those without any detection.
+        split: Goes into the result.
+
+    Returns:
+        ``tables.DETECTOR_CONFUSION``, one row.
+    """
+    looked_at = to_frame(labelled_frames, *_FRAME).merge(to_frame(frames, *_FRAME).drop_duplicates(), on=_FRAME)
+    listed = pa.Table.from_pandas(looked_at, preserve_index=False)
+    truth = annotated(listed, people, parts)
+    stateless = detections.append_column("state", pa.array([NO_STATE] * len(detections), pa.string()))
+    found = predicted(stateless, listed)
+    confused, placed = _compare(truth, found)
+    row = {
+        "split": split,
+        "sided_parts": len(confused),
+        "sides_confused": confused.mean() if len(confused) else None,
+        "parts": len(placed),
+        "wrong_person": placed.mean() if len(placed) else None,
+    }
+    return tables.conform(pd.DataFrame([row]), tables.DETECTOR_CONFUSION)
+
+
+def _compare(truth: Parsing, found: Parsing) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each found sided part whether its sides are confused; of each placed part whether it is on the wrong person.
+
+    Args:
+        truth: The annotations.
+        found: The detections in the same frames.
+    """
+    person = match_people(truth, found)[found.part_person]
+    theirs, ours = (_rows_by_frame(p) for p in (truth, found))
+    confused, wrong = [], []
+    for of_truth, of_found in zip(theirs, ours, strict=True):
+        q = of_found[person[of_found] >= 0]
+        if not (len(q) and len(of_truth)):
+            continue
+        overlap = boxes.iou(truth.part_box[of_truth], found.part_box[q])
+        own = truth.part_person[of_truth, None] == person[q]
+        part, name = truth.part[of_truth, None], found.part[q]
+        same = np.where(own & (part == name), overlap, 0).max(1)
+        other_side = np.where(own & (part != name) & (part == _SWAPPED[name]), overlap, 0).max(1)
+        sided = (truth.part != _SWAPPED[truth.part])[of_truth] & (np.maximum(same, other_side) >= OVERLAP)
+        confused.append((other_side > same)[sided])
+        on_own, on_another = np.where(own, overlap, 0).max(0), np.where(own, 0, overlap).max(0)
+        wrong.append((on_another > on_own)[np.maximum(on_own, on_another) >= OVERLAP])
+    return _joined(confused), _joined(wrong)
+
+
+def _rows_by_frame(parsing: Parsing) -> list[NDArray[np.int64]]:
+    """The part rows of each frame."""
+    frame = parsing.person_frame[parsing.part_person]
+    order = np.argsort(frame, kind="stable")
+    return np.split(order, np.searchsorted(frame[order], np.arange(1, max(1, len(parsing.frame)))))
+
+
+def _joined(flags: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return np.concatenate([np.zeros(0, bool), *flags])

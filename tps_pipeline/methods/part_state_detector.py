@@ -1,0 +1,196 @@
+"""Method ``part_state_detector``: a detector whose classes are part and state joined, on each crop (report: 0.6597).
+
+It looks at a single frame. People are those of the two-stage detections; a part's box and state are its own choice
+among the boxes it finds in the person's crop, one of each: more proposals would share the metric's credit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline import boxes, recipe, tables
+from tps_pipeline.checkpoint import WEIGHTS
+from tps_pipeline.labels import NO_STATE, PARTS, swap
+from tps_pipeline.methods import Sources
+from tps_pipeline.tables import BOX, PERSON_BOX
+
+if TYPE_CHECKING:
+    from tps_pipeline.detection.detector import Detector
+    from tps_pipeline.video.frames import FrameFile
+
+LIKELIEST = 5
+"""States kept in ``state_scores``."""
+_PERSON = ["video_id", "frame", "person"]
+
+
+class Found(NamedTuple):
+    """What someone's part is, and where."""
+
+    video_id: str
+    frame: int
+    person: int
+    part: str
+    box: NDArray[np.int64]
+    """Inclusive corners in frame pixels, (4,)."""
+    score: float
+    """Of the box."""
+    states: dict[str, float]
+    """The likeliest states, best first, each with its share of the scores of the part's states."""
+
+
+@dataclass(frozen=True)
+class PartStateDetector:
+    """A detector of ``left_arm_bend``, ...: all (part, state) pairs of the training boxes and their mirror images."""
+
+    settings: recipe.PartStateDetector
+    fit_reads: ClassVar[tuple[str, ...]] = ("datasets/part_state", "frames", "vocabulary/states")
+    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "frames")
+
+    def fit(
+        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """Train the detector; see `detection.train.train`."""
+        from tps_pipeline.detection.train import train as train_detector
+
+        return train_detector(
+            self.settings.detector,
+            train.table("datasets/part_state"),
+            train.frames(),
+            classes(train.table("vocabulary/states")),
+            val_samples=val.table("datasets/part_state"),
+            val_frames=val.frames(),
+            folder=folder,
+            seed=seed,
+            weights=weights,
+        )
+
+    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+        """Look at the crop of everyone detected; a part's box is kept from the detections where none is found.
+
+        A part whose state cannot be told (its frame is damaged, or no training box shows the part) is in ``none``.
+        """
+        from tps_pipeline.detection.detector import load
+        from tps_pipeline.training import prepare_cpu
+
+        prepare_cpu()
+        detector = load(checkpoint / WEIGHTS)
+        detections = shard.table("detections/two_stage")
+        found = [row for file in shard.frames() for row in find(detector, file, detections, settings=self.settings)]
+        return with_found(detections, found, box_threshold=self.settings.box_threshold)
+
+
+def classes(state_labels: pa.Table) -> list[str]:
+    """The detector's classes: all pairs of ``tables.STATE_LABELS``, closed under mirroring, joined and sorted."""
+    from tps_pipeline.detection.datasets import join_state
+
+    labels = {join_state(row["part"], row["state"]) for row in state_labels.to_pylist()}
+    return sorted(labels | {swap(label) for label in labels})
+
+
+def find(
+    detector: Detector, frames: FrameFile, detections: pa.Table, *, settings: recipe.PartStateDetector
+) -> Iterator[Found]:
+    """Find the parts and states of the people in some frames, crops of several frames in one batch.
+
+    Args:
+        detector: Its classes are joined labels.
+        frames: Where the frames are; people in other frames are passed over.
+        detections: ``tables.DETECTIONS``: whose crops to look at.
+        settings: Margin of the crops and choice.
+    """
+    from tps_pipeline.detection.datasets import crops, split_state, to_frame
+    from tps_pipeline.detection.two_stage import batches, read_batches, to_pixels
+
+    pairs = [split_state(label) for label in detector.labels]
+    people = to_frame(detections, *_PERSON, *PERSON_BOX).drop_duplicates(_PERSON)
+    of_frame = dict(iter(people.groupby(["video_id", "frame"], sort=False)))
+    for pictures in read_batches(frames, [key for key in frames.keys() if key in of_frame]):  # noqa: SIM118
+        looked_at = []
+        for video_id, frame, picture in pictures:
+            size = (picture.shape[1], picture.shape[0])
+            rows = of_frame[video_id, frame]
+            windows = crops(rows[[*PERSON_BOX]].to_numpy(), np.array(size), margin=settings.crop_margin)
+            for person, (x1, y1, x2, y2) in zip(rows.person, windows, strict=True):
+                cut = picture[y1 : y2 + 1, x1 : x2 + 1]
+                looked_at.append((video_id, frame, int(person), np.array((x1, y1, x1, y1)), size, cut))
+        results = (each for batch in batches([cut for *_, cut in looked_at]) for each in detector(batch))
+        for (video_id, frame, person, corner, size, _), (candidates, scores) in zip(looked_at, results, strict=True):
+            chosen = choose(candidates, scores, pairs, choice=settings.choice, vote_iou=settings.vote_iou)
+            for part, (box, score, states) in chosen.items():
+                yield Found(video_id, frame, person, part, to_pixels((box + corner)[None], size)[0], score, states)
+
+
+def choose(
+    candidates: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    choice: Literal["best", "vote"],
+    vote_iou: float,
+) -> dict[str, tuple[NDArray[np.float32], float, dict[str, float]]]:
+    """One box and one state for each part.
+
+    The box is the one with the highest score for any of the part's states. ``best`` takes its states' scores, ``vote``
+    sums them over all boxes that overlap it enough (itself included).
+
+    Args:
+        candidates: Everything that the detector sees in a crop, continuous pixels, (N, 4).
+        scores: Of each class, (N, C).
+        pairs: Part and state of each class.
+        choice: How the state is chosen.
+        vote_iou: Overlap of the boxes that vote.
+
+    Returns:
+        By part: box, score, and the likeliest states, best first, each with its share of the scores of all the part's
+        states. Parts without classes are left out.
+    """
+    chosen = {}
+    for part in PARTS:
+        columns = [i for i, (of, _) in enumerate(pairs) if of == part]
+        if not columns:
+            continue
+        of_part = scores[:, columns]
+        best = int(of_part.max(1).argmax())
+        votes = of_part[best]
+        if choice == "vote":
+            pixels = candidates - np.array((0, 0, 1, 1), candidates.dtype)
+            votes = of_part[boxes.paired_iou(pixels, pixels[best]) >= vote_iou].sum(0)
+        order = np.argsort(-votes, kind="stable")[:LIKELIEST]
+        shares = votes / max(float(votes.sum()), 1e-12)
+        states = {pairs[columns[i]][1]: float(shares[i]) for i in order}
+        chosen[part] = (candidates[best], float(of_part[best].max()), states)
+    return chosen
+
+
+def with_found(detections: pa.Table, found: Sequence[Found], *, box_threshold: float) -> pa.Table:
+    """Detections with the boxes and states that were found for them.
+
+    Args:
+        detections: ``tables.DETECTIONS``.
+        found: At most one for each of their rows.
+        box_threshold: A box with a lower score does not replace the detections' box.
+
+    Returns:
+        A table of ``tables.PREDICTIONS``; a replaced box's score is its own times its person's.
+    """
+    own = {each[:4]: each for each in found}
+    rows = detections.to_pandas()
+    keys = zip(rows.video_id.astype(str), rows.frame, rows.person, rows.part.astype(str), strict=True)
+    matched = [own.get(key) for key in keys]
+    states = [each.states if each else {NO_STATE: 1.0} for each in matched]
+    rows["state"], rows["state_score"] = [next(iter(s)) for s in states], [next(iter(s.values())) for s in states]
+    rows["state_scores"] = states
+    replaced = [i for i, each in enumerate(matched) if each and each.score >= box_threshold]
+    better = [each for each in matched if each and each.score >= box_threshold]
+    rows.loc[replaced, [*BOX]] = np.array([each.box for each in better], np.int16).reshape(-1, 4)
+    rows.loc[replaced, "part_score"] = rows.person_score.iloc[replaced] * np.array(
+        [e.score for e in better], np.float32
+    )
+    return tables.conform(rows, tables.PREDICTIONS)
