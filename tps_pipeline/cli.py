@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -32,11 +32,13 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, help="Part-level action parsing of video.")
 data = typer.Typer(no_args_is_help=True, help="Kinetics-TPS folders: check, make, describe.")
 frames = typer.Typer(no_args_is_help=True, help="Frames of videos.")
+datasets = typer.Typer(no_args_is_help=True, help="What detectors train on.")
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
 weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
 lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
 app.add_typer(data, name="data")
 app.add_typer(frames, name="frames")
+app.add_typer(datasets, name="datasets")
 app.add_typer(recipes, name="recipe")
 app.add_typer(weights, name="weights")
 app.add_typer(lineage, name="lineage")
@@ -123,6 +125,34 @@ def frames_export(
         wanted = sampled_frames(found.n_frames, stride).tolist()
         jpegs = read_jpegs(source.stem, source, wanted, jpeg_quality=quality)
     typer.echo(f"{export(jpegs, out)} pictures in {out}", err=True)
+
+
+@datasets.command("preview")
+def datasets_preview(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout.")],
+    recipe: Annotated[str, typer.Option(envvar="TPS_RECIPE", help="A recipe's name or file.")],
+    out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    detector: Annotated[
+        Literal["person", "part", "single_stage", "part_state"], typer.Option(help="Whose data set to show.")
+    ] = "part",
+    augmentation: Annotated[
+        list[str] | None, typer.Option(help="Show this one (repeat for more), also where the recipe has none of it.")
+    ] = None,
+    seed: int = 0,
+) -> None:
+    """Draw training images with their boxes, a row for each augmentation: left orange, right blue."""
+    from PIL import Image
+
+    from tps_pipeline import recipe as recipe_module
+    from tps_pipeline.detection import preview
+
+    if unknown := set(augmentation or ()) - set(preview.AUGMENTATIONS):
+        message = f"{', '.join(sorted(unknown))}: there are {', '.join(preview.AUGMENTATIONS)}"
+        raise typer.BadParameter(message, param_hint="--augmentation")
+    settings = recipe_module.load(recipe)
+    sheet = preview.preview(data, settings, detector=detector, augmentations=augmentation or (), seed=seed)
+    Image.fromarray(sheet).save(out, format="PNG", optimize=True)
+    typer.echo(str(out))
 
 
 @app.command()

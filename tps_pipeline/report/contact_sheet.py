@@ -103,13 +103,16 @@ def choose_frames(psc: pa.Table, candidates: Iterable[tuple[str, int]], *, count
     return [(video_id, sorted(frames[video_id])[len(frames[video_id]) // 2]) for video_id in videos]
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int) -> np.ndarray:
+def contact_sheet(
+    pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int, width: int = _WIDTH
+) -> np.ndarray:
     """Lay pictures out in rows, each with its caption below.
 
     Args:
         pictures: RGB uint8, height x width x 3, of any size; each is fitted into a cell of the first one's shape.
         captions: One a picture; shortened where it is wider than its picture.
         columns: Pictures a row.
+        width: Of a picture in the sheet.
 
     Returns:
         RGB uint8, height x width x 3.
@@ -119,17 +122,17 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], *, co
     """
     if not pictures or len(pictures) != len(captions):
         raise ValueError(f"{len(pictures)} pictures and {len(captions)} captions; give one caption to each picture")
-    height = round(pictures[0].shape[0] * _WIDTH / pictures[0].shape[1])
+    height = round(pictures[0].shape[0] * width / pictures[0].shape[1])
     rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))
-    cell = _WIDTH + _GAP, height + _CAPTION + _GAP
+    cell = width + _GAP, height + _CAPTION + _GAP
     sheet = Image.new("RGB", (columns * cell[0] + _GAP, rows * cell[1] + _GAP), _BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left, top = _GAP + number % columns * cell[0], _GAP + number // columns * cell[1]
-        fitted = _fit(picture, _WIDTH, height)
-        middle = left + (_WIDTH - fitted.shape[1]) // 2, top + (height - fitted.shape[0]) // 2
+        fitted = _fit(picture, width, height)
+        middle = left + (width - fitted.shape[1]) // 2, top + (height - fitted.shape[0]) // 2
         sheet.paste(Image.fromarray(fitted), middle)
-        while pen.textlength(caption, font=font) > _WIDTH:
+        while pen.textlength(caption, font=font) > width:
             caption = caption[:-2] + "…"
         pen.text((left, top + height + 6), caption, fill=_TEXT, font=font)
     return np.asarray(sheet)
