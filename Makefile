@@ -7,12 +7,15 @@ BIN := .venv/bin
 DATA ?= demo/data
 RECIPE ?= demo
 STORE ?= demo/store
-DEMO_DATA := --videos 400 --seed 7 --classes 8 --width 256 --height 192 --frames 40
+DEMO_DATA := --videos 420 --seed 7 --classes 6 --width 256 --height 192 --frames 36
 
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export TPS_DATA = $(abspath $(DATA))
 export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
+
+# Threads that wait without spinning: any other busy process would otherwise slow a training down tenfold.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test test-all lint bench parity-yolov7 clean
