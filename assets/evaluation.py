@@ -86,12 +86,20 @@ def leaderboard_of(methods: Sequence[str]) -> dg.AssetsDefinition:
 
         splits = pipeline.recipe.predict_splits
 
-        def rank(_: Work) -> pa.Table:
-            scored = [pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in methods]
-            return leaderboard(
-                pa.concat_tables(scored).unify_dictionaries(), pipeline.read("average_precision/two_stage")
-            )
+        def scored() -> pa.Table:
+            return pa.concat_tables(
+                pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in methods
+            ).unify_dictionaries()
 
-        yield from whole(context, pipeline, rank, sections=["predict_splits"], splits=splits, force=config.force)
+        def rank(_: Work) -> pa.Table:
+            return leaderboard(scored(), pipeline.read("average_precision/two_stage"))
+
+        def picture() -> str:
+            from tps_pipeline.report.plots import preview
+
+            return preview(scored())
+
+        sections = ["predict_splits"]
+        yield from whole(context, pipeline, rank, sections=sections, splits=splits, picture=picture, force=config.force)
 
     return leaderboard

@@ -43,6 +43,7 @@ class Outcome:
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     preview: pa.Table | None = None
+    picture: str | None = None
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
         """Counts, path and a preview, as the Dagster UI shows them."""
@@ -65,6 +66,8 @@ class Outcome:
                 dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in self.preview.slice(0, 8).to_pylist()
             ]
             shown["preview"] = dg.MetadataValue.table(rows_shown)
+        if self.picture:
+            shown["picture"] = dg.MetadataValue.md(self.picture)
         return shown
 
 
@@ -109,6 +112,7 @@ def whole(
     suffix: str = ".parquet",
     keeps_when_inputs_grow: bool = False,
     metrics: Measure | None = None,
+    picture: Callable[[], str] | None = None,
     force: bool = False,
 ) -> Iterator[dg.MaterializeResult]:
     """Make an asset without shards, unless it is up to date.
@@ -123,6 +127,7 @@ def whole(
         suffix: The output file's.
         keeps_when_inputs_grow: New shards alone do not make it stale (checkpoints).
         metrics: Gives a table's figures, for its lineage and metadata; a checkpoint brings its own.
+        picture: Draws what was made, as Markdown with the image in it, for the Dagster UI.
         force: Compute what is up to date as well.
 
     Yields:
@@ -137,6 +142,8 @@ def whole(
     _advance(
         context, pipeline, latest, outcomes, works, partial(make, works[0]), suffix=suffix, metrics=metrics, force=force
     )
+    for outcome in outcomes.values():
+        outcome.picture = picture() if picture and outcome.made else None
     yield from _results(outcomes)
 
 

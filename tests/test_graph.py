@@ -153,6 +153,15 @@ def test_a_corrupt_video_does_not_lose_the_rest(pipeline, instance, first_run, w
     assert "submission" in made
 
 
+def test_without_test_ground_truth_there_is_a_submission_and_no_test_score(pipeline, instance, first_run, workplace):
+    submitted = (workplace / "store" / "submission" / "pred_part_result.json").read_bytes()
+    (workplace / "data" / "gt").rename(workplace / "gt")
+    made = run(pipeline, instance)
+    assert set(pipeline.read("leaderboard").to_pandas().split) == {"val"}
+    assert (workplace / "store" / "submission" / "pred_part_result.json").read_bytes() == submitted
+    assert not any(name.startswith(("checkpoints", "frames/", "detections", "predictions")) for name in made)
+
+
 def test_assets_follow_from_the_recipe(pipeline):
     keys = {key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys}
     for name in pipeline.recipe.methods:
