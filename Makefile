@@ -18,7 +18,7 @@ export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all lint bench parity-yolov7 clean
+.PHONY: help setup demo run dev test test-all lint bench bench-claims parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ lint: setup  ## ruff, pyright and the import layers.
 
 bench: setup  ## Speed as ratios against the alternative in the same run.
 	$(BIN)/python -m benchmarks
+
+bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: up to an hour on two CPU cores.
+	$(BIN)/python -m benchmarks.claims
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
 	@$(BIN)/python -m benchmarks.parity_yolov7

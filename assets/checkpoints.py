@@ -100,7 +100,7 @@ def video_action(
             pipeline.recipe.video_action,
             folder=folder,
             seed=pipeline.recipe.seed,
-            weights=_weights(pipeline, "video_action.network", folder),
+            weights=_weights(pipeline, "video_action", folder),
         )
 
     yield from _checkpoint(context, pipeline, train, sections=["video_action", "seed"], force=config.force)
@@ -110,7 +110,7 @@ def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition
     """The checkpoint of a method, from its recipe entry."""
     method = build(settings)
     section = f"methods.{name}"
-    network = f"{section}.detector.network" if isinstance(settings, recipe.PartStateDetector) else f"{section}.network"
+    trained = f"{section}.detector" if isinstance(settings, recipe.PartStateDetector) else section
 
     @dg.asset(
         key=["checkpoints", name],
@@ -124,11 +124,11 @@ def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition
     ) -> Iterator[dg.MaterializeResult]:
         def fit(folder: Path) -> dict[str, float]:
             train, val = (pipeline.sources(*pipeline.shards(split)) for split in ("train", "val"))
-            weights = _weights(pipeline, network, folder)
+            weights = _weights(pipeline, trained, folder)
             return method.fit(train, val, folder, seed=pipeline.recipe.seed, weights=weights)
 
         sections = [section, "seed"]
-        yield from _checkpoint(context, pipeline, fit, sections=sections, network=network, force=config.force)
+        yield from _checkpoint(context, pipeline, fit, sections=sections, trained=trained, force=config.force)
 
     return checkpoint
 
@@ -151,16 +151,16 @@ def _train_detector(
         val_frames=frames["val"],
         folder=folder,
         seed=pipeline.recipe.seed,
-        weights=_weights(pipeline, f"{dataset}_detector.network", folder),
+        weights=_weights(pipeline, f"{dataset}_detector", folder),
     )
 
 
-def _weights(pipeline: Pipeline, network: str, folder: Path) -> Path | None:
-    """The imported weights that a network's section names, if any; what they are stays beside the checkpoint."""
-    name = pipeline.recipe.section(f"{network}.weights")
+def _weights(pipeline: Pipeline, section: str, folder: Path) -> Path | None:
+    """The imported weights that the recipe's section names, if any; what they are stays beside the checkpoint."""
+    name = pipeline.recipe.section(f"{section}.network.weights")
     if name is None:
         return None
-    pretrained.check(pipeline.recipe.section(network), pipeline.store, where=network)
+    pretrained.check(pipeline.recipe.section(section), pipeline.store, where=section)
     (folder / "weights.json").write_text(json.dumps(pretrained.metadata_of(name, pipeline.store), indent=1))
     return pipeline.store.local(pretrained.path_of(name))
 
@@ -171,11 +171,11 @@ def _checkpoint(
     train: Train,
     *,
     sections: list[str],
-    network: str | None = None,
+    trained: str | None = None,
     force: bool,
 ) -> Iterator[dg.MaterializeResult]:
     name = context.asset_key.path[-1]
-    weights = pipeline.recipe.section(f"{network or f'{sections[0]}.network'}.weights")
+    weights = pipeline.recipe.section(f"{trained or sections[0]}.network.weights")
     reads: list[Key] = [(f"weights/{weights}", None)] if weights else []
 
     def make(work: Work) -> Path:

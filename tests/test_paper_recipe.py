@@ -31,7 +31,8 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
     refused = CliRunner().invoke(app, ["recipe", "check", "paper", "--store", str(tmp_path)])
     assert refused.exit_code == 1
     lines = refused.stderr.removeprefix("tps: ").splitlines()
-    places = [f"{section}.network.weights" for section in ("person_detector", "part_detector", "video_action")]
+    sections = ("person_detector", "part_detector", "single_stage_detector", "video_action")
+    places = [f"{name}.network.weights" for name in (*sections, "methods.part_state_detector.detector")]
     assert [line.split(":")[0] for line in lines] == places
     assert all("fetch" in line and "`tps weights import --as " in line for line in lines)
 

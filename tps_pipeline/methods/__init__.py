@@ -38,8 +38,10 @@ class Method(Protocol):
     fit_reads: ClassVar[tuple[str, ...]]
     predict_reads: ClassVar[tuple[str, ...]]
 
-    def fit(self, train: Sources, val: Sources, folder: Path, *, seed: int) -> dict[str, float]:
-        """Learn from the training shards and leave a checkpoint in a folder.
+    def fit(
+        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """Learn from the training shards, and from imported weights if any, and leave a checkpoint in a folder.
 
         Returns:
             Figures worth keeping with the checkpoint.

@@ -28,7 +28,9 @@ class VideoCategory:
     fit_reads: ClassVar[tuple[str, ...]] = ("annotations/actions", "annotations/parts")
     predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "video_actions")
 
-    def fit(self, train: Sources, val: Sources, folder: Path, *, seed: int) -> dict[str, float]:
+    def fit(
+        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
         """Count the states of each action's parts; see `tables.STATE_COUNTS`."""
         counts = count_states(train.table("annotations/actions"), train.table("annotations/parts"))
         pq.write_table(counts, folder / FILE)

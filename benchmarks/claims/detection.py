@@ -1,0 +1,105 @@
+"""The detectors that claims compare: trained and scored on one seed's generated data, each when first asked for."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tps_pipeline.checkpoint import WEIGHTS
+from tps_pipeline.data.kinetics_tps import Annotations, read_all
+from tps_pipeline.data.layout import find_videos
+from tps_pipeline.data.synthetic import generate
+from tps_pipeline.detection import single_stage, two_stage
+from tps_pipeline.detection.average_precision import average_precision
+from tps_pipeline.detection.confusion import confusion
+from tps_pipeline.detection.datasets import PERSON, Flip, part_samples, person_samples, single_stage_samples
+from tps_pipeline.detection.train import train
+from tps_pipeline.evaluation import figures, sampled
+from tps_pipeline.labels import PARTS
+from tps_pipeline.recipe import Recipe
+from tps_pipeline.video.frames import FrameFile, extract
+
+ACTIONS = ("country_line_dancing", "salsa_dancing", "push_up", "lunge")
+"""What the videos show: half of them, line and salsa dancing, are of groups."""
+WIDTH, HEIGHT, FRAMES = 320, 240, 60
+CROWD = 4
+"""People in a frame that is a crowd."""
+
+Way = Literal["two_stage", "single_stage"]
+
+
+class Detectors:
+    """One seed's data, detectors and their scores."""
+
+    def __init__(self, folder: Path, settings: Recipe, *, seed: int, videos: int) -> None:
+        self.folder, self.settings, self.seed, self.videos = folder, settings, seed, videos
+        # Remembered by this object, not by the class.
+        self.scores, self.detections, self.network = cache(self.scores), cache(self.detections), cache(self.network)
+
+    @cached_property
+    def data(self) -> Path:
+        """A quarter of the videos are held out (the test split)."""
+        path = self.folder / "data"
+        if not path.exists():
+            generate(
+                path, videos=self.videos, seed=self.seed, classes=ACTIONS, test_fraction=0.25,
+                width=WIDTH, height=HEIGHT, frames=FRAMES,
+            )  # fmt: skip
+        return path
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """Of all videos."""
+        return read_all(self.data)
+
+    def frames(self, split: Literal["train", "test"]) -> FrameFile:
+        """A split's labelled frames 1, 6, 11, ..."""
+        path = self.folder / f"{split}.arrow"
+        if not path.exists():
+            labelled = sampled(self.annotations.labelled_frames, self.settings.frames.sample_stride).to_pandas()
+            frames = labelled.astype({"video_id": str}).groupby("video_id").frame.agg(list)
+            videos = [v for v in find_videos(self.data)[0] if v.folder == split and v.video_id in frames]
+            extract([(v.video_id, self.data / v.path, frames[v.video_id]) for v in videos], path)
+        return FrameFile(path)
+
+    def network(self, kind: Literal["person", "part", "single_stage"], flip: Flip) -> Path:
+        """A trained detector."""
+        frames, of, margin = self.frames("train"), self.annotations, self.settings.two_stage.crop_margin
+        labelled, people, parts = of.labelled_frames, of.people, of.parts
+        match kind:
+            case "person":
+                samples, labels = person_samples(labelled, people, frames.index, flip=flip), (PERSON,)
+            case "part":
+                samples, labels = part_samples(people, parts, frames.index, margin=margin, flip=flip), PARTS
+            case "single_stage":
+                samples = single_stage_samples(labelled, people, parts, frames.index, flip=flip)
+                labels = single_stage.LABELS
+        folder = self.folder / f"{kind}_{flip}"
+        train(
+            getattr(self.settings, f"{kind}_detector"), samples, [frames], labels,
+            val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=self.seed,
+        )  # fmt: skip
+        return folder / WEIGHTS
+
+    def detections(self, way: Way, flip: Flip) -> pa.Table:
+        """What is found in the held-out videos; the people are found by one network whatever ``flip`` is."""
+        frames = self.frames("test")
+        if way == "single_stage":
+            network = self.network("single_stage", flip)
+            return single_stage.detect(frames, network, settings=self.settings.single_stage)
+        networks = self.network("person", "label_swap"), self.network("part", flip)
+        return two_stage.detect(frames, *networks, settings=self.settings.two_stage)
+
+    def scores(self, way: Way, *, flip: Flip = "label_swap", crowds: bool = False) -> dict[str, float]:
+        """Precision and confusion on the held-out frames, or on those that show a crowd."""
+        labelled, index = self.annotations.labelled_frames, self.frames("test").index
+        if crowds:
+            labelled = labelled.filter(pc.field("n_people") >= CROWD)
+        tables = labelled, self.annotations.people, self.annotations.parts
+        found = self.detections(way, flip)
+        scored = [score(found, *tables, frames=index, split="test") for score in (average_precision, confusion)]
+        return {name.removeprefix("test_"): value for table in scored for name, value in figures(table).items()}
