@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from assets.definitions import assets_of
+from assets.resources import Pipeline
 from tests.test_two_stage import WIDTH, detector_settings, jpeg, network, scene, write_frames
 from tps_pipeline import recipe, tables
 from tps_pipeline.data import vocabulary
@@ -118,6 +120,23 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     corners = table[[*BOX]].to_numpy()
     assert (corners >= 0).all()
     assert (corners[:, [0, 2]] < WIDTH).all()
+
+
+def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:
+    content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    content["methods"] = {"video_category": {"kind": "video_category"}}
+    content["submission"] = "video_category"
+    content.pop("single_stage_detector", None)
+    entry = {"kind": "part_state_detector", "detector": content["part_detector"]}
+    more = {"single_stage_detector": content["part_detector"], "methods": content["methods"] | {"mine": entry}}
+    keys = []
+    for name, settings in (("less", content), ("more", content | more)):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+        pipeline = Pipeline(data="", recipe_name=str(tmp_path / f"{name}.yaml"), store_root=str(tmp_path))
+        keys.append({key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys})
+    single = {f"{kind}/single_stage" for kind in ("datasets", "detections", "average_precision", "detector_confusion")}
+    mine = {"datasets/part_state", "checkpoints/mine", "predictions/mine", "psc/mine"}
+    assert keys[1] - keys[0] == single | mine | {"checkpoints/single_stage_detector"}
 
 
 def test_methods_that_share_the_data_set_must_mean_the_same_by_it(tmp_path: Path) -> None:
