@@ -127,9 +127,9 @@ DETECTOR_CONFUSION = pa.schema(
     [*_required(NAME, "split"), *_required(pa.int64(), "sided_parts"), *_optional(pa.float64(), "sides_confused"),
      *_required(pa.int64(), "parts"), *_optional(pa.float64(), "wrong_person")]
 )  # fmt: skip
-"""What detections mix up, one row a split: the share of ``sided_parts`` (annotated left and right parts found under either
-name) that were found under the other side's name, and the share of ``parts`` (detected parts that lie on an annotated
-one) that lie on another person's. A share of none is null."""
+"""What detections mix up, one row a split: the share of ``sided_parts`` (annotated left and right parts found under
+either name) that were found under the other side's name, and the share of ``parts`` (detected parts that lie on an
+annotated one) that lie on another person's. A share of none is null."""
 
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
