@@ -31,8 +31,10 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
     refused = CliRunner().invoke(app, ["recipe", "check", "paper", "--store", str(tmp_path)])
     assert refused.exit_code == 1
     lines = refused.stderr.removeprefix("tps: ").splitlines()
-    sections = ("person_detector", "part_detector", "single_stage_detector", "video_action")
-    places = [f"{name}.network.weights" for name in (*sections, "methods.part_state_detector.detector")]
+    detectors = ("person_detector", "part_detector", "single_stage_detector")
+    clips = ("video_level", "segment_level", "segment_level_32_high_rate", "segment_level_16_high_rate")
+    methods = ("methods.part_state_detector.detector", *(f"methods.{name}" for name in clips))
+    places = [f"{name}.network.weights" for name in (*detectors, "video_action", *methods)]
     assert [line.split(":")[0] for line in lines] == places
     assert all("fetch" in line and "`tps weights import --as " in line for line in lines)
 

@@ -93,6 +93,18 @@ def _swin_imagenet(state: Tensors) -> Converted:
     )
 
 
+def _ir_csn(state: Tensors) -> Converted:
+    from tps_pipeline.models import csn
+
+    blocks = {name.removeprefix("backbone.").split(".")[1] for name in state if "layer3." in name}
+    depth = next((depth for depth, stages in csn.DEPTHS.items() if stages[2] == len(blocks)), None)
+    if depth is None:
+        raise WeightsError(f"these are not the weights of an ir-CSN: {len(blocks)} blocks in the third stage")
+    network = csn.from_reference(state, depth=depth)
+    head = dict(network.named_parameters()).get("blocks.5.proj.weight")
+    return Converted(network, {"depths": list(csn.DEPTHS[depth]), "stem": 64}, None if head is None else len(head))
+
+
 def _swin_settings(state: Tensors) -> recipe.VideoSwin:
     """The dimensions of a Swin Transformer, for pictures or video, from the shapes of its published tensors."""
     named = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
@@ -130,10 +142,12 @@ def _swin_dimensions(settings: recipe.VideoSwin) -> dict[str, Any]:
 
 _UNIT = "RGB, 0..1"
 _IMAGENET = "RGB, 0..255, minus (123.675, 116.28, 103.53), over (58.395, 57.12, 57.375)"  # video_action's
+_KINETICS = "RGB, 0..255, minus (110.2008, 100.63983, 95.99475), over (58.14765, 56.46975, 55.332195)"  # csn's
 
 KINDS = {
     "yolov7x": Kind(_UNIT, partial(_yolov7, variant="x")),
     "yolov7_tiny": Kind(_UNIT, partial(_yolov7, variant="tiny")),
     "video_swin": Kind(_IMAGENET, _video_swin),
     "swin_imagenet": Kind(_IMAGENET, _swin_imagenet),
+    "ir_csn": Kind(_KINETICS, _ir_csn),
 }

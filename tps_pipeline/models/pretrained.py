@@ -79,6 +79,14 @@ MANIFEST = (
         "https://github.com/SwinTransformer/storage/releases/download/v1.0.4/swin_base_patch244_window1677_sthv2.pth",
         "Apache-2.0",
     ),
+    Pretrained(
+        "ir_csn_152_ig65m",
+        "ir_csn",
+        "ir-CSN-152 trained on IG-65M (MMAction2's conversion), without a classifier",
+        "ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
+        "https://download.openmmlab.com/mmaction/recognition/csn/ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
+        "Apache-2.0",
+    ),
 )
 
 
