@@ -14,9 +14,6 @@ export TPS_DATA = $(abspath $(DATA))
 export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
-# Threads that wait without spinning: any other busy process would otherwise slow a training down tenfold.
-export OMP_WAIT_POLICY ?= PASSIVE
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test test-all lint bench bench-claims parity-yolov7 clean
 

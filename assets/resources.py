@@ -70,7 +70,11 @@ class Pipeline(dg.ConfigurableResource):
         def table(asset: str) -> pa.Table:
             if (asset, None) in latest.records:
                 return self.read(asset)
-            return pa.concat_tables([self.read(asset, shard) for shard in shards]).unify_dictionaries()
+            # Without a shard (no validation videos, say) a shard of another split still tells the columns.
+            of_shards = [self.read(asset, shard) for shard in shards] or [
+                self.read(asset, shard).slice(0, 0) for shard in latest.shards(*SPLITS)[:1]
+            ]
+            return pa.concat_tables(of_shards).unify_dictionaries()
 
         return Sources(table, lambda: [self.frames(shard) for shard in shards], self.data_folder)
 

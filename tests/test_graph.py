@@ -32,7 +32,7 @@ def workplace(tmp_path_factory) -> Path:
     settings["shards"] = {"videos_per_shard": 6, "val_fraction": 0.3}
     for section in ("person_detector", "part_detector", "video_action"):
         settings[section]["image_size"] = 64
-        settings[section]["training"] |= {"epochs": 1, "batch_size": 8}
+        settings[section]["training"] |= {"epochs": 1, "batch_size": 8, "workers": 0}
     for method in settings["methods"].values():
         if "training" in method:
             method["training"]["epochs"] = 1

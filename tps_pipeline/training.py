@@ -124,7 +124,7 @@ def fit(
     from lightning.fabric import Fabric
     from torch.utils.tensorboard import SummaryWriter
 
-    prepare_cpu()
+    prepare_cpu(workers=settings.workers)
     if len(task.data) == 0:
         raise TpsError("no training samples: check that the training shards have readable, labelled videos")
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
@@ -223,12 +223,16 @@ def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedMode
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
-def prepare_cpu() -> None:
+def prepare_cpu(*, workers: int = 0) -> None:
     """Make this process fit for networks on the CPU; call it before training or inference.
 
     glibc gives big tensors back to the system as soon as they are freed, and page faults then take about a third of the
     CPU time, so its thresholds are raised. Threads are as many as the cores this process may use (affinity and
-    container quota), unless ``OMP_NUM_THREADS`` says otherwise.
+    container quota), less one for each worker, unless ``OMP_NUM_THREADS`` says otherwise: threads of a network wait for
+    one another, and a core that is busy with something else makes all of them several times slower.
+
+    Args:
+        workers: Processes that load data beside this one.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3
     try:
@@ -239,7 +243,7 @@ def prepare_cpu() -> None:
         libc.mallopt(m_mmap_threshold, 2**31 - 1)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), _cores()))
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores()) - workers))
 
 
 def _cores() -> int:
