@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tps_pipeline import recipe, training
+from tps_pipeline import optimization, recipe, training
 from tps_pipeline.errors import TpsError
 
 STEPS = 3
@@ -140,7 +140,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
 def test_weight_decay_is_for_matrices_only():
     model = network()
     model.register_parameter("implicit", nn.Parameter(torch.ones(1, 3, 1, 1)))
-    groups = training.parameter_groups(model, 0.1)
+    groups = optimization.parameter_groups(model, 0.1)
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = [{names[id(parameter)] for parameter in group["params"]} for group in groups]
@@ -154,7 +154,7 @@ def test_one_cycle_is_pytorchs():
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=50, pct_start=0.2)
     for step in range(50):
-        assert training.rates(how, step, 5).learning_rate == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        assert optimization.rates(how, step, 5).learning_rate == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         if step < 49:
             theirs.step()
@@ -162,7 +162,7 @@ def test_one_cycle_is_pytorchs():
 
 def test_yolo_cosine_warms_up_within_steps_and_falls_by_epochs():
     how = settings(epochs=300, schedule="yolo_cosine", learning_rate=0.01, final_learning_rate=0.1, warmup=3)
-    first, half, warm = (training.rates(how, step, 1000) for step in (0, 1500, 3000))
+    first, half, warm = (optimization.rates(how, step, 1000) for step in (0, 1500, 3000))
     assert (first.learning_rate, first.bias_learning_rate, first.momentum) == (0, 0.1, 0.8)
     fall = (1 + np.cos(np.pi * 1 / 300)) / 2 * 0.9 + 0.1  # YOLOv7: 1 -> 0.1 along a cosine, here after one epoch
     assert half.learning_rate == pytest.approx(0.5 * 0.01 * fall)
@@ -170,20 +170,20 @@ def test_yolo_cosine_warms_up_within_steps_and_falls_by_epochs():
     assert half.momentum == pytest.approx((0.8 + 0.937) / 2)
     assert warm.bias_learning_rate == pytest.approx(warm.learning_rate)
     assert warm.momentum == pytest.approx(0.937)
-    assert training.rates(how, 150_000, 1000).learning_rate == pytest.approx(0.01 * 0.55)
-    assert training.rates(how, 150_999, 1000) == training.rates(how, 150_000, 1000)
-    assert training.rates(how, 299_999, 1000).learning_rate == pytest.approx(0.001, rel=1e-3)
+    assert optimization.rates(how, 150_000, 1000).learning_rate == pytest.approx(0.01 * 0.55)
+    assert optimization.rates(how, 150_999, 1000) == optimization.rates(how, 150_000, 1000)
+    assert optimization.rates(how, 299_999, 1000).learning_rate == pytest.approx(0.001, rel=1e-3)
 
 
 def test_steps_fall_to_a_tenth_after_a_warm_up():
     how = settings(epochs=6, schedule="step", learning_rate=0.064, steps=(5.6, 5.8), warmup=1)
-    at = [training.rates(how, step, 10).learning_rate for step in (0, 5, 10, 55, 56, 58)]
+    at = [optimization.rates(how, step, 10).learning_rate for step in (0, 5, 10, 55, 56, 58)]
     assert at == pytest.approx([0, 0.032, 0.064, 0.064, 0.0064, 0.00064])
 
 
 def test_moving_average_follows_the_ramp():
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    averaged = training.moving_average(model, 0.9, 100)
+    averaged = optimization.moving_average(model, 0.9, 100)
     values, expected = [1.0, 5.0, 2.0], 0.0
     for count, value in enumerate(values):
         nn.init.constant_(model.get_parameter("0.weight"), value)

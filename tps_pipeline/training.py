@@ -8,7 +8,6 @@ workers or of what ran before, so a resumed training ends with the weights of an
 from __future__ import annotations
 
 import csv
-import ctypes
 import logging
 import math
 import os
@@ -24,11 +23,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from tps_pipeline import recipe
+from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import TpsError
+from tps_pipeline.optimization import moving_average, parameter_groups, rates
 
 if TYPE_CHECKING:  # seconds that inference, which calls `prepare_cpu`, need not pay
     from lightning.fabric import Fabric
@@ -80,15 +80,6 @@ class Fit:
     model: nn.Module
     metrics: dict[str, float]
     history: list[dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What the schedule sets at a step: learning rate, that of biases, and momentum (SGD only)."""
-
-    learning_rate: float
-    bias_learning_rate: float
-    momentum: float
 
 
 def fit(
@@ -149,118 +140,6 @@ def fit(
     if fabric.is_global_zero:
         (folder / "resume.ckpt").unlink(missing_ok=True)
     return Fit(task.model.cpu().eval(), run.history[-1], run.history)
-
-
-def rates(settings: recipe.Training, step: int, steps_per_epoch: int) -> Rates:
-    """The schedule: what to optimise with at a step.
-
-    ``one_cycle`` is PyTorch's `OneCycleLR` (a cosine from 1/25 of the rate up to it over ``warmup`` of all steps, then
-    down to 1/250,000). ``yolo_cosine`` is YOLOv7's: constant within an epoch, along a cosine from 1 to
-    ``final_learning_rate`` over the epochs. All but ``one_cycle`` begin with a linear warm-up of ``warmup`` epochs
-    (``yolo_cosine``: at least 1000 steps, at most half the training), where biases begin at 0.1 under ``yolo_cosine``
-    and momentum at 0.8.
-
-    Args:
-        settings: The recipe's section.
-        step: Batches seen before this one.
-        steps_per_epoch: Batches an epoch.
-    """
-    peak, total = settings.learning_rate, settings.epochs * steps_per_epoch
-    if settings.schedule == "one_cycle":
-        rate = _one_cycle(step, total, settings.warmup) * peak
-        return Rates(rate, rate, settings.momentum)
-    warm, bias_start = settings.warmup * steps_per_epoch, 0.0
-    rate, epoch = peak, step // steps_per_epoch
-    if settings.schedule == "yolo_cosine":
-        fall = (1 - math.cos(math.pi * epoch / settings.epochs)) / 2
-        rate *= 1 + (settings.final_learning_rate - 1) * fall
-        warm, bias_start = min(max(warm, 1000), total / 2) if warm else 0, 0.1
-    elif settings.schedule == "step":
-        rate *= 0.1 ** sum(step >= at * steps_per_epoch for at in settings.steps)
-    done = min(1.0, step / warm) if warm else 1.0
-    momentum = 0.8 + (settings.momentum - 0.8) * done if warm else settings.momentum
-    return Rates(rate * done, bias_start + (rate - bias_start) * done, momentum)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters for the optimiser: weight decay pulls on matrices and kernels only.
-
-    Norms, biases and learned tables (position biases, implicit knowledge) are left alone, as in YOLOv7 and Swin.
-
-    Returns:
-        Three groups: decayed, other, biases (which YOLOv7 warms up differently); ``bias`` tells them apart.
-    """
-    decayed, others, biases = [], [], []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            matrix = name.endswith("weight") and parameter.ndim >= 2
-            (decayed if matrix else biases if name.endswith("bias") else others).append(parameter)
-    groups = [(decayed, weight_decay, False), (others, 0.0, False), (biases, 0.0, True)]
-    return [{"params": params, "weight_decay": decay, "bias": bias} for params, decay, bias in groups if params]
-
-
-def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedModel:
-    """An exponential moving average of weights and buffers with YOLO's ramp, ``decay * (1 - exp(-n / ramp))``.
-
-    YOLO's ramp of 2000 updates is under 1% of its training. Where a training is so short that 2000 would be more than a
-    tenth of it, the ramp is that tenth.
-
-    Args:
-        model: The network; the average starts as a copy.
-        decay: The share that is kept once the ramp is over.
-        updates: Optimiser steps of the whole training.
-    """
-    ramp = max(1.0, min(2000.0, updates / 10))
-
-    def average(averaged: Any, current: Any, count: Any) -> None:
-        kept = decay * (1 - math.exp(-float(count) / ramp))
-        for old, new in zip(averaged, current, strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - kept)
-            else:
-                old.copy_(new)
-
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-
-
-def prepare_cpu(*, workers: int = 0) -> None:
-    """Make this process fit for networks on the CPU; call it before training or inference.
-
-    glibc gives big tensors back to the system as soon as they are freed, and page faults then take about a third of the
-    CPU time, so its thresholds are raised. Threads are as many as the cores this process may use (affinity and
-    container quota), less one for each worker, unless ``OMP_NUM_THREADS`` says otherwise: threads of a network wait for
-    one another, and a core that is busy with something else makes all of them several times slower.
-
-    Args:
-        workers: Processes that load data beside this one.
-    """
-    m_trim_threshold, m_mmap_threshold = -1, -3
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:  # not glibc
-        pass
-    else:
-        libc.mallopt(m_mmap_threshold, 2**31 - 1)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores()) - workers))
-
-
-def _cores() -> int:
-    """Whole cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-
-
-def _one_cycle(step: int, total: int, warmup: float) -> float:
-    """The share of the peak rate at a step (Smith and Topin, arXiv 1708.07120; PyTorch's defaults)."""
-    start, end, top = 1 / 25, 1 / 250_000, warmup * total - 1
-    low, done = (start, 1 - step / top) if step <= top else (end, (step - top) / max(1, total - 1 - top))
-    return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _seed(*entropy: int) -> None:

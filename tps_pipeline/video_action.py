@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tps_pipeline import recipe, tables, training
+from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import DataError, VideoError
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
@@ -174,7 +175,7 @@ def train(
     Raises:
         DataError: A video shows an action that is not among ``actions``.
     """
-    training.prepare_cpu()
+    prepare_cpu()
     torch.manual_seed(seed)
     model = VideoSwin(settings.network, len(actions))
     if weights is not None:
@@ -209,7 +210,7 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     Returns:
         A table of `tables.VIDEO_ACTIONS`, a row for each video.
     """
-    training.prepare_cpu()
+    prepare_cpu()
     state, metadata = load_checkpoint(checkpoint / FILE)
     settings = recipe.VideoAction.model_validate_json(metadata["settings"])
     actions = json.loads(metadata["actions"])

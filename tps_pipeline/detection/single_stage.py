@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
 from tps_pipeline import boxes, recipe, tables
+from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import PERSON
 from tps_pipeline.detection.two_stage import inside, load_of, read_batches, to_pixels
 from tps_pipeline.labels import PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
-from tps_pipeline.training import prepare_cpu
 from tps_pipeline.video.frames import FrameFile
 
 LABELS = (PERSON, *PARTS)

@@ -18,12 +18,12 @@ from rich.progress import track
 from torchvision.ops import nms
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import PERSON, crops
 from tps_pipeline.detection.detector import Detector, load
 from tps_pipeline.errors import StoreError, WeightsError
 from tps_pipeline.labels import PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
-from tps_pipeline.training import prepare_cpu
 from tps_pipeline.video.frames import FrameFile
 
 log = logging.getLogger(__name__)

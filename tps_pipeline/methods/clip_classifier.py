@@ -15,7 +15,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe, training, video_action
+from tps_pipeline import recipe, video_action
+from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.data.layout import progress
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
@@ -90,7 +91,7 @@ def load(checkpoint: Path, section: type[recipe.VideoLevel | recipe.SegmentLevel
         checkpoint: The folder.
         section: The class of the recipe's entry.
     """
-    training.prepare_cpu()
+    prepare_cpu()
     state, metadata = load_checkpoint(checkpoint / FILE)
     settings = section.model_validate_json(metadata["settings"])
     space = LabelSpace.from_json(metadata["labels"])

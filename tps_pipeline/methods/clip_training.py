@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe, training
+from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import DataError, VideoError, WeightsError
 from tps_pipeline.methods import Sources
 from tps_pipeline.methods.clip_classifier import FILE, build, normalise
@@ -78,7 +79,7 @@ def fit(
     Raises:
         WeightsError: The recipe names weights that were not given.
     """
-    training.prepare_cpu()
+    prepare_cpu()
     torch.manual_seed(seed)
     if settings.network.weights is not None and weights is None:
         raise WeightsError(f"the weights {settings.network.weights} were not given; set `weights: null` or import them")

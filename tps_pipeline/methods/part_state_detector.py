@@ -76,8 +76,8 @@ class PartStateDetector:
 
         A part whose state cannot be told (its frame is damaged, or no training box shows the part) is in ``none``.
         """
+        from tps_pipeline.cpu import prepare_cpu
         from tps_pipeline.detection.detector import load
-        from tps_pipeline.training import prepare_cpu
 
         prepare_cpu()
         detector = load(checkpoint / WEIGHTS)

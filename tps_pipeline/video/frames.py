@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.cpu import keep_freed_memory
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.video.decode import Decoder, read_frames
 from tps_pipeline.video.sampling import sampled_frames
@@ -71,6 +72,7 @@ def extract(
     Returns:
         The videos that failed, each with its error.
     """
+    keep_freed_memory()
     ordered = sorted(videos, key=lambda video: video[0])
     # All batches of an Arrow file share one dictionary, so it is fixed before the first.
     ids = pa.array([video_id for video_id, _, _ in ordered], pa.string())
