@@ -1,0 +1,100 @@
+"""How a step is taken: learning rates over a training, what weight decay pulls on, and the average of the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from tps_pipeline import recipe
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the schedule sets at a step: learning rate, that of biases, and momentum (SGD only)."""
+
+    learning_rate: float
+    bias_learning_rate: float
+    momentum: float
+
+
+def rates(settings: recipe.Training, step: int, steps_per_epoch: int) -> Rates:
+    """The schedule: what to optimise with at a step.
+
+    ``one_cycle`` is PyTorch's `OneCycleLR` (a cosine from 1/25 of the rate up to it over ``warmup`` of all steps, then
+    down to 1/250,000). ``yolo_cosine`` is YOLOv7's: constant within an epoch, along a cosine from 1 to
+    ``final_learning_rate`` over the epochs. All but ``one_cycle`` begin with a linear warm-up of ``warmup`` epochs
+    (``yolo_cosine``: at least 1000 steps, at most half the training), where biases begin at 0.1 under ``yolo_cosine``
+    and momentum at 0.8.
+
+    Args:
+        settings: The recipe's section.
+        step: Batches seen before this one.
+        steps_per_epoch: Batches an epoch.
+    """
+    peak, total = settings.learning_rate, settings.epochs * steps_per_epoch
+    if settings.schedule == "one_cycle":
+        rate = _one_cycle(step, total, settings.warmup) * peak
+        return Rates(rate, rate, settings.momentum)
+    warm, bias_start = settings.warmup * steps_per_epoch, 0.0
+    rate, epoch = peak, step // steps_per_epoch
+    if settings.schedule == "yolo_cosine":
+        fall = (1 - math.cos(math.pi * epoch / settings.epochs)) / 2
+        rate *= 1 + (settings.final_learning_rate - 1) * fall
+        warm, bias_start = min(max(warm, 1000), total / 2) if warm else 0, 0.1
+    elif settings.schedule == "step":
+        rate *= 0.1 ** sum(step >= at * steps_per_epoch for at in settings.steps)
+    done = min(1.0, step / warm) if warm else 1.0
+    momentum = 0.8 + (settings.momentum - 0.8) * done if warm else settings.momentum
+    return Rates(rate * done, bias_start + (rate - bias_start) * done, momentum)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters for the optimiser: weight decay pulls on matrices and kernels only.
+
+    Norms, biases and learned tables (position biases, implicit knowledge) are left alone, as in YOLOv7 and Swin.
+
+    Returns:
+        Three groups: decayed, other, biases (which YOLOv7 warms up differently); ``bias`` tells them apart.
+    """
+    decayed, others, biases = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            matrix = name.endswith("weight") and parameter.ndim >= 2
+            (decayed if matrix else biases if name.endswith("bias") else others).append(parameter)
+    groups = [(decayed, weight_decay, False), (others, 0.0, False), (biases, 0.0, True)]
+    return [{"params": params, "weight_decay": decay, "bias": bias} for params, decay, bias in groups if params]
+
+
+def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedModel:
+    """An exponential moving average of weights and buffers with YOLO's ramp, ``decay * (1 - exp(-n / ramp))``.
+
+    YOLO's ramp of 2000 updates is under 1% of its training. Where a training is so short that 2000 would be more than a
+    tenth of it, the ramp is that tenth.
+
+    Args:
+        model: The network; the average starts as a copy.
+        decay: The share that is kept once the ramp is over.
+        updates: Optimiser steps of the whole training.
+    """
+    ramp = max(1.0, min(2000.0, updates / 10))
+
+    def average(averaged: Any, current: Any, count: Any) -> None:
+        kept = decay * (1 - math.exp(-float(count) / ramp))
+        for old, new in zip(averaged, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - kept)
+            else:
+                old.copy_(new)
+
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def _one_cycle(step: int, total: int, warmup: float) -> float:
+    """The share of the peak rate at a step (Smith and Topin, arXiv 1708.07120; PyTorch's defaults)."""
+    start, end, top = 1 / 25, 1 / 250_000, warmup * total - 1
+    low, done = (start, 1 - step / top) if step <= top else (end, (step - top) / max(1, total - 1 - top))
+    return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
