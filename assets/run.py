@@ -32,7 +32,7 @@ def main() -> int:
     try:
         with dg.DagsterInstance.get() as instance:
             materialize(pipeline, instance)
-    except TpsError as error:
+    except (TpsError, dg.DagsterError) as error:  # the latter: a blocking check has failed
         console.print(f"[red]failed:[/] {error}", highlight=False)
         return 1
     pipeline.lineage.compact()
