@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tps_pipeline.errors import StoreError
 from tps_pipeline.recipe import Recipe
@@ -206,9 +205,7 @@ class Lineage:
 
     def records(self) -> list[Record]:
         """Every record, oldest first."""
-        folder = self.store.full("lineage")
-        names = self.store.fs.ls(folder, detail=False) if self.store.fs.exists(folder) else []
-        current = {n for n in names if n.endswith(".parquet") and not n.rpartition("/")[2].startswith(".")}
+        current = {f"lineage/{name}" for name in self.store.names("lineage") if name.endswith(".parquet")}
         self._read = {name: self._read[name] if name in self._read else self._load(name) for name in sorted(current)}
         unique = {record.record: record for records in self._read.values() for record in records}
         return sorted(unique.values(), key=lambda record: (record.finished_at, record.record))
@@ -261,7 +258,7 @@ class Lineage:
         if len(old) > 1:
             self._save(records)
             for name in old:
-                self.store.fs.rm(name)
+                self.store.remove(name)
         return len(old)
 
     def trace(self, key: Key) -> Iterator[tuple[int, Record]]:
@@ -316,8 +313,7 @@ class Lineage:
             yield name_of(key), reason
 
     def _load(self, name: str) -> list[Record]:
-        with self.store.fs.open(name, "rb") as file:
-            return [_from_row(row) for row in pq.read_table(file).to_pylist()]
+        return [_from_row(row) for row in self.store.read(name).to_pylist()]
 
     def _save(self, records: Sequence[Record]) -> None:
         rows = [{**vars(r), "inputs": [vars(i) for i in r.inputs], "packages": list(r.packages.items()),

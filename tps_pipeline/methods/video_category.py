@@ -38,7 +38,7 @@ class VideoCategory:
 
     def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that its video's predicted action has most often."""
-        counts = pq.read_table(checkpoint / FILE)
+        counts = pq.ParquetFile(checkpoint / FILE).read()
         return with_states(shard.table("detections/two_stage"), shard.table("video_actions"), counts)
 
 
