@@ -39,6 +39,10 @@ class Comparison:
     predicted: np.ndarray
 
 
+SHOWN_SCORE = 0.3
+"""People below this score are not drawn: predictions hold everyone down to the recipe's threshold, who cost nothing."""
+
+
 def compare(
     frames: FrameFile,
     psc: pa.Table,
@@ -68,6 +72,7 @@ def compare(
     for key in chosen:
         image, video = frames.frame(*key), videos[key[0]]
         persons, truth, guess = (_rows(table, key) for table in (people, parts, predictions))
+        guess = guess[guess.person_score >= SHOWN_SCORE]
         comparisons.append(
             Comparison(
                 *key,
