@@ -72,7 +72,7 @@ def compare(
     for key in chosen:
         image, video = frames.frame(*key), videos[key[0]]
         persons, truth, guess = (_rows(table, key) for table in (people, parts, predictions))
-        guess = guess[guess.person_score >= SHOWN_SCORE]
+        guess = guess.loc[guess.person_score >= SHOWN_SCORE]
         comparisons.append(
             Comparison(
                 *key,
