@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -38,6 +41,18 @@ def keep_freed_memory() -> None:
         return
     libc.mallopt(m_mmap_threshold, 2**31 - 1)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Pause the garbage collector: it would walk a growing million of small objects again and again, for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @functools.cache

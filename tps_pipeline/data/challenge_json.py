@@ -7,12 +7,10 @@ an annotated part has one box and a state (or a list of states), a predicted par
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
+from tps_pipeline.cpu import collection_paused
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Parsing
@@ -98,26 +97,14 @@ def read_submission(folder: Path | str) -> Labelled:
 
 def parse_truth(data: bytes, path: Path) -> Parsing:
     """Lay out the contents of a ``gt_part_result.json``; ``path`` is for messages. Raises DataError."""
-    with _collection_paused():
+    with collection_paused():
         return _lay_out(path, _decode(path, data, _AnnotatedPart))
 
 
 def parse_submission(data: bytes, path: Path) -> Parsing:
     """Lay out the contents of a ``pred_part_result.json``; ``path`` is for messages. Raises DataError."""
-    with _collection_paused():
+    with collection_paused():
         return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Pause the garbage collector: it would walk the growing millions of small lists again and again, for nothing."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _labelled(path: Path, parsing: Parsing, action_path: Path) -> Labelled:

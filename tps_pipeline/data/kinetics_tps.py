@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tps_pipeline import tables
+from tps_pipeline.cpu import collection_paused
 from tps_pipeline.data.annotations import Index, LabelFile, find_annotations, find_ground_truth, read_files
 from tps_pipeline.data.decoding import VideoLabels, decode, join
 from tps_pipeline.data.layout import Problem, Video, find_videos, known_states, progress
@@ -41,7 +42,8 @@ def read_annotations(data: Path, manifest: pa.Table) -> Annotations:
     Returns:
         The labels; a file with anything wrong is among the problems, and only that file is left out.
     """
-    return _read(data, manifest, find_annotations(data))
+    with collection_paused():
+        return _read(data, manifest, find_annotations(data))
 
 
 def label_files(data: Path, video_id: str, *, index: Index, is_test: bool) -> tuple[list[LabelFile], list[Problem]]:
