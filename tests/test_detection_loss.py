@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou, complete_box_iou_loss
 
+from tps_pipeline.detection.detector import boxes_and_scores
 from tps_pipeline.detection.loss import DetectionLoss, match
-from tps_pipeline.detection.suppression import detections
+from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.yolov7 import YOLOv7, kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
 
@@ -176,15 +177,14 @@ def test_minimising_it_ranks_every_box_before_anything_else() -> None:
         schedule.step()
     with torch.no_grad():  # with the batch's own statistics: the running ones lag behind so short a training
         decoded = model.head.decode(model(images))
-    for image, found in enumerate(detections(decoded, conf=0.01, iou=0.5)):
+    for image, (found, _, labels) in enumerate(suppress(*boxes_and_scores(decoded), threshold=0.01, iou=0.5)):
         mine = targets[:, 0] == image
-        found = found[: int(mine.sum())]
-        overlap = box_iou(boxes[mine], found[:, :4])
+        overlap = box_iou(boxes[mine], found[: int(mine.sum())])
         assert (overlap.amax(1) > 0.7).all()
-        assert torch.equal(found[overlap.argmax(1), 5], targets[mine, 1])
+        assert torch.equal(labels[overlap.argmax(1)], targets[mine, 1].long())
 
 
-def test_suppression_is_by_class_best_first_and_limited() -> None:
+def test_suppression_is_by_class_and_picture_best_first_and_limited() -> None:
     rows = torch.tensor(
         [
             [20.0, 20, 10, 20, 0.9, 0.5, 0.8],  # both classes
@@ -193,16 +193,20 @@ def test_suppression_is_by_class_best_first_and_limited() -> None:
             [90.0, 20, 10, 20, 0.1, 0.0, 0.9],  # too faint
         ]
     )
-    empty = torch.zeros_like(rows)
-    first, second = detections(torch.stack((rows, empty)), conf=0.2, iou=0.5)
-    assert second.shape == (0, 6)
-    torch.testing.assert_close(
-        first, torch.tensor([[15, 10, 25, 30, 0.72, 1], [15, 10, 25, 30, 0.45, 0], [55, 10, 65, 30, 0.45, 1]])
-    )
-    assert len(detections(rows[None], conf=0.2, iou=0.5, max_det=1)[0]) == 1
-    assert len(detections(rows[None], conf=0.2, iou=0.95)[0]) == 4
-    single, *_ = detections(rows[None, :, :6], conf=0.2, iou=0.5)  # the objectness is the score
-    assert single[:, 4].tolist() == pytest.approx([0.9, 0.5])
+    fainter = rows * torch.tensor([1.0, 1, 1, 1, 0.9, 1, 1])
+    pictures = boxes_and_scores(torch.stack((rows, torch.zeros_like(rows), fainter)))
+    found = suppress(*pictures, threshold=0.2, iou=0.5)
+    wanted = torch.tensor([[15.0, 10, 25, 30], [15, 10, 25, 30], [55, 10, 65, 30]])
+    for picture, share in ((0, 1.0), (2, 0.9)):
+        boxes, scores, labels = found[picture]
+        torch.testing.assert_close(boxes, wanted)
+        torch.testing.assert_close(scores, share * torch.tensor([0.72, 0.45, 0.45]))
+        assert labels.tolist() == [1, 0, 1]
+    assert [tuple(values.shape) for values in found[1]] == [(0, 4), (0,), (0,)]
+    assert [len(scores) for _, scores, _ in suppress(*pictures, threshold=0.2, iou=0.5, most=1)] == [1, 0, 1]
+    assert len(suppress(*pictures, threshold=0.2, iou=0.95)[0][1]) == 4
+    single = suppress(*boxes_and_scores(rows[None, :, :6]), threshold=0.2, iou=0.5)  # the objectness is the score
+    assert single[0][1].tolist() == pytest.approx([0.9, 0.5])
 
 
 def test_anchors_are_the_sizes_that_boxes_cluster_around() -> None:

@@ -48,14 +48,6 @@ def test_without_people_or_parts_nothing_is_given() -> None:
     assert owners([]) == []
 
 
-def test_suppression_is_by_class_and_threshold() -> None:
-    boxes = np.array(((0, 0, 10, 10), (1, 0, 11, 10), (50, 50, 60, 60)), np.float32)
-    scores = np.array(((0.9, 0.2), (0.8, 0.5), (0.005, 0.3)), np.float32)
-    kept, score, label = single_stage.suppress(boxes, scores, settings=recipe.SingleStage())
-    found = np.column_stack((kept[:, 0], score, label))
-    assert found == pytest.approx(np.array([(0, 0.9, 0), (1, 0.5, 1), (50, 0.3, 1)]))
-
-
 def detect(monkeypatch: pytest.MonkeyPatch, path: Path, pictures: list[np.ndarray]) -> pd.DataFrame:
     """Detections by a network that finds people and parts by their colours."""
     knows = network([BODY, *COLORS], single_stage.LABELS)

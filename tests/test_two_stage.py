@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,7 @@ from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.datasets import part_samples, person_samples
 from tps_pipeline.detection.detector import Detector
+from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PARTS
@@ -68,15 +72,30 @@ def scene(left: int) -> tuple[np.ndarray, dict[str, tuple[int, int, int, int]]]:
     return picture, boxes
 
 
+def people_in(
+    frames: list[tuple[str, int, np.ndarray]], settings: recipe.TwoStage | None = None
+) -> list[two_stage.People]:
+    pictures = Pictures([(video, frame) for video, frame, _ in frames], [picture for *_, picture in frames])
+    knows = network([BODY], ("person",))
+    return two_stage.find_people(
+        knows, pictures, knows.prepare(pictures.frames), settings=settings or recipe.TwoStage()
+    )
+
+
+def parts_of(people: list[two_stage.People]) -> list[dict[str, np.ndarray]]:
+    knows = network(COLORS, PARTS)
+    return two_stage.find_parts(knows, *two_stage.cut(knows, people))
+
+
 def test_people_and_parts_are_mapped_back_to_frame_pixels() -> None:
     settings = recipe.TwoStage(crop_margin=0.1)
     pictures = [(f"v{i}", 1 + 5 * i, scene(left)[0]) for i, left in enumerate((4, 40, 70))]
-    people = two_stage.find_people(network([BODY], ("person",)), pictures, settings=settings)
+    people = people_in(pictures, settings)
     assert [(p.video_id, p.frame, len(p.boxes)) for p in people] == [("v0", 1, 1), ("v1", 6, 1), ("v2", 11, 1)]
     for p, left in zip(people, (4, 40, 70), strict=True):
         assert np.abs(p.boxes[0] - (left, 10, left + 49, 79)).max() <= 1
         assert p.cuts[0].shape == (84, 60 if left > 4 else 59, 3)
-    columns = two_stage.find_parts(network(COLORS, PARTS), people)
+    columns = parts_of(people)
     for found, left in zip(columns, (4, 40, 70), strict=True):
         assert found["part"].tolist() == list(PARTS)
         boxes = np.stack([found[name] for name in BOX], 1)
@@ -84,19 +103,61 @@ def test_people_and_parts_are_mapped_back_to_frame_pixels() -> None:
         assert np.allclose(found["part_score"], 0.8 * 0.8 * 0.5)
 
 
+def test_pictures_of_a_shape_are_one_batch_and_answers_keep_their_order() -> None:
+    wide, tall = scene(40)[0], np.rot90(scene(40)[0])
+    knows = replace(network([BODY], ("person",)), canvas="rectangle")
+    batches = knows.prepare([wide, tall, wide[:50], tall])
+    assert [(batch.rows, batch.images.shape) for batch in batches] == [
+        ([0], (1, 96, 128, 3)),
+        ([1, 3], (2, 128, 96, 3)),
+        ([2], (1, 64, 128, 3)),
+    ]
+    square = network([BODY], ("person",))
+    for found, expected in zip(knows(batches), square(square.prepare([wide, tall, wide[:50], tall])), strict=True):
+        np.testing.assert_allclose(found[0][0], expected[0][0], atol=1)
+
+
+def test_half_precision_moves_boxes_by_less_than_a_pixel() -> None:
+    torch.manual_seed(0)
+    made = detector.build(detector_settings(64).network, classes=10).fuse()
+    exact = Detector(made, PARTS, 64)
+    pictures = [scene(left)[0] for left in (4, 40)]
+    (boxes, scores), (half_boxes, half_scores) = (
+        found[0] for found in (each(each.prepare(pictures)) for each in (exact, replace(exact, precision="bf16-mixed")))
+    )
+    assert 0 < np.abs(boxes - half_boxes).max() < 1.0
+    np.testing.assert_allclose(scores, half_scores, atol=0.01)
+
+
+def test_work_is_done_ahead_in_another_thread_and_items_are_drawn_in_the_caller_s() -> None:
+    drawn: list[int] = []
+    threads: set[int] = set()
+
+    def items() -> Iterator[int]:
+        for item in range(6):
+            threads.add(threading.get_ident())
+            drawn.append(item)
+            yield item
+
+    results = ahead(lambda item: (item, threading.get_ident()), items())
+    first, worker = next(results)
+    assert first == 0
+    assert len(drawn) == 3
+    assert [item for item, _ in results] == [1, 2, 3, 4, 5]
+    assert threads == {threading.get_ident()}
+    assert worker not in threads
+
+
 def test_frames_without_people_give_nothing_and_nothing_given_finds_nothing() -> None:
-    empty = ("v", 1, np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8))
-    people = two_stage.find_people(network([BODY], ("person",)), [empty], settings=recipe.TwoStage())
-    assert people == []
-    assert two_stage.find_people(network([BODY], ("person",)), [], settings=recipe.TwoStage()) == []
-    assert two_stage.find_parts(network(COLORS, PARTS), []) == []
+    assert people_in([("v", 1, np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8))]) == []
+    assert people_in([]) == []
+    assert parts_of([]) == []
 
 
 def test_parts_that_are_not_there_get_a_faint_box_inside_the_frame() -> None:
     picture, _ = scene(40)
     picture[13:22, 45:60] = BODY  # the head is gone
-    people = two_stage.find_people(network([BODY], ("person",)), [("v", 1, picture)], settings=recipe.TwoStage())
-    found = two_stage.find_parts(network(COLORS, PARTS), people)[0]
+    found = parts_of(people_in([("v", 1, picture)]))[0]
     assert found["part"].tolist() == list(PARTS)
     assert found["part_score"][:2] == pytest.approx([0.8 * 0.02, 0.8 * 0.8 * 0.5])
     # Its best box is far to the left of the picture.
@@ -214,7 +275,7 @@ def test_a_checkpoint_is_all_that_a_detector_needs(tmp_path: Path) -> None:
     example = Example(picture, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     with torch.no_grad():
         boxes, scores = detector.boxes_and_scores(trained(collate([example])[0])[0])
-    found = loaded([picture])[0]
+    found = loaded(loaded.prepare([picture]))[0]
     assert np.abs(found[0] - boxes[0].numpy()).max() < 1e-3
     assert np.abs(found[1] - scores[0].numpy()).max() < 1e-5
 

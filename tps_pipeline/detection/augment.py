@@ -9,6 +9,7 @@ corners ``x1..x2`` is ``x1`` to ``x2 + 1``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,18 +45,18 @@ class Example:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a picture was fitted into a square: scaled by ``scale``, then moved by ``left`` and ``top``."""
+    """How a picture was fitted onto a canvas: scaled by ``scale``, then moved by ``left`` and ``top``."""
 
     scale: float
     left: int
     top: int
 
     def apply(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Picture pixels to square pixels."""
+        """Picture pixels to canvas pixels."""
         return (boxes * self.scale + self._offset).astype(np.float32)
 
     def undo(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Square pixels to picture pixels."""
+        """Canvas pixels to picture pixels."""
         return ((boxes - self._offset) / self.scale).astype(np.float32)
 
     @property
@@ -63,22 +64,25 @@ class Letterbox:
         return np.array((self.left, self.top, self.left, self.top), np.float32)
 
 
-def letterbox(image: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], Letterbox]:
+def letterbox(image: NDArray[np.uint8], size: int, *, grid: int | None = None) -> tuple[NDArray[np.uint8], Letterbox]:
     """Fit a picture into a square, keeping its shape; the rest is grey.
 
     Args:
         image: RGB, (H, W, 3).
         size: Side of the square in pixels.
+        grid: Leave out of the square what lies beyond the picture: the shorter side is then the smallest multiple of
+            ``grid`` that holds it.
 
     Returns:
-        The square (size, size, 3), and how the picture lies in it.
+        The canvas, (size, size, 3) or less, and how the picture lies in it.
     """
     small, scale = _fit(image, size)
     height, width = small.shape[:2]
-    left, top = (size - width) // 2, (size - height) // 2
-    square = np.full((size, size, 3), PAD, np.uint8)
-    square[top : top + height, left : left + width] = small
-    return square, Letterbox(scale, left, top)
+    rows, columns = (size, size) if grid is None else (grid * math.ceil(side / grid) for side in (height, width))
+    left, top = (columns - width) // 2, (rows - height) // 2
+    canvas = np.full((rows, columns, 3), PAD, np.uint8)
+    canvas[top : top + height, left : left + width] = small
+    return canvas, Letterbox(scale, left, top)
 
 
 def augment(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +14,33 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tps_pipeline import recipe
-from tps_pipeline.detection.augment import letterbox
+from tps_pipeline.detection.augment import Letterbox, letterbox
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
+from tps_pipeline.models.yolov7_layers import STRIDES
+
+BATCH = 32
+"""Pictures that go through a network at once."""
+
+
+Reduce = Callable[[Tensor, Tensor], Iterable[tuple[Tensor, ...]]]
+"""Of all boxes in a batch (B, N, 4) and their score for every class (B, N, C), what is wanted of each picture: some
+boxes (n, 4), then anything else about them."""
+
+
+class Batch(NamedTuple):
+    """Pictures of one shape, as a network takes them.
+
+    Attributes:
+        rows: Which of the pictures that were prepared these are.
+        images: RGB, (B, h, w, 3), uint8.
+        places: How each picture lies in its image.
+    """
+
+    rows: list[int]
+    images: NDArray[np.uint8]
+    places: list[Letterbox]
 
 
 @dataclass(frozen=True)
@@ -26,29 +50,54 @@ class Detector:
     Attributes:
         network: Fused, in evaluation mode.
         labels: Class names in the network's order.
-        size: Side of the network's square input in pixels.
+        size: Longer side of the network's input in pixels.
+        canvas: See ``recipe.Detector``.
+        precision: See ``recipe.Detector``.
     """
 
     network: YOLOv7
     labels: tuple[str, ...]
     size: int
+    canvas: Literal["square", "rectangle"] = "square"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
-    @torch.inference_mode()
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Look at pictures, letterboxed into one batch.
+    def prepare(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Batch]:
+        """Letterbox pictures, and batch those of one shape.
 
         Args:
             pictures: RGB, (H, W, 3) each, of any sizes.
+        """
+        grid = STRIDES[-1] if self.canvas == "rectangle" else None
+        of_shape: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8], Letterbox]]] = {}
+        for row, picture in enumerate(pictures):
+            image, place = letterbox(picture, self.size, grid=grid)
+            of_shape.setdefault(image.shape, []).append((row, image, place))
+        batches = (
+            zip(*each[i : i + BATCH], strict=True) for each in of_shape.values() for i in range(0, len(each), BATCH)
+        )
+        return [Batch([*rows], np.stack(images), [*places]) for rows, images, places in batches]
+
+    @torch.inference_mode()
+    def __call__(self, batches: Sequence[Batch], reduce: Reduce = zip) -> list[tuple[NDArray, ...]]:
+        """Look at pictures.
+
+        Args:
+            batches: The pictures, from ``prepare``.
+            reduce: What is wanted of them; by default all boxes with their scores, nothing suppressed.
 
         Returns:
-            For each picture all boxes (N, 4) in its continuous pixels, which may reach beyond it, and their score for
-            every class (N, C); nothing suppressed.
+            For each picture, in the order in which they were prepared, what ``reduce`` gives. Boxes are in the
+            picture's continuous pixels and may reach beyond it.
         """
-        squares, places = zip(*(letterbox(picture, self.size) for picture in pictures), strict=True)
         device = next(self.network.parameters()).device
-        decoded, _ = self.network(as_input(np.stack(squares)).to(device))
-        boxes, scores = (found.cpu().numpy() for found in boxes_and_scores(decoded))
-        return [(place.undo(b), s) for place, b, s in zip(places, boxes, scores, strict=True)]
+        found: list[tuple[NDArray, ...]] = [()] * sum(len(batch.rows) for batch in batches)
+        for batch in batches:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
+                decoded, _ = self.network(as_input(batch.images).to(device))
+            reduced = reduce(*boxes_and_scores(decoded))
+            for row, place, (boxes, *others) in zip(batch.rows, batch.places, reduced, strict=True):
+                found[row] = (place.undo(boxes.cpu().numpy()), *(values.cpu().numpy() for values in others))
+        return found
 
 
 def as_input(pictures: NDArray[np.uint8]) -> Tensor:
@@ -103,4 +152,4 @@ def load(path: Path, *, device: str | None = None) -> Detector:
     network = build(settings.network, classes=len(labels))
     load_strictly(network, tensors)
     network.fuse().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Detector(network, labels, settings.image_size)
+    return Detector(network, labels, settings.image_size, settings.canvas, settings.precision)

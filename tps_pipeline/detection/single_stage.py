@@ -5,18 +5,19 @@ What the report tried first and gave up for two stages, as it does badly where p
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import batched_nms
 
 from tps_pipeline import boxes, recipe, tables
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import PERSON
-from tps_pipeline.detection.two_stage import inside, load_of, read_batches, to_pixels
+from tps_pipeline.detection.pictures import ahead, read_prepared, steps
+from tps_pipeline.detection.suppression import suppress
+from tps_pipeline.detection.two_stage import inside, load_of, to_pixels
 from tps_pipeline.labels import PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
@@ -43,37 +44,16 @@ def detect(frames: FrameFile, checkpoint: Path, *, settings: recipe.SingleStage)
     prepare_cpu()
     detector = load_of(checkpoint, LABELS)
     columns: list[dict[str, NDArray]] = []
-    for pictures in read_batches(frames, frames.keys()):
-        found = detector([picture for _, _, picture in pictures]) if pictures else []
-        for (video_id, frame, picture), (candidates, scores) in zip(pictures, found, strict=True):
+    looked_for = partial(suppress, threshold=settings.threshold, iou=settings.iou)
+    for pictures, batches in ahead(partial(read_prepared, frames, detector), steps(frames.keys())):
+        found = detector(batches, looked_for)
+        for key, picture, (boxes_, scores, labels) in zip(pictures.keys, pictures.frames, found, strict=True):
             size = (picture.shape[1], picture.shape[0])
-            kept, kept_scores, labels = suppress(candidates, scores, settings=settings)
-            seen = inside(kept, size)
-            kept, kept_scores, labels = to_pixels(kept[seen], size), kept_scores[seen], labels[seen]
-            columns.append(_columns(video_id, frame, kept, kept_scores, labels, settings))
+            seen = inside(boxes_, size)
+            columns.append(_columns(*key, to_pixels(boxes_[seen], size), scores[seen], labels[seen], settings))
     if not columns:
         return tables.empty(tables.DETECTIONS)
     return tables.conform({k: np.concatenate([c[k] for c in columns]) for k in columns[0]}, tables.DETECTIONS)
-
-
-def suppress(
-    candidates: NDArray[np.float32], scores: NDArray[np.float32], *, settings: recipe.SingleStage
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Suppress all but the best of overlapping boxes, each class for itself.
-
-    Args:
-        candidates: A picture's boxes, (N, 4).
-        scores: Their score for every class, (N, C); a box counts once for every class whose score is high enough.
-        settings: Threshold and overlap.
-
-    Returns:
-        Boxes (n, 4), scores (n,) and classes (n,), best first.
-    """
-    box, label = np.nonzero(scores >= settings.threshold)
-    score = scores[box, label]
-    tensors = [torch.from_numpy(values) for values in (candidates[box], score, label)]
-    kept = batched_nms(tensors[0], tensors[1], tensors[2], settings.iou).numpy()
-    return candidates[box[kept]], score[kept], label[kept]
 
 
 def assign(

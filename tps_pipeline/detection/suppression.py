@@ -1,37 +1,38 @@
-"""From a detector's dense output to a few boxes a picture."""
+"""From all that a detector sees to a few boxes a picture."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from tps_pipeline.detection.detector import boxes_and_scores
-
 CANDIDATES = 30_000
-"""Of a picture's boxes over the threshold, at most so many of the best are compared with each other."""
+"""Of a batch's boxes over the threshold, at most so many a picture are compared with each other, the best."""
 
 
-def detections(decoded: Tensor, *, conf: float, iou: float, max_det: int = 300) -> list[Tensor]:
-    """Suppress all but the best of overlapping boxes, each class for itself.
+def suppress(
+    boxes: Tensor, scores: Tensor, *, threshold: float, iou: float, most: int = 300
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Suppress all but the best of overlapping boxes, each class for itself, all pictures at once.
 
-    A box counts once for every class whose score reaches the threshold.
+    A box counts once for every class whose score is high enough.
 
     Args:
-        decoded: The network's decoded output, (B, N, 5 + classes).
-        conf: Scores must be above it.
+        boxes: x1 y1 x2 y2, (B, N, 4).
+        scores: Of every class, (B, N, C).
+        threshold: Least score.
         iou: Overlap above which the weaker of two boxes of a class is dropped.
-        max_det: Most boxes of a picture.
+        most: Most boxes of a picture.
 
     Returns:
-        For each picture, best first, (n, 6): x1, y1, x2, y2 in pixels, score, class.
+        For each picture, best first: boxes (n, 4), scores (n,) and classes (n,).
     """
-    found = []
-    for boxes, scores in zip(*boxes_and_scores(decoded), strict=True):
-        box, label = (scores > conf).nonzero(as_tuple=True)
-        score, order = scores[box, label].sort(descending=True, stable=True)
-        score, order = score[:CANDIDATES], order[:CANDIDATES]
-        box, label = boxes[box[order]], label[order]
-        kept = batched_nms(box, score, label, iou)[:max_det]
-        found.append(torch.cat((box[kept], score[kept, None], label[kept, None].to(score)), 1))
-    return found
+    count, _, classes = scores.shape
+    picture, box, label = (scores >= threshold).nonzero(as_tuple=True)
+    score, order = scores[picture, box, label].sort(descending=True, stable=True)
+    score, order = score[: CANDIDATES * count], order[: CANDIDATES * count]
+    picture, label = picture[order], label[order]
+    candidates = boxes[picture, box[order]]
+    kept = batched_nms(candidates, score, picture * classes + label, iou)
+    kept = kept[picture[kept].argsort(stable=True)]
+    of_picture = kept.split(picture[kept].bincount(minlength=count).tolist())
+    return [(candidates[k], score[k], label[k]) for k in (rows[:most] for rows in of_picture)]

@@ -15,13 +15,13 @@ from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.detection.datasets import DetectorImages
-from tps_pipeline.detection.detector import as_input, build, save
+from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, save
 from tps_pipeline.detection.loss import DetectionLoss
-from tps_pipeline.detection.suppression import detections
+from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
-from tps_pipeline.training import Task, fit
+from tps_pipeline.training import Task, fit, processes
 from tps_pipeline.video.frames import FrameFile
 
 CHECKPOINT = "model.safetensors"
@@ -42,7 +42,6 @@ def train(
     seed: int,
     weights: Path | None = None,
     accelerator: str = "auto",
-    devices: int = 1,
 ) -> dict[str, float]:
     """Train a detector and write ``model.safetensors`` (for ``detector.load``) and the training's logs.
 
@@ -57,7 +56,6 @@ def train(
         seed: Of initial weights, data order and augmentation.
         weights: A checkpoint of the same network to start from; what does not fit starts afresh.
         accelerator: See ``training.fit``.
-        devices: See ``training.fit``.
 
     Returns:
         The last epoch's losses, and ``ap`` and ``ap50`` on the validation images (means over the classes there).
@@ -80,12 +78,12 @@ def train(
         image_size=settings.image_size,
         **settings.gains.model_dump(),
     )
-    together = settings.training.global_batch or settings.training.batch_size
+    together = settings.training.global_batch or settings.training.batch_size * processes()
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pictures, objects = batch
         total, parts = criterion.to(pictures.device)(model(pictures), objects)
-        # YOLOv7's learning rate is for a sum over the accumulated batches, where the loop averages them.
+        # YOLOv7's learning rate is for a sum over the accumulated batches, and processes, where the loop averages.
         return total * (together / len(pictures)), parts
 
     task = Task(
@@ -94,10 +92,9 @@ def train(
         loss=loss,
         collate=collate,
         evaluate=(lambda model: evaluate(model, validation, classes=len(labels))) if len(validation) else None,
+        save=lambda model: save(folder / CHECKPOINT, model.state_dict(), settings, labels),
     )
-    done = fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator, devices=devices)
-    save(folder / CHECKPOINT, done.model.state_dict(), settings, labels)
-    return done.metrics
+    return fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
 
 
 def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
@@ -124,8 +121,8 @@ def evaluate(network: nn.Module, images: DetectorImages, *, classes: int) -> dic
         indices = range(start, min(start + EVALUATION_BATCH, len(images)))
         batch = [images.sample(i, np.random.default_rng(0)) for i in indices]
         decoded, _ = network(collate(batch)[0].to(device))
-        kept = detections(decoded.cpu(), conf=EVALUATION_THRESHOLD, iou=EVALUATION_IOU)
-        found += [{"boxes": k[:, :4], "scores": k[:, 4], "labels": k[:, 5].long()} for k in kept]
+        kept = suppress(*boxes_and_scores(decoded.cpu()), threshold=EVALUATION_THRESHOLD, iou=EVALUATION_IOU)
+        found += [{"boxes": boxes, "scores": scores, "labels": labels} for boxes, scores, labels in kept]
         truth += [{"boxes": torch.from_numpy(e.boxes), "labels": torch.from_numpy(e.labels)} for e in batch]
     ap, ap50 = precision_of_classes(found, truth, classes=classes)
     return {"ap": float(np.nanmean(ap)), "ap50": float(np.nanmean(ap50))}

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import cv2
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
-from torchvision.ops import nms
+from torch import Tensor
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import PERSON, crops
-from tps_pipeline.detection.detector import Detector, load
-from tps_pipeline.errors import StoreError, WeightsError
+from tps_pipeline.detection.detector import Batch, Detector, load
+from tps_pipeline.detection.pictures import Pictures, ahead, read_prepared, steps
+from tps_pipeline.detection.suppression import suppress
+from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
-
-log = logging.getLogger(__name__)
-
-BATCH = 32
-"""Frames, or crops, that go through a network at once."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,64 +67,77 @@ def detect(frames: FrameFile, person_checkpoint: Path, part_checkpoint: Path, *,
         WeightsError: A checkpoint is missing or damaged, or detects something else.
     """
     prepare_cpu()
-    person_detector = load_of(person_checkpoint, (PERSON,))
-    part_detector = load_of(part_checkpoint, PARTS)
+    return find(frames, load_of(person_checkpoint, (PERSON,)), load_of(part_checkpoint, PARTS), settings=settings)
+
+
+def find(
+    frames: FrameFile, person_detector: Detector, part_detector: Detector, *, settings: recipe.TwoStage
+) -> pa.Table:
+    """What ``detect`` does, with detectors at hand."""
+    prepared = ahead(partial(read_prepared, frames, person_detector), steps(frames.keys()))
+    people = (find_people(person_detector, *each, settings=settings) for each in prepared)
     columns: list[dict[str, NDArray]] = []
-    for pictures in read_batches(frames, frames.keys()):
-        people = find_people(person_detector, pictures, settings=settings)
-        columns += find_parts(part_detector, people)
+    for everyone, cuts in ahead(partial(cut, part_detector), people):
+        columns += find_parts(part_detector, everyone, cuts)
     if not columns:
         return tables.empty(tables.DETECTIONS)
     return tables.conform({k: np.concatenate([c[k] for c in columns]) for k in columns[0]}, tables.DETECTIONS)
 
 
 def find_people(
-    detector: Detector, pictures: Sequence[tuple[str, int, NDArray[np.uint8]]], *, settings: recipe.TwoStage
+    detector: Detector, pictures: Pictures, batches: Sequence[Batch], *, settings: recipe.TwoStage
 ) -> list[People]:
     """The people of some frames, after non-maximum suppression; frames without any are left out.
 
     Args:
         detector: The person detector.
-        pictures: Video, frame number and picture (RGB) of each frame.
+        pictures: The frames.
+        batches: The same, prepared for the detector.
         settings: Score threshold, overlap and number of people; margin of the crops.
     """
-    found = detector([picture for _, _, picture in pictures]) if pictures else []
+    found = detector(batches, partial(suppress, threshold=settings.person_threshold, iou=settings.person_iou))
     result = []
-    for (video_id, frame, picture), (candidates, scores) in zip(pictures, found, strict=True):
+    for (video_id, frame), picture, (boxes, scores, _) in zip(pictures.keys, pictures.frames, found, strict=True):
         size = (picture.shape[1], picture.shape[0])
-        likely = scores[:, 0] >= settings.person_threshold
-        boxes, likely_scores = candidates[likely], scores[likely, 0]
-        order = nms(torch.from_numpy(boxes), torch.from_numpy(likely_scores), settings.person_iou).numpy()
-        order = order[inside(boxes[order], size)][: settings.people_per_frame]
-        if len(order) == 0:
+        best = np.flatnonzero(inside(boxes, size))[: settings.people_per_frame]
+        if len(best) == 0:
             continue
-        pixels = to_pixels(boxes[order], size)
+        pixels = to_pixels(boxes[best], size)
         windows = crops(pixels, np.array(size), margin=settings.crop_margin)
         cuts = [picture[y1 : y2 + 1, x1 : x2 + 1] for x1, y1, x2, y2 in windows]
-        result.append(People(video_id, frame, size, pixels, likely_scores[order], windows, cuts))
+        result.append(People(video_id, frame, size, pixels, scores[best], windows, cuts))
     return result
 
 
-def find_parts(detector: Detector, people: Sequence[People]) -> list[dict[str, NDArray]]:
-    """The best box of each of the ten parts of everyone, crops of several frames in one batch.
+def cut(detector: Detector, people: Sequence[People]) -> tuple[Sequence[People], list[Batch]]:
+    """People with their crops as a detector takes them, those of all frames together."""
+    return people, detector.prepare([crop for p in people for crop in p.cuts])
+
+
+def find_parts(detector: Detector, people: Sequence[People], cuts: Sequence[Batch]) -> list[dict[str, NDArray]]:
+    """The best box of each of the ten parts of everyone.
 
     Args:
         detector: The part detector.
         people: The people of some frames.
+        cuts: Their crops, from ``cut``.
 
     Returns:
         Columns of ``tables.DETECTIONS``, one dictionary a frame.
     """
-    found = (each for batch in batches([cut for p in people for cut in p.cuts]) for each in detector(batch))
+    found = iter(detector(cuts, best_of_each))
     columns = []
     for p in people:
-        best, scores = [], []
-        for window, (boxes, likelihood) in zip(p.windows, found, strict=False):
-            winners = likelihood.argmax(0)
-            best.append(to_pixels(boxes[winners] + np.tile(window[:2], 2), p.size))
-            scores.append(likelihood[winners, np.arange(len(PARTS))])
-        columns.append(_columns(p, np.concatenate(best), np.concatenate(scores)))
+        boxes, scores = zip(*(next(found) for _ in p.windows), strict=True)
+        corners = np.tile(p.windows[:, None, :2], 2).astype(np.float32)
+        columns.append(_columns(p, to_pixels((boxes + corners).reshape(-1, 4), p.size), np.concatenate(scores)))
     return columns
+
+
+def best_of_each(boxes: Tensor, scores: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+    """Each class's best box and its score: (C, 4) and (C,) for each picture of a batch (``detector.Reduce``)."""
+    score, best = scores.max(1)
+    return [*zip(boxes.gather(1, best[..., None].expand(-1, -1, 4)), score, strict=True)]
 
 
 def to_pixels(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.int64]:
@@ -170,30 +173,7 @@ def load_of(path: Path, labels: tuple[str, ...]) -> Detector:
     return detector
 
 
-def read_batches(
-    frames: FrameFile, keys: Sequence[tuple[str, int]]
-) -> Iterator[list[tuple[str, int, NDArray[np.uint8]]]]:
-    """Frames in batches, with a progress bar: video, frame number and picture of each; damaged ones are left out."""
-    steps = list(batches(keys))
-    for step in track(steps, "detecting", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal):
-        yield [(*key, picture) for key in step if (picture := _read(frames, *key)) is not None]
-
-
-def _read(frames: FrameFile, video_id: str, frame: int) -> NDArray[np.uint8] | None:
-    """A frame, or nothing (and a warning) if its JPEG is damaged."""
-    try:
-        return frames.frame(video_id, frame)
-    except (StoreError, cv2.error) as error:
-        log.warning("frame %d of %s is skipped: %s", frame, video_id, error)
-        return None
-
-
 def inside(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Which continuous boxes share at least a pixel with the picture."""
     shared = boxes[:, 2:].clip(0, size) - boxes[:, :2].clip(0, size)
     return shared.min(1) >= 1
-
-
-def batches(items: Sequence[T]) -> Iterator[list[T]]:
-    """What goes through a network at once."""
-    yield from (list(items[i : i + BATCH]) for i in range(0, len(items), BATCH))

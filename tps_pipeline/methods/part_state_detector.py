@@ -22,7 +22,7 @@ from tps_pipeline.methods import Sources
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 if TYPE_CHECKING:
-    from tps_pipeline.detection.detector import Detector
+    from tps_pipeline.detection.detector import Batch, Detector
     from tps_pipeline.video.frames import FrameFile
 
 LIKELIEST = 5
@@ -43,6 +43,18 @@ class Found(NamedTuple):
     """Of the box."""
     states: dict[str, float]
     """The likeliest states, best first, each with its share of the scores of the part's states."""
+
+
+class Crop(NamedTuple):
+    """Whose crop it is, and where in the frame."""
+
+    video_id: str
+    frame: int
+    person: int
+    corner: NDArray[np.int64]
+    """Its upper left, twice: what is added to a box, (4,)."""
+    size: tuple[int, int]
+    """Width and height of the frame."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +118,30 @@ def find(
         settings: Margin of the crops and choice.
     """
     from tps_pipeline.detection.datasets import crops, split_state, to_frame
-    from tps_pipeline.detection.two_stage import batches, read_batches, to_pixels
+    from tps_pipeline.detection.pictures import ahead, read, steps
+    from tps_pipeline.detection.two_stage import to_pixels
 
     pairs = [split_state(label) for label in detector.labels]
     people = to_frame(detections, *_PERSON, *PERSON_BOX).drop_duplicates(_PERSON)
     of_frame = dict(iter(people.groupby(["video_id", "frame"], sort=False)))
-    for pictures in read_batches(frames, [key for key in frames.keys() if key in of_frame]):  # noqa: SIM118
-        looked_at = []
-        for video_id, frame, picture in pictures:
+
+    def cut(keys: Sequence[tuple[str, int]]) -> tuple[list[Crop], list[Batch]]:
+        pictures, everyone, cuts = read(frames, keys), [], []
+        for key, picture in zip(pictures.keys, pictures.frames, strict=True):
             size = (picture.shape[1], picture.shape[0])
-            rows = of_frame[video_id, frame]
+            rows = of_frame[key]
             windows = crops(rows[[*PERSON_BOX]].to_numpy(), np.array(size), margin=settings.crop_margin)
-            for person, (x1, y1, x2, y2) in zip(rows.person, windows, strict=True):
-                cut = picture[y1 : y2 + 1, x1 : x2 + 1]
-                looked_at.append((video_id, frame, int(person), np.array((x1, y1, x1, y1)), size, cut))
-        results = (each for batch in batches([cut for *_, cut in looked_at]) for each in detector(batch))
-        for (video_id, frame, person, corner, size, _), (candidates, scores) in zip(looked_at, results, strict=True):
+            everyone += [Crop(*key, int(p), np.tile(w[:2], 2), size) for p, w in zip(rows.person, windows, strict=True)]
+            cuts += [picture[y1 : y2 + 1, x1 : x2 + 1] for x1, y1, x2, y2 in windows]
+        return everyone, detector.prepare(cuts)
+
+    keys = [key for key in frames.keys() if key in of_frame]  # noqa: SIM118
+    for everyone, batches in ahead(cut, steps(keys)):
+        for crop, (candidates, scores) in zip(everyone, detector(batches), strict=True):
             chosen = choose(candidates, scores, pairs, choice=settings.choice, vote_iou=settings.vote_iou)
             for part, (box, score, states) in chosen.items():
-                yield Found(video_id, frame, person, part, to_pixels((box + corner)[None], size)[0], score, states)
+                pixels = to_pixels((box + crop.corner)[None], crop.size)[0]
+                yield Found(crop.video_id, crop.frame, crop.person, part, pixels, score, states)
 
 
 def choose(

@@ -1,0 +1,89 @@
+"""Frames on their way to a detector: read and letterboxed while the network is busy with those before them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from tps_pipeline.detection.detector import BATCH, Batch, Detector
+from tps_pipeline.errors import StoreError
+from tps_pipeline.video.frames import FrameFile
+
+log = logging.getLogger(__name__)
+
+AHEAD = 2
+"""Items that are worked on before they are asked for."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some frames.
+
+    Attributes:
+        keys: Video and frame number of each.
+        frames: The frames themselves, RGB, (H, W, 3).
+    """
+
+    keys: list[tuple[str, int]]
+    frames: list[NDArray[np.uint8]]
+
+
+def steps(keys: Sequence[tuple[str, int]]) -> Iterable[Sequence[tuple[str, int]]]:
+    """Keys of frames, as many as go through a network at once, with a progress bar."""
+    batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
+    return track(batches, "detecting", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal)
+
+
+def read(frames: FrameFile, keys: Sequence[tuple[str, int]]) -> Pictures:
+    """Some frames of a file; damaged ones are left out."""
+    found = [(key, picture) for key in keys if (picture := _frame(frames, *key)) is not None]
+    return Pictures([key for key, _ in found], [picture for _, picture in found])
+
+
+def read_prepared(
+    frames: FrameFile, detector: Detector, keys: Sequence[tuple[str, int]]
+) -> tuple[Pictures, list[Batch]]:
+    """The same, also as a detector takes them."""
+    pictures = read(frames, keys)
+    return pictures, detector.prepare(pictures.frames)
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Like ``map``, but a thread works on the next items while the caller is busy with a result.
+
+    Items are drawn in the caller's thread: where they come from a network, it never has to share its cores with
+    another one.
+
+    >>> list(ahead(str, range(3)))
+    ['0', '1', '2']
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for item in items:
+            waiting.append(thread.submit(function, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _frame(frames: FrameFile, video_id: str, frame: int) -> NDArray[np.uint8] | None:
+    """A frame, or nothing (and a warning) if its JPEG is damaged."""
+    try:
+        return frames.frame(video_id, frame)
+    except (StoreError, cv2.error) as error:
+        log.warning("frame %d of %s is skipped: %s", frame, video_id, error)
+        return None
