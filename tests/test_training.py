@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tps_pipeline import optimization, recipe, training
+from tps_pipeline.batches import Groups
 from tps_pipeline.errors import TpsError
 
 STEPS = 3
@@ -23,6 +24,16 @@ class Line:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         x = torch.tensor([index / self.samples, rng.normal()])
         return {"x": x, "y": 3 * x[0] - 1}
+
+
+class Twins(Line):
+    """The same points in groups of two."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, torch.Tensor]]:
+        return [super(Twins, self).sample(index, rng) for _ in range(2)]
+
+
+TWINS = {"data": Twins(12), "groups": Groups(2, 5)}
 
 
 def network() -> nn.Module:
@@ -68,11 +79,12 @@ def test_training_fits_and_logs(tmp_path):
     assert not (tmp_path / "resume.ckpt").exists()
 
 
+@pytest.mark.parametrize("data", [{}, TWINS])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("schedule", ["one_cycle", "yolo_cosine"])
-def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path, optimizer, schedule):
+def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path, data, optimizer, schedule):
     how = settings(optimizer=optimizer, schedule=schedule, ema=0.9, momentum=0.9, global_batch=16, clip_norm=1.0)
-    whole = run(tmp_path / "whole", task(), how)
+    whole = run(tmp_path / "whole", task(**data), how)
     calls = 0
 
     def power_cut(model, batch):
@@ -83,9 +95,9 @@ def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_p
         return squares(model, batch)
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", task(loss=power_cut), how)
+        run(tmp_path / "cut", task(loss=power_cut, **data), how)
     torch.manual_seed(99)  # what another process would have
-    resumed = run(tmp_path / "cut", task(), how)
+    resumed = run(tmp_path / "cut", task(**data), how)
     assert torch.equal(weights(resumed.model), weights(whole.model))
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
     assert len((tmp_path / "cut" / "log.csv").read_text().splitlines()) == 5
@@ -109,22 +121,12 @@ def test_a_resume_file_of_other_settings_is_not_taken_up(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_workers_do_not_change_the_result(tmp_path, monkeypatch):
+@pytest.mark.parametrize("data", [{}, TWINS])
+def test_workers_do_not_change_the_result(tmp_path, monkeypatch, data):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # workers take threads away, and sums differ in their last digits
-    alone = run(tmp_path / "0", task(), settings(epochs=2))
-    helped = run(tmp_path / "2", task(), settings(epochs=2, workers=2))
+    alone = run(tmp_path / "0", task(**data), settings(epochs=2))
+    helped = run(tmp_path / "2", task(**data), settings(epochs=2, workers=2))
     assert torch.equal(weights(alone.model), weights(helped.model))
-
-
-def test_every_epoch_sees_every_sample_once_in_its_own_order():
-    seen = []
-    for epoch in range(2):
-        shares = [training._Batches(24, 4, 7, rank, 2) for rank in range(2)]
-        for share in shares:
-            share.epoch = epoch
-        seen.append([index for share in shares for batch in share for _, index in batch])
-    assert sorted(seen[0]) == sorted(seen[1]) == list(range(24))
-    assert seen[0] != seen[1]
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):
@@ -159,6 +161,10 @@ def test_one_cycle_is_pytorchs():
         optimizer.step()
         if step < 49:
             theirs.step()
+
+
+def test_a_warm_up_of_one_step_begins_at_the_peak():
+    assert optimization.rates(settings(epochs=2, learning_rate=0.3, warmup=0.1), 0, 5).learning_rate == 0.3
 
 
 def test_yolo_cosine_warms_up_within_steps_and_falls_by_epochs():

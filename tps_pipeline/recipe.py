@@ -227,8 +227,12 @@ class ClipMethod(Section):
     loss: Literal["bce", "softmax"] = "bce"
     """`bce`: each state of each part is there or not; `softmax`: one state a part, parts without a label left out."""
     training: Training
-    """A sample is a video, with as many clips as the method draws from one."""
+    """A sample is a clip."""
     augment: ClipAugmentation = ClipAugmentation()
+    clips_per_video: Positive = 1
+    """Training clips drawn from one pass over a video."""
+    shuffle_buffer: Positive = 32
+    """Clips that wait for batches to be drawn from them, so that those of one video are spread over many batches."""
     cache_megabytes: int = 0
     """Decoded training videos kept in memory, at the network's size."""
 
@@ -249,8 +253,6 @@ class SegmentLevel(ClipMethod):
     """Step between the frames of a clip."""
     key_frame: Literal["start", "middle"] = "middle"
     """Where in a clip the frame is that it is labelled by."""
-    clips_per_video: Positive = 1
-    """Training clips drawn from one pass over a video."""
     key_frame_stride: Positive = 5
     """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
 

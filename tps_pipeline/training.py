@@ -1,8 +1,9 @@
 """One training loop for every network, on Lightning Fabric (devices, precision, DDP under ``torchrun``).
 
 A task brings its network, its samples, its loss and its evaluation as plain functions; the recipe's `Training` section
-says how to optimise. Everything random in an epoch is a function of (seed, epoch, sample), never of the number of
-workers or of what ran before, so a resumed training ends with the weights of an uninterrupted one, bit for bit.
+says how to optimise. Nothing random in an epoch depends on what ran before, so a resumed training ends with the weights
+of an uninterrupted one, bit for bit. Under ``torchrun`` every process calls `fit` alike; one of them evaluates, logs
+and writes, and none returns before that is done.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import default_collate
 
 from tps_pipeline import recipe
+from tps_pipeline.batches import Batches, Groups, Samples
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import TpsError
 from tps_pipeline.optimization import moving_average, parameter_groups, rates
@@ -37,16 +40,6 @@ if TYPE_CHECKING:  # seconds that inference, which calls `prepare_cpu`, need not
 log = logging.getLogger(__name__)
 
 
-class Samples(Protocol):
-    """Training samples whose augmentation draws from the generator it is given, and from nothing else."""
-
-    def __len__(self) -> int: ...
-
-    def sample(self, index: int, rng: np.random.Generator) -> Any:
-        """Return sample ``index``, augmented by ``rng``'s draws."""
-        ...
-
-
 @dataclass(frozen=True)
 class Task:
     """What is trained.
@@ -55,9 +48,12 @@ class Task:
         model: The network; `fit` leaves the trained weights in it.
         data: The training samples.
         loss: Of the network and a batch on its device: the loss to minimise, a mean over the batch's samples, and its
-            parts by name, for the log. Accumulated batches are averaged.
+            parts by name, for the log. Accumulated batches are averaged, and so are those of several processes.
         collate: Makes a batch of a list of samples.
-        evaluate: Of the network, in eval mode and without gradients: metrics by name. Called about ten times.
+        evaluate: Of the network, in eval mode and without gradients: metrics by name. Called about ten times, in one
+            process.
+        save: Writes the trained network, in eval mode and on the CPU. Called once, in one process.
+        groups: How samples are mixed that come several at once; None if each comes by itself.
     """
 
     model: nn.Module
@@ -65,6 +61,8 @@ class Task:
     loss: Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor]]]
     collate: Callable[[list[Any]], Any] = default_collate
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None
+    save: Callable[[nn.Module], None] | None = None
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,11 @@ class Fit:
     history: list[dict[str, float]]
 
 
+def processes() -> int:
+    """How many processes train together: as many as ``torchrun`` started, else this one."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
 def fit(
     task: Task,
     settings: recipe.Training,
@@ -89,25 +92,23 @@ def fit(
     folder: Path,
     seed: int,
     accelerator: str = "auto",
-    devices: int = 1,
     progress: bool = True,
 ) -> Fit:
     """Train a network, or go on with a training that was cut off.
 
     Writes ``log.csv`` and TensorBoard events to the folder. After each epoch ``resume.ckpt`` is replaced; it goes when
-    training is finished.
+    the trained network is saved.
 
     Args:
         task: What is trained.
         settings: The recipe's section.
-        folder: Where logs and the resume file are kept.
+        folder: Where logs and the resume file are kept; every process must see it.
         seed: Of data order, augmentation and dropout.
         accelerator: Lightning's name of the hardware (``auto``, ``cpu``, ``cuda``).
-        devices: Devices of this machine; under ``torchrun`` its number of processes counts instead.
         progress: Show a bar on a terminal's stderr.
 
     Returns:
-        The trained network with its metrics; the same network as ``task.model``.
+        The trained network with its metrics, alike in all processes; the same network as ``task.model``.
 
     Raises:
         TpsError: There are no samples, or the loss is not a finite number.
@@ -118,28 +119,24 @@ def fit(
     prepare_cpu(workers=settings.workers)
     if len(task.data) == 0:
         raise TpsError("no training samples: check that the training shards have readable, labelled videos")
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
-    nodes = int(os.environ.get("WORLD_SIZE", processes)) // processes
-    fabric = Fabric(accelerator=accelerator, devices=processes, num_nodes=nodes, precision=settings.precision)
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    fabric = Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=processes() // devices, precision=settings.precision
+    )
     fabric.launch()
-    _seed(seed, fabric.global_rank)
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(fabric, task, settings, folder, seed)
     run.restore()
     steps, done = len(run.batches), len(run.history)
     bar, line = _bar(settings.epochs * steps, done * steps, progress and fabric.is_global_zero)
-    with bar, SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1) as board:
+    events = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1) if fabric.is_global_zero else nullcontext()
+    with bar, events as board:
         for epoch in range(done, settings.epochs):
             row = run.train_epoch(epoch, lambda loss: bar.update(line, advance=1, description=f"loss {loss:.3f}"))
-            if fabric.is_global_zero:
+            if board is not None:
                 _log(row, run.history, folder, board)
-            run.save()
-    final = run.averaged.module if run.averaged else run.network
-    task.model.load_state_dict(final.state_dict())
-    fabric.barrier()
-    if fabric.is_global_zero:
-        (folder / "resume.ckpt").unlink(missing_ok=True)
-    return Fit(task.model.cpu().eval(), run.history[-1], run.history)
+                run.save()
+    return run.finish()
 
 
 def _seed(*entropy: int) -> None:
@@ -148,35 +145,6 @@ def _seed(*entropy: int) -> None:
     random.seed(value)
     np.random.seed(value)
     torch.manual_seed(value)
-
-
-class _Keyed(Dataset):
-    """Samples by (epoch, index): the key seeds the sample's own generator, whichever worker makes it."""
-
-    def __init__(self, data: Samples, seed: int) -> None:
-        self.data, self.seed = data, seed
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        epoch, index = key
-        return self.data.sample(index, np.random.default_rng((self.seed, epoch, index + 1)))
-
-
-class _Batches(Sampler[list[tuple[int, int]]]):
-    """This process's share of an epoch's permutation, in whole batches (a smaller one if there are no whole ones)."""
-
-    def __init__(self, samples: int, batch: int, seed: int, rank: int, processes: int) -> None:
-        self.samples, self.seed, self.rank, self.processes = samples, seed, rank, processes
-        self.batch = max(1, min(batch, samples // processes))
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return max(1, self.samples // (self.batch * self.processes))
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
-        mine = np.resize(order, max(self.samples, self.processes))[self.rank :: self.processes]
-        for start in range(0, len(self) * self.batch, self.batch):
-            yield [(self.epoch, int(index)) for index in mine[start : start + self.batch]]
 
 
 @dataclass
@@ -200,18 +168,18 @@ class _Run:
             )
         else:
             optimizer = torch.optim.AdamW(groups, settings.learning_rate)
-        rank, processes = fabric.global_rank, fabric.world_size
-        self.batches = _Batches(len(self.task.data), settings.batch_size, self.seed, rank, processes)
-        self.loader = DataLoader(
-            _Keyed(self.task.data, self.seed),
-            batch_sampler=self.batches,
-            collate_fn=self.task.collate,
-            num_workers=settings.workers,
-            persistent_workers=settings.workers > 0,
+        self.batches = Batches(
+            self.task.data,
+            self.task.collate,
+            size=settings.batch_size,
+            seed=self.seed,
+            groups=self.task.groups,
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
+            workers=settings.workers,
             pin_memory=fabric.device.type == "cuda",
-            generator=torch.Generator(),  # else workers would draw from the generator that dropout uses
         )
-        seen = self.batches.batch * processes
+        seen = self.batches.size * fabric.world_size
         self.accumulate = max(1, round((settings.global_batch or seen) / seen))
         updates = settings.epochs * math.ceil(len(self.batches) / self.accumulate)
         self.averaged = moving_average(self.network, settings.ema, updates) if settings.ema else None
@@ -220,16 +188,16 @@ class _Run:
     def train_epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, float]:
         """Train one epoch, evaluate if it is time, and return the epoch's row of the log."""
         _seed(self.seed, epoch, self.fabric.global_rank + 1)
-        self.batches.epoch = epoch
         self.model.train()
         began, sums, rate = time.perf_counter(), {}, 0.0
-        for position, batch in enumerate(self.loader):
+        for position, batch in enumerate(self.batches.of(epoch)):
             rate = self._set_rates(epoch * len(self.batches) + position)
             parts = self._step(self.fabric.to_device(batch), epoch, position)
             sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
             advance(parts["loss"])
         row = {"epoch": epoch + 1.0, "learning_rate": rate}
-        row |= {name: value / len(self.batches) for name, value in sums.items()}
+        means: Any = self.fabric.all_reduce({name: value / len(self.batches) for name, value in sums.items()})
+        row |= {name: float(mean) for name, mean in means.items()}
         if self.task.evaluate and ((epoch + 1) % max(1, self.settings.epochs // 10) == 0 or self._is_last(epoch)):
             row |= self._evaluate(self.task.evaluate)
         self.history.append(row | {"seconds": time.perf_counter() - began})
@@ -237,8 +205,6 @@ class _Run:
 
     def save(self) -> None:
         """Replace the resume file, whole or not at all."""
-        if not self.fabric.is_global_zero:
-            return
         state = {
             "made_with": self._made_with(),
             "network": self.network.state_dict(),
@@ -266,6 +232,17 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.history = state["history"]
+
+    def finish(self) -> Fit:
+        """Leave the trained network in the task, and have it saved."""
+        self.task.model.load_state_dict(self._best().state_dict())
+        model = self.task.model.cpu().eval()
+        if self.fabric.is_global_zero:
+            if self.task.save:
+                self.task.save(model)
+            (self.folder / "resume.ckpt").unlink(missing_ok=True)
+        self.fabric.barrier()
+        return Fit(model, self.history[-1], self.history)
 
     def _made_with(self) -> str:
         return f"{self.settings.model_dump_json()} samples={len(self.task.data)} seed={self.seed}"
@@ -305,14 +282,16 @@ class _Run:
 
     def _evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
         """Metrics of the weights that would be kept; one process computes them, the others wait."""
-        network = self.averaged.module if self.averaged else self.network
         metrics = {}
         if self.fabric.is_global_zero:
-            network.eval()
+            network = self._best().eval()
             with torch.no_grad():
                 metrics = evaluate(network)
-        self.fabric.barrier()
-        return metrics
+        return self.fabric.broadcast(metrics)
+
+    def _best(self) -> nn.Module:
+        """The network as it would be kept: with averaged weights, if there are any."""
+        return self.averaged.module if self.averaged else self.network
 
 
 def _log(row: dict[str, float], history: list[dict[str, float]], folder: Path, board: SummaryWriter) -> None:

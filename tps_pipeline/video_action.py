@@ -182,17 +182,19 @@ def train(
         load_into(model, load_checkpoint(weights)[0])
     known = _videos(videos, data, actions)
     held_out = _videos(val, data, actions)
-    task = training.Task(
-        model, Clips(known, settings), _loss, evaluate=_accuracy_on(held_out, settings) if held_out else None
-    )
+
+    def save(trained: nn.Module) -> None:
+        counts = np.bincount([video.action for video in known], minlength=len(actions))
+        metadata = {
+            "actions": json.dumps(actions),
+            "frequencies": json.dumps((counts / counts.sum()).tolist()),
+            "settings": settings.model_dump_json(),
+        }
+        save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
+
+    evaluate = _accuracy_on(held_out, settings) if held_out else None
+    task = training.Task(model, Clips(known, settings), _loss, evaluate=evaluate, save=save)
     fitted = training.fit(task, settings.training, folder=folder, seed=seed)
-    counts = np.bincount([video.action for video in known], minlength=len(actions))
-    metadata = {
-        "actions": json.dumps(actions),
-        "frequencies": json.dumps((counts / counts.sum()).tolist()),
-        "settings": settings.model_dump_json(),
-    }
-    save_checkpoint(folder / FILE, fitted.model.state_dict(), metadata=metadata)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "accuracy")}
 
 

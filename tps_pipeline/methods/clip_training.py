@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe, training
+from tps_pipeline.batches import Groups
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import DataError, VideoError, WeightsError
 from tps_pipeline.methods import Sources
@@ -46,8 +47,8 @@ class LabelledVideo(NamedTuple):
 
 
 Draw = Callable[[LabelledVideo, np.random.Generator | None], tuple[np.ndarray, np.ndarray]]
-"""Chooses clips of a video, at random or, without a generator, those that tell most: their frames, ``(K, T)``, as
-`read_windows` takes them, and the label of each part, ``(K, 10)``."""
+"""Chooses clips of a video, ``clips_per_video`` at random or, without a generator, those that tell most: their frames,
+``(K, T)``, as `read_windows` takes them, and the label of each part, ``(K, 10)``."""
 
 
 def fit(
@@ -90,24 +91,29 @@ def fit(
     videos, held_out = (labelled_videos(source, keys, space) for source in (train, val))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = network(normalise(batch["clips"], settings.network))
+        logits = network(normalise(batch["clip"], settings.network))
         return part_state_loss(logits, batch["targets"], space, kind=settings.loss), {}
 
+    def save(trained: nn.Module) -> None:
+        often = frequencies(np.concatenate([video.targets for video in videos]), space)
+        metadata = {
+            "labels": space.to_json(),
+            "frequencies": " ".join(map(str, often.tolist())),
+            "settings": settings.model_dump_json(),
+        }
+        save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
+
+    # Single clips of videos in random order are mixed as they are.
+    buffer = settings.shuffle_buffer if settings.clips_per_video > 1 else 0
     task = training.Task(
         model,
         TrainingClips(videos, draw, settings, space=space),
         loss,
-        collate,
-        _accuracy_on(held_out, draw, settings, space=space) if held_out else None,
+        evaluate=_accuracy_on(held_out, draw, settings, space=space) if held_out else None,
+        save=save,
+        groups=Groups(settings.clips_per_video, buffer),
     )
     fitted = training.fit(task, settings.training, folder=folder, seed=seed)
-    often = frequencies(np.concatenate([video.targets for video in videos]), space)
-    metadata = {
-        "labels": space.to_json(),
-        "frequencies": " ".join(map(str, often.tolist())),
-        "settings": settings.model_dump_json(),
-    }
-    save_checkpoint(folder / FILE, fitted.model.state_dict(), metadata=metadata)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 
 
@@ -135,11 +141,7 @@ def labelled_videos(source: Sources, keys: Sequence[str], space: LabelSpace) -> 
 
 
 class TrainingClips:
-    """Training samples: the clips drawn from a video in one pass, each augmented by itself.
-
-    A sample is all clips of a video, so that a video which is too large to be kept is decoded once for several clips,
-    whichever worker does it. Videos are shuffled by `training.fit`; a batch has clips of ``batch_size`` videos.
-    """
+    """Training samples in groups: the clips drawn from a video in one pass, each augmented by itself."""
 
     def __init__(
         self, videos: list[LabelledVideo], draw: Draw, settings: recipe.ClipMethod, *, space: LabelSpace
@@ -151,14 +153,16 @@ class TrainingClips:
     def __len__(self) -> int:
         return len(self.videos)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Clips ``(K, T, H, W, 3)`` uint8 and targets ``(K, 10)``; an undecodable video gives way to another."""
+    def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """Clips ``(T, H, W, 3)`` uint8 with targets ``(10,)``; an undecodable video gives way to another."""
         clips, targets = self._read(index, rng)
-        clips = np.stack([augment(clip, self.unmirrored, rng) for clip in clips])
-        flipped = rng.random(len(clips)) < self.settings.augment.flip
-        clips[flipped] = clips[flipped, :, :, ::-1]
-        targets = np.where(flipped[:, None], self.space.mirrored(targets), targets)
-        return {"clips": torch.from_numpy(clips), "targets": torch.from_numpy(targets)}
+        samples = []
+        for clip, own in zip(clips, targets, strict=True):
+            clip = augment(clip, self.unmirrored, rng)
+            if rng.random() < self.settings.augment.flip:
+                clip, own = np.ascontiguousarray(clip[:, :, ::-1]), self.space.mirrored(own)
+            samples.append({"clip": clip, "targets": own})
+        return samples
 
     def _read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         for _ in range(ATTEMPTS):
@@ -171,11 +175,6 @@ class TrainingClips:
         raise DataError(
             f"{ATTEMPTS} training videos in a row cannot be decoded; check the data with `tps data validate`"
         )
-
-
-def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """All clips of some videos as one batch."""
-    return {name: torch.cat([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _files(videos: list[LabelledVideo]) -> list[Video]:

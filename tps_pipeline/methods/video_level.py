@@ -46,10 +46,13 @@ class VideoLevel:
         return clip_classifier.predict(classifier, self.plan, detections, videos, shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """A training clip: frames from random places in equal segments, with the video's targets."""
+        """Training clips: frames from random places in equal segments (or one of their middles), with the targets."""
         from tps_pipeline.video.sampling import uniform_sample
 
-        return uniform_sample(video.n_frames, self.settings.frames, rng)[None], video.targets
+        wanted = self.settings.clips_per_video if rng else 1
+        clips = [uniform_sample(video.n_frames, self.settings.frames, rng) for _ in range(wanted)]
+        # Sorted by segment, so that one pass over the video reads them; they are uniform samples still.
+        return np.sort(clips, axis=0), np.repeat(video.targets, wanted, axis=0)
 
     def plan(self, n_frames: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The one clip that tells about all frames: those in the middle of equal segments."""
