@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.incremental import Force, whole
-from assets.resources import Pipeline
+from assets.resources import GPU, Pipeline
 from tps_pipeline import recipe, tables
 from tps_pipeline.lineage import Key, Work
 from tps_pipeline.methods import build
@@ -26,7 +26,7 @@ Train = Callable[[Path], dict[str, float]]
     key=["checkpoints", "person_detector"],
     deps=[["datasets", "person"], "frames"],
     group_name="checkpoints",
-    pool="gpu",
+    pool=GPU,
 )
 def person_detector(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
@@ -42,7 +42,7 @@ def person_detector(
 
 
 @dg.asset(
-    key=["checkpoints", "part_detector"], deps=[["datasets", "part"], "frames"], group_name="checkpoints", pool="gpu"
+    key=["checkpoints", "part_detector"], deps=[["datasets", "part"], "frames"], group_name="checkpoints", pool=GPU
 )
 def part_detector(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
@@ -61,7 +61,7 @@ def part_detector(
     key=["checkpoints", "single_stage_detector"],
     deps=[["datasets", "single_stage"], "frames"],
     group_name="checkpoints",
-    pool="gpu",
+    pool=GPU,
 )
 def single_stage_detector(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
@@ -82,7 +82,7 @@ def single_stage_detector(
     key=["checkpoints", "video_action"],
     deps=["videos", ["vocabulary", "actions"]],
     group_name="checkpoints",
-    pool="gpu",
+    pool=GPU,
 )
 def video_action(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
@@ -116,7 +116,7 @@ def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition
         key=["checkpoints", name],
         deps=[key.split("/") for key in method.fit_reads],
         group_name="checkpoints",
-        pool="gpu",
+        pool=GPU,
         description=f"What the method {name} has learned.",
     )
     def checkpoint(

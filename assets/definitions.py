@@ -8,6 +8,9 @@ from assets import checkpoints, data, delivery, detections, evaluation, predicti
 from assets.checks import checks_of
 from assets.resources import Pipeline
 
+NETWORKS = "networks"
+"""The job that trains everything."""
+
 
 def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """Every asset; those of the methods follow from the recipe's entries alone."""
@@ -50,17 +53,18 @@ def executor() -> dg.ExecutorDefinition:
     return known[name]
 
 
-def definitions_of(pipeline: Pipeline) -> dg.Definitions:
+def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Everything, for one pipeline."""
     return dg.Definitions(
         assets=assets_of(pipeline),
         asset_checks=checks_of(list(pipeline.recipe.methods), pipeline.recipe.detections),
+        jobs=[dg.define_asset_job(NETWORKS, dg.AssetSelection.groups("checkpoints"))],
         resources={"pipeline": pipeline},
-        executor=executor(),
+        executor=executor,
     )
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Everything, for the pipeline that the environment names."""
-    return definitions_of(Pipeline.from_environment())
+    return definitions_of(Pipeline.from_environment(), executor())

@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.incremental import Force, each_shard
-from assets.resources import Pipeline
+from assets.resources import GPU, Pipeline
 from assets.shards import BACKFILL, SHARDS
 from tps_pipeline.checkpoint import WEIGHTS
 
@@ -15,7 +15,7 @@ from tps_pipeline.checkpoint import WEIGHTS
     key=["detections", "two_stage"],
     deps=["frames", ["checkpoints", "person_detector"], ["checkpoints", "part_detector"]],
     group_name="detections",
-    pool="gpu",
+    pool=GPU,
     partitions_def=SHARDS,
     backfill_policy=BACKFILL,
 )
@@ -39,7 +39,7 @@ def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: For
     key=["detections", "single_stage"],
     deps=["frames", ["checkpoints", "single_stage_detector"]],
     group_name="detections",
-    pool="gpu",
+    pool=GPU,
     partitions_def=SHARDS,
     backfill_policy=BACKFILL,
 )
@@ -60,7 +60,7 @@ def single_stage(
 @dg.asset(
     deps=["videos", ["checkpoints", "video_action"]],
     group_name="detections",
-    pool="gpu",
+    pool=GPU,
     partitions_def=SHARDS,
     backfill_policy=BACKFILL,
 )

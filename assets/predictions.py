@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.incremental import Force, each_shard
-from assets.resources import Pipeline
+from assets.resources import GPU, Pipeline
 from assets.shards import BACKFILL, SHARDS
 from tps_pipeline import recipe
 from tps_pipeline.methods import build
@@ -20,7 +20,7 @@ def method_predictions(name: str, settings: recipe.Method) -> dg.AssetsDefinitio
         key=["predictions", name],
         deps=[["checkpoints", name], *(key.split("/") for key in method.predict_reads)],
         group_name="predictions",
-        pool="gpu",
+        pool=GPU,
         description=f"A state for every detected part, by the method {name}.",
         partitions_def=SHARDS,
         backfill_policy=BACKFILL,

@@ -25,7 +25,7 @@ def prepare_cpu(*, workers: int = 0) -> None:
 
     keep_freed_memory()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, min(_torch_threads(), _cores()) - workers))
+        torch.set_num_threads(max(1, min(_torch_threads(), cores()) - workers))
 
 
 def keep_freed_memory() -> None:
@@ -63,7 +63,7 @@ def _torch_threads() -> int:
     return torch.get_num_threads()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Whole cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
