@@ -12,7 +12,7 @@ import pyarrow as pa
 from tps_pipeline import tables
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import Sources
+from tps_pipeline.methods import Method, Sources
 
 SIZE, FRAMES = 48, 24
 
@@ -74,6 +74,13 @@ def make(folder: Path, indices: range) -> Sources:
     }
     content["vocabulary/states"] = state_labels(content["annotations/parts"])
     return Sources(table=content.__getitem__, frames=list, data=folder)
+
+
+def train(method: Method, folder: Path) -> tuple[Path, dict[str, float]]:
+    """Train a method on 48 videos and measure it on 8 others: its checkpoint and its figures."""
+    (folder / "checkpoint").mkdir()
+    sources = make(folder / "train", range(48)), make(folder / "val", range(100, 108))
+    return folder / "checkpoint", method.fit(*sources, folder / "checkpoint", seed=0)
 
 
 def accuracy(predicted: pa.Table, part: str) -> float:

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import squares
-from tps_pipeline import recipe, tables, training
-from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, clip_training
-from tps_pipeline.methods.part_state_loss import part_state_loss
-from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline import recipe, tables
+from tps_pipeline.methods import build, clip_training
 from tps_pipeline.methods.segment_level import SegmentLevel
 
 PLAIN = {
@@ -25,23 +21,20 @@ PLAIN = {
     "image_size": 32,
     "loss": "softmax",
     "training": {
-        "epochs": 25, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.2, "clip_norm": 1,
+        "epochs": 25, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.2, "clip_norm": 1,
     },
     "clips_per_video": 2,
     "cache_megabytes": 16,
 }  # fmt: skip
 
 
-def settings(**changes) -> recipe.SegmentLevel:
-    return recipe.SegmentLevel.model_validate(PLAIN | changes)
+def settings(*, epochs: int = 25, **changes) -> recipe.SegmentLevel:
+    return recipe.SegmentLevel.model_validate(PLAIN | {"training": PLAIN["training"] | {"epochs": epochs}} | changes)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
-    folder = tmp_path_factory.mktemp("segment_level")
-    train, val = squares.make(folder / "train", range(48)), squares.make(folder / "val", range(100, 108))
-    (folder / "checkpoint").mkdir()
-    return folder / "checkpoint", build(settings()).fit(train, val, folder / "checkpoint", seed=0)
+    return squares.train(build(settings()), tmp_path_factory.mktemp("segment_level"))
 
 
 def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Path) -> None:
@@ -94,40 +87,3 @@ def test_a_training_clip_has_the_targets_of_its_key_frame(label: str, position: 
         seen |= set(targets[:, 0])
     assert len(seen) > 25
     assert np.array_equal(method.draw(video, None)[1][:, 0], [15, 45, 75])
-
-
-@pytest.mark.parametrize("frames", [1, 2])
-def test_videos_shorter_than_the_clip_and_clips_of_one_frame(tmp_path: Path, monkeypatch, frames: int) -> None:
-    monkeypatch.setattr(squares, "FRAMES", frames)
-    source = squares.make(tmp_path / "data", range(3))
-    for length in (1, 8):
-        method = build(settings(frames=length, training=PLAIN["training"] | {"epochs": 1}))
-        (tmp_path / str(length)).mkdir()
-        method.fit(source, source, tmp_path / str(length), seed=0)
-        assert method.predict(source, tmp_path / str(length)).num_rows == 3 * 2 * len(PARTS)
-
-
-@pytest.mark.parametrize("kind", ["bce", "softmax"])
-def test_one_batch_is_learned_by_heart(tmp_path: Path, kind) -> None:
-    space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
-
-    class Same:
-        def __len__(self) -> int:
-            return 4
-
-        def sample(self, index: int, rng: np.random.Generator) -> dict:
-            fixed = np.random.default_rng(index)
-            clips = fixed.integers(0, 255, (2, 8, 32, 32, 3), dtype=np.uint8)
-            chosen = np.array([[fixed.choice(labels) for labels in space.of_part] for _ in clips])
-            return {"clips": torch.from_numpy(clips), "targets": torch.from_numpy(chosen)}
-
-    def loss(network, batch):
-        logits = network(clip_classifier.normalise(batch["clips"], settings().network))
-        return part_state_loss(logits, batch["targets"], space, kind=kind), {}
-
-    torch.manual_seed(0)
-    model = clip_classifier.build(settings().network, len(space))
-    how = settings().training.model_copy(update={"epochs": 60})
-    task = training.Task(model, Same(), loss, clip_training.collate)
-    fitted = training.fit(task, how, folder=tmp_path, seed=0)
-    assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]
