@@ -36,11 +36,11 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         *(checkpoints.method_checkpoint(name, settings) for name, settings in methods.items()),
         *(predictions.method_predictions(name, settings) for name, settings in methods.items()),
         *(predictions.method_psc(name) for name in methods),
-        *(evaluation.precision_of(name) for name in pipeline.recipe.detections),
-        *(evaluation.confusion_of(name) for name in pipeline.recipe.detections),
-        evaluation.leaderboard_of(list(methods)),
+        *(evaluation.precision_of(name, boxes) for name, boxes in pipeline.recipe.boxes.items()),
+        *(evaluation.confusion_of(name, boxes) for name, boxes in pipeline.recipe.boxes.items()),
+        evaluation.leaderboard_of(list(methods), pipeline.recipe.boxes),
         delivery.submission_of(pipeline.recipe.submission),
-        delivery.report_of(list(methods), pipeline.recipe.submission, pipeline.recipe.detections),
+        delivery.report_of(list(methods), pipeline.recipe.submission, list(pipeline.recipe.boxes)),
     ]
 
 

@@ -44,14 +44,14 @@ def submission_of(method: str) -> dg.AssetsDefinition:
     return submission
 
 
-def report_of(methods: Sequence[str], submitted: str, detections: Sequence[str]) -> dg.AssetsDefinition:
-    """The report page over some methods and ways to detect."""
+def report_of(methods: Sequence[str], submitted: str, boxes: Sequence[str]) -> dg.AssetsDefinition:
+    """The report page over some methods and those that have boxes of their own."""
 
     @dg.asset(
         deps=[
             "leaderboard",
-            ["average_precision", "two_stage"],
-            *(["detector_confusion", name] for name in detections),
+            *(["average_precision", name] for name in boxes),
+            *(["detector_confusion", name] for name in boxes),
             "frames",
             *(["annotations", table] for table in ("actions", "people", "parts")),
             "video_actions",
@@ -76,8 +76,8 @@ def report_of(methods: Sequence[str], submitted: str, detections: Sequence[str])
                     psc=pa.concat_tables(
                         pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in methods
                     ).unify_dictionaries(),
-                    average_precision=pipeline.read("average_precision/two_stage"),
-                    confusion={name: pipeline.read(f"detector_confusion/{name}") for name in detections},
+                    average_precision={name: pipeline.read(f"average_precision/{name}") for name in boxes},
+                    confusion={name: pipeline.read(f"detector_confusion/{name}") for name in boxes},
                     comparisons=_comparisons(pipeline, submitted),
                     recipe_yaml=yaml.safe_dump(pipeline.recipe.model_dump(mode="json"), sort_keys=False),
                     lineage=[record for _, record in pipeline.lineage.trace(("leaderboard", None))],

@@ -1,6 +1,6 @@
 """How good it is: detector precision and the leaderboard."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
@@ -15,47 +15,48 @@ Score = Callable[..., pa.Table]
 """Scores a split's detections against its annotations."""
 
 
-def precision_of(detections: str) -> dg.AssetsDefinition:
-    """COCO-style average precision of some detections, by class."""
+def precision_of(name: str, boxes: str) -> dg.AssetsDefinition:
+    """COCO-style average precision of an asset's boxes, by class."""
 
     def load() -> Score:
         from tps_pipeline.detection.average_precision import average_precision
 
         return average_precision
 
-    return _score_of("average_precision", detections, load, "COCO-style average precision, by class")
+    return _score_of("average_precision", name, boxes, load, "COCO-style average precision, by class")
 
 
-def confusion_of(detections: str) -> dg.AssetsDefinition:
-    """How often some detections mix up left and right, or people."""
+def confusion_of(name: str, boxes: str) -> dg.AssetsDefinition:
+    """How often an asset's boxes mix up left and right, or people."""
 
     def load() -> Score:
         from tps_pipeline.detection.confusion import confusion
 
         return confusion
 
-    return _score_of("detector_confusion", detections, load, "How often left and right, or people, are mixed up")
+    return _score_of("detector_confusion", name, boxes, load, "How often left and right, or people, are mixed up")
 
 
-def _score_of(kind: str, detections: str, load: Callable[[], Score], description: str) -> dg.AssetsDefinition:
+def _score_of(kind: str, name: str, boxes: str, load: Callable[[], Score], description: str) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[kind, detections],
+        key=[kind, name],
         deps=[
             *(["annotations", table] for table in ("labelled_frames", "people", "parts")),
             "frames",
-            ["detections", detections],
+            boxes.split("/"),
         ],
         group_name="evaluation",
-        description=f"{description}, in the detections {detections}.",
+        description=f"{description}, in {boxes}.",
     )
     def scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
         splits = pipeline.recipe.predict_splits
+        schema = tables.PREDICTIONS if boxes.startswith("predictions/") else tables.DETECTIONS
 
         def score(_: Work) -> pa.Table:
             of_split = load()
             return pa.concat_tables(
                 of_split(
-                    pipeline.read_splits(f"detections/{detections}", (split,), tables.DETECTIONS),
+                    pipeline.read_splits(boxes, (split,), schema),
                     pipeline.read_splits("annotations/labelled_frames", (split,), tables.LABELLED_FRAMES),
                     pipeline.read_splits("annotations/people", (split,), tables.PEOPLE),
                     pipeline.read_splits("annotations/parts", (split,), tables.PARTS),
@@ -74,10 +75,12 @@ def _score_of(kind: str, detections: str, load: Callable[[], Score], description
     return scores
 
 
-def leaderboard_of(methods: Sequence[str]) -> dg.AssetsDefinition:
-    """The leaderboard over some methods."""
+def leaderboard_of(methods: Sequence[str], boxes: Collection[str]) -> dg.AssetsDefinition:
+    """The leaderboard over some methods; ``boxes`` are the names that boxes' precision goes by."""
+    box_of = {name: name if name in boxes else "two_stage" for name in methods}
+    precisions = [["average_precision", name] for name in sorted(set(box_of.values()))]
 
-    @dg.asset(deps=[["average_precision", "two_stage"], *(["psc", name] for name in methods)], group_name="evaluation")
+    @dg.asset(deps=[*precisions, *(["psc", name] for name in methods)], group_name="evaluation")
     def leaderboard(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
     ) -> Iterator[dg.MaterializeResult]:
@@ -92,7 +95,8 @@ def leaderboard_of(methods: Sequence[str]) -> dg.AssetsDefinition:
             ).unify_dictionaries()
 
         def rank(_: Work) -> pa.Table:
-            return leaderboard(scored(), pipeline.read("average_precision/two_stage"))
+            precision = {name: pipeline.read(f"average_precision/{own}") for name, own in box_of.items()}
+            return leaderboard(scored(), precision)
 
         def picture() -> str:
             from tps_pipeline.report.plots import preview

@@ -22,7 +22,8 @@ def test_methods_are_ranked_by_score_within_their_split():
     )
     columns = {"split": ["test", "test"], "label": ["person", "parts"], "ap": [0.5, 0.1], "ap50": [0.9, 0.6]}
     precision = tables.conform({**columns, "boxes": [3, 4]}, tables.AVERAGE_PRECISION)
-    ranked = leaderboard(psc, precision).to_pandas()
+    other = tables.conform({**columns, "ap50": [0.8, 0.3], "boxes": [3, 4]}, tables.AVERAGE_PRECISION)
+    ranked = leaderboard(psc, {"strong": precision, "weak": other}).to_pandas()
     assert list(zip(ranked.split, ranked.method, strict=True)) == [
         ("test", "strong"),
         ("test", "weak"),
@@ -31,12 +32,12 @@ def test_methods_are_ranked_by_score_within_their_split():
     assert ranked.score.tolist() == pytest.approx([0.45, 0.3, 0.9999], abs=1e-9)
     assert ranked.action_accuracy.tolist() == [0.5, 1.0, 1.0]
     assert ranked.mean_psc[0] == pytest.approx(0.7)
-    assert ranked.part_ap50[0] == 0.6
+    assert ranked.part_ap50[:2].tolist() == [0.6, 0.3]
     assert ranked.person_ap50.isna().tolist() == [False, False, True]
 
 
 def test_without_labelled_videos_the_leaderboard_is_empty():
-    empty = leaderboard(tables.empty(tables.PSC), tables.empty(tables.AVERAGE_PRECISION))
+    empty = leaderboard(tables.empty(tables.PSC), {"method": tables.empty(tables.AVERAGE_PRECISION)})
     assert empty.num_rows == 0
     assert empty.schema.equals(tables.LEADERBOARD)
 

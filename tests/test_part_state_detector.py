@@ -135,8 +135,8 @@ def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:
         pipeline = Pipeline(data="", recipe_name=str(tmp_path / f"{name}.yaml"), store_root=str(tmp_path))
         keys.append({key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys})
     single = {f"{kind}/single_stage" for kind in ("datasets", "detections", "average_precision", "detector_confusion")}
-    mine = {"datasets/part_state", "checkpoints/mine", "predictions/mine", "psc/mine"}
-    assert keys[1] - keys[0] == single | mine | {"checkpoints/single_stage_detector"}
+    mine = {f"{kind}/mine" for kind in ("checkpoints", "predictions", "psc", "average_precision", "detector_confusion")}
+    assert keys[1] - keys[0] == single | mine | {"datasets/part_state", "checkpoints/single_stage_detector"}
 
 
 def test_methods_that_share_the_data_set_must_mean_the_same_by_it(tmp_path: Path) -> None:

@@ -132,7 +132,10 @@ def report(sample, leaderboard, tmp_path):
         "title": f"Report of {HOSTILE}",
         "leaderboard": leaderboard,
         "psc": sample["psc"],
-        "average_precision": tables.conform(ap, tables.AVERAGE_PRECISION),
+        "average_precision": {
+            "two_stage": tables.conform(ap, tables.AVERAGE_PRECISION),
+            "part_state_detector": tables.conform(ap | {"ap50": [0.41239, 0.8, -1.0]}, tables.AVERAGE_PRECISION),
+        },
         "confusion": {"two_stage": tables.conform(confused, tables.DETECTOR_CONFUSION)},
         "comparisons": contact_sheet.compare(
             sample["frames"], one, predictions=sample["voting"],
@@ -195,16 +198,16 @@ def test_numbers_are_the_tables(report, leaderboard):
     assert html.row("video_category")[0].endswith("best")
     assert not html.row("voting")[0].endswith("best")
     assert html.row("lunge") == ["lunge", "1", "1.0000", "0.5000"]
-    assert html.row("person") == ["person", "0.8000", "0.3000", "8"]
-    assert html.row("▸ right") == ["▸ right arm", "0.5124", "0.2000", "7"]
-    assert html.row("◂ left") == ["◂ left arm", "–", "–", "0"]
+    assert html.row("person") == ["person", "0.8000", "0.3000", "0.8000", "0.3000", "8"]
+    assert html.row("▸ right") == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
+    assert html.row("◂ left") == ["◂ left arm", "–", "–", "–", "–", "0"]
     assert html.row("two_stage") == ["two_stage", "val", "0.1250", "40", "–", "50"]
     assert html.row("psc/voting")[:3] == ["psc/voting", "2", "8"]
 
 
 def test_page_of_nothing_says_what_to_do(report):
     nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
-    html = report(**nothing, average_precision=None, confusion={}, comparisons=[])
+    html = report(**nothing, average_precision={}, confusion={}, comparisons=[])
     assert "Nothing has been scored yet" in html.text
     assert "materialize leaderboard" in " ".join(html.text.split())
     assert "detections have not been scored" in html.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -26,18 +28,21 @@ def figures(scores: pa.Table) -> dict[str, float]:
     }
 
 
-def leaderboard(scored: pa.Table, average_precision: pa.Table) -> pa.Table:
+def leaderboard(scored: pa.Table, average_precision: Mapping[str, pa.Table]) -> pa.Table:
     """Rank methods.
 
     Args:
         scored: ``tables.PSC`` of all methods.
-        average_precision: ``tables.AVERAGE_PRECISION`` of the detections they share.
+        average_precision: ``tables.AVERAGE_PRECISION`` of each method's boxes, by method.
 
     Returns:
         ``tables.LEADERBOARD``, best score first within each split.
     """
-    precision = average_precision.to_pandas().astype({"split": str, "label": str})
-    ap50 = precision.set_index(["split", "label"]).ap50
+    ap50 = {
+        (method, row["split"], row["label"]): row["ap50"]
+        for method, table in average_precision.items()
+        for row in table.to_pylist()
+    }
     rows = []
     for (method, split), videos in scored.to_pandas().groupby(["method", "split"], observed=True):
         values, correct = videos.psc.to_numpy(), videos.action_correct.to_numpy()
@@ -49,8 +54,8 @@ def leaderboard(scored: pa.Table, average_precision: pa.Table) -> pa.Table:
                 "score": psc.score(values, correct),
                 "mean_psc": float(np.mean(values)),
                 "action_accuracy": float(np.mean(correct)),
-                "person_ap50": ap50.get((split, "person")),
-                "part_ap50": ap50.get((split, "parts")),
+                "person_ap50": ap50.get((method, split, "person")),
+                "part_ap50": ap50.get((method, split, "parts")),
             }
         )
     columns = [field.name for field in tables.LEADERBOARD]

@@ -304,6 +304,12 @@ class Recipe(Section):
         """The methods that are trained on `datasets/part_state`, by name."""
         return {name: method for name, method in self.methods.items() if isinstance(method, PartStateDetector)}
 
+    @property
+    def boxes(self) -> dict[str, str]:
+        """The assets that have people's and parts' boxes of their own, by the name that their precision goes by."""
+        detections = {name: f"detections/{name}" for name in self.detections}
+        return detections | {name: f"predictions/{name}" for name in self.part_state_detectors}
+
     @model_validator(mode="after")
     def _one_part_state_data_set(self) -> Self:
         """The methods that share `datasets/part_state` mean the same by it."""

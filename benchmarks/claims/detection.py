@@ -1,4 +1,4 @@
-"""The detectors that claims compare: trained and scored on one seed's generated data, each when first asked for."""
+"""Detectors: trained alike and scored on one seed's generated data, each when first asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks.claims.claim import Claim
 from tps_pipeline.checkpoint import WEIGHTS
 from tps_pipeline.data.kinetics_tps import Annotations, read_all
 from tps_pipeline.data.layout import find_videos
@@ -20,7 +21,7 @@ from tps_pipeline.detection.datasets import PERSON, Flip, part_samples, person_s
 from tps_pipeline.detection.train import train
 from tps_pipeline.evaluation import figures, sampled
 from tps_pipeline.labels import PARTS
-from tps_pipeline.recipe import Recipe
+from tps_pipeline.recipe import Detector, Recipe
 from tps_pipeline.video.frames import FrameFile, extract
 
 ACTIONS = ("country_line_dancing", "salsa_dancing", "push_up", "lunge")
@@ -29,14 +30,17 @@ WIDTH, HEIGHT, FRAMES = 320, 240, 60
 CROWD = 4
 """People in a frame that is a crowd."""
 
-Way = Literal["two_stage", "single_stage"]
+VIDEOS = 72
+
+Way = Literal["two_stage", "single_stage", "single_stage_double"]
+"""`single_stage_double`: twice the picture's size, so that a part has about as many pixels as in a person's crop."""
 
 
 class Detectors:
     """One seed's data, detectors and their scores."""
 
-    def __init__(self, folder: Path, settings: Recipe, *, seed: int, videos: int) -> None:
-        self.folder, self.settings, self.seed, self.videos = folder, settings, seed, videos
+    def __init__(self, folder: Path, settings: Recipe, *, seed: int) -> None:
+        self.folder, self.settings, self.seed = folder, settings, seed
         # Remembered by this object, not by the class.
         self.scores, self.detections, self.network = cache(self.scores), cache(self.detections), cache(self.network)
 
@@ -46,7 +50,7 @@ class Detectors:
         path = self.folder / "data"
         if not path.exists():
             generate(
-                path, videos=self.videos, seed=self.seed, classes=ACTIONS, test_fraction=0.25,
+                path, videos=VIDEOS, seed=self.seed, classes=ACTIONS, test_fraction=0.25,
                 width=WIDTH, height=HEIGHT, frames=FRAMES,
             )  # fmt: skip
         return path
@@ -66,8 +70,10 @@ class Detectors:
             extract([(v.video_id, self.data / v.path, frames[v.video_id]) for v in videos], path)
         return FrameFile(path)
 
-    def network(self, kind: Literal["person", "part", "single_stage"], flip: Flip) -> Path:
+    def network(self, kind: Literal["person", "part", "single_stage", "single_stage_double"], flip: Flip) -> Path:
         """A trained detector."""
+        settings = self.settings
+        detectors = {"person": settings.person_detector, "part": settings.part_detector}
         frames, of, margin = self.frames("train"), self.annotations, self.settings.two_stage.crop_margin
         labelled, people, parts = of.labelled_frames, of.people, of.parts
         match kind:
@@ -75,12 +81,12 @@ class Detectors:
                 samples, labels = person_samples(labelled, people, frames.index, flip=flip), (PERSON,)
             case "part":
                 samples, labels = part_samples(people, parts, frames.index, margin=margin, flip=flip), PARTS
-            case "single_stage":
+            case "single_stage" | "single_stage_double":
                 samples = single_stage_samples(labelled, people, parts, frames.index, flip=flip)
                 labels = single_stage.LABELS
         folder = self.folder / f"{kind}_{flip}"
         train(
-            getattr(self.settings, f"{kind}_detector"), samples, [frames], labels,
+            detectors.get(kind) or _single_stage(settings, kind), samples, [frames], labels,
             val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=self.seed,
         )  # fmt: skip
         return folder / WEIGHTS
@@ -88,11 +94,10 @@ class Detectors:
     def detections(self, way: Way, flip: Flip) -> pa.Table:
         """What is found in the held-out videos; the people are found by one network whatever ``flip`` is."""
         frames = self.frames("test")
-        if way == "single_stage":
-            network = self.network("single_stage", flip)
-            return single_stage.detect(frames, network, settings=self.settings.single_stage)
-        networks = self.network("person", "label_swap"), self.network("part", flip)
-        return two_stage.detect(frames, *networks, settings=self.settings.two_stage)
+        if way == "two_stage":
+            networks = self.network("person", "label_swap"), self.network("part", flip)
+            return two_stage.detect(frames, *networks, settings=self.settings.two_stage)
+        return single_stage.detect(frames, self.network(way, flip), settings=self.settings.single_stage)
 
     def scores(self, way: Way, *, flip: Flip = "label_swap", crowds: bool = False) -> dict[str, float]:
         """Precision and confusion on the held-out frames, or on those that show a crowd."""
@@ -103,3 +108,65 @@ class Detectors:
         found = self.detections(way, flip)
         scored = [score(found, *tables, frames=index, split="test") for score in (average_precision, confusion)]
         return {name.removeprefix("test_"): value for table in scored for name, value in figures(table).items()}
+
+
+def _single_stage(settings: Recipe, way: str) -> Detector:
+    """The single stage's detector; at twice the size its objectness weighs as much as before."""
+    detector = settings.single_stage_detector
+    assert detector is not None
+    if way == "single_stage":
+        return detector
+    gains = detector.gains.model_copy(update={"objectness": detector.gains.objectness / 4})
+    return detector.model_copy(update={"image_size": 2 * detector.image_size, "gains": gains})
+
+
+CLAIMS = (
+    Claim(
+        "crowd_parts",
+        "Among four people and more, two stages find parts better than a single stage trained alike",
+        "part AP50",
+        True,
+        ("two stages", "single stage"),
+        lambda d: tuple(d.scores(way, crowds=True)["parts_ap50"] for way in ("two_stage", "single_stage")),
+    ),
+    Claim(
+        "crowd_people",
+        "Among four people and more, two stages give fewer parts to the wrong person than a single stage trained alike",
+        "share on the wrong person",
+        False,
+        ("two stages", "single stage"),
+        lambda d: tuple(d.scores(way, crowds=True)["wrong_person"] for way in ("two_stage", "single_stage")),
+    ),
+    Claim(
+        "crowd_parts_double",
+        "The same, of a single stage that sees pictures of twice the size, in which parts are as large as in crops",
+        "part AP50",
+        True,
+        ("two stages", "single stage, twice the size"),
+        lambda d: tuple(d.scores(way, crowds=True)["parts_ap50"] for way in ("two_stage", "single_stage_double")),
+    ),
+    Claim(
+        "crowd_people_double",
+        "And of the parts that it gives to the wrong person",
+        "share on the wrong person",
+        False,
+        ("two stages", "single stage, twice the size"),
+        lambda d: tuple(d.scores(way, crowds=True)["wrong_person"] for way in ("two_stage", "single_stage_double")),
+    ),
+    Claim(
+        "label_swap_sides",
+        "Exchanging left and right in mirrored images confuses sides less than mirroring alone",
+        "share of sides confused",
+        False,
+        ("label swap", "plain flips"),
+        lambda d: tuple(d.scores("two_stage", flip=flip)["sides_confused"] for flip in ("label_swap", "plain")),
+    ),
+    Claim(
+        "label_swap_precision",
+        "Mirrored images with exchanged labels make parts more precise than no mirrored images",
+        "part AP",
+        True,
+        ("label swap", "no flips"),
+        lambda d: tuple(d.scores("two_stage", flip=flip)["parts_ap"] for flip in ("label_swap", "none")),
+    ),
+)

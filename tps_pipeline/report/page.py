@@ -47,7 +47,7 @@ def write(
     title: str,
     leaderboard: pa.Table,
     psc: pa.Table,
-    average_precision: pa.Table | None,
+    average_precision: Mapping[str, pa.Table],
     confusion: Mapping[str, pa.Table],
     comparisons: Sequence[Comparison],
     recipe_yaml: str,
@@ -60,7 +60,7 @@ def write(
         title: Its heading.
         leaderboard: ``tables.LEADERBOARD``; may be empty.
         psc: ``tables.PSC``; may be empty.
-        average_precision: ``tables.AVERAGE_PRECISION``, if detections were scored.
+        average_precision: ``tables.AVERAGE_PRECISION`` of each way to detect, by name; may be empty.
         confusion: ``tables.DETECTOR_CONFUSION`` of each way to detect, by name; may be empty.
         comparisons: Frames to show, annotation beside prediction.
         recipe_yaml: The recipe that everything was made with.
@@ -74,7 +74,8 @@ def write(
         best=_best(rows),
         challenge=CHALLENGE_SCORES,
         psc=[_psc_of(psc, split) for split in plots.splits(psc)],
-        average_precision=_by_split(average_precision),
+        precision=_by_split(average_precision),
+        detectors=list(average_precision),
         confusion=[{"detections": name, **row} for name, table in confusion.items() for row in table.to_pylist()],
         comparisons=comparisons,
         recipe_yaml=recipe_yaml,
@@ -117,13 +118,24 @@ def _plot(draw: Callable[..., bytes]) -> _Plot:
     return _Plot(light, dark)
 
 
-def _by_split(average_precision: pa.Table | None) -> dict[str, list[dict[str, Any]]]:
-    """Each split's classes: the person, the parts in their usual order, then any others."""
-    if average_precision is None:
-        return {}
+def _by_split(average_precision: Mapping[str, pa.Table]) -> dict[str, list[dict[str, Any]]]:
+    """Each split's classes (the person, the parts in their usual order, then any others) with every detector's row."""
     order = {label: i for i, label in enumerate(("person", *PARTS))}
-    rows = sorted(average_precision.to_pylist(), key=lambda row: (order.get(row["label"], len(order)), row["label"]))
-    return {split: [row for row in rows if row["split"] == split] for split in plots.splits(average_precision)}
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, table in average_precision.items():
+        for row in table.to_pylist():
+            rows.setdefault(row["split"], {}).setdefault(row["label"], {})[name] = row
+    return {
+        split: [
+            {
+                "label": label,
+                "boxes": max(row["boxes"] for row in rows[split][label].values()),
+                "of": rows[split][label],
+            }
+            for label in sorted(rows[split], key=lambda label: (order.get(label, len(order)), label))
+        ]
+        for split in sorted(rows)
+    }
 
 
 def _environment() -> Environment:
