@@ -1,19 +1,24 @@
 """Dense clips of one video: one pass against readers that seek for each clip, in the same run.
 
-    python benchmarks/clips.py [--rounds 5]
+    python -m benchmarks.clips [--rounds 5]
 
 A 300-frame video of 340x256 is made; every reader gives the same clip of 32 frames around each of 60 key frames
 (checked). Ours gives a batch's frames once, with each clip's indices into them, as networks take it; `ours_copied` also
 copies each clip apart, as the others do. Prints one JSON line a length of GOP: medians of CPU seconds, and the seeking
 readers' divided by ours (over 1: ours is faster), as the median over rounds. All use one thread and the same memory
-settings and take turns. A last line tells how whole-video segment-level inference divides its time, and compares it
-with the same network fed clip by clip from PyAV.
+settings and take turns. A line tells how whole-video segment-level inference divides its time, and compares it with the
+same network fed clip by clip from PyAV. The first line is the peak memory, libraries included, of processes that do
+what `paper` asks for on a 300-frame video of 1280x720: segment-level inference with a narrow network, and an epoch of
+training clips.
 """
 
 import argparse
 import json
 import random
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,17 +28,23 @@ import av
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import default_collate
 
 from benchmarks.frames import make_clip
 from tps_pipeline import recipe
+from tps_pipeline.batches import Batches, Groups
 from tps_pipeline.methods.clip_classifier import Classifier, build
+from tps_pipeline.methods.clip_training import LabelledVideo, TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.segment_level import SegmentLevel
 from tps_pipeline.training import prepare_cpu
 from tps_pipeline.video.clips import read_windows
 from tps_pipeline.video.sampling import dense_sample
 
 FRAMES, LENGTH, STRIDE, BATCH = 300, 32, 5, 8
 INDICES = np.stack([dense_sample(key, FRAMES, length=LENGTH, interval=1) for key in range(0, FRAMES, STRIDE)])
+NARROW = recipe.Csn(depths=(1, 1, 1, 1), stem=16)
+SPACE = LabelSpace((("head", "none"), ("head", "turn")))
 
 
 def ours(path: Path) -> Iterator[np.ndarray]:
@@ -115,20 +126,57 @@ def measure(path: Path, rounds: int) -> dict[str, object]:
     }
 
 
+def narrow(**changes: object) -> Classifier:
+    """The paper's segment-level classifier with a narrow network."""
+    settings = recipe.load("paper").methods["segment_level"].model_copy(update={"network": NARROW} | changes)
+    assert isinstance(settings, recipe.SegmentLevel)
+    model = build(settings.network, len(SPACE)).eval()
+    return Classifier(model, settings, SPACE, np.zeros(len(SPACE), np.float32))
+
+
+def classify(path: Path) -> None:
+    """Segment-level inference of a video as the paper's recipe asks for it."""
+    classifier = narrow()
+    assert isinstance(classifier.settings, recipe.SegmentLevel)
+    size = (classifier.settings.image_size, classifier.settings.image_size)
+    indices, _ = SegmentLevel(classifier.settings).plan(FRAMES, np.arange(0, FRAMES, STRIDE))
+    for windows in read_windows(path, indices, batch=BATCH, size=size):
+        classifier.scores(*windows)
+
+
+def draw(path: Path) -> None:
+    """Training clips of ten such videos, as the paper's recipe asks for them, with the buffer full."""
+    settings = narrow().settings
+    assert isinstance(settings, recipe.SegmentLevel)
+    labelled = LabelledVideo(path, FRAMES, np.arange(FRAMES), np.zeros((FRAMES, 10), np.int64))
+    clips = TrainingClips([labelled] * 10, SegmentLevel(settings).draw, settings, space=SPACE)
+    groups = Groups(settings.clips_per_video, settings.shuffle_buffer)
+    for _ in Batches(clips, default_collate, size=settings.training.batch_size, seed=0, groups=groups).of(0):
+        pass
+
+
+def peak(work: Callable[[Path], None], path: Path) -> float:
+    """Gigabytes that this process needed for some work."""
+    prepare_cpu()
+    torch.set_num_threads(1)
+    work(path)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def memory(path: Path) -> dict[str, object]:
+    """Peak memory, each in a process of its own; that of this one must be small, for they begin as its copies."""
+    found = {}
+    for work in (classify, draw):
+        code = f"from benchmarks.clips import *; print(peak({work.__name__}, Path({str(path)!r})))"
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+        found[work.__name__] = round(float(done.stdout), 2)
+    return {"memory": path.stem, "peak_gb": found}
+
+
 def inference(path: Path) -> dict[str, object]:
     """Segment-level inference with a narrow network: our pass, and clip by clip."""
-    section = recipe.load("demo").video_action.training
-    settings = recipe.SegmentLevel(
-        kind="segment_level",
-        network=recipe.Csn(depths=(1, 1, 1, 1), stem=16),
-        frames=LENGTH,
-        image_size=96,
-        training=section,
-    )
-    space = LabelSpace((("head", "none"), ("head", "turn")))
-    model = build(settings.network, len(space)).eval()
-    classifier = Classifier(model, settings, space, np.zeros(len(space), np.float32))
-    size = (settings.image_size, settings.image_size)
+    classifier = narrow(frames=LENGTH, interval=1, image_size=96)
+    size = (classifier.settings.image_size, classifier.settings.image_size)
     began = time.process_time()
     decoded = sum(len(windows.shown) for windows in read_windows(path, INDICES, batch=BATCH, size=size))
     decoding, began = time.process_time() - began, time.process_time()
@@ -155,6 +203,7 @@ def main() -> None:
     prepare_cpu()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(memory(make_clip(Path(folder) / "clip_720p.mp4", 1280, 720, FRAMES))), flush=True)
         original = make_clip(Path(folder) / "clip.mp4", 340, 256, FRAMES)
         for gop in (12, 250):
             print(json.dumps(measure(with_gop(original, gop), arguments.rounds)), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,15 @@ def test_windows_show_what_naive_indexing_shows(whole, key_frames, length, inter
 def test_no_more_frames_are_held_than_later_clips_show(whole, monkeypatch) -> None:
     path, _ = whole
     indices = dense(list(range(0, FRAMES, 5)), FRAMES, length=8, interval=1)
-    read = []
+    read, alive = [], set()
     original = module.read_frames
 
     def counted(*arguments, **options):
         for at, picture in original(*arguments, **options):
             read.append(at)
+            alive.add(at)
+            weakref.finalize(picture, alive.remove, at)
+            assert len(alive) <= 8 + 5  # two clips, the second five frames after the first
             yield at, picture
 
     monkeypatch.setattr(module, "read_frames", counted)

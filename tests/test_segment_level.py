@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests import squares
 from tps_pipeline import recipe, tables
-from tps_pipeline.methods import build, clip_training
+from tps_pipeline.methods import build, clip_classifier, clip_training
 from tps_pipeline.methods.segment_level import SegmentLevel
 
 PLAIN = {
@@ -49,6 +49,18 @@ def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Pat
     assert squares.accuracy(predicted, "hip") > 0.9  # a state for each video cannot have more than two thirds right
     by_frame = predicted.to_pandas().groupby(["video_id", "frame", "part"], observed=True).state
     assert (by_frame.nunique() == 1).all()  # all people in a frame are alike
+
+
+def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
+    classifier = clip_classifier.load(trained[0], recipe.SegmentLevel)
+    random = np.random.default_rng(0)
+    frames, shown = random.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), random.integers(0, 20, (5, 8))
+    at_once = classifier.scores(frames, shown)
+    clips = []
+    classifier.model.register_forward_pre_hook(lambda _, given: clips.append(len(given[0])))
+    monkeypatch.setattr(clip_classifier, "PIXELS", 2 * 8 * 32 * 32)
+    assert classifier.scores(frames, shown) == pytest.approx(at_once, abs=1e-5)
+    assert clips == [2, 2, 1]
 
 
 def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_path: Path) -> None:

@@ -132,8 +132,10 @@ def augment(clip: np.ndarray, settings: recipe.ClipAugmentation, rng: np.random.
     if rng.random() < settings.flip:
         warp = warp @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1.0]])
     brightness, contrast, saturation = 1 + rng.uniform(-settings.color, settings.color, 3)
-    warped = [cv2.warpAffine(frame, warp, (width, height), borderMode=cv2.BORDER_REPLICATE) for frame in clip]
-    pixels = np.stack(warped).astype(np.float32)
+    warped = np.stack([cv2.warpAffine(frame, warp, (width, height), borderMode=cv2.BORDER_REPLICATE) for frame in clip])
+    if not settings.color:
+        return warped
+    pixels = warped.astype(np.float32)
     grey = pixels.mean(axis=-1, keepdims=True)
     pixels = grey + saturation * (pixels - grey)
     pixels = (pixels - pixels.mean()) * contrast + pixels.mean() * brightness
