@@ -13,12 +13,14 @@ import timm
 import torch
 from typer.testing import CliRunner
 
+from tests import published
 from tps_pipeline import recipe, tables
 from tps_pipeline.cli import app
 from tps_pipeline.detection import detector
 from tps_pipeline.detection.datasets import PERSON, person_samples
 from tps_pipeline.detection.train import CHECKPOINT, train
 from tps_pipeline.models import pretrained
+from tps_pipeline.models.csn import Csn
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
@@ -37,6 +39,20 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
     places = [f"{name}.network.weights" for name in (*detectors, "video_action", *methods)]
     assert [line.split(":")[0] for line in lines] == places
     assert all("fetch" in line and "`tps weights import --as " in line for line in lines)
+
+
+def test_the_report_s_segments_differ_in_length_and_learning_rate_only() -> None:
+    methods = recipe.load("paper").methods
+    rows = {
+        name: entry.model_dump(exclude={"frames": True, "training": {"learning_rate"}})
+        for name, entry in methods.items()
+        if isinstance(entry, recipe.SegmentLevel)
+    }
+    table = {(methods[name].frames, methods[name].training.learning_rate) for name in rows}
+    assert table == {(16, 5.12e-4), (32, 5.12e-4), (32, 2.56e-4)}
+    assert len(rows) == 3
+    assert all(row == rows["segment_level"] for row in rows.values())
+    assert rows["segment_level"]["training"]["batch_size"] == 2
 
 
 def test_the_report_s_batch_is_128_images_however_many_fit() -> None:
@@ -87,12 +103,25 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
     torch.save({"model": {theirs: state[ours].half() for theirs, ours in names.items()}}, tmp_path / "yolo.pt")
     swin = timm.create_model("swin_base_patch4_window7_224")
     save_checkpoint(tmp_path / "swin.safetensors", swin.state_dict())
-    store = Store(tmp_path / "store")
-    pretrained.import_weights(tmp_path / "yolo.pt", "yolov7x_coco", kind="yolov7x", store=store)
-    pretrained.import_weights(tmp_path / "swin.safetensors", "swin_base_imagenet", kind="swin_imagenet", store=store)
     paper = recipe.load("paper")
+    video_level, segment_level = (paper.methods[name].network for name in ("video_level", "segment_level"))
+    torch.save({"state_dict": published.video_swin(VideoSwin(video_level, classes=174))}, tmp_path / "ssv2.pth")
+    torch.save({"state_dict": published.ir_csn(Csn(segment_level))}, tmp_path / "csn.pth")
+    store = Store(tmp_path / "store")
+    for file, name, kind in (
+        ("yolo.pt", "yolov7x_coco", "yolov7x"),
+        ("swin.safetensors", "swin_base_imagenet", "swin_imagenet"),
+        ("ssv2.pth", "video_swin_base_ssv2", "video_swin"),
+        ("csn.pth", "ir_csn_152_ig65m", "ir_csn"),
+    ):
+        pretrained.import_weights(tmp_path / file, name, kind=kind, store=store)
     pretrained.check(paper.model_dump(mode="json"), store)
-    weights, _ = load_checkpoint(store.local(pretrained.path_of("swin_base_imagenet")))
-    fit = load_into(VideoSwin(paper.video_action.network, classes=24), weights)
-    assert set(fit.missing) == {"head.weight", "head.bias"}
-    assert fit.reshaped == ()
+    for settings, network in (
+        (paper.video_action.network, VideoSwin(paper.video_action.network, classes=24)),
+        (video_level, VideoSwin(video_level, classes=108)),
+        (segment_level, Csn(segment_level, classes=108)),
+    ):
+        weights, _ = load_checkpoint(store.local(pretrained.path_of(settings.weights)))
+        fit = load_into(network, weights)
+        fresh = {*fit.missing, *fit.reshaped}
+        assert fresh == {name for name in network.state_dict() if name.startswith(("head.", "blocks.5."))}

@@ -17,12 +17,14 @@ from typer.testing import CliRunner, Result
 
 from assets.checkpoints import _weights
 from assets.resources import Pipeline
+from tests import published
 from tests.test_weights import official, official_model  # noqa: F401
 from tps_pipeline import recipe
 from tps_pipeline.cli import app
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.models import pretrained
+from tps_pipeline.models.csn import DEPTHS, Csn
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
@@ -38,6 +40,13 @@ def store(tmp_path: Path) -> Store:
 
 def tps(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def imported(file: Path, kind: str, store: Store) -> str:
+    """Import a file as ``mine`` from the shell; what it prints."""
+    done = tps("weights", "import", "--as", kind, file, "mine", "--store", store.root)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
 
 
 def published_tiny(*, deployed: bool = False) -> tuple[YOLOv7, dict[str, torch.Tensor]]:
@@ -88,18 +97,10 @@ def test_video_swin_tells_its_own_dimensions(
 ) -> None:
     dimensions = {"patch": [2, 4, 4], "embed": 16, "depths": [2, 1], "heads": [2, 4], "window": list(window)}
     network = VideoSwin(recipe.VideoSwin.model_validate(dimensions), classes=5)
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        if "relative_position_index" in name and not index:
-            continue
-        theirs = re.sub(r"^features\.(\d)\.(\d)", lambda m: f"layers.{int(m[1]) // 2}.blocks.{m[2]}", name)
-        theirs = re.sub(r"^features\.1\.", "layers.0.downsample.", theirs)
-        theirs = theirs.replace("mlp.0", "mlp.fc1").replace("mlp.3", "mlp.fc2")
-        tensors[f"cls_head.fc_cls.{name[5:]}" if name.startswith("head.") else f"backbone.{theirs}"] = tensor
-    torch.save({"meta": {}, "state_dict": tensors}, tmp_path / "swin.pth")
-    converted = pretrained.import_weights(tmp_path / "swin.pth", "mine", kind="video_swin", store=store)
-    assert converted.settings == dimensions
-    assert converted.classes == 5
+    tensors = published.video_swin(network)
+    kept = {name: tensor for name, tensor in tensors.items() if index or "relative_position_index" not in name}
+    torch.save({"meta": {}, "state_dict": kept}, tmp_path / "swin.pth")
+    assert "classes: 5\n" in imported(tmp_path / "swin.pth", "video_swin", store)
     state, about = load_checkpoint(store.local(pretrained.path_of("mine")))
     assert json.loads(about["settings"]) == dimensions
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
@@ -110,18 +111,45 @@ def test_image_swin_is_inflated_to_the_reports_window(tmp_path: Path, store: Sto
         "swin_tiny_patch4_window7_224", img_size=56, embed_dim=16, depths=(1, 2), num_heads=(2, 4), num_classes=9
     )
     torch.save(image_network.state_dict(), tmp_path / "image.pth")
-    converted = pretrained.import_weights(tmp_path / "image.pth", "mine", kind="swin_imagenet", store=store)
-    settings = recipe.VideoSwin.model_validate(converted.settings)
+    printed = imported(tmp_path / "image.pth", "swin_imagenet", store)
+    assert "classes: no classifier\nmissing: none\nunexpected: head.fc.weight, head.fc.bias\n" in printed
+    state, about = load_checkpoint(store.local(pretrained.path_of("mine")))
+    settings = recipe.VideoSwin.model_validate_json(about["settings"])
     assert (settings.patch, settings.window) == ((2, 4, 4), (16, 7, 7))
     assert (settings.embed, settings.depths, settings.heads) == (16, (1, 2), (2, 4))
-    assert set(converted.unexpected) == {"head.fc.weight", "head.fc.bias"}
-    assert converted.classes is None
-    state, _ = load_checkpoint(store.local(pretrained.path_of("mine")))
     network = VideoSwin(settings, classes=24)
     fit = load_into(network, state)
     assert (set(fit.missing), fit.unexpected, fit.reshaped) == ({"head.weight", "head.bias"}, (), ())
     kernel = network.get_parameter("features.0.0.mlp.0.weight")
     assert torch.equal(kernel, image_network.layers[0].blocks[0].mlp.fc1.weight)
+
+
+def test_ir_csn_becomes_a_clip_method_s_network_and_no_other(tmp_path: Path, store: Store) -> None:
+    network = Csn(recipe.Csn(depths=DEPTHS[50]))
+    tensors = published.ir_csn(network)
+    counts = {name for name in tensors if name.endswith("num_batches_tracked")}
+    assert tensors.keys() - counts == published.names("ir_csn_50_mm")
+    torch.save({"state_dict": tensors}, tmp_path / "ircsn_r50.pth")
+    content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    method = recipe.load("paper").methods["segment_level"].model_dump(mode="json")
+
+    def check(depth: int, weights: str | None) -> Result:
+        method["network"] |= {"depths": list(DEPTHS[depth]), "weights": weights}
+        methods = content["methods"] | {"clips": method}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content | {"methods": methods}))
+        return tps("recipe", "check", tmp_path / "mine.yaml", "--store", store.root)
+
+    assert "methods.clips.network.weights: mine is not in" in check(50, "mine").stderr
+    assert check(50, None).exit_code == 0
+    assert "classes: no classifier" in imported(tmp_path / "ircsn_r50.pth", "ir_csn", store)
+    assert check(50, "mine").exit_code == 0
+    assert "mine (ir_csn) is for {'depths': [3, 4, 6, 3]}, not {'depths': [3, 8, 36, 3]}" in check(152, "mine").stderr
+    state, _ = load_checkpoint(store.local(pretrained.path_of("mine")))
+    fit = load_into(Csn(recipe.Csn(depths=DEPTHS[50]), classes=108), state)
+    assert (set(fit.missing), fit.unexpected, fit.reshaped) == ({"blocks.5.proj.weight", "blocks.5.proj.bias"}, (), ())
+    assert torch.equal(
+        state["blocks.4.res_blocks.2.branch2.conv_b.weight"], tensors["backbone.layer4.2.conv2.0.conv.weight"]
+    )
 
 
 def test_a_recipe_says_what_to_fetch_and_its_command_works(tmp_path: Path, store: Store, tiny_file: Path) -> None:

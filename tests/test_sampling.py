@@ -16,6 +16,19 @@ def test_sampled_frames_are_the_challenges():
     assert sampled_frames(0).tolist() == []
 
 
+@given(st.integers(0, 5000), st.integers(1, 60))
+def test_sampled_frames_are_a_stride_apart_to_the_end(n_frames, stride):
+    frames = sampled_frames(n_frames, stride).tolist()
+    assert frames == [frame for frame in range(1, n_frames + 1) if (frame - 1) % stride == 0]
+
+
+@given(counts, lengths)
+def test_uniform_takes_the_middle_of_each_segment_at_test_time(n_frames, length):
+    for segment, index in enumerate(uniform_sample(n_frames, length).tolist()):
+        middle = (2 * segment + 1) * n_frames  # in frames, times twice the length
+        assert index * 2 * length <= middle < (index + 1) * 2 * length
+
+
 @given(counts, lengths, st.integers(0, 2**32 - 1) | st.none())
 def test_uniform_takes_one_frame_of_each_segment(n_frames, length, seed):
     rng = None if seed is None else np.random.default_rng(seed)

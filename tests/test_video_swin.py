@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
 from tps_pipeline import recipe
 from tps_pipeline.errors import RecipeError, WeightsError
@@ -87,6 +88,18 @@ def test_inflated_image_network_gives_a_static_clip_the_pictures_features() -> N
     features = image_network.forward_features(picture).permute(0, 3, 1, 2)
     static = model(picture.unsqueeze(2).repeat(1, 1, 16, 1, 1))
     torch.testing.assert_close(static, features.unsqueeze(2).expand_as(static), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("published", "embed", "depth", "heads"), [(swin3d_t, 96, 6, 3), (swin3d_s, 96, 18, 3), (swin3d_b, 128, 18, 4)]
+)
+def test_published_sizes_are_torchvisions(published: Any, embed: int, depth: int, heads: int) -> None:
+    settings = recipe.VideoSwin(
+        embed=embed, depths=(2, 2, depth, 2), heads=(heads, 2 * heads, 4 * heads, 8 * heads), window=(8, 7, 7)
+    )
+    with torch.device("meta"):
+        ours, theirs = VideoSwin(settings, 400).state_dict(), published().state_dict()
+    assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}
 
 
 @torch.no_grad()
