@@ -105,18 +105,28 @@ class GradientPatches(nn.Module):
         Returns:
             Square roots of shares, shifted to a mean near zero, ``(N, ORIENTATIONS, H / CELL, W / CELL)``.
         """
-        padded = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
-        across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
-        down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+        across, down = _differences(pictures, 3), _differences(pictures, 2)
         xx, yy, xy = ((a * b).sum(1, keepdim=True) for a, b in ((across, across), (down, down), (across, down)))
         strength = (xx + yy).sqrt() + 1e-4
         # The double angle takes opposite directions to the same orientation.
         cosine, sine = (xx - yy) / strength, 2 * xy / strength
-        angles = [2 * math.pi * index / self.ORIENTATIONS for index in range(self.ORIENTATIONS)]
-        found = [(cosine * math.cos(angle) + sine * math.sin(angle)).relu_() for angle in angles]
-        cells = torch.cat([functional.avg_pool2d(channel, self.CELL) for channel in found], 1)
+        pooled_cosine, pooled_sine = (functional.avg_pool2d(channel, self.CELL) for channel in (cosine, sine))
+        ahead, behind = [], []
+        for angle in (2 * math.pi * index / self.ORIENTATIONS for index in range(self.ORIENTATIONS // 2)):
+            x, y = math.cos(angle), math.sin(angle)
+            ahead.append(functional.avg_pool2d((cosine * x + sine * y).relu_(), self.CELL))
+            # What the opposite orientation has is the positive part less the whole.
+            behind.append((ahead[-1] - pooled_cosine * x - pooled_sine * y).clamp_(min=0))
+        cells = torch.cat(ahead + behind, 1)
         around = functional.avg_pool2d(cells.sum(1, keepdim=True), 3, 1, 1, count_include_pad=False)
         return 2 * (cells / (around + self.NOISE)).sqrt() - 0.7
+
+
+def _differences(pictures: Tensor, axis: int) -> Tensor:
+    """Between the neighbours on either side of each pixel, along rows or columns; an edge pixel is its own neighbour."""
+    x = pictures.movedim(axis, -1)
+    inner, first, last = x[..., 2:] - x[..., :-2], x[..., 1:2] - x[..., :1], x[..., -1:] - x[..., -2:-1]
+    return torch.cat((first, inner, last), -1).movedim(-1, axis)
 
 
 def from_reference(
