@@ -39,10 +39,11 @@ def main(original: Path = ORIGINAL) -> None:
         print(f"{where}; fetch it (GPL-3.0) with: {CHECK_OUT}", file=sys.stderr)
         return
     command = [sys.executable, "-P", str(Path(__file__).resolve()), "compare"]
-    path = {"PYTHONPATH": str(original.resolve())}  # its packages are called models and utils
+    # Its packages are called models and utils.
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, (str(original.resolve()), os.environ.get("PYTHONPATH"))))}
     ran = subprocess.run(command, cwd=original, env=os.environ | path, capture_output=True, text=True, check=False)
     if ran.returncode:
-        needs = f"a module it needs is installed with: uv pip install -r {original / 'requirements.txt'}"
+        needs = "install a module that it lacks by name (its requirements.txt would replace newer versions of ours)"
         raise SystemExit(f"{ran.stderr}\nthe original does not run; {needs}")
     print(line := ran.stdout.splitlines()[-1])  # the original prints lines of its own before
     if max(json.loads(line)["difference"].values()) > TOLERANCE:

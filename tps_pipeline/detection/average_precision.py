@@ -99,7 +99,9 @@ def precision_of_classes(
     """
     ap, ap50 = np.full(classes, np.nan), np.full(classes, np.nan)
     if truth:
-        metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True, extended_summary=True)
+        metric = MeanAveragePrecision(
+            backend="faster_coco_eval", class_metrics=True, extended_summary=True, sync_on_compute=False
+        )
         metric.warn_on_many_detections = False  # it looks at 100 boxes a class, not at 100 a picture
         metric.update(found, truth)
         result = metric.compute()
