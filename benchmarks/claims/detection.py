@@ -85,10 +85,11 @@ class Detectors:
                 samples = single_stage_samples(labelled, people, parts, frames.index, flip=flip)
                 labels = single_stage.LABELS
         folder = self.folder / f"{kind}_{flip}"
-        train(
-            detectors.get(kind) or _single_stage(settings, kind), samples, [frames], labels,
-            val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=self.seed,
-        )  # fmt: skip
+        if not (folder / WEIGHTS).exists():
+            train(
+                detectors.get(kind) or _single_stage(settings, kind), samples, [frames], labels,
+                val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=self.seed,
+            )  # fmt: skip
         return folder / WEIGHTS
 
     def detections(self, way: Way, flip: Flip) -> pa.Table:
