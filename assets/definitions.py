@@ -32,6 +32,7 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
             else []
         ),
         detections.two_stage,
+        detections.tracks,
         detections.video_actions,
         *(checkpoints.method_checkpoint(name, settings) for name, settings in methods.items()),
         *(predictions.method_predictions(name, settings) for name, settings in methods.items()),

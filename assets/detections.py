@@ -58,6 +58,23 @@ def single_stage(
 
 
 @dg.asset(
+    deps=[["detections", "two_stage"]],
+    group_name="detections",
+    partitions_def=SHARDS,
+    backfill_policy=BACKFILL,
+)
+def tracks(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
+    """Who of the detected people is who from frame to frame."""
+
+    def link(shard: str) -> pa.Table:
+        from tps_pipeline.tracks import track
+
+        return track(pipeline.read("detections/two_stage", shard))
+
+    yield from each_shard(context, pipeline, link, force=config.force)
+
+
+@dg.asset(
     deps=["videos", ["checkpoints", "video_action"]],
     group_name="detections",
     pool=GPU,

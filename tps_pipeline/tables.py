@@ -97,6 +97,10 @@ DETECTIONS = pa.schema(
 )  # fmt: skip
 """One row a detected part; the person's box and score repeat on each of the person's parts."""
 
+TRACKS = pa.schema([_VIDEO, _FRAME, _PERSON, *_required(pa.int32(), "track_id")])
+"""One row a person; ``track_id`` is the same in all frames in which the person is thought to be, and counts from 0 in
+each video."""
+
 VIDEO_ACTIONS = pa.schema(
     [_VIDEO, *_required(NAME, "action"), *_required(SCORE, "score"),
      *_required(pa.map_(pa.string(), pa.float32()), "probabilities")]
