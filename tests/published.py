@@ -27,6 +27,17 @@ def ir_csn(network: nn.Module) -> dict[str, Tensor]:
     return {_csn(name): tensor for name, tensor in network.state_dict().items()}
 
 
+def slowfast_acar(network: nn.Module) -> dict[str, Tensor]:
+    """SlowFast, as ACAR-Net names it: the 101-layer network has no lateral norms."""
+    normed = any("_fusion.norm." in name for name in network.state_dict())
+    return {_acar(name, normed): tensor for name, tensor in network.state_dict().items()}
+
+
+def slowfast_pyslowfast(network: nn.Module) -> dict[str, Tensor]:
+    """SlowFast, as PySlowFast names it."""
+    return {_pyslowfast(name): tensor for name, tensor in network.state_dict().items()}
+
+
 def _swin(name: str) -> str:
     name = re.sub(r"^features\.(\d)\.(\d+)\.", lambda m: f"layers.{int(m[1]) // 2}.blocks.{m[2]}.", name)
     name = re.sub(r"^features\.(\d)\.", lambda m: f"layers.{int(m[1]) // 2}.downsample.", name)
@@ -43,3 +54,27 @@ def _csn(name: str) -> str:
         name = re.sub(rf"branch2\.(conv|norm)_{letter}", lambda m, c=convolution: c + _LAYER[m[1]], name)
     name = re.sub(r"branch1_(conv|norm)", lambda m: f"downsample.{_LAYER[m[1]]}", name)
     return name.replace("blocks.5.proj", "cls_head.fc_cls") if name.startswith("blocks.5") else f"backbone.{name}"
+
+
+def _acar(name: str, normed: bool) -> str:
+    stage, rest = int(name.split(".")[1]), name.split(".", 2)[2]
+    if rest.startswith("multipathway_fusion"):
+        place = {"conv_fast_to_slow": "0." * normed, "norm": "1."}[rest.split(".")[1]]
+        return f"backbone.Tconv{stage + 1}.{place}{rest.split('.')[2]}"
+    pathway, rest = ("slow", "fast")[int(rest.split(".")[1])], rest.split(".", 2)[2]
+    if stage == 0:
+        return f"backbone.{pathway}_{rest.replace('conv.', 'conv1.').replace('norm.', 'bn1.')}"
+    rest = re.sub(r"branch2\.(conv|norm)_([abc])", lambda m: f"{_LAYER[m[1]]}{' abc'.index(m[2])}", rest)
+    rest = rest.replace("branch1_conv", "downsample.0").replace("branch1_norm", "downsample_bn")
+    return f"backbone.{pathway}_res{stage}.{rest.removeprefix('res_blocks.')}"
+
+
+def _pyslowfast(name: str) -> str:
+    name = re.sub(r"^blocks\.(\d)\.", lambda m: f"s{int(m[1]) + 1}.", name)
+    name = name.replace(".multipathway_fusion.conv_fast_to_slow", "_fuse.conv_f2s")
+    name = name.replace(".multipathway_fusion.norm", "_fuse.bn")
+    name = re.sub(r"multipathway_blocks\.(\d)\.(conv|norm)", lambda m: f"pathway{m[1]}_stem.{_LAYER[m[2]]}", name)
+    name = re.sub(r"multipathway_blocks\.(\d)\.res_blocks\.(\d+)", r"pathway\1_res\2", name)
+    name = re.sub(r"res(\d+)\.activation\.1\.", r"nonlocal\1.", name).replace(".norm.", ".bn.")
+    name = re.sub(r"branch2\.(conv|norm)_([abc])", lambda m: f"branch2.{m[2]}{'_bn' * (m[1] == 'norm')}", name)
+    return name.replace("branch1_conv", "branch1").replace("branch1_norm", "branch1_bn")

@@ -25,6 +25,7 @@ from tps_pipeline.errors import WeightsError
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import DEPTHS, Csn
+from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
@@ -150,6 +151,22 @@ def test_ir_csn_becomes_a_clip_method_s_network_and_no_other(tmp_path: Path, sto
     assert torch.equal(
         state["blocks.4.res_blocks.2.branch2.conv_b.weight"], tensors["backbone.layer4.2.conv2.0.conv.weight"]
     )
+
+
+@pytest.mark.parametrize("kind", ["slowfast_acar", "slowfast_pyslowfast"])
+def test_slowfast_tells_its_own_dimensions_and_leaves_a_head_behind(tmp_path: Path, store: Store, kind: str) -> None:
+    normed = kind == "slowfast_pyslowfast"
+    network = SlowFast(recipe.SlowFast(depths=(1, 1, 2, 1), stem=8, lateral_norms=normed, non_local=(1,) * normed))
+    head = {"head.projection.weight": torch.zeros(80, 9)}
+    torch.save({"epoch": 5, "state_dict": getattr(published, kind)(network) | head}, tmp_path / "slowfast.pth.tar")
+    printed = imported(tmp_path / "slowfast.pth.tar", kind, store)
+    assert "classes: no classifier\nmissing: none\nunexpected: head.projection.weight\n" in printed
+    state, about = load_checkpoint(store.local(pretrained.path_of("mine")))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    settings = recipe.SlowFast.model_validate_json(about["settings"])
+    assert (settings.depths, settings.stem, settings.lateral_norms) == ((1, 1, 2, 1), 8, normed)
+    assert (settings.non_local, settings.full_span) == ((1,) * normed, normed)
+    assert settings.mean == ((114.75,) * 3 if normed else (110.6, 103.2, 96.3))
 
 
 def test_a_recipe_says_what_to_fetch_and_its_command_works(tmp_path: Path, store: Store, tiny_file: Path) -> None:

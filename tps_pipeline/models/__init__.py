@@ -10,7 +10,7 @@ from tps_pipeline.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-KINDS = ("yolov7x", "yolov7_tiny", "video_swin", "ir_csn")
+KINDS = ("yolov7x", "yolov7_tiny", "video_swin", "ir_csn", "slowfast_acar", "slowfast_pyslowfast")
 
 
 def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -> nn.Module:
@@ -37,5 +37,10 @@ def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -
             from tps_pipeline.models import csn
 
             return csn.from_reference(state_dict, **config)
+        case "slowfast_acar" | "slowfast_pyslowfast":
+            from tps_pipeline.models import slowfast
+
+            read = slowfast.from_acar if kind == "slowfast_acar" else slowfast.from_pyslowfast
+            return read(state_dict, **config)
         case _:
             raise WeightsError(f"unknown kind of checkpoint {kind!r}; known: {', '.join(KINDS)}")

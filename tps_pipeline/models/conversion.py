@@ -105,6 +105,15 @@ def _ir_csn(state: Tensors) -> Converted:
     return Converted(network, {"depths": list(csn.DEPTHS[depth]), "stem": 64}, None if head is None else len(head))
 
 
+def _slowfast(state: Tensors, *, by: Literal["acar", "pyslowfast"]) -> Converted:
+    from tps_pipeline.models import slowfast
+
+    network = slowfast.from_acar(state) if by == "acar" else slowfast.from_pyslowfast(state)
+    head = tuple(name for name in state if name.startswith("head."))
+    settings = network.settings.model_dump(mode="json", exclude={"frozen_norms", "weights"})
+    return Converted(network, settings, None, unexpected=head)
+
+
 def _swin_settings(state: Tensors) -> recipe.VideoSwin:
     """The dimensions of a Swin Transformer, for pictures or video, from the shapes of its published tensors."""
     named = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
@@ -142,6 +151,8 @@ def _swin_dimensions(settings: recipe.VideoSwin) -> dict[str, Any]:
 
 _UNIT = "RGB, 0..1"
 _IMAGENET = "RGB, 0..255, minus (123.675, 116.28, 103.53), over (58.395, 57.12, 57.375)"  # video_action's
+_ACAR = "RGB, 0..255, minus (110.6, 103.2, 96.3), over (38.8, 37.9, 40.0)"  # recipe.SlowFast's
+_PYSLOWFAST = "RGB, 0..1, minus 0.45, over 0.225"  # slowfast.from_pyslowfast's
 _KINETICS = "RGB, 0..255, minus (110.2008, 100.63983, 95.99475), over (58.14765, 56.46975, 55.332195)"  # csn's
 
 KINDS = {
@@ -150,4 +161,6 @@ KINDS = {
     "video_swin": Kind(_IMAGENET, _video_swin),
     "swin_imagenet": Kind(_IMAGENET, _swin_imagenet),
     "ir_csn": Kind(_KINETICS, _ir_csn),
+    "slowfast_acar": Kind(_ACAR, partial(_slowfast, by="acar")),
+    "slowfast_pyslowfast": Kind(_PYSLOWFAST, partial(_slowfast, by="pyslowfast")),
 }

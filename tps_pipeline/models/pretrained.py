@@ -87,6 +87,14 @@ MANIFEST = (
         "https://download.openmmlab.com/mmaction/recognition/csn/ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
         "Apache-2.0",
     ),
+    Pretrained(
+        "slowfast_101_ava",
+        "slowfast_acar",
+        "SlowFast-R101 trained on Kinetics-700, then on AVA 2.2 with ACAR-Net's head, which is left out",
+        "AVA_SLOWFAST_R101_ACAR_HR2O_DEPTH1.pth.tar",
+        "https://drive.google.com/file/d/1d9UdvwS0HR-h84j_z4JbRWwEbITSt_FN",
+        "Apache-2.0",
+    ),
 )
 
 

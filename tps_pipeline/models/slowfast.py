@@ -1,0 +1,260 @@
+"""SlowFast (arXiv 1812.03982) of any depth as actions in AVA are detected with it, on PyTorchVideo's blocks.
+
+The last stage keeps the stride of the one before and dilates its convolutions (paper, section 4.3), so a place of the
+features is 16 pixels wide. Blocks and entries are named as in PyTorchVideo's own SlowFast. Two code bases publish
+checkpoints trained on AVA, which differ in small things (`recipe.SlowFast` has a field for each):
+
+- ACAR-Net: the convolutions from the fast to the slow pathway have no norm in the 101-layer network; the slow pathway
+  sees every ``alpha``-th frame from the first.
+- PySlowFast: those convolutions are normalised; of the 101-layer network's third stage only the first six blocks
+  convolve in time, and three blocks of the slow one are followed by a non-local block (arXiv 1711.07971); the slow
+  pathway's frames reach from the first to the last.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tps_pipeline import recipe
+from tps_pipeline.errors import WeightsError
+from tps_pipeline.models.weights import load_strictly
+
+with warnings.catch_warnings():  # of TorchScript, which PyTorchVideo's dependency fvcore uses while it is imported
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pytorchvideo.layers.nonlocal_net import create_nonlocal
+    from pytorchvideo.models.net import MultiPathWayWithFuse
+    from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage
+    from pytorchvideo.models.slowfast import FastToSlowFusionBuilder
+    from pytorchvideo.models.stem import create_res_basic_stem
+
+FUSION = 2
+"""Channels that come over from the fast pathway, as a multiple of its own (paper, section 3.4)."""
+TEMPORAL = ((1, 1, 3, 3), (3, 3, 3, 3))
+"""Frames that a block's first convolution sees, by pathway and stage (paper, table 1)."""
+STRIDES, DILATIONS = (1, 2, 2, 1), (1, 1, 1, 2)
+"""Of the stages, in rows and columns (paper, section 4.3)."""
+
+
+class SlowFast(nn.Module):
+    """The features of clips, by both pathways.
+
+    Args:
+        settings: The recipe's dimensions.
+
+    Attributes:
+        channels: Of the slow and of the fast features.
+    """
+
+    def __init__(self, settings: recipe.SlowFast) -> None:
+        reduction = round(1 / settings.beta)
+        fusion = FastToSlowFusionBuilder(
+            slowfast_channel_reduction_ratio=reduction,
+            conv_fusion_channel_ratio=FUSION,
+            conv_kernel_size=(settings.lateral_kernel, 1, 1),  # pyright: ignore[reportArgumentType]
+            conv_stride=(settings.alpha, 1, 1),  # pyright: ignore[reportArgumentType]
+            norm=nn.BatchNorm3d if settings.lateral_norms else None,  # pyright: ignore[reportArgumentType]
+            activation=nn.ReLU if settings.lateral_norms else None,  # pyright: ignore[reportArgumentType]
+        )
+        slow, fast = settings.stem, settings.stem // reduction
+        blocks = [_fused([_stem(slow, 1), _stem(fast, 5)], fusion, slow, 0)]
+        for stage in range(4):
+            wide = (settings.stem * 2**stage, settings.stem * 2**stage // reduction)
+            pathways = [
+                _stage(settings, stage, pathway, channels, inner)
+                for pathway, channels, inner in zip((0, 1), (slow + FUSION * fast, fast), wide, strict=True)
+            ]
+            slow, fast = 4 * wide[0], 4 * wide[1]
+            blocks.append(_fused(pathways, fusion, slow, stage + 1))
+        super().__init__()
+        self.blocks, self.settings, self.channels = nn.ModuleList(blocks), settings, (slow, fast)
+        for at in settings.non_local:
+            block = self.get_submodule(f"blocks.3.multipathway_blocks.0.res_blocks.{at}")
+            block.activation = nn.Sequential(block.activation, _non_local(16 * settings.stem))  # pyright: ignore
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Describe clips.
+
+        Args:
+            x: Normalised clips as the fast pathway sees them, ``(B, 3, T, H, W)``; T is a multiple of ``alpha``.
+
+        Returns:
+            Slow features ``(B, 32 stem, T / alpha, H / 16, W / 16)`` and fast ones ``(B, 32 stem beta, T, H / 16,
+            W / 16)``, rounded up.
+        """
+        pathways = [x[:, :, self._slow_frames(x.shape[2])], x]
+        for block in self.blocks:
+            pathways = block(pathways)
+        slow, fast = pathways
+        return slow, fast
+
+    def _slow_frames(self, frames: int) -> list[int]:
+        alpha = self.settings.alpha
+        if frames % alpha:
+            raise ValueError(f"{frames} frames are no multiple of alpha, {alpha}")
+        if self.settings.full_span:
+            return torch.linspace(0, frames - 1, frames // alpha).long().tolist()
+        return list(range(0, frames, alpha))
+
+    def train(self, mode: bool = True) -> SlowFast:
+        """Switch between training and evaluation; frozen norms keep the statistics that they were loaded with."""
+        super().train(mode)
+        if self.settings.frozen_norms:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm3d):
+                    module.eval()
+        return self
+
+
+def from_acar(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: float = 0.125) -> SlowFast:
+    """The network of ACAR-Net's SlowFast checkpoints (Kinetics, AVA), in evaluation mode.
+
+    Args:
+        state_dict: Its tensors, with or without the prefix ``backbone.``; a head is left out.
+        alpha: Frames of the fast pathway for one of the slow one.
+        beta: Channels of the fast pathway, as a share of the slow one's.
+
+    Raises:
+        WeightsError: The tensors are not those of such a network.
+    """
+    named = {_from_acar(name): tensor for name, tensor in backbone_of(state_dict).items()}
+    return _loaded(named, recipe.SlowFast(alpha=alpha, beta=beta))
+
+
+def from_pyslowfast(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: float = 0.125) -> SlowFast:
+    """The network of PySlowFast's checkpoints (AVA's 101-layer ones have non-local blocks), in evaluation mode.
+
+    Args:
+        state_dict: Its tensors; a head is left out.
+        alpha: Frames of the fast pathway for one of the slow one.
+        beta: Channels of the fast pathway, as a share of the slow one's.
+
+    Raises:
+        WeightsError: The tensors are not those of such a network.
+    """
+    named = {_from_pyslowfast(name): tensor for name, tensor in backbone_of(state_dict).items()}
+    pixels = {"mean": (114.75, 114.75, 114.75), "std": (57.375, 57.375, 57.375)}  # 0.45 and 0.225 of 255
+    return _loaded(named, recipe.SlowFast(alpha=alpha, beta=beta, full_span=True).model_copy(update=pixels))
+
+
+def backbone_of(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a published detector of actions that come before its head."""
+    return {name.removeprefix("backbone."): t for name, t in state_dict.items() if not name.startswith("head.")}
+
+
+def _loaded(named: Mapping[str, Tensor], settings: recipe.SlowFast) -> SlowFast:
+    """The network of tensors under our names, whose dimensions are theirs."""
+    settings = settings.model_copy(update=_dimensions(named))
+    if round(settings.stem * settings.beta) != len(named["blocks.0.multipathway_blocks.1.conv.weight"]):
+        raise WeightsError(f"these are not the weights of a SlowFast whose beta is {settings.beta}")
+    model = SlowFast(settings)
+    # How often a norm has seen a batch is not always stored and changes nothing.
+    counts = {name: buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")}
+    load_strictly(model, counts | dict(named))
+    return model.eval()
+
+
+def _dimensions(named: Mapping[str, Tensor]) -> dict[str, object]:
+    """What tensors under our names tell about their network."""
+    lateral, first = "blocks.0.multipathway_fusion.conv_fast_to_slow.weight", "blocks.0.multipathway_blocks.{}.conv"
+    if not {lateral, *(f"{first.format(pathway)}.weight" for pathway in (0, 1))} <= named.keys():
+        raise WeightsError("these are not the weights of a SlowFast: its first layers are not there")
+    slow = "blocks.{}.multipathway_blocks.0.res_blocks."
+    third = {at: named.get(f"{slow.format(3)}{at}.branch2.conv_a.weight") for at in _blocks(named, slow.format(3))}
+    temporal = [at for at, kernel in third.items() if kernel is not None and kernel.shape[2] > 1]
+    return {
+        "depths": tuple(len(_blocks(named, slow.format(stage))) for stage in (1, 2, 3, 4)),
+        "stem": len(named[f"{first.format(0)}.weight"]),
+        "lateral_kernel": named[lateral].shape[2],
+        "lateral_norms": "blocks.0.multipathway_fusion.norm.weight" in named,
+        "temporal_blocks": None if len(temporal) == len(third) else len(temporal),
+        "non_local": tuple(at for at in third if f"{slow.format(3)}{at}.activation.1.conv_g.weight" in named),
+    }
+
+
+def _blocks(names: Iterable[str], stage: str) -> list[int]:
+    return sorted({int(name.removeprefix(stage).split(".")[0]) for name in names if name.startswith(stage)})
+
+
+def _fused(pathways: list[nn.Module], fusion: FastToSlowFusionBuilder, channels: int, stage: int) -> nn.Module:
+    """A stage of both pathways, and the way from the fast to the slow one after it."""
+    across = fusion.create_module(fusion_dim_in=channels, stage_idx=stage)
+    return MultiPathWayWithFuse(multipathway_blocks=nn.ModuleList(pathways), multipathway_fusion=across)
+
+
+def _stem(channels: int, frames: int) -> nn.Module:
+    return create_res_basic_stem(
+        in_channels=3,
+        out_channels=channels,
+        conv_kernel_size=_triple(frames, 7, 7),
+        conv_stride=_triple(1, 2, 2),
+        conv_padding=_triple(frames // 2, 3, 3),
+        pool_kernel_size=_triple(1, 3, 3),
+        pool_stride=_triple(1, 2, 2),
+        pool_padding=_triple(0, 1, 1),
+    )
+
+
+def _stage(settings: recipe.SlowFast, stage: int, pathway: int, channels: int, inner: int) -> nn.Module:
+    depth, stride, dilation = settings.depths[stage], STRIDES[stage], DILATIONS[stage]
+    frames = [TEMPORAL[pathway][stage]] * depth
+    if stage == 2 and settings.temporal_blocks is not None:
+        frames[settings.temporal_blocks :] = [1] * (depth - settings.temporal_blocks)
+    return create_res_stage(
+        depth=depth,
+        dim_in=channels,
+        dim_inner=inner,
+        dim_out=4 * inner,
+        bottleneck=create_bottleneck_block,
+        conv_a_kernel_size=[_triple(size, 1, 1) for size in frames],
+        conv_a_stride=_triple(1, 1, 1),
+        conv_a_padding=[_triple(size // 2, 0, 0) for size in frames],
+        conv_b_kernel_size=_triple(1, 3, 3),
+        conv_b_stride=_triple(1, stride, stride),
+        conv_b_padding=_triple(0, dilation, dilation),
+        conv_b_dilation=_triple(1, dilation, dilation),
+    )
+
+
+def _non_local(channels: int) -> nn.Module:
+    """Every place looks at all others (PySlowFast's AVA configurations: dot products, half the channels)."""
+    return create_nonlocal(
+        dim_in=channels, dim_inner=channels // 2, pool_size=_triple(2, 2, 2), instantiation="dot_product"
+    )
+
+
+def _triple(*sizes: int) -> Any:
+    """Frames, rows and columns; PyTorchVideo annotates them as tuples of one."""
+    return sizes
+
+
+def _from_acar(name: str) -> str:
+    """An ACAR-Net entry's name in our network."""
+    name = re.sub(r"^(slow|fast)_(conv|bn)1", lambda m: f"blocks.0.{_PATHWAY[m[1]]}.{_LAYER[m[2]]}", name)
+    name = re.sub(r"^(slow|fast)_res(\d)\.", lambda m: f"blocks.{m[2]}.{_PATHWAY[m[1]]}.res_blocks.", name)
+    name = re.sub(r"\.(conv|bn)([123])\.", lambda m: f".branch2.{_LAYER[m[1]]}_{' abc'[int(m[2])]}.", name)
+    name = name.replace(".downsample.0.", ".branch1_conv.").replace(".downsample_bn.", ".branch1_norm.")
+    name = re.sub(r"^Tconv(\d)", lambda m: f"blocks.{int(m[1]) - 1}.multipathway_fusion", name)
+    name = re.sub(r"_fusion(?:\.0)?\.weight", "_fusion.conv_fast_to_slow.weight", name)
+    return name.replace("_fusion.1.", "_fusion.norm.")
+
+
+def _from_pyslowfast(name: str) -> str:
+    """A PySlowFast entry's name in our network."""
+    name = re.sub(r"^s(\d)", lambda m: f"blocks.{int(m[1]) - 1}", name)
+    name = re.sub(r"_fuse\.(conv_f2s|bn)", lambda m: f".multipathway_fusion.{_LAYER[m[1]]}", name)
+    name = re.sub(r"\.pathway(\d)_stem\.(conv|bn)", lambda m: f".multipathway_blocks.{m[1]}.{_LAYER[m[2]]}", name)
+    name = re.sub(r"\.pathway(\d)_res(\d+)\.", r".multipathway_blocks.\1.res_blocks.\2.", name)
+    name = re.sub(r"\.pathway(\d)_nonlocal(\d+)\.", r".multipathway_blocks.\1.res_blocks.\2.activation.1.", name)
+    name = name.replace(".activation.1.bn.", ".activation.1.norm.")
+    name = re.sub(r"\.branch1(_bn)?\.", lambda m: f".branch1_{_LAYER[m[1] or 'conv']}.", name)
+    return re.sub(r"\.branch2\.([abc])(_bn)?\.", lambda m: f".branch2.{_LAYER[m[2] or 'conv']}_{m[1]}.", name)
+
+
+_PATHWAY = {"slow": "multipathway_blocks.0", "fast": "multipathway_blocks.1"}
+_LAYER = {"conv": "conv", "bn": "norm", "_bn": "norm", "conv_f2s": "conv_fast_to_slow"}
