@@ -9,41 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.claims import detection, states
-from benchmarks.claims.claim import Claim, Result
+from benchmarks.claims.claim import Result
+from benchmarks.claims.subjects import CLAIMS, SUBJECTS, measure
 from tps_pipeline import recipe
 from tps_pipeline.cpu import cores
 
 ROOT = Path(__file__).parent.parent.parent
-SUBJECTS = {"detection": (detection.Detectors, detection.CLAIMS), "states": (states.States, states.CLAIMS)}
-"""What a seed's world is made of, and what is claimed of it; the longest first."""
-CLAIMS: tuple[Claim, ...] = tuple(claim for _, claims in SUBJECTS.values() for claim in claims)
-
-
-def measure(
-    subject: str, seed: int, rows: Sequence[str], recipe_name: str, folder: Path
-) -> dict[str, tuple[float, float]]:
-    """The figures of a subject's rows with one seed."""
-    make, claims = SUBJECTS[subject]
-    world = make(folder / str(seed) / subject, recipe.load(recipe_name), seed=seed)
-    found = {}
-    for claim in claims:
-        if claim.name in rows:
-            begin = time.perf_counter()
-            ours, other = found[claim.name] = claim.measure(world)
-            seconds = time.perf_counter() - begin
-            print(f"seed {seed}: {claim.name} {ours:.4f} {other:.4f} ({seconds:.0f} s)", file=sys.stderr, flush=True)
-    return found
 
 
 def page(results: Sequence[Result], *, recipe_name: str, seeds: Sequence[int], minutes: float) -> str:
@@ -90,7 +69,8 @@ def main() -> None:
     ):
         jobs = [
             pool.submit(measure, subject, seed, given.rows, given.recipe, given.work or Path(temporary))
-            for subject, seed in product(SUBJECTS, given.seeds)
+            for subject in SUBJECTS
+            for seed in given.seeds
         ]
         figures = [job.result() for job in jobs]
     results = [

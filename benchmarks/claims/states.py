@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from tps_pipeline import tables
@@ -60,11 +61,11 @@ class States:
 
     def sources(self, split: str) -> Sources:
         """What a method reads, of one split."""
-        videos = self.videos.filter(pa.compute.equal(self.videos["split"].cast(pa.string()), split))
-        names = videos["video_id"].cast(pa.string())
+        videos = self.videos.filter(pc.field("split").cast(pa.string()) == split)
+        names = videos["video_id"].to_pylist()
 
         def of_split(table: pa.Table) -> pa.Table:
-            return table.filter(pa.compute.is_in(table["video_id"].cast(pa.string()), value_set=names.combine_chunks()))
+            return table.filter(pc.field("video_id").cast(pa.string()).isin(names))
 
         actions, people, parts = (of_split(getattr(self.annotations, name)) for name in ("actions", "people", "parts"))
         content = {
@@ -101,7 +102,7 @@ class States:
         if changing:
             usual = found.groupby(["video_id", "frame", "part"]).annotated.agg(lambda states: states.mode()[0])
             changes = usual.groupby(["video_id", "part"]).nunique() > 1
-            right = right[changes.loc[pd.MultiIndex.from_frame(found[["video_id", "part"]])].to_numpy()]
+            right = right[found.set_index(["video_id", "part"]).index.map(changes).to_numpy(bool)]
         return float(right.mean())
 
 
