@@ -21,6 +21,7 @@ from tps_pipeline.detection.datasets import PERSON, person_samples
 from tps_pipeline.detection.train import CHECKPOINT, train
 from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import Csn
+from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
@@ -35,7 +36,9 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
     lines = refused.stderr.removeprefix("tps: ").splitlines()
     detectors = ("person_detector", "part_detector", "single_stage_detector")
     clips = ("video_level", "segment_level", "segment_level_32_high_rate", "segment_level_16_high_rate")
-    methods = ("methods.part_state_detector.detector", *(f"methods.{name}" for name in clips))
+    pcp = ("instance_pcp", "instance_pcp_sure", "instance_pcp_sure_again", "instance_pcp_16")
+    pp = ("instance_pp", *(f"instance_pp_{epochs}_epochs" for epochs in (3, 4, 6)))
+    methods = ("methods.part_state_detector.detector", *(f"methods.{name}" for name in (*clips, *pcp, *pp)))
     places = [f"{name}.network.weights" for name in (*detectors, "video_action", *methods)]
     assert [line.split(":")[0] for line in lines] == places
     assert all("fetch" in line and "`tps weights import --as " in line for line in lines)
@@ -53,6 +56,19 @@ def test_the_report_s_segments_differ_in_length_and_learning_rate_only() -> None
     assert len(rows) == 3
     assert all(row == rows["segment_level"] for row in rows.values())
     assert rows["segment_level"]["training"]["batch_size"] == 2
+
+
+def test_the_report_s_instance_level_rows_are_its_second_table() -> None:
+    methods = [entry for entry in recipe.load("paper").methods.values() if isinstance(entry, recipe.InstanceLevel)]
+    table = sorted((each.relation, each.frames, each.training.epochs, each.person_threshold) for each in methods)
+    pcp, pp = "person_context_person", "person_person"
+    assert table == [
+        (pcp, 16, 6, 0.1), (pcp, 32, 6, 0.01), (pcp, 32, 6, 0.1), (pcp, 32, 6, 0.1),
+        (pp, 16, 3, 0.1), (pp, 16, 4, 0.1), (pp, 16, 5, 0.1), (pp, 16, 6, 0.1),
+    ]  # fmt: skip
+    changed = {"frames", "relation", "relation_blocks", "relation_width", "person_threshold", "training"}
+    assert len({each.model_dump_json(exclude=changed) for each in methods}) == 1
+    assert all(each.training.epochs - each.training.steps[0] == pytest.approx(0.4) for each in methods)
 
 
 def test_the_report_s_batch_is_128_images_however_many_fit() -> None:
@@ -107,12 +123,16 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
     video_level, segment_level = (paper.methods[name].network for name in ("video_level", "segment_level"))
     torch.save({"state_dict": published.video_swin(VideoSwin(video_level, classes=174))}, tmp_path / "ssv2.pth")
     torch.save({"state_dict": published.ir_csn(Csn(segment_level))}, tmp_path / "csn.pth")
+    instance_level = paper.methods["instance_pcp"].network
+    slowfast = {name: tensor.half() for name, tensor in published.slowfast_acar(SlowFast(instance_level)).items()}
+    torch.save({"state_dict": slowfast}, tmp_path / "slowfast.pth.tar")
     store = Store(tmp_path / "store")
     for file, name, kind in (
         ("yolo.pt", "yolov7x_coco", "yolov7x"),
         ("swin.safetensors", "swin_base_imagenet", "swin_imagenet"),
         ("ssv2.pth", "video_swin_base_ssv2", "video_swin"),
         ("csn.pth", "ir_csn_152_ig65m", "ir_csn"),
+        ("slowfast.pth.tar", "slowfast_101_ava", "slowfast_acar"),
     ):
         pretrained.import_weights(tmp_path / file, name, kind=kind, store=store)
     pretrained.check(paper.model_dump(mode="json"), store)
@@ -120,6 +140,7 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
         (paper.video_action.network, VideoSwin(paper.video_action.network, classes=24)),
         (video_level, VideoSwin(video_level, classes=108)),
         (segment_level, Csn(segment_level, classes=108)),
+        (instance_level, SlowFast(instance_level)),
     ):
         weights, _ = load_checkpoint(store.local(pretrained.path_of(settings.weights)))
         fit = load_into(network, weights)

@@ -287,6 +287,29 @@ class SegmentLevel(ClipMethod):
     """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
 
 
+class InstanceLevel(ClipMethod):
+    """Method: one state a part for each person, from the clip around a frame and the others who are in it."""
+
+    kind: Literal["instance_level"]
+    network: SlowFast
+    relation: Literal["person_context_person", "person_person", "person"]
+    """What a person is seen with: the others by way of the scene (ACAR), the others (AIA), or nothing."""
+    relation_blocks: Positive = 1
+    person_width: Positive = 1024
+    """Channels of a person's features."""
+    relation_width: Positive = 512
+    """Channels of what a person is described by."""
+    relation_dropout: Fraction = 0.2
+    interval: Positive = 1
+    """Step between the frames of a clip."""
+    key_frame: Literal["start", "middle"] = "middle"
+    """Where in a clip the frame is whose people are looked at."""
+    person_threshold: Fraction = 0.01
+    """Detected people with a lower score are left out."""
+    box_jitter: Fraction = 0.0
+    """Training boxes: each edge moves by up to this share of the box's size, either way."""
+
+
 class PartStateDetector(Section):
     """Method: one detector on each person's crop whose classes are part and state joined; a single frame, no time."""
 
@@ -302,7 +325,9 @@ class PartStateDetector(Section):
     """A part whose best box has a lower score keeps the two-stage box."""
 
 
-Method = Annotated[VideoCategory | VideoLevel | SegmentLevel | PartStateDetector, Field(discriminator="kind")]
+Method = Annotated[
+    VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector, Field(discriminator="kind")
+]
 
 
 class Recipe(Section):

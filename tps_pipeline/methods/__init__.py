@@ -72,6 +72,10 @@ def build(settings: recipe.Method) -> Method:
             from tps_pipeline.methods.segment_level import SegmentLevel
 
             return SegmentLevel(settings)
+        case recipe.InstanceLevel():
+            from tps_pipeline.methods.instance_level import InstanceLevel
+
+            return InstanceLevel(settings)
         case recipe.PartStateDetector():
             from tps_pipeline.methods.part_state_detector import PartStateDetector
 

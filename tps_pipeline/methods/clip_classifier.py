@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,7 @@ bytes for each."""
 
 log = logging.getLogger(__name__)
 
+Entry = TypeVar("Entry", recipe.VideoLevel, recipe.SegmentLevel, recipe.InstanceLevel)
 Plan = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """The clips that tell about some frames (indices from 0, ascending) of a video with so many frames: the frames of each
 clip, ``(K, T)``, as `read_windows` takes them, and each frame's clip."""
@@ -46,15 +48,21 @@ def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
     return Csn(settings, labels) if isinstance(settings, recipe.Csn) else VideoSwin(settings, labels)
 
 
-def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn) -> Tensor:
+def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Tensor:
     """Clips ``(B, T, H, W, 3)`` uint8 as the section's published weights take them: ``(B, 3, T, H, W)``."""
-    network = csn if isinstance(settings, recipe.Csn) else video_action
-    mean, std = (torch.tensor(values, device=clips.device) for values in (network.MEAN, network.STD))
+    match settings:
+        case recipe.SlowFast():
+            pixels = (settings.mean, settings.std)
+        case recipe.Csn():
+            pixels = (csn.MEAN, csn.STD)
+        case _:
+            pixels = (video_action.MEAN, video_action.STD)
+    mean, std = (torch.tensor(values, device=clips.device) for values in pixels)
     return clips.float().sub_(mean).div_(std).permute(0, 4, 1, 2, 3)
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Generic[Entry]):
     """A trained network as it is used.
 
     Attributes:
@@ -65,7 +73,7 @@ class Classifier:
     """
 
     model: nn.Module
-    settings: recipe.VideoLevel | recipe.SegmentLevel
+    settings: Entry
     space: LabelSpace
     frequencies: np.ndarray
 
@@ -88,18 +96,26 @@ class Classifier:
         return part_state_scores(torch.cat(logits), self.space, kind=self.settings.loss).cpu().numpy()
 
 
-def load(checkpoint: Path, section: type[recipe.VideoLevel | recipe.SegmentLevel]) -> Classifier:
-    """The network that `clip_training.fit` left in a folder.
+def build_for(settings: recipe.VideoLevel | recipe.SegmentLevel, labels: int) -> nn.Module:
+    """The network of a recipe's entry, with so many outputs."""
+    return build(settings.network, labels)
+
+
+def load(
+    checkpoint: Path, section: type[Entry], network: Callable[[Entry, int], nn.Module] = build_for
+) -> Classifier[Entry]:
+    """The network that `clip_training.learn` left in a folder.
 
     Args:
         checkpoint: The folder.
         section: The class of the recipe's entry.
+        network: Builds the network of an entry, with so many outputs.
     """
     prepare_cpu()
     state, metadata = load_checkpoint(checkpoint / FILE)
     settings = section.model_validate_json(metadata["settings"])
     space = LabelSpace.from_json(metadata["labels"])
-    model = build(settings.network, len(space))
+    model = network(settings, len(space))
     load_strictly(model, state)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     frequencies = np.array(metadata["frequencies"].split(), np.float32)

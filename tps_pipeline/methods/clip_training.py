@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -46,9 +47,11 @@ class LabelledVideo(NamedTuple):
     targets: np.ndarray
 
 
-Draw = Callable[[LabelledVideo, np.random.Generator | None], tuple[np.ndarray, np.ndarray]]
+T = TypeVar("T")
+Draw = Callable[[T, np.random.Generator | None], tuple[np.ndarray, Any]]
 """Chooses clips of a video, ``clips_per_video`` at random or, without a generator, those that tell most: their frames,
-``(K, T)``, as `read_windows` takes them, and the label of each part, ``(K, 10)``."""
+``(K, T)``, as `read_windows` takes them, and each one's targets (`LabelledVideo`: the label of each part, ``(K, 10)``).
+"""
 
 
 def fit(
@@ -57,7 +60,7 @@ def fit(
     val: Sources,
     *,
     keys: Sequence[str],
-    draw: Draw,
+    draw: Draw[LabelledVideo],
     folder: Path,
     seed: int,
     weights: Path | None,
@@ -82,20 +85,57 @@ def fit(
     """
     prepare_cpu()
     torch.manual_seed(seed)
-    if settings.network.weights is not None and weights is None:
-        raise WeightsError(f"the weights {settings.network.weights} were not given; set `weights: null` or import them")
     space = LabelSpace.of(train.table("vocabulary/states"), pairs="most_frequent")
     model = build(settings.network, len(space))
-    if weights is not None:
-        load_into(model, load_checkpoint(weights)[0])
+    start_from(weights, model, settings.network)
     videos, held_out = (labelled_videos(source, keys, space) for source in (train, val))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(normalise(batch["clip"], settings.network))
         return part_state_loss(logits, batch["targets"], space, kind=settings.loss), {}
 
+    def classify(network: nn.Module, clips: Tensor, targets: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        return network(normalise(clips, settings.network)), targets
+
+    samples = TrainingClips(videos, draw, settings, space=space)
+    evaluate = accuracy_on(held_out, draw, classify, settings, space=space) if held_out else None
+    often = frequencies(np.concatenate([video.targets for video in videos]), space) if videos else np.zeros(len(space))
+    task = training.Task(model, samples, loss, evaluate=evaluate)
+    return learn(task, settings, space=space, often=often, folder=folder, seed=seed)
+
+
+def start_from(
+    weights: Path | None, model: nn.Module, network: recipe.Csn | recipe.SlowFast | recipe.VideoSwin
+) -> None:
+    """Load imported weights into a network, if its section names any.
+
+    Raises:
+        WeightsError: It does, but they were not given.
+    """
+    if weights is not None:
+        load_into(model, load_checkpoint(weights)[0])
+    elif network.weights is not None:
+        raise WeightsError(f"the weights {network.weights} were not given; set `weights: null` or import them")
+
+
+def learn(
+    task: training.Task, settings: recipe.ClipMethod, *, space: LabelSpace, often: np.ndarray, folder: Path, seed: int
+) -> dict[str, float]:
+    """Train on the groups of clips of the videos, and leave the network in a folder with what is needed to use it.
+
+    Args:
+        task: What is trained, on clips.
+        settings: The recipe's entry.
+        space: The labels.
+        often: How frequent each of them is.
+        folder: Gets ``model.safetensors`` and the logs.
+        seed: Of everything random.
+
+    Returns:
+        Loss and accuracy.
+    """
+
     def save(trained: nn.Module) -> None:
-        often = frequencies(np.concatenate([video.targets for video in videos]), space)
         metadata = {
             "labels": space.to_json(),
             "frequencies": " ".join(map(str, often.tolist())),
@@ -105,14 +145,7 @@ def fit(
 
     # Single clips of videos in random order are mixed as they are.
     buffer = settings.shuffle_buffer if settings.clips_per_video > 1 else 0
-    task = training.Task(
-        model,
-        TrainingClips(videos, draw, settings, space=space),
-        loss,
-        evaluate=_accuracy_on(held_out, draw, settings, space=space) if held_out else None,
-        save=save,
-        groups=Groups(settings.clips_per_video, buffer),
-    )
+    task = replace(task, save=save, groups=Groups(settings.clips_per_video, buffer))
     fitted = training.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 
@@ -143,9 +176,7 @@ def labelled_videos(source: Sources, keys: Sequence[str], space: LabelSpace) -> 
 class TrainingClips:
     """Training samples in groups: the clips drawn from a video in one pass, each augmented by itself."""
 
-    def __init__(
-        self, videos: list[LabelledVideo], draw: Draw, settings: recipe.ClipMethod, *, space: LabelSpace
-    ) -> None:
+    def __init__(self, videos: list[Any], draw: Draw[Any], settings: recipe.ClipMethod, *, space: LabelSpace) -> None:
         self.videos, self.draw, self.settings, self.space = videos, draw, settings, space
         self.reader = ClipReader(_files(videos), size=settings.image_size, cache_megabytes=settings.cache_megabytes)
         self.unmirrored = settings.augment.model_copy(update={"flip": 0.0})
@@ -156,15 +187,16 @@ class TrainingClips:
     def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, Any]]:
         """Clips ``(T, H, W, 3)`` uint8 with targets ``(10,)``; an undecodable video gives way to another."""
         clips, targets = self._read(index, rng)
-        samples = []
-        for clip, own in zip(clips, targets, strict=True):
-            clip = augment(clip, self.unmirrored, rng)
-            if rng.random() < self.settings.augment.flip:
-                clip, own = np.ascontiguousarray(clip[:, :, ::-1]), self.space.mirrored(own)
-            samples.append({"clip": clip, "targets": own})
-        return samples
+        return [self.augmented(clip, own, rng) for clip, own in zip(clips, targets, strict=True)]
 
-    def _read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def augmented(self, clip: np.ndarray, targets: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """One sample of a clip and its targets."""
+        clip = augment(clip, self.unmirrored, rng)
+        if rng.random() < self.settings.augment.flip:
+            clip, targets = np.ascontiguousarray(clip[:, :, ::-1]), self.space.mirrored(targets)
+        return {"clip": clip, "targets": targets}
+
+    def _read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         for _ in range(ATTEMPTS):
             indices, targets = self.draw(self.videos[index], rng)
             try:
@@ -177,23 +209,32 @@ class TrainingClips:
         )
 
 
-def _files(videos: list[LabelledVideo]) -> list[Video]:
+def _files(videos: list[Any]) -> list[Video]:
     return [Video(video.path, video.n_frames) for video in videos]
 
 
-def _accuracy_on(
-    videos: list[LabelledVideo],
-    draw: Draw,
-    settings: recipe.VideoLevel | recipe.SegmentLevel,
+def accuracy_on(
+    videos: list[Any],
+    draw: Draw[Any],
+    classify: Callable[[nn.Module, Tensor, Any], tuple[Tensor, np.ndarray]],
+    settings: recipe.ClipMethod,
     *,
     space: LabelSpace,
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Measures a network on held-out videos: the share of labelled parts that get the right state."""
+    """Measures a network on held-out videos: the share of labelled parts that get the right state.
+
+    Args:
+        videos: The videos.
+        draw: Chooses their clips, with the clips' targets.
+        classify: Of the network, clips ``(K, T, H, W, 3)`` uint8 and their targets: logits and targets by row.
+        settings: The recipe's entry.
+        space: The labels.
+    """
     reader = ClipReader(_files(videos), size=settings.image_size)
     drawn = [draw(video, None) for video in videos]
     pixels = sum(indices.size for indices, _ in drawn) * settings.image_size**2
 
-    def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def read() -> Iterator[tuple[np.ndarray, Any]]:
         for video, (indices, targets) in enumerate(drawn):
             try:
                 yield reader.read(video, indices), targets
@@ -205,9 +246,10 @@ def _accuracy_on(
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
         right = np.zeros(0, bool)
-        for clips, targets in read() if kept is None else kept:
-            logits = model(normalise(torch.from_numpy(clips).to(device), settings.network)).float().cpu().numpy()
-            right = np.append(right, space.best(logits)[targets >= 0] == targets[targets >= 0])
+        for clips, labels in read() if kept is None else kept:
+            logits, targets = classify(model, torch.from_numpy(clips).to(device), labels)
+            best = space.best(logits.float().cpu().numpy())
+            right = np.append(right, best[targets >= 0] == targets[targets >= 0])
         return {"part_accuracy": float(right.mean()) if len(right) else 0.0}
 
     return evaluate

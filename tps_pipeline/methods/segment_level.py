@@ -49,11 +49,9 @@ class SegmentLevel:
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""
-        labelled, wanted = len(video.frames), self.settings.clips_per_video
-        if rng is None:
-            chosen = ((np.arange(wanted) + 0.5) * labelled / wanted).astype(np.int64)
-        else:
-            chosen = np.sort(rng.choice(labelled, wanted, replace=wanted > labelled))
+        from tps_pipeline.video.sampling import choose
+
+        chosen = choose(len(video.frames), self.settings.clips_per_video, rng)
         return self._clips(video.n_frames, video.frames[chosen]), video.targets[chosen]
 
     def plan(self, n_frames: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,10 +63,7 @@ class SegmentLevel:
         return self._clips(n_frames, key_frames), clip_of_frame
 
     def _clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
-        from tps_pipeline.video.sampling import dense_sample
+        from tps_pipeline.video.sampling import dense_samples
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame
-        clips = [
-            dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames.tolist()
-        ]
-        return np.stack(clips)
+        return dense_samples(key_frames, n_frames, length=length, interval=interval, label=label)

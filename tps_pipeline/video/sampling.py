@@ -68,6 +68,34 @@ def dense_sample(
     return np.clip(key_frame + (np.arange(length) - before) * interval, 0, n_frames - 1)
 
 
+def dense_samples(
+    key_frames: np.ndarray, n_frames: int, *, length: int, interval: int, label: Literal["start", "middle"]
+) -> np.ndarray:
+    """A `dense_sample` around each of some frames: ``(K, length)``."""
+    return np.stack(
+        [dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames.tolist()]
+    )
+
+
+def choose(available: int, wanted: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Some of several things, which repeat if they are too few.
+
+    Args:
+        available: How many there are.
+        wanted: How many to choose.
+        rng: Chooses at random; None takes evenly spaced ones.
+
+    Returns:
+        Their places from 0, ascending, int64, shape (wanted,).
+
+    >>> choose(10, 3)
+    array([1, 5, 8])
+    """
+    if rng is None:
+        return ((np.arange(wanted) + 0.5) * available / wanted).astype(np.int64)
+    return np.sort(rng.choice(available, wanted, replace=wanted > available))
+
+
 def _check(n_frames: int, length: int) -> None:
     if n_frames < 1 or length < 1:
         raise ValueError(f"cannot sample {length} of {n_frames} frames: both must be at least 1")

@@ -1,0 +1,231 @@
+"""Method ``instance_level`` end to end on small videos of several people, each in states of their own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from tests import crowds
+from tps_pipeline import recipe, tables, training
+from tps_pipeline.labels import PARTS
+from tps_pipeline.methods import Sources, build, clip_classifier, people_classifier, people_training
+from tps_pipeline.methods.instance_level import InstanceLevel
+from tps_pipeline.methods.part_state_loss import part_state_loss
+from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.models.instance_level import InstanceNet
+from tps_pipeline.models.relations import People
+from tps_pipeline.video import clips
+from tps_pipeline.video.clips import Windows
+
+PLAIN = {
+    "kind": "instance_level",
+    "network": {"depths": [1, 1, 1, 1], "stem": 16, "beta": 0.25},
+    "relation": "person_context_person",
+    "person_width": 32,
+    "relation_width": 32,
+    "frames": 8,
+    "image_size": 64,
+    "loss": "softmax",
+    "training": {
+        "epochs": 12, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.2, "clip_norm": 1,
+    },
+    "clips_per_video": 2,
+    "box_jitter": 0.05,
+    "cache_megabytes": 16,
+}  # fmt: skip
+
+
+def settings(*, epochs: int = 12, learning_rate: float = 0.003, **changes) -> recipe.InstanceLevel:
+    training = PLAIN["training"] | {"epochs": epochs, "learning_rate": learning_rate}
+    return recipe.InstanceLevel.model_validate(PLAIN | {"training": training} | changes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    folder = tmp_path_factory.mktemp("instance_level")
+    sources = crowds.make(folder / "train", range(48)), crowds.make(folder / "val", range(100, 108))
+    (folder / "checkpoint").mkdir()
+    return folder / "checkpoint", build(settings()).fit(*sources, folder / "checkpoint", seed=0)
+
+
+def test_people_of_one_frame_get_states_of_their_own(trained, tmp_path: Path) -> None:
+    folder, metrics = trained
+    assert metrics["part_accuracy"] > 0.9
+    test = crowds.make(tmp_path, range(200, 212))
+    predicted = build(settings(person_threshold=0.1)).predict(test, folder)
+    assert predicted.schema.equals(tables.PREDICTIONS)
+    for part in ("hip", "head", "left_arm", "right_arm"):
+        assert crowds.accuracy(predicted, part) > 0.9
+    states = predicted.to_pandas().groupby(["video_id", "frame", "part"], observed=True).state
+    assert (states.nunique() > 1).sum() > 20
+
+
+def test_everyone_above_the_threshold_is_predicted(trained, tmp_path: Path) -> None:
+    test = crowds.make(tmp_path, range(200, 204))
+    detections = test.table("detections/two_stage").to_pandas()
+    for threshold in (0.01, 0.1, 1.0):
+        predicted = build(settings(person_threshold=threshold)).predict(test, trained[0]).to_pandas()
+        kept = detections[detections.person_score >= threshold].reset_index(drop=True)
+        assert predicted[[*tables.KEYS, "x1"]].astype(str).equals(kept[[*tables.KEYS, "x1"]].astype(str))
+
+
+def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_path: Path, monkeypatch) -> None:
+    classifier = people_classifier.load(trained[0])
+    looks, decoded = [], Counter()
+
+    def read_frames(path, *arguments, **options):
+        decoded[path] += 1
+        return original(path, *arguments, **options)
+
+    original = clips.read_frames
+    monkeypatch.setattr(clips, "read_frames", read_frames)
+    monkeypatch.setattr(people_classifier, "PIXELS", 2 * 8 * 64 * 64)
+    classifier.model.backbone.register_forward_pre_hook(lambda _, given: looks.append(len(given[0])))  # pyright: ignore
+    test = crowds.make(tmp_path, range(200, 206))
+    assert {len(crowds.people(index)) for index in range(200, 206)} == {1, 2, 3}
+    people_classifier.predict(
+        classifier, InstanceLevel(settings()).clips, test.table("detections/two_stage"), test.table("videos"), tmp_path,
+        person_threshold=0.0,
+    )  # fmt: skip
+    assert looks == 6 * [2, 1]  # clips of a video's three frames, two at once
+    assert set(decoded.values()) == {1}
+
+
+def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained) -> None:
+    classifier = people_classifier.load(trained[0])
+    random = np.random.default_rng(0)
+    frames, shown = random.integers(0, 255, (12, 64, 64, 3), dtype=np.uint8), random.integers(0, 12, (3, 8))
+    boxes, clip_of = np.sort(random.random((4, 2, 2)), axis=1).reshape(4, 4).astype(np.float32), np.array([0, 0, 2, 2])
+    together = people_classifier.score(classifier, Windows(frames, shown), boxes, clip_of)
+    alone = people_classifier.score(classifier, Windows(frames, shown[2:]), boxes[2:], clip_of[2:] - 2)
+    assert together[2:] == pytest.approx(alone, abs=1e-5)
+
+
+def test_what_cannot_be_decoded_gets_the_most_frequent_states(trained, tmp_path: Path) -> None:
+    test = crowds.make(tmp_path, range(200, 202))
+    (tmp_path / "video_201.mp4").write_bytes(b"no video")
+    predicted = build(settings()).predict(test, trained[0]).to_pandas()
+    lost = predicted[(predicted.video_id == "video_201") & (predicted.part == "head")]
+    assert lost.state_score.nunique() == 1
+    assert 0.5 <= lost.state_score.iloc[0] < 0.7
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_videos_shorter_than_the_clip(tmp_path: Path, monkeypatch, frames: int) -> None:
+    monkeypatch.setattr(crowds, "FRAMES", frames)
+    source = crowds.make(tmp_path, range(3))
+    method = build(settings(epochs=1, frames=4))
+    method.fit(source, source, tmp_path, seed=0)
+    everyone = sum(len(crowds.people(index)) + 1 for index in range(3))
+    assert method.predict(source, tmp_path).num_rows == everyone * len(PARTS)
+
+
+def test_a_shard_without_people_has_no_predictions(trained, tmp_path: Path) -> None:
+    test = crowds.make(tmp_path, range(200, 201))
+    nobody = Sources(lambda name: test.table(name).slice(0, 0), list, tmp_path)
+    assert build(settings()).predict(nobody, trained[0]).num_rows == 0
+
+
+def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -> None:
+    source = crowds.make(tmp_path, range(202, 203))
+    parts, videos = source.table("annotations/parts"), source.table("videos")
+    content = {
+        "annotations/parts": parts.filter(
+            pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))
+        ),
+        "annotations/people": source.table("annotations/people"),
+        "videos": tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
+    }
+    space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
+    (video,) = people_training.crowded_videos(Sources(content.__getitem__, list, tmp_path), space)
+    squares = crowds.people(202)
+    assert len(squares) > 1
+    assert video.frames.tolist() == [0, 2, 4, 6]  # the others are past the end
+    assert [len(crowd.boxes) for crowd in video.crowds] == 4 * [len(squares)]
+    assert [int((crowd.targets[0] >= 0).sum()) for crowd in video.crowds] == [4, 0, 4, 4]
+    x1, y1, x2, y2 = squares[0].box(2)
+    assert video.crowds[1].boxes[0] * crowds.SIZE == pytest.approx([x1, y1, x2 + 1, y2 + 1])
+
+
+def test_boxes_go_where_the_people_go_and_sides_change_in_the_mirror() -> None:
+    space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b")))
+    augment = {"rotation": 15, "scale": 0.2, "translate": 0.15, "flip": 0.5}
+    clips = people_training.TrainingPeople([], lambda *_: None, settings(augment=augment, box_jitter=0.0), space=space)
+    picture = np.zeros((2, 60, 80, 3), np.uint8)
+    picture[:, 18:42, 20:50] = 255
+    targets = np.array([[labels[at % 2] for at, labels in enumerate(space.of_part)]])
+    crowd = people_training.Crowd(people_training.shares(np.array([[20, 18, 49, 41]]), 80, 60), targets)
+    mirrored = 0
+    for seed in range(30):
+        sample = clips.augmented(picture, crowd, np.random.default_rng(seed))
+        rows, columns = np.nonzero(sample["clip"][0, ..., 0] > 127)
+        seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / (80, 60, 80, 60)
+        assert sample["boxes"][0] == pytest.approx(seen, abs=0.03)
+        flipped = not np.array_equal(sample["targets"], targets)
+        assert np.array_equal(sample["targets"], space.mirrored(targets) if flipped else targets)
+        mirrored += flipped
+    assert 5 < mirrored < 25
+
+
+def test_nobody_out_of_the_picture_is_learned_from_and_somebody_always_is() -> None:
+    boxes = np.array([[0.0, 0.4, 0.1, 0.6], [0.4, 0.4, 0.6, 0.6]], np.float32)
+    away = np.array([[1.0, 0.0, -8.0], [0.0, 1.0, 0.0]])
+    moved, left = people_training.warped(boxes, away, 100, 100)
+    assert left == pytest.approx([0.2, 1.0], abs=1e-5)
+    assert moved[0] == pytest.approx([0.0, 0.4, 0.02, 0.6], abs=1e-5)
+    space = LabelSpace((("head", "a"), ("head", "b")))
+    clips = people_training.TrainingPeople(
+        [], lambda *_: None, settings(augment={"translate": 3.0}, box_jitter=0.0), space=space
+    )
+    targets = np.full((2, len(PARTS)), -1)
+    targets[1, PARTS.index("head")] = 1
+    for seed in range(30):
+        sample = clips.augmented(
+            np.zeros((1, 50, 50, 3), np.uint8), people_training.Crowd(boxes, targets), np.random.default_rng(seed)
+        )
+        assert (sample["targets"] >= 0).any()
+        assert ((sample["boxes"] >= 0) & (sample["boxes"] <= 1)).all()
+
+
+class Noise:
+    """Four clips of three people whom nothing but pixels and places tell apart, with random targets."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        self.space = space
+
+    def __len__(self) -> int:
+        return 4
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        fixed = np.random.default_rng(index)
+        clip = fixed.integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
+        boxes = np.array([[0, 0, 0.5, 0.5], [0.5, 0.0, 1, 0.5], [0.0, 0.5, 0.5, 1.0]], np.float32)
+        targets = np.array([[fixed.choice(labels) for labels in self.space.of_part] for _ in boxes])
+        return {"clip": clip, "boxes": boxes, "targets": targets}
+
+
+@pytest.mark.parametrize(
+    ("relation", "loss"),
+    [("person_context_person", "bce"), ("person_context_person", "softmax"), ("person_person", "bce")],
+)
+def test_one_batch_is_learned_by_heart(tmp_path: Path, relation: str, loss: Literal["bce", "softmax"]) -> None:
+    narrow = PLAIN["network"] | {"stem": 8}
+    entry = settings(epochs=30, learning_rate=0.01, relation=relation, relation_dropout=0.0, network=narrow)
+    space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
+
+    def of_batch(network, batch):
+        clips = clip_classifier.normalise(batch["clip"], entry.network)
+        logits = network(clips, People(batch["boxes"], batch["clip_of"]))
+        return part_state_loss(logits, batch["targets"], space, kind=loss), {}
+
+    torch.manual_seed(0)
+    network = InstanceNet(entry, len(space))
+    task = training.Task(network, Noise(space), of_batch, collate=people_training.collate)
+    fitted = training.fit(task, entry.training, folder=tmp_path, seed=0)
+    assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]
