@@ -325,8 +325,49 @@ class PartStateDetector(Section):
     """A part whose best box has a lower score keeps the two-stage box."""
 
 
+class PartTrajectoryNet(Section):
+    """A network of convolutions over time."""
+
+    width: Positive = 192
+    blocks: Positive = 3
+    kernel: Positive = 3
+    """Sampled frames that a convolution sees, odd; a frame's states depend on the blocks * (kernel - 1) around it."""
+
+
+class TrajectoryAugmentation(Section):
+    """What is done to annotated boxes to make them like detected ones."""
+
+    jitter: float = 0.1
+    """Standard deviation of each edge of the most doubtful boxes, as a share of their size; surer ones move less."""
+    drop: Fraction = 0.1
+    """Share of parts left out, each by itself; of parts left out of a whole sequence; of videos without an action."""
+    stretch: float = 0.1
+    """Gain of width and of height: 0.1 draws from 0.9 to 1.1."""
+    flip: Fraction = 0.5
+    """Share of sequences mirrored; labels with a side are swapped."""
+
+
+class PartTrajectory(Section):
+    """Method: the boxes of a tracked person's parts over time, as keypoints; no pixels."""
+
+    kind: Literal["part_trajectory"]
+    network: PartTrajectoryNet = PartTrajectoryNet()
+    action: bool = False
+    """The probabilities of the video's actions are an input, too."""
+    training: Training
+    """A sample is a person's sequence of annotated frames."""
+    augment: TrajectoryAugmentation = TrajectoryAugmentation()
+    stride: Positive = 5
+    """Step between the frames of a sequence: that of the sampled frames."""
+    frames: Positive = 16
+    """The longest training sequence; longer ones are cut at random."""
+    part_threshold: Fraction = 0.1
+    """Detected parts whose score, as a share of their person's, is lower are not looked at; they get a state anyway."""
+
+
 Method = Annotated[
-    VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector, Field(discriminator="kind")
+    VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector | PartTrajectory,
+    Field(discriminator="kind"),
 ]
 
 

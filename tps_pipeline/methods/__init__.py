@@ -80,3 +80,7 @@ def build(settings: recipe.Method) -> Method:
             from tps_pipeline.methods.part_state_detector import PartStateDetector
 
             return PartStateDetector(settings)
+        case recipe.PartTrajectory():
+            from tps_pipeline.methods.part_trajectory import PartTrajectory, PartTrajectoryOfAction
+
+            return PartTrajectoryOfAction(settings) if settings.action else PartTrajectory(settings)

@@ -92,6 +92,11 @@ class LabelSpace:
         """
         return self._mirror[targets[..., list(SWAPPED_PARTS)]]
 
+    @property
+    def mirrored_labels(self) -> np.ndarray:
+        """The label of each pair's mirror image, or ``UNLABELLED``: ``(labels,)``."""
+        return self._mirror[:-1]
+
     @cached_property
     def _mirror(self) -> np.ndarray:
         """Each label's mirror image; the last entry is that of ``UNLABELLED``."""

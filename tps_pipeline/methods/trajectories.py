@@ -1,0 +1,127 @@
+"""People's boxes as sequences: from tables to arrays, and what is done to them in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline import recipe
+from tps_pipeline.labels import PARTS, SWAPPED_PARTS
+from tps_pipeline.tables import BOX, PERSON_BOX
+
+TOKENS = (0, *(1 + part for part in SWAPPED_PARTS))
+"""For each box of a person, the place of its mirror image."""
+_PERSON = ["video_id", "frame", "person"]
+
+
+class Boxes(NamedTuple):
+    """Boxes of people, the person's first and then those of the parts; any leading dimensions.
+
+    Attributes:
+        corners: x1 y1 x2 y2, continuous pixels, float32, ``(..., 11, 4)``.
+        confidences: 0 to 1, float32, ``(..., 11)``; 0 where there is no box.
+    """
+
+    corners: NDArray[np.float32]
+    confidences: NDArray[np.float32]
+
+    def mirrored(self) -> Boxes:
+        """The boxes of the mirror image, left and right exchanged. Where the picture ends does not matter here."""
+        corners = self.corners[..., TOKENS, :] * np.array((-1, 1, -1, 1), np.float32)
+        return Boxes(corners[..., [2, 1, 0, 3]], self.confidences[..., TOKENS])
+
+
+@dataclass(frozen=True)
+class People:
+    """People in frames, and the sequences that they form.
+
+    Attributes:
+        boxes: Of each person in a frame, ``(N, 11, ...)``.
+        person_of_part: The person that each row of the table of parts belongs to, an index below N.
+        videos: Each person's video, ``(N,)``.
+        sequences: Persons who are one track's, ascending in time.
+        steps: When each of them is, in steps of a sequence, from 0.
+    """
+
+    boxes: Boxes
+    person_of_part: NDArray[np.int64]
+    videos: NDArray[np.str_]
+    sequences: list[NDArray[np.int64]]
+    steps: list[NDArray[np.int64]]
+
+
+def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int, threshold: float = 0.0) -> People:
+    """Bring tables into arrays.
+
+    Args:
+        people: `tables.PEOPLE`, or `tables.DETECTIONS`.
+        parts: `tables.PARTS`, or `tables.DETECTIONS`. Detected boxes have their scores as confidences, a part's as a
+            share of its person's; annotated ones have 1.
+        tracks: `tables.TRACKS` of the same people.
+        stride: Step between the frames of a sequence. A track makes so many sequences, each of every ``stride``-th
+            frame.
+        threshold: Parts of a lower confidence are left out.
+    """
+    detected = "person_score" in people.column_names
+    columns = [*PERSON_BOX, "person_score"] if detected else [*BOX]
+    listed = people.select([*_PERSON, *columns]).to_pandas().drop_duplicates(_PERSON).astype({"video_id": str})
+    listed = listed.merge(tracks.to_pandas().astype({"video_id": str}), on=_PERSON, validate="one_to_one")
+    keys = parts.select(_PERSON).to_pandas().astype({"video_id": str})
+    index = pd.MultiIndex.from_frame(listed[_PERSON])
+    person = index.get_indexer(pd.MultiIndex.from_frame(keys)).astype(np.int64)
+    corners = np.zeros((len(listed), 1 + len(PARTS), 4), np.float32)
+    confidences = np.zeros(corners.shape[:2], np.float32)
+    corners[:, 0] = listed[columns[:4]]
+    confidences[:, 0] = listed.person_score if detected else 1
+    place = 1 + pd.Categorical(parts["part"].to_pandas().astype(str), categories=PARTS).codes.astype(np.int64)
+    corners[person, place] = parts.select([*BOX]).to_pandas()
+    corners[..., 2:] += 1
+    found = np.ones(len(keys), np.float32)
+    if detected:
+        found = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
+    confidences[person, place] = np.where(found < threshold, 0, found)
+    sequences = _sequences(listed, stride)
+    frames = listed.frame.to_numpy()
+    steps = [(frames[own] - frames[own[0]]) // stride for own in sequences]
+    return People(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
+
+
+def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:
+    groups = people.assign(turn=people.frame % stride).sort_values(["video_id", "track_id", "turn", "frame"])
+    key = groups[["video_id", "track_id", "turn"]]
+    starts = np.flatnonzero((key != key.shift()).any(axis=1))
+    return np.split(groups.index.to_numpy(np.int64), starts[1:]) if len(groups) else []
+
+
+def at_steps(boxes: Boxes, people: NDArray[np.int64], steps: NDArray[np.int64]) -> Boxes:
+    """The boxes of a sequence, ``(T, 11, ...)``, with nobody in the steps in which the person is not seen."""
+    length = int(steps[-1]) + 1
+    corners = np.zeros((length, *boxes.corners.shape[1:]), np.float32)
+    confidences = np.zeros((length, boxes.confidences.shape[1]), np.float32)
+    corners[steps], confidences[steps] = boxes.corners[people], boxes.confidences[people]
+    return Boxes(corners, confidences)
+
+
+def augment(boxes: Boxes, settings: recipe.TrajectoryAugmentation, rng: np.random.Generator) -> Boxes:
+    """Make a sequence of annotated boxes like one of detected boxes, in another view; it is not mirrored here.
+
+    Args:
+        boxes: ``(T, 11, ...)``.
+        settings: How far.
+        rng: Where all draws come from.
+    """
+    corners, confidences = boxes
+    doubts = rng.random(confidences.shape) ** 2
+    sizes = np.tile(corners[..., 2:] - corners[..., :2], 2)
+    moved = corners + settings.jitter * doubts[..., None] * sizes * rng.normal(size=corners.shape)
+    gains = rng.uniform(1 - settings.stretch, 1 + settings.stretch, 2)
+    dropped = rng.random(confidences.shape) < settings.drop
+    dropped |= rng.random(confidences.shape[1]) < settings.drop
+    dropped[:, 0] = False
+    kept = np.where(dropped, 0, confidences * (1 - doubts))
+    return Boxes((moved * np.tile(gains, 2)).astype(np.float32), kept.astype(np.float32))
