@@ -63,7 +63,7 @@ class States:
     def sources(self, split: str) -> Sources:
         """What a method reads, of one split."""
         videos = self.videos.filter(pc.field("split").cast(pa.string()) == split)
-        names = videos["video_id"].to_pylist()
+        names = pa.array(videos["video_id"].to_pylist(), pa.string())  # of no videos, too
 
         def of_split(table: pa.Table) -> pa.Table:
             return table.filter(pc.field("video_id").cast(pa.string()).isin(names))
