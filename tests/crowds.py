@@ -64,7 +64,7 @@ def write_video(path: Path, squares: list[Square]) -> None:
 def make(folder: Path, indices: range) -> Sources:
     """Videos with annotations of every second frame; in frames 1, 6, ... everyone is detected, and a faint ghost."""
     folder.mkdir(parents=True, exist_ok=True)
-    videos, annotated, parts, detections = [], [], [], []
+    videos, annotated, parts, detections, tracks = [], [], [], [], []
     for index in indices:
         name, squares = f"video_{index:03d}", people(index)
         write_video(folder / f"{name}.mp4", squares)
@@ -86,10 +86,12 @@ def make(folder: Path, indices: range) -> Sources:
                 key = {"video_id": name, "frame": frame + 1, "person": person, "person_score": score, "part_score": 0.5}
                 boxes = [*zip(tables.PERSON_BOX, box, strict=True), *zip(tables.BOX, box, strict=True)]
                 detections += [key | dict(boxes) | {"part": part} for part in PARTS]
+                tracks.append(key | {"track_id": person})
     content = {
         "videos": tables.conform(pd.DataFrame(videos), tables.VIDEOS),
         "annotations/people": tables.conform(pd.DataFrame(annotated), tables.PEOPLE),
         "annotations/parts": tables.conform(pd.DataFrame(parts), tables.PARTS),
+        "tracks": tables.conform(pd.DataFrame(tracks), tables.TRACKS),
         "detections/two_stage": tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
     }
     content["vocabulary/states"] = state_labels(content["annotations/parts"])

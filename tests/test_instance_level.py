@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -18,6 +18,7 @@ from tps_pipeline.methods import Sources, build, clip_classifier, people_classif
 from tps_pipeline.methods.instance_level import InstanceLevel
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.people_classifier import Everyone
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
 from tps_pipeline.video import clips
@@ -102,9 +103,50 @@ def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained) -> None
     random = np.random.default_rng(0)
     frames, shown = random.integers(0, 255, (12, 64, 64, 3), dtype=np.uint8), random.integers(0, 12, (3, 8))
     boxes, clip_of = np.sort(random.random((4, 2, 2)), axis=1).reshape(4, 4).astype(np.float32), np.array([0, 0, 2, 2])
-    together = people_classifier.score(classifier, Windows(frames, shown), boxes, clip_of)
-    alone = people_classifier.score(classifier, Windows(frames, shown[2:]), boxes[2:], clip_of[2:] - 2)
+    everyone = Everyone(boxes, clip_of)
+    together = people_classifier.score(classifier, Windows(frames, shown), everyone)
+    alone = people_classifier.score(classifier, Windows(frames, shown[2:]), everyone.some(clip_of == 2, 2))
     assert together[2:] == pytest.approx(alone, abs=1e-5)
+
+
+def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tmp_path: Path) -> None:
+    entry = settings(tracked=True, track_stride=4, clips_per_video=3, augment={"flip": 0.5}, box_jitter=0.0)
+    source = crowds.make(tmp_path, range(202, 206))
+    space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
+    videos = people_training.crowded_videos(source, space, tracked=True)
+    method = InstanceLevel(entry)
+    for seed in range(10):
+        indices, chosen = method.draw(videos[0], np.random.default_rng(seed))
+        assert np.diff(indices[:, 4]).tolist() in ([4, 4], [4, 2])  # key frames; the last labelled one is near the end
+        assert all(np.array_equal(crowd.tracks, chosen[0].tracks) for crowd in chosen)
+    data = people_training.TrainingPeople(videos, method.draw, entry, space=space)
+    flips = set()
+    for seed in range(10):
+        (sample,) = data.sample(0, np.random.default_rng(seed))
+        assert sample["clips"].shape == (3, 8, 64, 64, 3)
+        targets = np.stack([crowd.targets for crowd in sample["crowds"]])
+        assert (
+            targets == targets[:1]
+        ).all()  # nobody's states change in these videos, and all clips are mirrored alike
+        flips.add(targets.tobytes())
+    assert len(flips) == 2
+    batch = people_training.collate([data.sample(at, np.random.default_rng(0))[0] for at in (0, 1)])
+    sizes = [len(crowds.people(index)) for index in (202, 203)]
+    assert batch["clip_of"].tolist() == np.repeat(np.arange(6), np.repeat(sizes, 3)).tolist()
+    assert batch["tracks"].tolist() == [*np.tile(np.arange(sizes[0]), 3), *np.tile(sizes[0] + np.arange(sizes[1]), 3)]
+
+
+def test_tracked_people_are_told_apart_end_to_end(tmp_path: Path) -> None:
+    entry = settings(relation="person_person", relation_blocks=2, tracked=True, track_stride=4, clips_per_video=3)
+    entry = entry.model_copy(update={"training": entry.training.model_copy(update={"batch_size": 6})})
+    method = build(entry.model_copy(update={"person_threshold": 0.1}))
+    assert set(method.predict_reads) - set(InstanceLevel.predict_reads) == {"tracks"}
+    (tmp_path / "checkpoint").mkdir()
+    sources = crowds.make(tmp_path / "train", range(48)), crowds.make(tmp_path / "val", range(100, 104))
+    assert method.fit(*sources, tmp_path / "checkpoint", seed=0)["part_accuracy"] > 0.9
+    predicted = method.predict(crowds.make(tmp_path / "test", range(200, 208)), tmp_path / "checkpoint")
+    for part in ("hip", "head", "left_arm", "right_arm"):
+        assert crowds.accuracy(predicted, part) > 0.9
 
 
 def test_what_cannot_be_decoded_gets_the_most_frequent_states(trained, tmp_path: Path) -> None:
@@ -160,15 +202,15 @@ def test_boxes_go_where_the_people_go_and_sides_change_in_the_mirror() -> None:
     picture = np.zeros((2, 60, 80, 3), np.uint8)
     picture[:, 18:42, 20:50] = 255
     targets = np.array([[labels[at % 2] for at, labels in enumerate(space.of_part)]])
-    crowd = people_training.Crowd(people_training.shares(np.array([[20, 18, 49, 41]]), 80, 60), targets)
+    crowd = people_training.Crowd(people_training.shares(np.array([[20, 18, 49, 41]]), 80, 60), targets, np.arange(1))
     mirrored = 0
     for seed in range(30):
-        sample = clips.augmented(picture, crowd, np.random.default_rng(seed))
-        rows, columns = np.nonzero(sample["clip"][0, ..., 0] > 127)
+        moved, people = clips.augmented(picture, crowd, np.random.default_rng(seed))
+        rows, columns = np.nonzero(moved[0, ..., 0] > 127)
         seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / (80, 60, 80, 60)
-        assert sample["boxes"][0] == pytest.approx(seen, abs=0.03)
-        flipped = not np.array_equal(sample["targets"], targets)
-        assert np.array_equal(sample["targets"], space.mirrored(targets) if flipped else targets)
+        assert people.boxes[0] == pytest.approx(seen, abs=0.03)
+        flipped = not np.array_equal(people.targets, targets)
+        assert np.array_equal(people.targets, space.mirrored(targets) if flipped else targets)
         mirrored += flipped
     assert 5 < mirrored < 25
 
@@ -185,12 +227,11 @@ def test_nobody_out_of_the_picture_is_learned_from_and_somebody_always_is() -> N
     )
     targets = np.full((2, len(PARTS)), -1)
     targets[1, PARTS.index("head")] = 1
+    crowd, picture = people_training.Crowd(boxes, targets, np.arange(2)), np.zeros((1, 50, 50, 3), np.uint8)
     for seed in range(30):
-        sample = clips.augmented(
-            np.zeros((1, 50, 50, 3), np.uint8), people_training.Crowd(boxes, targets), np.random.default_rng(seed)
-        )
-        assert (sample["targets"] >= 0).any()
-        assert ((sample["boxes"] >= 0) & (sample["boxes"] <= 1)).all()
+        _, people = clips.augmented(picture, crowd, np.random.default_rng(seed))
+        assert (people.targets >= 0).any()
+        assert ((people.boxes >= 0) & (people.boxes <= 1)).all()
 
 
 class Noise:
@@ -202,12 +243,12 @@ class Noise:
     def __len__(self) -> int:
         return 4
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         fixed = np.random.default_rng(index)
         clip = fixed.integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
         boxes = np.array([[0, 0, 0.5, 0.5], [0.5, 0.0, 1, 0.5], [0.0, 0.5, 0.5, 1.0]], np.float32)
         targets = np.array([[fixed.choice(labels) for labels in self.space.of_part] for _ in boxes])
-        return {"clip": clip, "boxes": boxes, "targets": targets}
+        return {"clips": clip[None], "crowds": [people_training.Crowd(boxes, targets, np.arange(3))]}
 
 
 @pytest.mark.parametrize(
@@ -220,7 +261,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, relation: str, loss: Lite
     space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
 
     def of_batch(network, batch):
-        clips = clip_classifier.normalise(batch["clip"], entry.network)
+        clips = clip_classifier.normalise(batch["clips"], entry.network)
         logits = network(clips, People(batch["boxes"], batch["clip_of"]))
         return part_state_loss(logits, batch["targets"], space, kind=loss), {}
 

@@ -66,7 +66,16 @@ def test_the_report_s_instance_level_rows_are_its_second_table() -> None:
         (pcp, 16, 6, 0.1), (pcp, 32, 6, 0.01), (pcp, 32, 6, 0.1), (pcp, 32, 6, 0.1),
         (pp, 16, 3, 0.1), (pp, 16, 4, 0.1), (pp, 16, 5, 0.1), (pp, 16, 6, 0.1),
     ]  # fmt: skip
-    changed = {"frames", "relation", "relation_blocks", "relation_width", "person_threshold", "training"}
+    changed = {
+        "frames",
+        "relation",
+        "relation_blocks",
+        "relation_width",
+        "person_threshold",
+        "tracked",
+        "clips_per_video",
+        "training",
+    }
     assert len({each.model_dump_json(exclude=changed) for each in methods}) == 1
     assert all(each.training.epochs - each.training.steps[0] == pytest.approx(0.4) for each in methods)
 

@@ -115,6 +115,18 @@ def test_the_sizes_are_acar_net_s() -> None:
             assert parameters + smaller == pytest.approx(millions * 1e6, abs=5e3)
 
 
+@torch.no_grad()
+def test_a_tracked_person_sees_themselves_in_other_clips_and_nobody_else_there(head: nn.Module) -> None:
+    features, everyone = torch.randn(3, 6, 5, 5), people(0, 1, 1, 2)
+    tracked = everyone._replace(tracks=torch.tensor([4, 4, 7, 9]))
+    known = torch.eye(4, dtype=torch.bool)
+    for one, other in ((0, 1), (1, 2)):
+        known[one, other] = known[other, one] = True
+    assert torch.equal(tracked.known(), known)
+    changed = (head(features, tracked) - head(features, everyone)).abs().amax(1) > 1e-4
+    assert changed.tolist() == [isinstance(head, PersonPerson)] * 2 + [False, False]
+
+
 def accuracy(kind: str, features: Tensor, everyone: People, targets: Tensor) -> float:
     """How well a head learns targets by heart."""
     torch.manual_seed(0)
@@ -153,6 +165,11 @@ def test_what_only_the_scene_or_a_neighbour_tells_is_learned_by_the_head_that_se
     assert accuracy("person", alike, first, targets) < 0.8
     assert accuracy("person_person", alike, first, targets) < 0.8
     assert accuracy("person_person", alike, both, targets.repeat(2)) == 1
+    earlier = second._replace(clips=first.clips + 16)
+    tracked = People(torch.cat([first.boxes, earlier.boxes]), torch.cat([first.clips, earlier.clips]))
+    two_clips, later = torch.cat([alike[:1].expand(16, -1, -1, -1), alike]), torch.arange(16).repeat(2)
+    assert accuracy("person_person", two_clips, tracked, targets.repeat(2)) < 0.9
+    assert accuracy("person_person", two_clips, tracked._replace(tracks=later), targets.repeat(2)) == 1
 
 
 def people_alike(scene: Tensor) -> Tensor:

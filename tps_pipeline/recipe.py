@@ -294,6 +294,11 @@ class InstanceLevel(ClipMethod):
     network: SlowFast
     relation: Literal["person_context_person", "person_person", "person"]
     """What a person is seen with: the others by way of the scene (ACAR), the others (AIA), or nothing."""
+    tracked: bool = False
+    """The clips drawn from a video are neighbours and one sample, looked at together; so many are in use as well. In
+    `person_person` people are seen with themselves in all of them."""
+    track_stride: Positive = 5
+    """`tracked`: frames from one clip to the next in training; that of the sampled frames."""
     relation_blocks: Positive = 1
     person_width: Positive = 1024
     """Channels of a person's features."""

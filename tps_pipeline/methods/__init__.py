@@ -73,9 +73,9 @@ def build(settings: recipe.Method) -> Method:
 
             return SegmentLevel(settings)
         case recipe.InstanceLevel():
-            from tps_pipeline.methods.instance_level import InstanceLevel
+            from tps_pipeline.methods.instance_level import InstanceLevel, TrackedInstanceLevel
 
-            return InstanceLevel(settings)
+            return TrackedInstanceLevel(settings) if settings.tracked else InstanceLevel(settings)
         case recipe.PartStateDetector():
             from tps_pipeline.methods.part_state_detector import PartStateDetector
 

@@ -100,7 +100,7 @@ def fit(
     samples = TrainingClips(videos, draw, settings, space=space)
     evaluate = accuracy_on(held_out, draw, classify, settings, space=space) if held_out else None
     often = frequencies(np.concatenate([video.targets for video in videos]), space) if videos else np.zeros(len(space))
-    task = training.Task(model, samples, loss, evaluate=evaluate)
+    task = training.Task(model, samples, loss, evaluate=evaluate, groups=groups_of(settings))
     return learn(task, settings, space=space, often=often, folder=folder, seed=seed)
 
 
@@ -118,10 +118,15 @@ def start_from(
         raise WeightsError(f"the weights {network.weights} were not given; set `weights: null` or import them")
 
 
+def groups_of(settings: recipe.ClipMethod) -> Groups:
+    """How clips are mixed; single ones of videos in random order as they are."""
+    return Groups(settings.clips_per_video, settings.shuffle_buffer if settings.clips_per_video > 1 else 0)
+
+
 def learn(
     task: training.Task, settings: recipe.ClipMethod, *, space: LabelSpace, often: np.ndarray, folder: Path, seed: int
 ) -> dict[str, float]:
-    """Train on the groups of clips of the videos, and leave the network in a folder with what is needed to use it.
+    """Train, and leave the network in a folder with what is needed to use it.
 
     Args:
         task: What is trained, on clips.
@@ -143,10 +148,7 @@ def learn(
         }
         save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
 
-    # Single clips of videos in random order are mixed as they are.
-    buffer = settings.shuffle_buffer if settings.clips_per_video > 1 else 0
-    task = replace(task, save=save, groups=Groups(settings.clips_per_video, buffer))
-    fitted = training.fit(task, settings.training, folder=folder, seed=seed)
+    fitted = training.fit(replace(task, save=save), settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 
 
@@ -186,17 +188,17 @@ class TrainingClips:
 
     def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, Any]]:
         """Clips ``(T, H, W, 3)`` uint8 with targets ``(10,)``; an undecodable video gives way to another."""
-        clips, targets = self._read(index, rng)
-        return [self.augmented(clip, own, rng) for clip, own in zip(clips, targets, strict=True)]
+        clips, targets = self.read(index, rng)
+        samples = []
+        for clip, own in zip(clips, targets, strict=True):
+            clip = augment(clip, self.unmirrored, rng)
+            if rng.random() < self.settings.augment.flip:
+                clip, own = np.ascontiguousarray(clip[:, :, ::-1]), self.space.mirrored(own)
+            samples.append({"clip": clip, "targets": own})
+        return samples
 
-    def augmented(self, clip: np.ndarray, targets: Any, rng: np.random.Generator) -> dict[str, Any]:
-        """One sample of a clip and its targets."""
-        clip = augment(clip, self.unmirrored, rng)
-        if rng.random() < self.settings.augment.flip:
-            clip, targets = np.ascontiguousarray(clip[:, :, ::-1]), self.space.mirrored(targets)
-        return {"clip": clip, "targets": targets}
-
-    def _read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
+    def read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
+        """Clips ``(K, T, H, W, 3)`` of a video, or of another if it cannot be decoded, and each one's targets."""
         for _ in range(ATTEMPTS):
             indices, targets = self.draw(self.videos[index], rng)
             try:

@@ -44,15 +44,19 @@ class InstanceLevel:
         detections, videos = shard.table("detections/two_stage"), shard.table("videos")
         # How sure a detection has to be is no matter of training: the entry in force says.
         threshold = self.settings.person_threshold
+        tracks = shard.table("tracks") if self.settings.tracked else None
         return people_classifier.predict(
-            classifier, self.clips, detections, videos, shard.data, person_threshold=threshold
+            classifier, self.clips, detections, videos, shard.data, person_threshold=threshold, tracks=tracks
         )
 
     def draw(self, video: CrowdedVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[Crowd]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""
         from tps_pipeline.video.sampling import choose
 
-        chosen = choose(len(video.frames), self.settings.clips_per_video, rng)
+        if self.settings.tracked:
+            chosen = self._neighbours(video.frames, rng)
+        else:
+            chosen = choose(len(video.frames), self.settings.clips_per_video, rng)
         return self.clips(video.n_frames, video.frames[chosen]), [video.crowds[at] for at in chosen]
 
     def clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
@@ -61,3 +65,17 @@ class InstanceLevel:
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame
         return dense_samples(key_frames, n_frames, length=length, interval=interval, label=label)
+
+    def _neighbours(self, frames: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """The labelled frames nearest to a stretch's, which begins at random (or so that it is in the middle)."""
+        wanted = np.arange(self.settings.clips_per_video) * self.settings.track_stride
+        room = max(0, frames[-1] - frames[0] - wanted[-1])
+        begin = frames[0] + (room // 2 if rng is None else rng.integers(room + 1))
+        return np.abs(frames[None] - (begin + wanted)[:, None]).argmin(1)
+
+
+@dataclass(frozen=True)
+class TrackedInstanceLevel(InstanceLevel):
+    """The same where who is who from frame to frame matters."""
+
+    predict_reads: ClassVar[tuple[str, ...]] = (*InstanceLevel.predict_reads, "tracks")

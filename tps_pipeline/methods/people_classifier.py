@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,28 @@ from tps_pipeline.models.relations import People
 from tps_pipeline.tables import PERSON_BOX
 from tps_pipeline.video.clips import Windows, read_windows
 
+_PERSON = ["video_id", "frame", "person"]
+
 log = logging.getLogger(__name__)
+
+
+class Everyone(NamedTuple):
+    """The people in some clips, as `relations.People` has them.
+
+    Attributes:
+        boxes: Shares of the picture, ``(N, 4)``.
+        clip_of: Each one's clip, from 0, ``(N,)``.
+        tracks: Each one's track, ``(N,)``; None where it does not matter who is who.
+    """
+
+    boxes: np.ndarray
+    clip_of: np.ndarray
+    tracks: np.ndarray | None = None
+
+    def some(self, inside: np.ndarray, start: int) -> Everyone:
+        """Those of some clips, which are counted from another one."""
+        tracks = None if self.tracks is None else self.tracks[inside]
+        return Everyone(self.boxes[inside], self.clip_of[inside] - start, tracks)
 
 
 def load(checkpoint: Path) -> Classifier[recipe.InstanceLevel]:
@@ -39,6 +61,7 @@ def predict(
     data: Path,
     *,
     person_threshold: float,
+    tracks: pa.Table | None = None,
 ) -> pa.Table:
     """Give the parts of everyone detected the likeliest states.
 
@@ -49,6 +72,7 @@ def predict(
         videos: `tables.VIDEOS` of the same videos.
         data: The folder that their paths are relative to.
         person_threshold: People with a lower score are left out of the clips and of the predictions.
+        tracks: `tables.TRACKS` of the detections, where it matters who is who.
 
     Returns:
         A table of `tables.PREDICTIONS`. Whose clip cannot be decoded gets the training data's most frequent states.
@@ -56,15 +80,19 @@ def predict(
     columns = ["video_id", "path", "n_frames", "width", "height"]
     files = {row["video_id"]: row for row in videos.select(columns).to_pylist()}
     detections = detections.filter(pa.array(detections["person_score"].to_numpy() >= person_threshold))
-    rows = detections.select(["video_id", "frame", "person", *PERSON_BOX]).to_pandas()
+    rows = detections.select([*_PERSON, *PERSON_BOX]).to_pandas()
+    if tracks is not None:
+        rows = rows.merge(tracks.to_pandas(), "left", _PERSON, validate="many_to_one")
     scores, person_of, known = [], np.zeros(len(rows), np.int64), 0
     for video, own in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"):
         keys = rows[["frame", "person"]].to_numpy()[own]
         people, first, of_row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         frames, clip_of = np.unique(people[:, 0] - 1, return_inverse=True)
         file = files[video]
-        boxes = shares(rows[[*PERSON_BOX]].to_numpy()[own[first]], file["width"], file["height"])
-        scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), boxes, clip_of))
+        own_rows = rows.iloc[own[first]]
+        boxes = shares(own_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
+        everyone = Everyone(boxes, clip_of, None if tracks is None else own_rows.track_id.to_numpy(np.int64))
+        scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), everyone))
         person_of[own] = known + of_row
         known += len(people)
     everything = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
@@ -72,19 +100,16 @@ def predict(
 
 
 def _scores(
-    classifier: Classifier[recipe.InstanceLevel],
-    path: Path,
-    indices: np.ndarray,
-    boxes: np.ndarray,
-    clip_of: np.ndarray,
+    classifier: Classifier[recipe.InstanceLevel], path: Path, indices: np.ndarray, everyone: Everyone
 ) -> np.ndarray:
-    """Scores of the people in a video's clips, who are in the clips' order: ``(N, labels)``."""
-    size = classifier.settings.image_size
-    scores, start = np.tile(classifier.frequencies, (len(boxes), 1)), 0
+    """Scores of the people in a video's clips: ``(N, labels)``."""
+    settings = classifier.settings
+    batch, size = settings.clips_per_video if settings.tracked else BATCH, settings.image_size
+    scores, start = np.tile(classifier.frequencies, (len(everyone.boxes), 1)), 0
     try:
-        for windows in read_windows(path, indices, batch=BATCH, size=(size, size)):
-            inside = (clip_of >= start) & (clip_of < start + len(windows.shown))
-            scores[inside] = score(classifier, windows, boxes[inside], clip_of[inside] - start)
+        for windows in read_windows(path, indices, batch=batch, size=(size, size)):
+            inside = (everyone.clip_of >= start) & (everyone.clip_of < start + len(windows.shown))
+            scores[inside] = score(classifier, windows, everyone.some(inside, start))
             start += len(windows.shown)
     except VideoError as error:
         log.warning("%s", error)
@@ -92,26 +117,24 @@ def _scores(
 
 
 @torch.inference_mode()
-def score(
-    classifier: Classifier[recipe.InstanceLevel], windows: Windows, boxes: np.ndarray, clip_of: np.ndarray
-) -> np.ndarray:
+def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyone: Everyone) -> np.ndarray:
     """Score the people in some clips, all of a clip from one look at it.
 
     Args:
         classifier: The network.
         windows: The clips.
-        boxes: As `relations.People` has them, ``(N, 4)``.
-        clip_of: Each one's clip, ascending from 0, ``(N,)``.
+        everyone: The people in them.
 
     Returns:
         `part_state_scores`, ``(N, labels)``.
     """
-    device = next(classifier.model.parameters()).device
-    pictures, shown, edges, owners = (torch.from_numpy(a).to(device) for a in (*windows, boxes, clip_of))
+    model, settings = classifier.model, classifier.settings
+    assert isinstance(model, InstanceNet)
+    device = next(model.parameters()).device
+    pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
     together = max(1, PIXELS // pictures[0, ..., 0].numel() // shown.shape[1])
-    logits = []
-    for start in range(0, len(shown), together):
-        inside = (owners >= start) & (owners < start + together)
-        seen = normalise(pictures[shown[start : start + together]], classifier.settings.network)
-        logits.append(classifier.model(seen, People(edges[inside], owners[inside] - start)))
-    return part_state_scores(torch.cat(logits), classifier.space, kind=classifier.settings.loss).cpu().numpy()
+    looks = [model.features(normalise(pictures[some], settings.network)) for some in shown.split(together)]
+    boxes, clip_of = (torch.from_numpy(rows).to(device) for rows in everyone[:2])
+    tracks = None if everyone.tracks is None else torch.from_numpy(everyone.tracks).to(device)
+    logits = model.relate(torch.cat(looks), People(boxes, clip_of, tracks))
+    return part_state_scores(logits, classifier.space, kind=settings.loss).cpu().numpy()

@@ -35,9 +35,15 @@ class InstanceNet(nn.Module):
         Returns:
             Logits ``(N, labels)``.
         """
+        return self.relate(self.features(clips), people)
+
+    def features(self, clips: Tensor) -> Tensor:
+        """Both pathways' averages over time, side by side: ``(B, C, H / 16, W / 16)``."""
         slow, fast = self.backbone(clips)
-        # Averages over time side by side, as both code bases take them to their heads.
-        features = torch.cat([slow.mean(2), fast.mean(2)], 1)
+        return torch.cat([slow.mean(2), fast.mean(2)], 1)
+
+    def relate(self, features: Tensor, people: People) -> Tensor:
+        """Logits ``(N, labels)`` of the people in clips with such features."""
         return self.classify(self.head(features, people))
 
 

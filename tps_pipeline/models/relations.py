@@ -28,10 +28,13 @@ class People(NamedTuple):
     Attributes:
         boxes: Left, upper, right and lower edge as shares of the picture, ``(N, 4)``.
         clips: Each one's clip, from 0, ``(N,)``.
+        tracks: A number that someone has in all clips in which they are, and nobody else has, ``(N,)``; None if who is
+            who is not known.
     """
 
     boxes: Tensor
     clips: Tensor
+    tracks: Tensor | None = None
 
     def of(self, features: Tensor) -> Tensor:
         """Their features ``(N, C)`` in those of the clips, ``(B, C, H, W)``."""
@@ -43,6 +46,12 @@ class People(NamedTuple):
     def together(self) -> Tensor:
         """Who is in a clip with whom, themselves included: ``(N, N)``."""
         return self.clips[:, None] == self.clips[None]
+
+    def known(self) -> Tensor:
+        """Who is in a clip with whom, or is the same person in another clip: ``(N, N)``."""
+        if self.tracks is None:
+            return self.together()
+        return self.together() | (self.tracks[:, None] == self.tracks[None])
 
 
 class Person(nn.Module):
@@ -131,7 +140,10 @@ class HighOrder(nn.Module):
 
 
 class PersonPerson(nn.Module):
-    """Relations between the people of a clip, without the scene: the serial person blocks of AIA (arXiv 2004.07485).
+    """Relations between people, without the scene: the serial person blocks of AIA (arXiv 2004.07485, section 3.2).
+
+    A person looks at the others in the clip and, where tracks are known, at themselves in the neighbouring clips: that
+    is AIA's memory, kept to the person's own track and computed with the rest, so that it is never out of date.
 
     Args:
         channels: Of the clips' features.
@@ -159,7 +171,7 @@ class PersonPerson(nn.Module):
         pooled = people.of(features)
         related, others = self.ask(pooled), self.answer(pooled)
         for block in self.blocks:
-            related = block(related, others, people.together())
+            related = block(related, others, people.known())
         return self.describe(pooled + self.back(related))
 
 
@@ -175,8 +187,8 @@ class Interaction(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, people: Tensor, others: Tensor, together: Tensor) -> Tensor:
-        """Relate people ``(N, C)`` to those of the others ``(N, C)`` who are with them, ``(N, N)``."""
+    def forward(self, people: Tensor, others: Tensor, known: Tensor) -> Tensor:
+        """Relate people ``(N, C)`` to those of the others ``(N, C)`` whom they know, ``(N, N)``."""
         logits = self.query(people) @ self.key(others).T / people.shape[1] ** 0.5
-        weights = logits.masked_fill(~together, -torch.inf).softmax(1)
+        weights = logits.masked_fill(~known, -torch.inf).softmax(1)
         return people + self.dropout(self.out(self.norm(weights @ self.value(others)).relu()))
