@@ -1,0 +1,57 @@
+"""Recipes: every number a run depends on, in one YAML file of frozen, checked sections.
+
+``recipes/paper.yaml`` holds the challenge report's numbers, ``recipes/demo.yaml`` the same schema with narrow networks
+that train in minutes on two CPU cores. An asset depends on its own sections only (see ``Recipe.digest_of``), so
+changing one method's learning rate makes only that method stale.
+"""
+
+from tps_pipeline.recipe.clips import ClipAugmentation, ClipMethod, VideoAction
+from tps_pipeline.recipe.data import Frames, Shards
+from tps_pipeline.recipe.detection import BoxAugmentation, DetectionGains, Detector, SingleStage, TwoStage, Yolov7
+from tps_pipeline.recipe.loading import RECIPES, load
+from tps_pipeline.recipe.methods import (
+    InstanceLevel,
+    Method,
+    PartStateDetector,
+    PartTrajectory,
+    PartTrajectoryNet,
+    SegmentLevel,
+    TrajectoryAugmentation,
+    VideoCategory,
+    VideoLevel,
+)
+from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
+from tps_pipeline.recipe.schema import Recipe
+from tps_pipeline.recipe.section import Section
+from tps_pipeline.recipe.training import Training
+
+__all__ = [
+    "RECIPES",
+    "BoxAugmentation",
+    "ClipAugmentation",
+    "ClipMethod",
+    "Csn",
+    "DetectionGains",
+    "Detector",
+    "Frames",
+    "InstanceLevel",
+    "Method",
+    "PartStateDetector",
+    "PartTrajectory",
+    "PartTrajectoryNet",
+    "Recipe",
+    "Section",
+    "SegmentLevel",
+    "Shards",
+    "SingleStage",
+    "SlowFast",
+    "Training",
+    "TrajectoryAugmentation",
+    "TwoStage",
+    "VideoAction",
+    "VideoCategory",
+    "VideoLevel",
+    "VideoSwin",
+    "Yolov7",
+    "load",
+]

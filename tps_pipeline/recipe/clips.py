@@ -1,0 +1,54 @@
+"""What is made of clips: the video's action, and what the methods that look at clips have in common."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tps_pipeline.recipe.networks import VideoSwin
+from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.training import Training
+
+
+class ClipAugmentation(Section):
+    """What is done to a training clip; every frame of a clip gets the same."""
+
+    rotation: float = 0.0
+    """Degrees, either way."""
+    scale: float = 0.0
+    """Gain: 0.2 draws from 0.8 to 1.2."""
+    translate: float = 0.0
+    """Share of the picture, either way."""
+    color: float = 0.0
+    """Brightness, contrast and saturation, either way."""
+    flip: Fraction = 0.5
+    """Share of clips mirrored; labels with a side are swapped."""
+
+
+class VideoAction(Section):
+    """The video's action from a uniform sample of its frames."""
+
+    network: VideoSwin
+    frames: Positive
+    image_size: Positive
+    training: Training
+    augment: ClipAugmentation = ClipAugmentation()
+    cache_megabytes: int = 0
+    """Decoded training videos kept in memory, at the network's size."""
+
+
+class ClipMethod(Section):
+    """What the methods have in common that learn the states of all parts of a clip at once."""
+
+    frames: Positive
+    image_size: Positive
+    loss: Literal["bce", "softmax"] = "bce"
+    """`bce`: each state of each part is there or not; `softmax`: one state a part, parts without a label left out."""
+    training: Training
+    """A sample is a clip."""
+    augment: ClipAugmentation = ClipAugmentation()
+    clips_per_video: Positive = 1
+    """Training clips drawn from one pass over a video."""
+    shuffle_buffer: Positive = 32
+    """Clips that wait for batches to be drawn from them, so that those of one video are spread over many batches."""
+    cache_megabytes: int = 0
+    """Decoded training videos kept in memory, at the network's size."""

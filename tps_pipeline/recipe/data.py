@@ -1,0 +1,27 @@
+"""Videos and frames."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tps_pipeline.recipe.section import Fraction, Positive, Section
+
+
+class Shards(Section):
+    """How videos are batched and split at ingestion; later changes touch new videos only."""
+
+    videos_per_shard: Positive = 64
+    val_fraction: Fraction = 0.2
+
+
+class Frames(Section):
+    """Which frames are extracted, and how."""
+
+    decoder: Literal["pyav", "decord"] = "pyav"
+    sample_stride: Positive = 5
+    """Frames 1, 1 + stride, ... are detected, predicted and scored (the challenge's is 5)."""
+    train_stride: Positive = 5
+    """Of the labelled training frames, those at 1, 1 + stride, ... are extracted."""
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95

@@ -1,0 +1,89 @@
+"""Detectors, and the ways to detect."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.training import Training
+
+
+class Yolov7(Section):
+    """A member of the YOLOv7 family (arXiv 2207.02696)."""
+
+    variant: Literal["tiny", "x"]
+    width: float = 1.0
+    depth: float = 1.0
+    anchors: Literal["coco", "kmeans"] = "coco"
+    """`kmeans` fits nine anchors to the training boxes."""
+    weights: str | None = None
+    """Name of imported weights to start from (`tps weights import`)."""
+
+
+class BoxAugmentation(Section):
+    """What is done to a detector's training images, and how often or how far."""
+
+    mosaic: Fraction = 0.0
+    mixup: Fraction = 0.0
+    rotation: float = 0.0
+    """Degrees, either way."""
+    translate: float = 0.0
+    """Share of the image, either way."""
+    scale: float = 0.0
+    """Gain: 0.5 draws from 0.5 to 1.5."""
+    shear: float = 0.0
+    """Degrees, either way."""
+    perspective: float = 0.0
+    hue: float = 0.0
+    saturation: float = 0.0
+    value: float = 0.0
+    flip: Literal["label_swap", "plain", "none"] = "label_swap"
+    """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not."""
+
+
+class DetectionGains(Section):
+    """Weights of a detector's three losses (YOLOv7's by default)."""
+
+    box: float = 0.05
+    objectness: float = 0.7
+    """For 640-pixel images: it is multiplied by (image size / 640)²."""
+    classification: float = 0.3
+    """For 80 classes: it is multiplied by classes / 80."""
+
+
+class Detector(Section):
+    """A detector and how it is trained."""
+
+    network: Yolov7
+    image_size: Positive
+    training: Training
+    gains: DetectionGains = DetectionGains()
+    augment: BoxAugmentation = BoxAugmentation()
+    canvas: Literal["square", "rectangle"] = "square"
+    """What a picture is letterboxed to in detection; `rectangle` leaves out the grey that its shape does not need. That
+    is faster, but only for a network that has learned from mosaics: one that knows grey borders misses them."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """What detection computes in."""
+
+
+class TwoStage(Section):
+    """Person detector on the frame, then part detector on each person's crop."""
+
+    person_threshold: Fraction = 0.01
+    person_iou: Fraction = 0.65
+    """Overlap above which non-maximum suppression drops the weaker person."""
+    people_per_frame: Positive = 10
+    crop_margin: float = 0.1
+    """Share of the person's box added on each side of the crop, in training too."""
+
+
+class SingleStage(Section):
+    """One detector of people and parts on the frame, then parts given to people."""
+
+    threshold: Fraction = 0.01
+    """Boxes of people and of parts with a lower score are dropped."""
+    iou: Fraction = 0.65
+    """Overlap above which non-maximum suppression drops the weaker box of a class."""
+    people_per_frame: Positive = 10
+    containment: Fraction = 0.5
+    """Share of a part's box that must lie in a person's box for the part to be that person's."""

@@ -1,0 +1,80 @@
+"""From a YAML file to a checked recipe."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tps_pipeline.errors import RecipeError
+from tps_pipeline.recipe.schema import Recipe
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+def load(name: str | Path) -> Recipe:
+    """Load a recipe by name (``demo``, ``paper``) or from a YAML file.
+
+    Args:
+        name: A name in ``tps_pipeline/recipes``, or a path that ends in ``.yaml``.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        RecipeError: No such recipe, broken YAML, an unknown key (the nearest known one is named), or a bad value.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); recipes by name: {known}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {error}") from error
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError("\n".join(f"{path}: {line}" for line in _explain(error, content))) from error
+    if recipe.submission not in recipe.methods:
+        raise RecipeError(f"{path}: submission names {recipe.submission!r}; methods: {', '.join(recipe.methods)}")
+    return recipe
+
+
+def _explain(error: ValidationError, content: Any) -> list[str]:
+    """One line a problem, with the nearest known key for an unknown one."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(step) for step in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _fields(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
+            lines.append(f"{where}: unknown key; did you mean {near[0]!r}?")
+        else:
+            lines.append(f"{where or 'recipe'}: {problem['msg']}")
+    return lines
+
+
+def _fields(location: tuple[int | str, ...]) -> set[str]:
+    """Names that the section at a location takes, found by walking there from the root.
+
+    Where a section may be of several kinds, the kind is a step of the location.
+    """
+    models: set[Any] = {Recipe}
+    for step in location:
+        found = [m.model_fields[step].annotation for m in models if isinstance(step, str) and step in m.model_fields]
+        chosen = {m for m in models if "kind" in m.model_fields and step in get_args(m.model_fields["kind"].annotation)}
+        models = {model for annotation in found for model in _models(annotation)} or chosen or models
+    return {name for model in models for name in model.model_fields}
+
+
+def _models(annotation: Any) -> set[Any]:
+    """The section classes inside an annotation: an optional one's, a dictionary's values', a union's members'."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models(argument)}

@@ -1,0 +1,128 @@
+"""The methods that give parts their states: one section each, told apart by its `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tps_pipeline.recipe.clips import ClipMethod
+from tps_pipeline.recipe.detection import Detector
+from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
+from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.training import Training
+
+
+class VideoCategory(Section):
+    """Method: the most frequent state of each part in the predicted action."""
+
+    kind: Literal["video_category"]
+
+
+class VideoLevel(ClipMethod):
+    """Method: one state a part for the whole video, from a uniform sample of its frames."""
+
+    kind: Literal["video_level"]
+    network: VideoSwin
+
+
+class SegmentLevel(ClipMethod):
+    """Method: one state a part for each frame, from the frames around it."""
+
+    kind: Literal["segment_level"]
+    network: Csn
+    interval: Positive = 1
+    """Step between the frames of a clip."""
+    key_frame: Literal["start", "middle"] = "middle"
+    """Where in a clip the frame is that it is labelled by."""
+    key_frame_stride: Positive = 5
+    """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
+
+
+class InstanceLevel(ClipMethod):
+    """Method: one state a part for each person, from the clip around a frame and the others who are in it."""
+
+    kind: Literal["instance_level"]
+    network: SlowFast
+    relation: Literal["person_context_person", "person_person", "person"]
+    """What a person is seen with: the others by way of the scene (ACAR), the others (AIA), or nothing."""
+    tracked: bool = False
+    """The clips drawn from a video are neighbours and one sample, looked at together; so many are in use as well. In
+    `person_person` people are seen with themselves in all of them."""
+    track_stride: Positive = 5
+    """`tracked`: frames from one clip to the next in training; that of the sampled frames."""
+    relation_blocks: Positive = 1
+    person_width: Positive = 1024
+    """Channels of a person's features."""
+    relation_width: Positive = 512
+    """Channels of what a person is described by."""
+    relation_dropout: Fraction = 0.2
+    interval: Positive = 1
+    """Step between the frames of a clip."""
+    key_frame: Literal["start", "middle"] = "middle"
+    """Where in a clip the frame is whose people are looked at."""
+    person_threshold: Fraction = 0.01
+    """Detected people with a lower score are left out."""
+    box_jitter: Fraction = 0.0
+    """Training boxes: each edge moves by up to this share of the box's size, either way."""
+
+
+class PartStateDetector(Section):
+    """Method: one detector on each person's crop whose classes are part and state joined; a single frame, no time."""
+
+    kind: Literal["part_state_detector"]
+    detector: Detector
+    crop_margin: float = 0.1
+    """Share of the person's box added on each side of the crop, in training too."""
+    choice: Literal["best", "vote"] = "best"
+    """A part's state: `best` takes that of its best box, `vote` sums each state's scores over the boxes around it."""
+    vote_iou: Fraction = 0.5
+    """`vote`: boxes take part that overlap the part's best box at least so much."""
+    box_threshold: Fraction = 0.05
+    """A part whose best box has a lower score keeps the two-stage box."""
+
+
+class PartTrajectoryNet(Section):
+    """A network of convolutions over time."""
+
+    width: Positive = 192
+    blocks: Positive = 3
+    kernel: Positive = 3
+    """Sampled frames that a convolution sees, odd; a frame's states depend on the blocks * (kernel - 1) around it."""
+
+
+class TrajectoryAugmentation(Section):
+    """What is done to annotated boxes to make them like detected ones."""
+
+    jitter: float = 0.1
+    """Standard deviation of each edge of the most doubtful boxes, as a share of their size; surer ones move less."""
+    drop: Fraction = 0.1
+    """Share of parts left out, each by itself; of parts left out of a whole sequence; of videos without an action."""
+    stretch: float = 0.1
+    """Gain of width and of height: 0.1 draws from 0.9 to 1.1."""
+    flip: Fraction = 0.5
+    """Share of sequences mirrored; labels with a side are swapped."""
+
+
+class PartTrajectory(Section):
+    """Method: the boxes of a tracked person's parts over time, as keypoints; no pixels."""
+
+    kind: Literal["part_trajectory"]
+    network: PartTrajectoryNet = PartTrajectoryNet()
+    action: bool = False
+    """The probabilities of the video's actions are an input, too."""
+    training: Training
+    """A sample is a person's sequence of annotated frames."""
+    augment: TrajectoryAugmentation = TrajectoryAugmentation()
+    stride: Positive = 5
+    """Step between the frames of a sequence: that of the sampled frames."""
+    frames: Positive = 16
+    """The longest training sequence; longer ones are cut at random."""
+    part_threshold: Fraction = 0.1
+    """Detected parts whose score, as a share of their person's, is lower are not looked at; they get a state anyway."""
+
+
+Method = Annotated[
+    VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector | PartTrajectory,
+    Field(discriminator="kind"),
+]
