@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
@@ -114,6 +115,12 @@ def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tm
     source = crowds.make(tmp_path, range(202, 206))
     space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
     videos = people_training.crowded_videos(source, space, tracked=True)
+    people = source.table("annotations/people")
+    first = 6 * len(crowds.people(202))
+    content = {"annotations/people": pa.concat_tables([people.slice(first), people.slice(0, first)])}  # another shard's
+    shuffled = Sources(lambda name: content.get(name, source.table(name)), list, tmp_path)
+    for one, other in zip(videos, people_training.crowded_videos(shuffled, space, tracked=True), strict=True):
+        assert [crowd.tracks.tolist() for crowd in one.crowds] == [crowd.tracks.tolist() for crowd in other.crowds]
     method = InstanceLevel(entry)
     for seed in range(10):
         indices, chosen = method.draw(videos[0], np.random.default_rng(seed))

@@ -134,10 +134,13 @@ def crowded_videos(source: Sources, space: LabelSpace, *, tracked: bool = False)
     targets = targets_by(_PERSON, source.table("annotations/parts"), space)
     annotated = source.table("annotations/people")
     people = annotated.to_pandas().astype({"video_id": str})
-    # Both tables are sorted alike.
-    tracks = track(annotated)["track_id"].to_numpy() if tracked else np.arange(len(people))
+    keys = pd.MultiIndex.from_frame(people[_PERSON])
+    tracks = np.arange(len(people))
+    if tracked:
+        linked = track(annotated).to_pandas().astype({"video_id": str}).set_index(_PERSON)
+        tracks = linked.track_id.reindex(keys).to_numpy(np.int64)
     # Who has no labelled part is seen by the others all the same.
-    labels = targets.reindex(pd.MultiIndex.from_frame(people[_PERSON])).fillna(UNLABELLED).to_numpy(np.int64)
+    labels = targets.reindex(keys).fillna(UNLABELLED).to_numpy(np.int64)
     by_video = people.groupby("video_id").indices
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
     found = []
