@@ -14,7 +14,7 @@ from tps_pipeline import recipe
 from tps_pipeline.labels import PARTS, SWAPPED_PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
 
-TOKENS = (0, *(1 + part for part in SWAPPED_PARTS))
+MIRRORED = (0, *(1 + part for part in SWAPPED_PARTS))
 """For each box of a person, the place of its mirror image."""
 _PERSON = ["video_id", "frame", "person"]
 
@@ -32,8 +32,8 @@ class Boxes(NamedTuple):
 
     def mirrored(self) -> Boxes:
         """The boxes of the mirror image, left and right exchanged. Where the picture ends does not matter here."""
-        corners = self.corners[..., TOKENS, :] * np.array((-1, 1, -1, 1), np.float32)
-        return Boxes(corners[..., [2, 1, 0, 3]], self.confidences[..., TOKENS])
+        corners = self.corners[..., MIRRORED, :] * np.array((-1, 1, -1, 1), np.float32)
+        return Boxes(corners[..., [2, 1, 0, 3]], self.confidences[..., MIRRORED])
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class TrainingSequences:
 
     def __init__(self, known: Labelled, settings: recipe.PartTrajectory, *, space: LabelSpace) -> None:
         self.known, self.settings, self.space = known, settings, space
-        people, has_label = known.people, (known.targets >= 0).any(1)
+        people, has_label = known.people, np.max(known.targets, axis=1) >= 0
         pairs = zip(people.sequences, people.steps, strict=True)
         self.sequences = [(own, steps) for own, steps in pairs if has_label[own].any()]
 
