@@ -111,10 +111,11 @@ def test_state_dicts_are_found_where_training_scripts_put_them(tmp_path: Path) -
         {"model": wrapped, "ema": None},
         {"model": {"layer.weight": torch.zeros(3)}, "ema": state},
     ):
-        torch.save(content, tmp_path / "weights.pth")
-        read = read_weights(tmp_path / "weights.pth")
-        assert list(read) == ["layer.weight"]
-        assert read["layer.weight"].tolist() == [0, 1, 2]
+        for legacy in (False, True):  # PyTorch wrote no zip archives before 1.6
+            torch.save(content, tmp_path / "weights.pth", _use_new_zipfile_serialization=not legacy)
+            read = read_weights(tmp_path / "weights.pth")
+            assert list(read) == ["layer.weight"]
+            assert read["layer.weight"].tolist() == [0, 1, 2]
     save_file(state, tmp_path / "weights.safetensors")
     assert read_weights(tmp_path / "weights.safetensors")["layer.weight"].tolist() == [0, 1, 2]
 

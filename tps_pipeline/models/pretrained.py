@@ -95,6 +95,14 @@ MANIFEST = (
         "https://drive.google.com/file/d/1d9UdvwS0HR-h84j_z4JbRWwEbITSt_FN",
         "Apache-2.0",
     ),
+    Pretrained(
+        "slowfast_101_ava_pyslowfast",
+        "slowfast_pyslowfast",
+        "SlowFast-R101 with non-local blocks trained on Kinetics-600, then on AVA 2.2, whose head is left out",
+        "SLOWFAST_32x2_R101_50_50.pkl",
+        "https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/ava/SLOWFAST_32x2_R101_50_50.pkl",
+        "Apache-2.0",
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,15 +87,16 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
-        raise WeightsError(
-            f"{path}: not a zip archive as torch.save has written since PyTorch 1.6; older files cannot be read "
-            "safely: load and save it again with a newer PyTorch, where you trust it"
-        )
-    with torch.serialization.safe_globals([(_Inert, name) for name in _KNOWN]):
+    with torch.serialization.safe_globals([(_Inert, name) for name in _KNOWN]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # of what is then refused
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            if not zipfile.is_zipfile(path):
+                raise WeightsError(
+                    f"{path}: damaged, not a weight file, or one from before PyTorch 1.6 that holds more than tensors; "
+                    "if it is that and you trust it, load it and save its state dict again with a newer PyTorch"
+                ) from error
             try:
                 wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
             except Exception:  # the scan fails on whatever made the reader fail
