@@ -123,7 +123,7 @@ class GradientPatches(nn.Module):
 
 
 def _differences(pictures: Tensor, axis: int) -> Tensor:
-    """Between the neighbours on either side of each pixel, along rows or columns; an edge pixel is its own neighbour."""
+    """Between the neighbours on either side of each pixel, along rows or columns; an edge pixel is its own."""
     x = pictures.movedim(axis, -1)
     inner, first, last = x[..., 2:] - x[..., :-2], x[..., 1:2] - x[..., :1], x[..., -1:] - x[..., -2:-1]
     return torch.cat((first, inner, last), -1).movedim(-1, axis)
