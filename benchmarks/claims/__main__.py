@@ -10,7 +10,6 @@ import argparse
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from tps_pipeline.cpu import cores
 ROOT = Path(__file__).parent.parent.parent
 
 
-def page(results: Sequence[Result], *, recipe_name: str, seeds: Sequence[int], minutes: float) -> str:
+def page(results: Sequence[Result], *, recipe_name: str, seeds: Sequence[int]) -> str:
     """The results as Markdown."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -42,7 +41,6 @@ def page(results: Sequence[Result], *, recipe_name: str, seeds: Sequence[int], m
         f"- commit: {commit.stdout.strip() or 'unknown'}",
         f"- recipe: `{recipe_name}`, digest {settings.digest_of(list(type(settings).model_fields))}",
         f"- seeds: {', '.join(map(str, seeds))}",
-        f"- time: {minutes:.0f} minutes on {cores()} CPU cores",
         "",
         "| claim | figure | ours | other | difference | |",
         "|---|---|---|---|---|---|",
@@ -61,7 +59,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keeps data and networks; a run cut off goes on from there")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "claims.md")
     given = parser.parse_args()
-    begin = time.perf_counter()
     os.environ["OMP_NUM_THREADS"] = "1"
     with (
         tempfile.TemporaryDirectory() as temporary,
@@ -78,8 +75,7 @@ def main() -> None:
         for claim in CLAIMS
         if claim.name in given.rows
     ]
-    minutes = (time.perf_counter() - begin) / 60
-    written = page(results, recipe_name=given.recipe, seeds=given.seeds, minutes=minutes)
+    written = page(results, recipe_name=given.recipe, seeds=given.seeds)
     given.out.parent.mkdir(exist_ok=True)
     given.out.write_text(written)
     print(written)
