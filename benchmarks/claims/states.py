@@ -22,6 +22,7 @@ from tps_pipeline.evaluation import sampled
 from tps_pipeline.methods import Sources, build
 from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.tracks import track
 
 ACTIONS = ("lunge", "riding_mechanical_bull", "snatch_weight_lifting")
 """What the videos show: actions in which states differ both from video to video and within a video."""
@@ -69,12 +70,15 @@ class States:
             return table.filter(pc.field("video_id").cast(pa.string()).isin(names))
 
         actions, people, parts = (of_split(getattr(self.annotations, name)) for name in ("actions", "people", "parts"))
+        detections = as_detections(people, sampled(parts, self.settings.frames.sample_stride))
         content = {
             "videos": videos,
             "annotations/actions": actions,
+            "annotations/people": people,
             "annotations/parts": parts,
             "vocabulary/states": state_labels(parts),
-            "detections/two_stage": as_detections(people, sampled(parts, self.settings.frames.sample_stride)),
+            "detections/two_stage": detections,
+            "tracks": track(detections),
             "video_actions": as_video_actions(actions),
         }
         return Sources(content.__getitem__, list, self.data)
@@ -140,4 +144,6 @@ CLAIMS = (
     _compared("video_level_changing", "video_level", "video_category", changing=True),
     _compared("segment_level", "segment_level", "video_level", changing=False),
     _compared("segment_level_changing", "segment_level", "video_level", changing=True),
+    _compared("part_trajectory", "part_trajectory", "segment_level", changing=False),
+    _compared("part_trajectory_changing", "part_trajectory", "segment_level", changing=True),
 )

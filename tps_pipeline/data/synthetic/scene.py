@@ -126,7 +126,7 @@ def _field(canvas: np.ndarray, edge: int, rng: np.random.Generator) -> None:
 
 def _beach(canvas: np.ndarray, edge: int, rng: np.random.Generator) -> None:
     height = canvas.shape[0]
-    shore = edge - (height - edge) // 5
+    shore = max(0, edge - (height - edge) // 5)
     fill(canvas, 0, shore, (rng.uniform(210, 250), rng.uniform(170, 220), rng.uniform(120, 200)), rng, 14)
     fill(canvas, shore, edge, (rng.uniform(140, 200), rng.uniform(110, 160), rng.uniform(40, 90)), rng, 16)
     fill(canvas, edge, height, (rng.uniform(110, 160), rng.uniform(160, 200), rng.uniform(180, 225)), rng, 14)
