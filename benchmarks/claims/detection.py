@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
+from benchmarks.claims.world import World
 from tps_pipeline.checkpoint import WEIGHTS
-from tps_pipeline.data.kinetics_tps import Annotations, read_all
 from tps_pipeline.data.layout import find_videos
-from tps_pipeline.data.synthetic import generate
 from tps_pipeline.detection import single_stage, two_stage
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.confusion import confusion
@@ -24,43 +23,28 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.recipe import Detector, Recipe
 from tps_pipeline.video.frames import FrameFile, extract
 
-ACTIONS = ("country_line_dancing", "salsa_dancing", "push_up", "lunge")
-"""What the videos show: half of them, line and salsa dancing, are of groups."""
-WIDTH, HEIGHT, FRAMES = 320, 240, 60
 CROWD = 4
 """People in a frame that is a crowd."""
-
-VIDEOS = 72
 
 Way = Literal["two_stage", "single_stage", "single_stage_double"]
 """`single_stage_double`: twice the picture's size, so that a part has about as many pixels as in a person's crop."""
 
 
-class Detectors:
+class Detectors(World):
     """One seed's data, detectors and their scores."""
 
+    actions = ("country_line_dancing", "salsa_dancing", "push_up", "lunge")
+    """Half of the videos, line and salsa dancing, are of groups."""
+    videos = 72
+    size = (320, 240)
+    frames = 60
+
     def __init__(self, folder: Path, settings: Recipe, *, seed: int) -> None:
-        self.folder, self.settings, self.seed = folder, settings, seed
+        super().__init__(folder, settings, seed=seed)
         # Remembered by this object, not by the class.
         self.scores, self.detections, self.network = cache(self.scores), cache(self.detections), cache(self.network)
 
-    @cached_property
-    def data(self) -> Path:
-        """A quarter of the videos are held out (the test split)."""
-        path = self.folder / "data"
-        if not path.exists():
-            generate(
-                path, videos=VIDEOS, seed=self.seed, classes=ACTIONS, test_fraction=0.25,
-                width=WIDTH, height=HEIGHT, frames=FRAMES,
-            )  # fmt: skip
-        return path
-
-    @cached_property
-    def annotations(self) -> Annotations:
-        """Of all videos."""
-        return read_all(self.data)
-
-    def frames(self, split: Literal["train", "test"]) -> FrameFile:
+    def pictures(self, split: Literal["train", "test"]) -> FrameFile:
         """A split's labelled frames 1, 6, 11, ..."""
         path = self.folder / f"{split}.arrow"
         if not path.exists():
@@ -74,7 +58,7 @@ class Detectors:
         """A trained detector."""
         settings = self.settings
         detectors = {"person": settings.person_detector, "part": settings.part_detector}
-        frames, of, margin = self.frames("train"), self.annotations, self.settings.two_stage.crop_margin
+        frames, of, margin = self.pictures("train"), self.annotations, self.settings.two_stage.crop_margin
         labelled, people, parts = of.labelled_frames, of.people, of.parts
         match kind:
             case "person":
@@ -94,7 +78,7 @@ class Detectors:
 
     def detections(self, way: Way, flip: Flip) -> pa.Table:
         """What is found in the held-out videos; the people are found by one network whatever ``flip`` is."""
-        frames = self.frames("test")
+        frames = self.pictures("test")
         if way == "two_stage":
             networks = self.network("person", "label_swap"), self.network("part", flip)
             return two_stage.detect(frames, *networks, settings=self.settings.two_stage)
@@ -102,7 +86,7 @@ class Detectors:
 
     def scores(self, way: Way, *, flip: Flip = "label_swap", crowds: bool = False) -> dict[str, float]:
         """Precision and confusion on the held-out frames, or on those that show a crowd."""
-        labelled, index = self.annotations.labelled_frames, self.frames("test").index
+        labelled, index = self.annotations.labelled_frames, self.pictures("test").index
         if crowds:
             labelled = labelled.filter(pc.field("n_people") >= CROWD)
         tables = labelled, self.annotations.people, self.annotations.parts

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
+from benchmarks.claims.world import World
 from tps_pipeline import tables
-from tps_pipeline.data.kinetics_tps import Annotations, read_all
 from tps_pipeline.data.shards import ingest, probe_videos
-from tps_pipeline.data.synthetic import generate
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.methods import Sources, build
@@ -24,38 +23,23 @@ from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.tracks import track
 
-ACTIONS = ("lunge", "riding_mechanical_bull", "snatch_weight_lifting")
-"""What the videos show: actions in which states differ both from video to video and within a video."""
-VIDEOS = 1920
-"""So many, as networks begin from nothing: of 480, the clip methods learn the videos by heart."""
-WIDTH, HEIGHT, FRAMES = 160, 120, 32
 
-
-class States:
+class States(World):
     """One seed's data, methods and how often they are right."""
 
+    actions = ("lunge", "riding_mechanical_bull", "snatch_weight_lifting")
+    """States differ both from video to video and within a video."""
+    videos = 1920
+    """So many, as networks begin from nothing: of 480, the clip methods learn the videos by heart."""
+    size = (160, 120)
+    frames = 32
+
     def __init__(self, folder: Path, settings: Recipe, *, seed: int) -> None:
-        self.folder, self.settings, self.seed = folder, settings, seed
+        super().__init__(folder, settings, seed=seed)
         self.predictions = cache(self.predictions)  # remembered by this object, not by the class
 
     @cached_property
-    def data(self) -> Path:
-        """A quarter of the videos are held out (the test split)."""
-        path = self.folder / "data"
-        if not path.exists():
-            generate(
-                path, videos=VIDEOS, seed=self.seed, classes=ACTIONS, test_fraction=0.25,
-                width=WIDTH, height=HEIGHT, frames=FRAMES,
-            )  # fmt: skip
-        return path
-
-    @cached_property
-    def annotations(self) -> Annotations:
-        """Of all videos."""
-        return read_all(self.data)
-
-    @cached_property
-    def videos(self) -> pa.Table:
+    def probed(self) -> pa.Table:
         """All videos (`tables.VIDEOS`)."""
         manifests = ingest(self.data, {}, Shards(val_fraction=0.0)).shards
         probed = [probe_videos(self.data, manifest) for manifest in manifests.values()]
@@ -63,7 +47,7 @@ class States:
 
     def sources(self, split: str) -> Sources:
         """What a method reads, of one split."""
-        videos = self.videos.filter(pc.field("split").cast(pa.string()) == split)
+        videos = self.probed.filter(pc.field("split").cast(pa.string()) == split)
         names = pa.array(videos["video_id"].to_pylist(), pa.string())  # of no videos, too
 
         def of_split(table: pa.Table) -> pa.Table:
