@@ -80,24 +80,25 @@ def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, checkp
 
     latest, stale = pipeline.lineage.latest(), {name for name, _ in pipeline.lineage.stale(pipeline.recipe)}
     due = {key for key in checkpoints if (name := "/".join(key.path)) in stale or (name, None) not in latest.records}
-    if torch.cuda.is_available() or min(len(due), cores()) < 2:
+    at_once = min(len(due), cores())
+    if torch.cuda.is_available() or at_once < 2:
         return
-    console.print(f"training {len(due)} networks, {cores()} at a time", highlight=False)
+    console.print(f"training {len(due)} networks, {at_once} at a time", highlight=False)
     begin = time.perf_counter()
     if not any(pool.name == GPU and not pool.from_default for pool in instance.event_log_storage.get_pool_limits()):
-        instance.event_log_storage.set_concurrency_slots(GPU, cores())
+        instance.event_log_storage.set_concurrency_slots(GPU, at_once)
     job = dg.build_reconstructable_job("assets.run", "networks_job", (*pipeline.model_dump().values(),))
-    config = QUIET | {"execution": {"config": {"max_concurrent": cores()}}}
-    with _one_thread_each():
+    config = QUIET | {"execution": {"config": {"max_concurrent": at_once}}}
+    with _threads(cores() // at_once):
         dg.execute_job(job, instance, run_config=config, asset_selection=list(due), raise_on_error=True)
     console.print(f"{'networks':<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that start meanwhile give their networks one thread (see `prepare_cpu`)."""
+def _threads(count: int) -> Iterator[None]:
+    """Processes that start meanwhile give their networks so many threads (see `prepare_cpu`)."""
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(count)
     try:
         yield
     finally:
