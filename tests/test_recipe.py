@@ -12,7 +12,14 @@ def content() -> dict:
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in recipe.RECIPES.glob("*.yaml")))
 def test_every_shipped_recipe_loads(name):
-    assert recipe.load(name).submission in recipe.load(name).methods
+    assert recipe.load(name).submission in recipe.load(name).scored
+
+
+def test_the_report_s_scores_are_those_of_its_recipe_s_entries():
+    paper = recipe.load("paper")
+    assert set(recipe.reported()) <= set(paper.scored)
+    assert recipe.reported()["voting"] == 0.6824
+    assert sum("reported:" in p.read_text() for p in recipe.RECIPES.glob("*.yaml")) == 1
 
 
 @pytest.mark.parametrize(
@@ -22,6 +29,17 @@ def test_every_shipped_recipe_loads(name):
         (lambda c: c["person_detector"]["network"].update(widht=2), "did you mean 'width'"),
         (lambda c: c["methods"]["video_category"].update(kid="x"), "did you mean 'kind'"),
         (lambda c: c.update(submission="x"), "submission names 'x'"),
+        (
+            lambda c: c["methods"].update(voting={"kind": "video_category"}),
+            "methods.voting: this is the name of an ens",
+        ),
+        (lambda c: c.update(ensemble={"voting": {"methods": ["voting"]}}), "ensemble.voting.methods names 'voting'"),
+        (lambda c: c.update(ensemble={"by_category": {"candidates": ["by_category"]}}), "candidates names 'by_cat"),
+        (lambda c: c.update(ensemble={"choose_on": "train"}), "add it to predict_splits"),
+        (
+            lambda c: c.update(ensemble={"choose_on": "train"}, predict_splits=["train"], frames={"train_stride": 10}),
+            "frames.train_stride leaves out",
+        ),
         (lambda c: c["shards"].update(val_fraction=3), "shards.val_fraction"),
         (lambda c: c.pop("video_action"), "video_action: Field required"),
     ],

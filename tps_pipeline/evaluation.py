@@ -28,12 +28,15 @@ def figures(scores: pa.Table) -> dict[str, float]:
     }
 
 
-def leaderboard(scored: pa.Table, average_precision: Mapping[str, pa.Table]) -> pa.Table:
+def leaderboard(
+    scored: pa.Table, average_precision: Mapping[str, pa.Table], reported: Mapping[str, float] | None = None
+) -> pa.Table:
     """Rank methods.
 
     Args:
         scored: ``tables.PSC`` of all methods.
         average_precision: ``tables.AVERAGE_PRECISION`` of each method's boxes, by method.
+        reported: The challenge report's score of each method that it has.
 
     Returns:
         ``tables.LEADERBOARD``, best score first within each split.
@@ -56,10 +59,13 @@ def leaderboard(scored: pa.Table, average_precision: Mapping[str, pa.Table]) -> 
                 "action_accuracy": float(np.mean(correct)),
                 "person_ap50": ap50.get((method, split, "person")),
                 "part_ap50": ap50.get((method, split, "parts")),
+                "reported": (reported or {}).get(method),
             }
         )
     columns = [field.name for field in tables.LEADERBOARD]
     ranked = pd.DataFrame(rows, columns=columns).sort_values(
         ["split", "score", "method"], ascending=[True, False, True]
     )
-    return tables.conform(ranked.astype({"person_ap50": float, "part_ap50": float}), tables.LEADERBOARD)
+    return tables.conform(
+        ranked.astype(dict.fromkeys(("person_ap50", "part_ap50", "reported"), float)), tables.LEADERBOARD
+    )

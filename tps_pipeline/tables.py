@@ -135,12 +135,30 @@ DETECTOR_CONFUSION = pa.schema(
 either name) that were found under the other side's name, and the share of ``parts`` (detected parts that lie on an
 annotated one) that lie on another person's. A share of none is null."""
 
+RANKING = pa.schema(
+    [
+        *_required(NAME, "method", "split"),
+        *_required(pa.int64(), "videos"),
+        *_optional(pa.float64(), "score", "mean_psc"),
+    ]
+)
+"""One row a method that votes, best score first; scores are null where the split has no scored video."""
+
+METHOD_BY_CATEGORY = pa.schema(
+    [*_required(NAME, "action", "method", "split"), *_required(pa.int64(), "n_videos"),
+     *_required(pa.float64(), "psc"), *_required(pa.bool_(), "chosen"), *_optional(pa.float64(), "gain", "gain_error")]
+)  # fmt: skip
+"""One row an action and candidate: its mean PSC over the action's videos of a split. One candidate of each action is
+``chosen``; its ``gain`` is the mean by which its PSC exceeds that of the candidate that is best over all actions, and
+``gain_error`` is the standard error of that mean (null of a single video). Both are null in the other rows."""
+
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
-     *_optional(pa.float64(), "person_ap50", "part_ap50")]
+     *_optional(pa.float64(), "person_ap50", "part_ap50", "reported")]
 )  # fmt: skip
-"""One row a method and split, best score first."""
+"""One row a method or ensemble and split, best score first. ``reported`` is the challenge report's score on the
+challenge's test set; an ensemble has no precision, as its boxes are others'."""
 
 
 def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndarray], schema: pa.Schema) -> pa.Table:

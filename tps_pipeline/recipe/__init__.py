@@ -8,7 +8,8 @@ changing one method's learning rate makes only that method stale.
 from tps_pipeline.recipe.clips import ClipAugmentation, ClipMethod, VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import BoxAugmentation, DetectionGains, Detector, SingleStage, TwoStage, Yolov7
-from tps_pipeline.recipe.loading import RECIPES, load
+from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Voting
+from tps_pipeline.recipe.loading import RECIPES, load, reported
 from tps_pipeline.recipe.methods import (
     InstanceLevel,
     Method,
@@ -21,18 +22,21 @@ from tps_pipeline.recipe.methods import (
     VideoLevel,
 )
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
-from tps_pipeline.recipe.schema import Recipe
+from tps_pipeline.recipe.schema import ENSEMBLES, Recipe
 from tps_pipeline.recipe.section import Section
 from tps_pipeline.recipe.training import Training
 
 __all__ = [
+    "ENSEMBLES",
     "RECIPES",
     "BoxAugmentation",
+    "ByCategory",
     "ClipAugmentation",
     "ClipMethod",
     "Csn",
     "DetectionGains",
     "Detector",
+    "Ensemble",
     "Frames",
     "InstanceLevel",
     "Method",
@@ -52,6 +56,8 @@ __all__ = [
     "VideoCategory",
     "VideoLevel",
     "VideoSwin",
+    "Voting",
     "Yolov7",
     "load",
+    "reported",
 ]

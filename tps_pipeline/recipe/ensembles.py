@@ -1,0 +1,36 @@
+"""Ensembles: what is made of several methods' predictions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tps_pipeline.recipe.section import Fraction, Name, Positive, Section
+
+
+class Voting(Section):
+    """The boxes of the best method; the state of each part by vote."""
+
+    methods: tuple[Name, ...] | None = None
+    """Who votes (null: all of the recipe's methods)."""
+    iou: Fraction = 0.8
+    """People of two methods whose boxes overlap more are the same person."""
+    weigh_by: Literal["psc", "state_score"] | None = None
+    """What a vote counts: its method's mean PSC on `choose_on`, or the score of its state (null: each the same)."""
+
+
+class ByCategory(Section):
+    """Every video by the method that is best in its predicted action."""
+
+    candidates: tuple[Name, ...] | None = None
+    """What is chosen from (null: `voting` and all of the recipe's methods)."""
+    min_videos: Positive = 5
+    """An action with fewer videos in `choose_on` gets the method that is best over all actions."""
+
+
+class Ensemble(Section):
+    """How methods are ranked, and what is made of them."""
+
+    choose_on: Literal["train", "val"] = "val"
+    """The split whose scores rank the methods; on `val` no method is judged on what it was fitted to."""
+    voting: Voting = Voting()
+    by_category: ByCategory = ByCategory()
