@@ -78,7 +78,12 @@ def test_stale_lists_reasons_downstream_too(lineage):
         make(lineage, "shards", shard, digest=digest)
     make(lineage, "videos", "val-000", [("shards", "val-000")], digest=digest)
     make(lineage, "leaderboard", None, [("videos", "val-000")], digest=digest)
-    assert dict(lineage.stale(demo)) == {"videos/val-001": "never made"}  # train has no videos at all: not expected
+    # Nothing was made of train's videos: they are not expected. The leaderboard is over all of val.
+    assert dict(lineage.stale(demo)) == {"videos/val-001": "never made", "leaderboard": "videos/val-001 is new"}
+    make(lineage, "videos", "val-001", [("shards", "val-001")], digest=digest)
+    both = [("videos", "val-000"), ("videos", "val-001")]
+    make(lineage, "leaderboard", None, both, digest=digest)
+    assert dict(lineage.stale(demo)) == {}
     make(lineage, "shards", "val-000", content=1, digest=digest)
     stale = dict(lineage.stale(demo))
     assert stale["videos/val-000"] == "shards/val-000 changed"
@@ -94,6 +99,43 @@ def test_compaction_keeps_every_record_once(lineage):
     assert lineage.compact() == 5
     assert len(lineage.store.fs.ls(lineage.store.full("lineage"))) == 1
     assert Lineage(lineage.store).records() == before == lineage.records()
+
+
+def test_new_shards_leave_a_checkpoint_out_of_what_is_stale(lineage):
+    make(lineage, "shards", "train-000")
+    make(lineage, "checkpoints/person_detector", reads=[("shards", "train-000")])
+    make(lineage, "shards", "train-001")
+    assert dict(lineage.stale()) == {}
+    make(lineage, "shards", "train-000", content=1)
+    assert dict(lineage.stale()) == {"checkpoints/person_detector": "shards/train-000 changed"}
+
+
+def test_who_reads_while_another_merges_sees_every_record(lineage, monkeypatch):
+    for n in range(3):
+        make(lineage, "shards", f"train-00{n}", content=n)
+    reader, read = Lineage(lineage.store), lineage.store.read
+
+    def merged_meanwhile(path):
+        monkeypatch.setattr(lineage.store, "read", read)
+        lineage.compact()
+        return read(path)
+
+    monkeypatch.setattr(lineage.store, "read", merged_meanwhile)
+    assert [record.name for record in reader.records()] == [f"shards/train-00{n}" for n in range(3)]
+
+
+def test_trace_of_an_earlier_version_and_of_equal_content_written_twice(lineage):
+    make(lineage, "shards", "test-000", content=1)
+    first = make(lineage, "videos", "test-000", [("shards", "test-000")])
+    table = make(lineage, "leaderboard", None, [("videos", "test-000")], content=1)
+    make(lineage, "shards", "test-000", content=2)
+    make(lineage, "videos", "test-000", [("shards", "test-000")])  # the same content from another version
+    make(lineage, "leaderboard", None, [("videos", "test-000")], content=2)
+    old = [record for _, record in lineage.trace(("leaderboard", None), table.data_version[:10])]
+    assert [r.record for r in old[:2]] == [table.record, first.record]
+    assert old[2].data_version == first.inputs[0].data_version
+    with pytest.raises(StoreError, match="leaderboard has no version beef"):
+        list(lineage.trace(("leaderboard", None), "beef"))
 
 
 def test_inputs_never_made_are_named(lineage):

@@ -6,7 +6,6 @@ Heavy libraries are imported by the command that needs them, so that `tps --help
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from tps_pipeline.cli_lineage import lineage
+from tps_pipeline.console import Json, Root, print_json, print_table
 from tps_pipeline.errors import TpsError
 
 
@@ -35,7 +36,6 @@ frames = typer.Typer(no_args_is_help=True, help="Frames of videos.")
 datasets = typer.Typer(no_args_is_help=True, help="What detectors train on.")
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
 weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
-lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
 app.add_typer(data, name="data")
 app.add_typer(frames, name="frames")
 app.add_typer(datasets, name="datasets")
@@ -43,8 +43,6 @@ app.add_typer(recipes, name="recipe")
 app.add_typer(weights, name="weights")
 app.add_typer(lineage, name="lineage")
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-Root = Annotated[str, typer.Option("--store", envvar="TPS_STORE", help="The store: a folder or a URL.")]
 Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout.")]
 
 
@@ -55,7 +53,7 @@ def data_validate(folder: Folder, as_json: Json = False) -> None:
 
     problems = validate(folder)
     if as_json:
-        _print_json([vars(problem) for problem in problems])
+        print_json([vars(problem) for problem in problems])
     else:
         for problem in problems:
             typer.echo(str(problem))
@@ -71,10 +69,10 @@ def data_stats(folder: Folder, as_json: Json = False) -> None:
 
     described = statistics(read_all(folder))
     if as_json:
-        _print_json({name: table.to_pylist() for name, table in described.items()})
+        print_json({name: table.to_pylist() for name, table in described.items()})
         return
     for name, table in described.items():
-        _print_table(name, table.column_names, [list(row.values()) for row in table.to_pylist()])
+        print_table(name, table.column_names, [list(row.values()) for row in table.to_pylist()])
 
 
 @data.command("synth")
@@ -166,9 +164,9 @@ def evaluate(
 
     result = submission.evaluate(gt, pred)
     if as_json:
-        _print_json(dataclasses.asdict(result))
+        print_json(dataclasses.asdict(result))
         return
-    _print_table("part state correctness", ["video", "PSC", "action"], [
+    print_table("part state correctness", ["video", "PSC", "action"], [
         [video, f"{value:.4f}", "right" if result.correct[video] else "wrong"] for video, value in result.psc.items()
     ])  # fmt: skip
     typer.echo(f"score {result.score:.6f}")
@@ -230,73 +228,9 @@ def weights_list(store: Root = "store", as_json: Json = False) -> None:
 
     rows = pretrained.listing(Store(store))
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     for row in rows:
         typer.echo(f"{row['name']}: {row['what']}; {'imported' if row['imported'] else 'not imported'}")
         for key in ("kind", "file", "source", "licence", "normalisation", "sha256"):
             typer.echo(f"  {key:<14}{row[key] or 'unknown'}")
-
-
-@lineage.command("trace")
-def lineage_trace(
-    output: Annotated[str, typer.Argument(help="An asset, or one of its shards: submission, frames/test-000.")],
-    store: Root,
-    as_json: Json = False,
-) -> None:
-    """Walk an output back to the videos: every version it was made from."""
-    from tps_pipeline.lineage import Lineage
-    from tps_pipeline.store import Store
-
-    records = Lineage(Store(store))
-    walked = list(records.trace(records.latest().key_of(output)))
-    if as_json:
-        _print_json([{"depth": depth, **record.to_dict()} for depth, record in walked])
-        return
-    for depth, record in walked:
-        made = f"{record.finished_at:%Y-%m-%d %H:%M:%S}"
-        typer.echo(f"{'  ' * depth}{record.name}  {record.data_version[:12]}  code {record.code_version}  {made}")
-
-
-@lineage.command("stale")
-def lineage_stale(
-    store: Root,
-    recipe: Annotated[str | None, typer.Option(envvar="TPS_RECIPE", help="Compare with this recipe too.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List what a run would make again, and why."""
-    from tps_pipeline import recipe as recipe_module
-    from tps_pipeline.lineage import Lineage
-    from tps_pipeline.store import Store
-
-    stale = dict(Lineage(Store(store)).stale(recipe_module.load(recipe) if recipe else None))
-    if as_json:
-        _print_json(stale)
-        return
-    for name, reason in stale.items():
-        typer.echo(f"{name}: {reason}")
-    if not stale:
-        typer.echo("everything is up to date", err=True)
-
-
-@lineage.command("compact")
-def lineage_compact(store: Root) -> None:
-    """Merge the record files of a store into one."""
-    from tps_pipeline.lineage import Lineage
-    from tps_pipeline.store import Store
-
-    typer.echo(f"{Lineage(Store(store)).compact()} files merged", err=True)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, default=str))
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console().print(table)

@@ -60,9 +60,13 @@ class Store:
         listed = self.fs.ls(self.full(folder), detail=False) if self.exists(folder) else []
         return sorted(n for n in (path.rpartition("/")[2] for path in listed) if not n.startswith("."))
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, missing_ok: bool = False) -> None:
         """Delete a file."""
-        self.fs.rm(self.full(path))
+        try:
+            self.fs.rm(self.full(path))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
 
     def read(self, path: str, *, columns: list[str] | None = None) -> pa.Table:
         """Read one table.

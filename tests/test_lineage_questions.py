@@ -1,0 +1,138 @@
+"""What people ask of a store's lineage: why do two results differ, and what is known of a person."""
+
+import json
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from tps_pipeline import tables, versions
+from tps_pipeline.cli import app
+from tps_pipeline.errors import StoreError
+from tps_pipeline.lineage import Lineage, Work, differences, find
+from tps_pipeline.store import Store, table_path
+
+PERSON = (10, 10, 49, 89)
+
+
+@pytest.fixture
+def lineage(tmp_path) -> Lineage:
+    return Lineage(Store(tmp_path))
+
+
+def make(lineage, asset, partition=None, reads=(), table=None, content=0, digest="r"):
+    work = Work(asset, partition, lineage.latest().inputs(reads), ("two_stage",), digest)
+    written = lineage.store.write(table_path(asset, partition), table or pa.table({"content": [content]}))
+    return lineage.record(work, written, run_id="run")
+
+
+def result(lineage, *, video=0, digest="r"):
+    """A submission from one shard; its content follows from its shard's and the recipe."""
+    make(lineage, "shards", "test-000", content=video)
+    content = hash((video, digest))
+    make(lineage, "detections/two_stage", "test-000", [("shards", "test-000")], content=content, digest=digest)
+    return make(lineage, "submission", None, [("detections/two_stage", "test-000")], content=content, digest="s")
+
+
+def compared(lineage, before, after):
+    traces = ([r for _, r in lineage.trace(("submission", None), v.data_version)] for v in (before, after))
+    return [(d.kind, d.name, d.what) for d in differences(*traces)]
+
+
+def test_equal_results_do_not_differ(lineage):
+    same = result(lineage)
+    assert compared(lineage, same, same) == []
+
+
+def test_the_cause_of_a_difference_comes_before_what_follows(lineage, monkeypatch):
+    first, second = result(lineage), result(lineage, video=1)
+    assert compared(lineage, first, second) == [
+        ("input", "shards/test-000", ""),
+        ("result", "detections/two_stage/test-000", ""),
+        ("result", "submission", ""),
+    ]
+    third = result(lineage, video=1, digest="other")
+    causes = [found for found in compared(lineage, second, third) if found[0] != "result"]
+    assert causes == [("recipe", "detections/two_stage/test-000", "two_stage")]
+    monkeypatch.setitem(versions.CODE_VERSIONS, "detections/two_stage", "2")
+    fourth = result(lineage, video=2, digest="other")
+    causes = [found for found in compared(lineage, third, fourth) if found[0] != "result"]
+    assert causes == [("code", "detections/two_stage/test-000", "code version"), ("input", "shards/test-000", "")]
+
+
+def test_two_stores_are_compared_on_the_command_line(lineage, tmp_path, monkeypatch):
+    other = Lineage(Store(tmp_path / "other"))
+    result(lineage)
+    monkeypatch.setattr("tps_pipeline.lineage.ledger.packages", lambda: {"torch": "0.1"})
+    result(other)
+    command = ["lineage", "diff", "submission", "--store", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "--with", str(tmp_path / "other"), "--json"])
+    found = {d["name"]: d for d in json.loads(done.stdout)}
+    assert found["torch"]["after"] == "0.1"
+    assert {d["kind"] for d in found.values()} == {"package"}
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "has one version only" in done.output
+
+
+def people(rows, schema) -> pa.Table:
+    columns = tables.PERSON_BOX if "part_score" in schema.names else tables.BOX
+    common = {"part": "head", "person_score": 1.0, "part_score": 1.0, "state": "bend", "state_score": 1.0}
+    common |= {"state_scores": {"bend": 1.0}} | dict.fromkeys(tables.BOX, 20)
+    return tables.conform(
+        pd.DataFrame([common | {"video_id": "a", "frame": 6, "person": n} | dict(zip(columns, box, strict=True))
+                      for n, box in rows]), schema,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def one_person(lineage) -> Lineage:
+    """A shard with a person whom everybody numbers differently, beside another."""
+    shard, elsewhere = "test-000", (60, 0, 90, 90)
+    near = (12, 10, 49, 89)
+    make(lineage, "shards", shard, table=pa.table({"video_id": ["a"]}))
+    annotated = people([(0, elsewhere), (1, near)], tables.PEOPLE)
+    make(lineage, "annotations/people", shard, table=annotated)
+    make(lineage, "annotations/parts", shard, table=people([(0, elsewhere), (1, near)], tables.PARTS))
+    make(lineage, "checkpoints/person_detector")
+    detections = people([(0, PERSON), (1, elsewhere)], tables.DETECTIONS)
+    make(lineage, "detections/two_stage", shard, [("checkpoints/person_detector", None)], table=detections)
+    tracks = pa.table({"video_id": ["a", "a"], "frame": [6, 6], "person": [0, 1], "track_id": [7, 8]})
+    make(lineage, "tracks", shard, table=tables.conform(tracks, tables.TRACKS))
+    own = people([(0, elsewhere), (3, near)], tables.PREDICTIONS)
+    make(lineage, "predictions/part_state_detector", shard, table=own)
+    return lineage
+
+
+def test_a_person_is_followed_through_every_table_by_their_box(one_person):
+    found = {f.record.asset: f for f in find(one_person, "a", 6, 0)}
+    numbers = {asset: f.rows["person"].to_pylist() for asset, f in found.items() if asset != "shards"}
+    assert numbers == {
+        "annotations/people": [1],
+        "annotations/parts": [1],
+        "detections/two_stage": [0],
+        "tracks": [0],
+        "predictions/part_state_detector": [3],
+    }
+    assert found["tracks"].rows["track_id"].to_pylist() == [7]
+    assert [i.asset for i in found["detections/two_stage"].networks] == ["checkpoints/person_detector"]
+    assert found["annotations/people"].overlap == pytest.approx(38 / 40)
+
+
+def test_what_is_not_there_is_said(one_person):
+    with pytest.raises(StoreError, match="no shard holds the video b"):
+        list(find(one_person, "b"))
+    with pytest.raises(StoreError, match="no person 2 in frame 6 of a; people there: 0, 1"):
+        list(find(one_person, "a", 6, 2))
+    assert [f.record.asset for f in find(one_person, "a", 11)] == ["shards"]
+
+
+def test_a_person_on_the_command_line(one_person):
+    command = ["lineage", "trace", "--store", str(one_person.store.root)]
+    done = CliRunner().invoke(app, [*command, "--video", "a", "--frame", "6", "--person", "0", "--json"])
+    by_output = {f["output"]: f for f in json.loads(done.stdout)}
+    assert by_output["predictions/part_state_detector/test-000"]["rows"][0]["state"] == "bend"
+    assert by_output["detections/two_stage/test-000"]["networks"][0]["asset"] == "checkpoints/person_detector"
+    assert CliRunner().invoke(app, [*command, "--video", "a", "--person", "0"]).exit_code == 2
+    assert CliRunner().invoke(app, command).exit_code == 2

@@ -1,0 +1,149 @@
+"""`tps lineage`: what came from what in a store, what is stale, and why two results differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tps_pipeline.console import Json, Root, print_json
+
+if TYPE_CHECKING:
+    from tps_pipeline.lineage import Found, Lineage, Record
+
+lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
+
+
+@lineage.command("trace")
+def trace(
+    store: Root,
+    output: Annotated[
+        str | None, typer.Argument(help="An asset, or one of its shards: submission, frames/test-000.")
+    ] = None,
+    video: Annotated[str | None, typer.Option(help="Instead: everything there is on a video, by its id.")] = None,
+    frame: Annotated[int | None, typer.Option(min=1, help="Of the video, one frame.")] = None,
+    person: Annotated[int | None, typer.Option(min=0, help="Of the frame, one detected person.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Walk an output back to the videos, by version; or tell what is known of a video, a frame, a person."""
+    from tps_pipeline.lineage import find
+
+    if (output is None) == (video is None):
+        raise typer.BadParameter("give either an output or --video")
+    if (frame is not None and video is None) or (person is not None and frame is None):
+        raise typer.BadParameter("--frame goes with --video, --person with --frame")
+    records = _lineage(store)
+    if video is not None:
+        found = list(find(records, video, frame, person))
+        print_json([_plain(f) for f in found]) if as_json else _print_found(found)
+        return
+    walked = list(records.trace(records.latest().key_of(str(output))))
+    if as_json:
+        print_json([{"depth": depth, **record.to_dict()} for depth, record in walked])
+        return
+    for depth, record in walked:
+        typer.echo(f"{'  ' * depth}{_line(record)}")
+
+
+@lineage.command("stale")
+def stale(
+    store: Root,
+    recipe: Annotated[str | None, typer.Option(envvar="TPS_RECIPE", help="Compare with this recipe too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what a run would make again, and why."""
+    from tps_pipeline import recipe as recipe_module
+
+    reasons = dict(_lineage(store).stale(recipe_module.load(recipe) if recipe else None))
+    if as_json:
+        print_json(reasons)
+        return
+    for name, reason in reasons.items():
+        typer.echo(f"{name}: {reason}")
+    if not reasons:
+        typer.echo("everything is up to date", err=True)
+
+
+@lineage.command("diff")
+def diff(
+    store: Root,
+    output: Annotated[str, typer.Argument(help="An asset or a shard of one.")] = "submission",
+    before: Annotated[
+        str | None, typer.Option(help="A version of it, or how that begins; the one before --after.")
+    ] = None,
+    after: Annotated[str | None, typer.Option(help="The version to compare; the newest without.")] = None,
+    other: Annotated[str | None, typer.Option("--with", help="Compare with the newest of this store.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say why two versions of an output differ: inputs, recipe, code, packages; what merely follows comes last."""
+    import dataclasses
+
+    from tps_pipeline.lineage import differences
+
+    records = _lineage(store)
+    key = records.latest().key_of(output)
+    sides = [records, _lineage(other)] if other else [records, records]
+    if other is None and before is None:
+        before = records.version_before(key, after)
+    first, second = (
+        [record for _, record in side.trace(key, version)] for side, version in zip(sides, (before, after), strict=True)
+    )
+    found = list(differences(first, second))
+    if as_json:
+        print_json([dataclasses.asdict(difference) for difference in found])
+        return
+    typer.echo(f"{_line(first[0])}\n{_line(second[0])}", err=True)
+    for d in found:
+        typer.echo(f"{d.kind:<8} {d.name}  {d.what and d.what + ': '}{_short(d.before)} -> {_short(d.after)}")
+    if not found:
+        typer.echo("nothing differs", err=True)
+
+
+@lineage.command("compact")
+def compact(store: Root) -> None:
+    """Merge the record files of a store into one."""
+    typer.echo(f"{_lineage(store).compact()} files merged", err=True)
+
+
+def _lineage(store: str) -> Lineage:
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.store import Store
+
+    return Lineage(Store(store))
+
+
+def _line(record: Record) -> str:
+    made = f"{record.finished_at:%Y-%m-%d %H:%M:%S}"
+    return f"{record.name}  {record.data_version[:12]}  code {record.code_version}  {made}"
+
+
+def _short(version: str | None) -> str:
+    return "none" if version is None else version[:40] if "." in version else version[:12]
+
+
+def _print_found(found: list[Found]) -> None:
+    for f in found:
+        overlap = "" if f.overlap is None else f"  overlap {f.overlap:.2f}"
+        typer.echo(f"{_line(f.record)}  {f.rows.num_rows} row(s){overlap}")
+        for network in f.networks:
+            typer.echo(f"  by {network.path}  {network.data_version[:12]}")
+        shown = f.rows.drop_columns([name for name in ("video_id", "state_scores") if name in f.rows.column_names])
+        for row in shown.slice(0, 10).to_pylist():
+            typer.echo("  " + ", ".join(f"{name} {_cell(value)}" for name, value in row.items() if value is not None))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    return {
+        "output": found.record.name,
+        "path": found.record.path,
+        "data_version": found.record.data_version,
+        "run_id": found.record.run_id,
+        "networks": [vars(network) for network in found.networks],
+        "inputs": [vars(i) for i in found.record.inputs],
+        "overlap": found.overlap,
+        "rows": found.rows.to_pylist(),
+    }

@@ -1,0 +1,248 @@
+"""All records of one store: written, read, merged, and asked what came from what."""
+
+from __future__ import annotations
+
+import bisect
+import platform
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from tps_pipeline.errors import StoreError
+from tps_pipeline.lineage.records import Key, Record, Work, from_row, git_sha, name_of, packages, to_table
+from tps_pipeline.lineage.snapshot import Snapshot
+from tps_pipeline.lineage.staleness import stale
+from tps_pipeline.recipe import Recipe
+from tps_pipeline.store import Store, Written
+from tps_pipeline.versions import code_version
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Place = tuple[int, str, "_File", int]
+"""Where a record is: when it was finished (µs), its id, its file and row there. Newer records are greater."""
+
+
+class Lineage:
+    """The records of one store.
+
+    Files are read once; a record becomes a Python object when somebody asks for it, so that questions about a few
+    outputs stay quick among a hundred thousand records.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._files: dict[str, _File] = {}
+        self._places: dict[str, Place] = {}
+        self._newest: dict[Key, Place] = {}
+
+    def records(self) -> list[Record]:
+        """Every record, oldest first."""
+        self._refresh()
+        return [file.record(row) for _, _, file, row in sorted(self._places.values(), key=_order)]
+
+    def latest(self) -> Snapshot:
+        """The newest record of every output, as of now."""
+        self._refresh()
+        return Snapshot(_Records(dict(self._newest)), self.store)
+
+    def record(
+        self,
+        work: Work,
+        written: Written,
+        *,
+        run_id: str,
+        device: str = "cpu",
+        metrics: Mapping[str, float] | None = None,
+    ) -> Record:
+        """Record a write that has just happened."""
+        record = Record(
+            record=uuid.uuid4().hex,
+            asset=work.asset,
+            partition=work.partition,
+            run_id=run_id,
+            data_version=written.data_version,
+            code_version=code_version(work.asset),
+            recipe_sections=work.recipe_sections,
+            recipe_digest=work.recipe_digest,
+            git_sha=git_sha(),
+            path=written.path,
+            rows=written.rows,
+            bytes=written.bytes,
+            started_at=work.started_at,
+            finished_at=datetime.now(UTC),
+            device=f"{device} ({platform.machine()})",
+            packages=packages(),
+            metrics=dict(metrics or {}),
+            inputs=work.inputs,
+        )
+        self._save(to_table([record]))
+        return record
+
+    def compact(self) -> int:
+        """Merge all record files into one; whoever reads or merges meanwhile sees every record once.
+
+        Returns:
+            How many files were merged.
+        """
+        self._refresh()
+        old = list(self._files)
+        if len(old) > 1:
+            self._save(to_table(self.records()))
+            for name in old:
+                self.store.remove(f"lineage/{name}", missing_ok=True)
+        return len(old)
+
+    def trace(self, key: Key, version: str | None = None) -> Iterator[tuple[int, Record]]:
+        """Walk an output back to what everything began with, depth first.
+
+        Args:
+            key: The output.
+            version: Its data version, or the beginning of it; the newest without.
+
+        Yields:
+            The depth (0 for the output itself) and the record of the very version that was used; each version once.
+
+        Raises:
+            StoreError: The output, or this version of it, was never made.
+        """
+        self._refresh()
+        made = self._by_version()
+        seen: set[str] = set()
+        stack = [(0, self._start(key, version))]
+        while stack:
+            depth, record = stack.pop()
+            if record.record in seen:
+                continue
+            seen.add(record.record)
+            yield depth, record
+            began = (record.started_at - _EPOCH) // timedelta(microseconds=1)
+            for i in reversed(record.inputs):
+                places = made.get((i.asset, i.partition, i.data_version))
+                if places:  # of writes of equal content, the last one before this work began
+                    after = bisect.bisect_right(places, began, key=lambda place: place[0])
+                    _, _, file, row = places[max(0, after - 1)]
+                    stack.append((depth + 1, file.record(row)))
+
+    def versions(self, key: Key) -> list[Record]:
+        """An output's records, newest first; of successive writes of equal content the first.
+
+        Raises:
+            StoreError: The output was never made.
+        """
+        self._refresh()
+        self.latest().inputs([key])
+        places = sorted((place for place in self._places.values() if place[2].keys[place[3]] == key), key=_order)
+        made = [file.record(row) for _, _, file, row in places]
+        changed = [r for before, r in zip([None, *made], made, strict=False) if not _same(before, r)]
+        return changed[::-1]
+
+    def version_before(self, key: Key, version: str | None = None) -> str:
+        """The data version that an output had before a version of it (the newest without).
+
+        Raises:
+            StoreError: There was none before.
+        """
+        made = [record.data_version for record in self.versions(key)]
+        at = next((i for i, known in enumerate(made) if known.startswith(version or "")), len(made))
+        if at + 1 >= len(made):
+            raise StoreError(f"{name_of(key)} has one version only; name another store to compare with")
+        return made[at + 1]
+
+    def stale(self, recipe: Recipe | None = None) -> Iterator[tuple[str, str]]:
+        """What a run would make again, and why; see `tps_pipeline.lineage.staleness`."""
+        return stale(self.latest(), recipe)
+
+    def _start(self, key: Key, version: str | None) -> Record:
+        if version is None:
+            self.latest().inputs([key])
+            return self.latest().records[key]
+        for record in self.versions(key):
+            if record.data_version.startswith(version):
+                return record
+        known = ", ".join(record.data_version[:12] for record in self.versions(key))
+        raise StoreError(f"{name_of(key)} has no version {version}; versions: {known}")
+
+    def _by_version(self) -> dict[tuple[str, str | None, str], list[Place]]:
+        made: dict[tuple[str, str | None, str], list[Place]] = {}
+        for place in sorted(self._places.values(), key=_order):
+            _, _, file, row = place
+            made.setdefault((*file.keys[row], file.data_versions[row]), []).append(place)
+        return made
+
+    def _refresh(self) -> None:
+        """Take up what others have written, and forget what is no longer there."""
+        names = {name for name in self.store.names("lineage") if name.endswith(".parquet")}
+        if self._files.keys() - names:
+            self._places, self._newest = {}, {}
+            self._files = {name: file for name, file in self._files.items() if name in names}
+            for file in self._files.values():
+                self._index(file)
+        for name in sorted(names - self._files.keys()):
+            try:
+                file = _File(self.store.read(f"lineage/{name}"))
+            except StoreError:
+                if self.store.exists(f"lineage/{name}"):
+                    raise
+                return self._refresh()  # merged into another file meanwhile
+            self._files[name] = file
+            self._index(file)
+        return None
+
+    def _index(self, file: _File) -> None:
+        for row, (finished, record, key) in enumerate(zip(file.finished, file.records, file.keys, strict=True)):
+            if record in self._places:
+                continue
+            place = self._places[record] = (finished, record, file, row)
+            if key not in self._newest or _order(self._newest[key]) < _order(place):
+                self._newest[key] = place
+
+    def _save(self, table: pa.Table) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        self.store.write(f"lineage/{stamp}-{uuid.uuid4().hex[:8]}.parquet", table)
+
+
+class _File:
+    """One file's records; columns that say which is which as Python lists, the rest as they were read."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.records: list[str] = table["record"].to_pylist()
+        self.keys: list[Key] = list(zip(table["asset"].to_pylist(), table["partition"].to_pylist(), strict=True))
+        self.data_versions: list[str] = table["data_version"].to_pylist()
+        self.finished: list[int] = table["finished_at"].cast(pa.int64()).to_pylist()
+        self._table = table
+        self._made: dict[int, Record] = {}
+
+    def record(self, row: int) -> Record:
+        if row not in self._made:
+            self._made[row] = from_row(self._table.slice(row, 1).to_pylist()[0])
+        return self._made[row]
+
+
+class _Records(Mapping[Key, Record]):
+    """Records by their output, each made when it is asked for."""
+
+    def __init__(self, places: dict[Key, Place]) -> None:
+        self._places = places
+
+    def __getitem__(self, key: Key) -> Record:
+        _, _, file, row = self._places[key]
+        return file.record(row)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _order(place: Place) -> tuple[int, str]:
+    return place[:2]
+
+
+def _same(before: Record | None, after: Record) -> bool:
+    return before is not None and before.data_version == after.data_version

@@ -1,0 +1,174 @@
+"""A record: one write, and all that decides whether it would be made again."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tps_pipeline.versions import code_version
+
+_INPUT = pa.struct([(name, pa.string()) for name in ("asset", "partition", "data_version", "path")])
+_TIME = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    [
+        ("record", pa.string()),
+        ("asset", pa.string()),
+        ("partition", pa.string()),
+        ("run_id", pa.string()),
+        ("data_version", pa.string()),
+        ("code_version", pa.string()),
+        ("recipe_sections", pa.list_(pa.string())),
+        ("recipe_digest", pa.string()),
+        ("git_sha", pa.string()),
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("started_at", _TIME),
+        ("finished_at", _TIME),
+        ("device", pa.string()),
+        ("packages", pa.map_(pa.string(), pa.string())),
+        ("metrics", pa.map_(pa.string(), pa.float64())),
+        ("inputs", pa.list_(_INPUT)),
+    ]
+)
+
+PACKAGES = ("tps-pipeline", "numpy", "pyarrow", "torch", "torchvision", "av", "opencv-python", "scipy")
+"""Packages whose version can change a result."""
+
+Key = tuple[str, str | None]
+"""An output: its asset and its partition (None where the asset has none)."""
+
+
+def name_of(key: Key) -> str:
+    """An output as people write it: ``frames/train-000``, ``leaderboard``."""
+    return "/".join(filter(None, key))
+
+
+@dataclass(frozen=True)
+class Input:
+    """One version of something that an output was made from."""
+
+    asset: str
+    partition: str | None
+    data_version: str
+    path: str
+
+    @property
+    def key(self) -> Key:
+        """Which output this is a version of."""
+        return self.asset, self.partition
+
+
+@dataclass(frozen=True)
+class Record:
+    """One write."""
+
+    record: str
+    asset: str
+    partition: str | None
+    run_id: str
+    data_version: str
+    code_version: str
+    recipe_sections: tuple[str, ...]
+    recipe_digest: str
+    git_sha: str | None
+    path: str
+    rows: int | None
+    bytes: int
+    started_at: datetime
+    finished_at: datetime
+    device: str
+    packages: dict[str, str]
+    metrics: dict[str, float]
+    inputs: tuple[Input, ...]
+
+    @property
+    def key(self) -> Key:
+        """Which output this is a version of."""
+        return self.asset, self.partition
+
+    @property
+    def as_input(self) -> Input:
+        """This version, as what something else is made from."""
+        return Input(self.asset, self.partition, self.data_version, self.path)
+
+    @property
+    def name(self) -> str:
+        """The output as people write it, ``frames/train-000``."""
+        return name_of(self.key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record's fields as plain values."""
+        return {**vars(self), "inputs": [vars(i) for i in self.inputs]}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One output about to be made: all that decides whether an existing one is up to date."""
+
+    asset: str
+    partition: str | None
+    inputs: tuple[Input, ...]
+    recipe_sections: tuple[str, ...]
+    recipe_digest: str
+    keeps_when_inputs_grow: bool = False
+    """A checkpoint stays when shards are added; it is stale only if what it was made from changed."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def key(self) -> Key:
+        """Which output this makes."""
+        return self.asset, self.partition
+
+    @property
+    def digest(self) -> str:
+        """A short hash of inputs, code and recipe: equal digest, equal result."""
+        parts = [code_version(self.asset), self.recipe_digest, *sorted(i.data_version for i in self.inputs)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def to_table(records: Sequence[Record]) -> pa.Table:
+    """Records as rows of `SCHEMA`."""
+    rows = [{**r.to_dict(), "packages": list(r.packages.items()), "metrics": list(r.metrics.items())} for r in records]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def from_row(row: dict[str, Any]) -> Record:
+    """One row of `SCHEMA` as a record."""
+    values = {**row, "inputs": tuple(Input(**i) for i in row["inputs"])}
+    values["recipe_sections"] = tuple(row["recipe_sections"])
+    return Record(**{**values, "packages": dict(row["packages"]), "metrics": dict(row["metrics"])})
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """The installed versions of `PACKAGES`."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@functools.cache
+def git_sha() -> str | None:
+    """The checkout's commit, with ``+`` if files differ from it; None outside a checkout."""
+    git = functools.partial(subprocess.run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    try:
+        sha = git(["git", "rev-parse", "HEAD"]).stdout
+        changed = git(["git", "status", "--porcelain", "-uno"]).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return sha.strip() + ("+" if changed else "")
