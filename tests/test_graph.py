@@ -14,39 +14,23 @@ import yaml
 from assets.definitions import assets_of, definitions
 from assets.resources import Pipeline
 from assets.run import materialize
+from tests.workplace import ROOT, environment, make
+from tests.workplace import pipeline as pipeline_of
 from tps_pipeline import recipe
 from tps_pipeline.data import submission
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """A data set, a recipe that trains for moments, and a Dagster home."""
-    folder = tmp_path_factory.mktemp("graph")
-    generate(folder / "data", videos=16, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
-    settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    settings["shards"] = {"videos_per_shard": 6, "val_fraction": 0.3}
-    for section in ("person_detector", "part_detector", "video_action"):
-        settings[section]["image_size"] = 64
-        settings[section]["training"] |= {"epochs": 1, "batch_size": 8, "workers": 0}
-    for method in settings["methods"].values():
-        if "training" in method:
-            method["training"]["epochs"] = 1
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
-    (folder / "home").mkdir()
-    shutil.copy(ROOT / "dagster.yaml", folder / "home" / "dagster.yaml")
-    return folder
+    return make(tmp_path_factory.mktemp("graph"))
 
 
 @pytest.fixture(scope="module")
 def pipeline(workplace) -> Pipeline:
-    return Pipeline(
-        data=str(workplace / "data"), recipe_name=str(workplace / "recipe.yaml"), store_root=str(workplace / "store")
-    )
+    return pipeline_of(workplace)
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +82,20 @@ def test_the_submission_descends_from_the_videos(pipeline, first_run):
     } <= names
 
 
-def test_the_shell_commands_of_the_readme_work(pipeline, workplace, first_run):
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "DAGSTER_HOME": str(workplace / "home"),
-        "DAGSTER_MODULE_NAME": "assets.definitions",
-        "TPS_DATA": pipeline.data,
-        "TPS_RECIPE": pipeline.recipe_name,
-        "TPS_STORE": pipeline.store_root,
-    }
+@pytest.mark.parametrize(
+    ("option", "shards"), [("--partition", {"test-000"}), ("--partition-range", {"val-000", "test-000"})]
+)
+def test_the_shell_commands_of_the_readme_work(option, shards, workplace, instance, first_run):
     lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
-    command = next(line for line in lines if line.startswith("dagster asset materialize") and "--partition " in line)
-    done = subprocess.run(shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command = next(line for line in lines if line.startswith("dagster asset materialize") and f"{option} " in line)
+    done = subprocess.run(
+        shlex.split(command), cwd=ROOT, env=environment(workplace), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "RUN_SUCCESS" in done.stderr
+    (record,) = instance.get_run_records(limit=1)
+    made = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert {event.get_dagster_event().partition for event in made} == shards
 
 
 def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, first_run, workplace):

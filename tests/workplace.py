@@ -1,0 +1,52 @@
+"""A small generated data set, a recipe that trains for moments, and a Dagster home: what whole-graph tests run on."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assets.resources import Pipeline
+from tps_pipeline import recipe
+from tps_pipeline.data.synthetic import generate
+
+ROOT = Path(__file__).parent.parent
+
+
+def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, **changes: Any) -> Path:
+    """Make ``data``, ``recipe.yaml`` and ``home`` in a folder; ``changes`` replace whole sections of the recipe."""
+    generate(folder / "data", videos=videos, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
+    settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    settings["shards"] = {"videos_per_shard": videos_per_shard, "val_fraction": 0.3}
+    for section in ("person_detector", "part_detector", "video_action"):
+        settings[section]["image_size"] = 64
+        settings[section]["training"] |= {"epochs": 1, "batch_size": 8, "workers": 0}
+    for method in settings["methods"].values():
+        if "training" in method:
+            method["training"]["epochs"] = 1
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings | changes))
+    (folder / "home").mkdir()
+    shutil.copy(ROOT / "dagster.yaml", folder / "home" / "dagster.yaml")
+    return folder
+
+
+def pipeline(folder: Path) -> Pipeline:
+    """The pipeline of such a folder, with its store beside the data."""
+    return Pipeline(
+        data=str(folder / "data"), recipe_name=str(folder / "recipe.yaml"), store_root=str(folder / "store")
+    )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What processes that work on the folder need to know."""
+    of = pipeline(folder)
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DAGSTER_HOME": str(folder / "home"),
+        "DAGSTER_MODULE_NAME": "assets.definitions",
+        "TPS_DATA": of.data,
+        "TPS_RECIPE": of.recipe_name,
+        "TPS_STORE": of.store_root,
+    }
