@@ -63,3 +63,10 @@ def test_unmatched_people_and_empty_tables_do_not_count() -> None:
     assert row(perfect().head(0)) == nothing
     empty = {"labelled_frames": tables.empty(tables.LABELLED_FRAMES), "people": tables.empty(tables.PEOPLE)}
     assert row(perfect(), **empty, parts=tables.empty(tables.PARTS)) == nothing
+
+
+def test_predictions_are_counted_by_their_boxes_alone() -> None:
+    given = dict(zip(("labelled_frames", "people", "parts"), annotations(), strict=True))
+    stated = perfect().assign(state="bend", state_score=1.0, state_scores=[{"bend": 1.0}] * len(perfect()))
+    counted = confusion(tables.conform(stated, tables.PREDICTIONS), **given, frames=looked_at(), split="val")
+    assert counted.to_pylist() == [row(perfect())]

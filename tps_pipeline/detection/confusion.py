@@ -33,7 +33,7 @@ def confusion(
       and is on the wrong person if it overlaps an annotated part of another person more than any of its own person's.
 
     Args:
-        detections: ``tables.DETECTIONS``.
+        detections: ``tables.DETECTIONS``; ``tables.PREDICTIONS`` has the same columns, and states, which do not matter.
         labelled_frames: ``tables.LABELLED_FRAMES``.
         people: ``tables.PEOPLE``.
         parts: ``tables.PARTS``.
@@ -46,7 +46,8 @@ def confusion(
     looked_at = to_frame(labelled_frames, *_FRAME).merge(to_frame(frames, *_FRAME).drop_duplicates(), on=_FRAME)
     listed = pa.Table.from_pandas(looked_at, preserve_index=False)
     truth = annotated(listed, people, parts)
-    stateless = detections.append_column("state", pa.array([NO_STATE] * len(detections), pa.string()))
+    boxes_only = detections.select([field.name for field in tables.DETECTIONS])
+    stateless = boxes_only.append_column("state", pa.array([NO_STATE] * len(detections), pa.string()))
     found = predicted(stateless, listed)
     confused, placed = _compare(truth, found)
     row = {
