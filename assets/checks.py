@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.resources import SPLITS, Pipeline
 from tps_pipeline import checks
+from tps_pipeline.recipe import Recipe
 
 Find = Callable[[Pipeline, str], list[str]]
 """Gives what is wrong with one shard."""
@@ -52,8 +53,8 @@ def _sides(pipeline: Pipeline, shard: str) -> list[str]:
     return checks.missing_sides(pipeline.read("datasets/part", shard)) if swapped else []
 
 
-def checks_of(methods: Sequence[str], detections: Sequence[str]) -> list[dg.AssetChecksDefinition]:
-    """Every check, those of the methods' and the detections' assets included."""
+def checks_of(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
+    """Every check, those of the recipe's detections, methods and ensembles included."""
 
     def boxes_inside(name: str) -> Find:
         def boxes(pipeline: Pipeline, shard: str) -> list[str]:
@@ -62,11 +63,10 @@ def checks_of(methods: Sequence[str], detections: Sequence[str]) -> list[dg.Asse
 
         return boxes
 
-    def states_known(method: str) -> Find:
+    def states_known(predictions: str) -> Find:
         def states(pipeline: Pipeline, shard: str) -> list[str]:
             """Predicted states are in the vocabulary."""
-            predictions = pipeline.read(f"predictions/{method}", shard)
-            return checks.unknown_states(predictions, pipeline.read("vocabulary/states"))
+            return checks.unknown_states(pipeline.read(predictions, shard), pipeline.read("vocabulary/states"))
 
         return states
 
@@ -77,11 +77,12 @@ def checks_of(methods: Sequence[str], detections: Sequence[str]) -> list[dg.Asse
 
         return scores
 
+    predicted = [recipe.predictions(name) for name in recipe.scored]
     return [
         no_video_in_two_splits,
         _per_shard("frames", "all_frames_there", _frames),
         _per_shard("datasets/part", "left_and_right_balanced", _sides),
-        *(_per_shard(f"detections/{name}", "boxes_inside_picture", boxes_inside(name)) for name in detections),
-        *(_per_shard(f"predictions/{name}", "states_known", states_known(name)) for name in methods),
-        *(_per_shard(f"psc/{name}", "psc_in_range", scores_valid(name)) for name in methods),
+        *(_per_shard(f"detections/{name}", "boxes_inside_picture", boxes_inside(name)) for name in recipe.detections),
+        *(_per_shard(name, "states_known", states_known(name)) for name in predicted),
+        *(_per_shard(f"psc/{name}", "psc_in_range", scores_valid(name)) for name in recipe.scored),
     ]

@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from assets import checkpoints, data, delivery, detections, evaluation, predictions, shards, source
+from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, shards, source
 from assets.checks import checks_of
 from assets.resources import Pipeline
 
@@ -14,7 +14,8 @@ NETWORKS = "networks"
 
 def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """Every asset; those of the methods follow from the recipe's entries alone."""
-    methods = pipeline.recipe.methods
+    recipe = pipeline.recipe
+    methods = recipe.methods
     return [
         shards.shards,
         source.videos,
@@ -26,22 +27,19 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         checkpoints.person_detector,
         checkpoints.part_detector,
         checkpoints.video_action,
-        *(
-            [checkpoints.single_stage_detector, detections.single_stage]
-            if pipeline.recipe.single_stage_detector
-            else []
-        ),
+        *([checkpoints.single_stage_detector, detections.single_stage] if recipe.single_stage_detector else []),
         detections.two_stage,
         detections.tracks,
         detections.video_actions,
         *(checkpoints.method_checkpoint(name, settings) for name, settings in methods.items()),
         *(predictions.method_predictions(name, settings) for name, settings in methods.items()),
-        *(predictions.method_psc(name) for name in methods),
-        *(evaluation.precision_of(name, boxes) for name, boxes in pipeline.recipe.boxes.items()),
-        *(evaluation.confusion_of(name, boxes) for name, boxes in pipeline.recipe.boxes.items()),
-        evaluation.leaderboard_of(list(methods), pipeline.recipe.boxes),
-        delivery.submission_of(pipeline.recipe.submission),
-        delivery.report_of(list(methods), pipeline.recipe.submission, list(pipeline.recipe.boxes)),
+        *ensembles.ensembles_of(recipe),
+        *(predictions.psc_of(name, recipe.predictions(name)) for name in recipe.scored),
+        *(evaluation.precision_of(name, boxes) for name, boxes in recipe.boxes.items()),
+        *(evaluation.confusion_of(name, boxes) for name, boxes in recipe.boxes.items()),
+        evaluation.leaderboard_of(recipe),
+        delivery.submission_of(recipe.predictions(recipe.submission)),
+        delivery.report_of(recipe),
     ]
 
 
@@ -58,7 +56,7 @@ def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.De
     """Everything, for one pipeline."""
     return dg.Definitions(
         assets=assets_of(pipeline),
-        asset_checks=checks_of(list(pipeline.recipe.methods), pipeline.recipe.detections),
+        asset_checks=checks_of(pipeline.recipe),
         jobs=[dg.define_asset_job(NETWORKS, dg.AssetSelection.groups("checkpoints"))],
         resources={"pipeline": pipeline},
         executor=executor,

@@ -1,7 +1,7 @@
 """What leaves the pipeline: the submission and the report."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,16 @@ from assets.incremental import Force, whole
 from assets.resources import Pipeline
 from tps_pipeline import tables
 from tps_pipeline.lineage import Work
+from tps_pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from tps_pipeline.report.contact_sheet import Comparison
 
 
-def submission_of(method: str) -> dg.AssetsDefinition:
-    """The challenge submission made from one method's predictions."""
+def submission_of(predictions: str) -> dg.AssetsDefinition:
+    """The challenge submission made from an asset's predictions."""
 
-    @dg.asset(deps=["videos", "frames", "video_actions", ["predictions", method]], group_name="delivery")
+    @dg.asset(deps=["videos", "frames", "video_actions", predictions.split("/")], group_name="delivery")
     def submission(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
     ) -> Iterator[dg.MaterializeResult]:
@@ -33,7 +34,7 @@ def submission_of(method: str) -> dg.AssetsDefinition:
             def export(_: Work) -> Path:
                 submission.write(
                     scratch / "submission",
-                    pipeline.read_splits(f"predictions/{method}", ("test",), tables.PREDICTIONS),
+                    pipeline.read_splits(predictions, ("test",), tables.PREDICTIONS),
                     video_actions=pipeline.read_splits("video_actions", ("test",), tables.VIDEO_ACTIONS),
                     frames=pa.concat_tables([pipeline.frames(shard).index for shard in pipeline.shards("test")]),
                 )
@@ -44,8 +45,9 @@ def submission_of(method: str) -> dg.AssetsDefinition:
     return submission
 
 
-def report_of(methods: Sequence[str], submitted: str, boxes: Sequence[str]) -> dg.AssetsDefinition:
-    """The report page over some methods and those that have boxes of their own."""
+def report_of(recipe: Recipe) -> dg.AssetsDefinition:
+    """The report page over all that is scored."""
+    methods, submitted, boxes = recipe.scored, recipe.submission, list(recipe.boxes)
 
     @dg.asset(
         deps=[
@@ -55,7 +57,7 @@ def report_of(methods: Sequence[str], submitted: str, boxes: Sequence[str]) -> d
             "frames",
             *(["annotations", table] for table in ("actions", "people", "parts")),
             "video_actions",
-            ["predictions", submitted],
+            recipe.predictions(submitted).split("/"),
             *(["psc", name] for name in methods),
         ],
         group_name="delivery",
@@ -102,7 +104,7 @@ def _comparisons(pipeline: Pipeline, method: str) -> "list[Comparison]":
             pipeline.read(f"psc/{method}", shard),
             people=pipeline.read("annotations/people", shard),
             parts=pipeline.read("annotations/parts", shard),
-            predictions=pipeline.read(f"predictions/{method}", shard),
+            predictions=pipeline.read(pipeline.recipe.predictions(method), shard),
             video_actions=pipeline.read("video_actions", shard),
         )
     ]

@@ -1,6 +1,6 @@
 """How good it is: detector precision and the leaderboard."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 import pyarrow as pa
@@ -10,6 +10,7 @@ from assets.resources import Pipeline
 from tps_pipeline import tables
 from tps_pipeline.evaluation import figures
 from tps_pipeline.lineage import Work
+from tps_pipeline.recipe import Recipe
 
 Score = Callable[..., pa.Table]
 """Scores a split's detections against its annotations."""
@@ -75,28 +76,29 @@ def _score_of(kind: str, name: str, boxes: str, load: Callable[[], Score], descr
     return scores
 
 
-def leaderboard_of(methods: Sequence[str], boxes: Collection[str]) -> dg.AssetsDefinition:
-    """The leaderboard over some methods; ``boxes`` are the names that boxes' precision goes by."""
-    box_of = {name: name if name in boxes else "two_stage" for name in methods}
+def leaderboard_of(recipe: Recipe) -> dg.AssetsDefinition:
+    """The leaderboard over all that is scored, with the precision of each method's boxes."""
+    box_of = {name: name if name in recipe.boxes else "two_stage" for name in recipe.methods}
     precisions = [["average_precision", name] for name in sorted(set(box_of.values()))]
 
-    @dg.asset(deps=[*precisions, *(["psc", name] for name in methods)], group_name="evaluation")
+    @dg.asset(deps=[*precisions, *(["psc", name] for name in recipe.scored)], group_name="evaluation")
     def leaderboard(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
     ) -> Iterator[dg.MaterializeResult]:
-        """Every method's score on every split with labels, best first."""
+        """The score of every method and ensemble on every split with labels, best first, beside the report's."""
         from tps_pipeline.evaluation import leaderboard
+        from tps_pipeline.recipe import reported
 
         splits = pipeline.recipe.predict_splits
 
         def scored() -> pa.Table:
             return pa.concat_tables(
-                pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in methods
+                pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in recipe.scored
             ).unify_dictionaries()
 
         def rank(_: Work) -> pa.Table:
             precision = {name: pipeline.read(f"average_precision/{own}") for name, own in box_of.items()}
-            return leaderboard(scored(), precision)
+            return leaderboard(scored(), precision, reported())
 
         def picture() -> str:
             from tps_pipeline.report.plots import preview

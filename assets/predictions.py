@@ -36,8 +36,8 @@ def method_predictions(name: str, settings: recipe.Method) -> dg.AssetsDefinitio
     return predictions
 
 
-def method_psc(name: str) -> dg.AssetsDefinition:
-    """Part state correctness of a method's predictions, video by video."""
+def psc_of(name: str, predictions: str) -> dg.AssetsDefinition:
+    """Part state correctness of a method's or an ensemble's predictions, video by video."""
 
     @dg.asset(
         key=["psc", name],
@@ -45,10 +45,10 @@ def method_psc(name: str) -> dg.AssetsDefinition:
             *(["annotations", table] for table in ("actions", "labelled_frames", "people", "parts")),
             "frames",
             "video_actions",
-            ["predictions", name],
+            predictions.split("/"),
         ],
         group_name="evaluation",
-        description=f"Part state correctness of each labelled video by the method {name}.",
+        description=f"Part state correctness of each labelled video by {name}.",
         partitions_def=SHARDS,
         backfill_policy=BACKFILL,
     )
@@ -63,7 +63,7 @@ def method_psc(name: str) -> dg.AssetsDefinition:
             )
             return metric.evaluate(
                 annotated(sampled(labelled, pipeline.recipe.frames.sample_stride), people, parts),
-                predicted(pipeline.read(f"predictions/{name}", shard), pipeline.frames(shard).index),
+                predicted(pipeline.read(predictions, shard), pipeline.frames(shard).index),
                 actions=pipeline.read("annotations/actions", shard),
                 video_actions=pipeline.read("video_actions", shard),
                 method=name,

@@ -69,9 +69,9 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     for key in graph.toposorted_asset_keys:
         if key in trained:
             run(key.to_user_string(), [key])
-    predicted = [key for key in graph.toposorted_asset_keys if key in after_training and key in per_shard]
-    run("detections, actions, predictions, scores", predicted, pipeline.recipe.predict_splits)
-    run("leaderboard, submission, report", [key for key in after_training if key not in per_shard])
+    for keys in _stages(graph, after_training, per_shard):
+        groups = ", ".join(dict.fromkeys(graph.get(key).group_name for key in keys))
+        run(groups, keys, pipeline.recipe.predict_splits if keys[0] in per_shard else None)
 
 
 def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, checkpoints: Set[dg.AssetKey]) -> None:
@@ -126,6 +126,19 @@ def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[
                 "dagster/asset_partition_range_end": order[here],
             }
             start = None
+
+
+def _stages(
+    graph: "dg.BaseAssetGraph", keys: Set[dg.AssetKey], per_shard: Sequence[dg.AssetKey]
+) -> list[list[dg.AssetKey]]:
+    """Some assets in the order of their making; a stage is over shards or without, as one run is."""
+    stage: dict[dg.AssetKey, int] = {}
+    for key in graph.toposorted_asset_keys:
+        if key in keys:
+            whole = key not in per_shard
+            parents = graph.get(key).parent_keys & stage.keys()
+            stage[key] = max([int(whole), *(stage[p] + ((p not in per_shard) != whole) for p in parents)])
+    return [[key for key in stage if stage[key] == number] for number in sorted(set(stage.values()))]
 
 
 def _descendants(graph: "dg.BaseAssetGraph", key: dg.AssetKey) -> set[dg.AssetKey]:
