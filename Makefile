@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all lint bench bench-claims parity-yolov7 clean
+.PHONY: help setup demo run dev test test-all test-browser lint bench bench-claims parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores
 
 test-all: setup  ## The slow tests too.
 	$(BIN)/pytest -m ''
+
+test-browser: setup  ## The report page in headless Chromium, at desktop and phone width; skips where there is none.
+	$(BIN)/pytest tests/browser -m browser -rs
 
 lint: setup  ## ruff, pyright and the import layers.
 	$(BIN)/ruff check .

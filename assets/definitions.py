@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, shards, source
+from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, report, shards, source
 from assets.checks import checks_of
 from assets.resources import Pipeline
 
@@ -39,7 +39,7 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         *(evaluation.confusion_of(name, boxes) for name, boxes in recipe.boxes.items()),
         evaluation.leaderboard_of(recipe),
         delivery.submission_of(recipe.predictions(recipe.submission)),
-        delivery.report_of(recipe),
+        report.report_of(recipe),
     ]
 
 

@@ -1,13 +1,8 @@
-import av
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.clips import rotate, write_clip
-from tps_pipeline.errors import VideoError
-from tps_pipeline.video.decode import read_frames
-from tps_pipeline.video.overlay import LEFT, MIDDLE, PERSON, RIGHT, draw, write_video
-from tps_pipeline.video.probe import probe
+from tps_pipeline.video.overlay import LEFT, MIDDLE, PERSON, RIGHT, draw
 
 BOXES = {"left_arm": (100, 150, 200, 250), "right_arm": (300, 150, 400, 250), "head": (220, 20, 280, 80)}
 
@@ -79,25 +74,3 @@ def test_action_is_in_the_banner(grey):
 def test_boxes_past_the_picture_do_no_harm(grey):
     drawn = draw(grey, rows(state="bend", left_arm=(-20, -5, 700, 600), right_arm=(630, 470, 639, 479)))
     assert drawn.shape == draw(grey, rows()).shape
-
-
-@pytest.mark.parametrize("degrees", [0, 90])
-def test_video_plays_in_browsers_and_holds_boxes_for_a_stride(tmp_path, degrees):
-    source = write_clip(tmp_path / "in.mp4", 20, width=98, height=64)
-    if degrees:
-        rotate(source, degrees)
-    table = pd.concat([rows(1, left_arm=(10, 20, 40, 50)), rows(11, left_arm=(10, 20, 40, 50))])
-    write_video(source, tmp_path / "out.mp4", table, action="push_car")
-    with av.open(str(tmp_path / "out.mp4")) as container:
-        stream = container.streams.video[0]
-        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-        assert stream.average_rate == 30
-    assert probe(tmp_path / "out.mp4").n_frames == 20
-    orange = [share(image, LEFT) for _, image in read_frames(tmp_path / "out.mp4")]
-    assert [value > 1.5 * min(orange) for value in orange] == ([True] * 5 + [False] * 5) * 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
-
-
-def test_unreadable_video_is_named(tmp_path):
-    with pytest.raises(VideoError, match=r"gone\.mp4"):
-        write_video(tmp_path / "gone.mp4", tmp_path / "out.mp4", rows())

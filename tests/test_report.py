@@ -7,21 +7,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from matplotlib import colors as mcolors
 from PIL import Image
 from rich.console import Console
 
-from tests.clips import write_clip
-from tps_pipeline import parsing, psc, tables
-from tps_pipeline.labels import PARTS
-from tps_pipeline.lineage import Lineage, Work
-from tps_pipeline.report import contact_sheet, page, plots, terminal
-from tps_pipeline.store import Store
-from tps_pipeline.video.frames import FrameFile, extract
+from tests import report_sample
+from tests.report_sample import HOSTILE, METHODS
+from tps_pipeline import tables
+from tps_pipeline.report import clips, contact_sheet, page, plots, terminal
+from tps_pipeline.report.heat_map import heat_map
+from tps_pipeline.video.decode import read_frames
 
-HOSTILE = '<script>alert("x")</script> & $x_1$'
 VOID = {"meta", "img", "br", "source"}
-METHODS = {"video_category": 1.0, "voting": 0.5}
-"""Share of each method's states that are right."""
 
 
 class Page(HTMLParser):
@@ -57,94 +54,29 @@ class Page(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
-    def row(self, name: str) -> list[str]:
-        return next([cell.strip() for cell in row] for row in self.rows if row[0].split()[:1] == name.split()[:1])
-
-
-def boxes(names: tuple[str, ...], values: tuple[int, int, int, int]) -> dict[str, int]:
-    return dict(zip(names, values, strict=True))
+    def row(self, name: str, cells: int | None = None) -> list[str]:
+        """The first row of a name (and of so many cells)."""
+        named = (row for row in self.rows if row[0].split()[:1] == name.split()[:1])
+        return next([cell.strip() for cell in row] for row in named if cells in (None, len(row)))
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
-    """Two videos with a person each, parsed by two methods, evaluated with the challenge's metric."""
-    folder = tmp_path_factory.mktemp("report")
-    actions = {"a_1": "lunge", "b_2": HOSTILE}
-    numbers = (1, 6, 11)
-    clips = [(video, write_clip(folder / f"{video}.mp4", 12), numbers) for video in actions]
-    assert extract(clips, folder / "frames.arrow") == []
-    keys = [{"video_id": video, "frame": frame} for video in actions for frame in numbers]
-    people = [key | {"person": 0} | boxes(tables.BOX, (5, 5, 80, 60)) for key in keys]
-    parts = [
-        key | {"person": 0, "part": part, "state": "bend"} | boxes(tables.BOX, (6 + 7 * i, 10, 16 + 7 * i, 40))
-        for key in keys
-        for i, part in enumerate(PARTS[:4])
-    ]
-    made = {
-        "actions": tables.conform({"video_id": list(actions), "action": list(actions.values())}, tables.ACTIONS),
-        "labelled_frames": tables.conform(pd.DataFrame(keys).assign(n_people=1), tables.LABELLED_FRAMES),
-        "people": tables.conform(pd.DataFrame(people), tables.PEOPLE),
-        "parts": tables.conform(pd.DataFrame(parts), tables.PARTS),
-    }
-    guesses = {"video_id": list(actions), "action": ["lunge", "lunge"], "score": [0.9, 0.8], "probabilities": [{}, {}]}
-    made["video_actions"] = tables.conform(guesses, tables.VIDEO_ACTIONS)
-    truth = parsing.annotated(made["labelled_frames"], made["people"], made["parts"])
-    scored = {"person_score": 0.9, "part_score": 0.9, "state_score": 0.9, "state_scores": {}}
-    scored |= boxes(tables.PERSON_BOX, (5, 5, 80, 60))
-    evaluated = []
-    for method, share in METHODS.items():
-        rows = [row | scored | ({"state": "none"} if i % 4 >= 4 * share else {}) for i, row in enumerate(parts)]
-        made[method] = tables.conform(pd.DataFrame(rows), tables.PREDICTIONS)
-        names = {"actions": made["actions"], "video_actions": made["video_actions"], "method": method, "split": "val"}
-        evaluated.append(psc.evaluate(truth, parsing.predicted(made[method], made["labelled_frames"]), **names))
-    made["psc"] = pa.concat_tables(evaluated).unify_dictionaries()
-    return made | {"frames": FrameFile(folder / "frames.arrow")}
+    return report_sample.parse_videos(tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
 def leaderboard(sample) -> pa.Table:
-    rows = []
-    for method, share in METHODS.items():
-        mine = sample["psc"].to_pandas().query("method == @method")
-        score = psc.score(mine["psc"].to_numpy(), mine["action_correct"].to_numpy())
-        rows.append({"method": method, "split": "val", "videos": len(mine), "score": score, "mean_psc": share,
-                     "action_accuracy": 0.5, "person_ap50": 0.91234, "part_ap50": None, "reported": None})  # fmt: skip
-    return tables.conform(pd.DataFrame(rows), tables.LEADERBOARD)
+    return report_sample.leaderboard(sample)
+
+
+@pytest.fixture(scope="module")
+def content(sample, tmp_path_factory):
+    return report_sample.content(sample, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
-def report(sample, leaderboard, tmp_path):
-    lineage = Lineage(Store(tmp_path / "store"))
-    for shard in ("val-000", "val-001"):
-        written = lineage.store.write(f"psc/voting/{shard}.parquet", sample["psc"])
-        lineage.record(Work("psc/voting", shard, (), ("evaluation",), "0123456789abcdef"), written, run_id="run")
-    one = sample["psc"].filter(pa.compute.field("method").cast(pa.string()) == "voting")
-    labels = ("right_arm", "person", "left_arm")
-    ap = {
-        "split": ["val"] * 3,
-        "label": labels,
-        "ap": [0.2, 0.3, -1.0],
-        "ap50": [0.51239, 0.8, -1.0],
-        "boxes": [7, 8, 0],
-    }
-    confused = {"split": ["val"], "sided_parts": [40], "sides_confused": [0.125], "parts": [50], "wrong_person": [None]}
-    content = {
-        "title": f"Report of {HOSTILE}",
-        "leaderboard": leaderboard,
-        "psc": sample["psc"],
-        "average_precision": {
-            "two_stage": tables.conform(ap, tables.AVERAGE_PRECISION),
-            "part_state_detector": tables.conform(ap | {"ap50": [0.41239, 0.8, -1.0]}, tables.AVERAGE_PRECISION),
-        },
-        "confusion": {"two_stage": tables.conform(confused, tables.DETECTOR_CONFUSION)},
-        "comparisons": contact_sheet.compare(
-            sample["frames"], one, predictions=sample["voting"],
-            **{name: sample[name] for name in ("people", "parts", "video_actions")},
-        ),
-        "recipe_yaml": f"name: {HOSTILE}\n",
-        "lineage": lineage.records(),
-    }  # fmt: skip
-
+def report(content, tmp_path):
     def write(**changes) -> Page:
         page.write(tmp_path / "out" / "report.html", **(content | changes))
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
@@ -158,7 +90,7 @@ def test_page_needs_nothing_else_and_everything_has_a_name(report):
     linked = [value or "" for _, attributes in html.elements for name, value in attributes.items()
               if name in ("src", "srcset", "href", "data", "action", "poster")]  # fmt: skip
     assert linked
-    assert all(link.startswith(("data:image/", "#")) for link in linked)
+    assert all(link.startswith(("data:image/", "data:video/mp4;", "#")) for link in linked)
     assert not html.all("script")
     assert not html.all("link")
     assert "url(" not in html.text
@@ -167,8 +99,11 @@ def test_page_needs_nothing_else_and_everything_has_a_name(report):
     assert len(ids) == len(set(ids))
     assert {link[1:] for link in linked if link.startswith("#")} <= set(ids)
     images = html.all("img")
-    assert len(images) == 2 + 2 * 2  # two plots, two frames twice
+    assert len(images) == 1  # the curves
     assert all(image["alt"] for image in images)
+    videos = html.all("video")
+    assert len(videos) == 2
+    assert all(video["aria-label"] and "controls" in video and "autoplay" not in video for video in videos)
     assert len(html.all("h1")) == 1
 
 
@@ -177,14 +112,14 @@ def test_names_are_text_never_markup(report):
     assert f"Report of {HOSTILE}" in html.text
     assert f"name: {HOSTILE}" in html.text
     assert html.row(HOSTILE)[0] == HOSTILE
-    assert any(HOSTILE in (image["alt"] or "") for image in html.all("img"))
+    assert any(HOSTILE in (video["aria-label"] or "") for video in html.all("video"))
 
 
 def test_numbers_are_the_tables(report, leaderboard):
     html = report()
     for row in leaderboard.to_pylist():
         shown = html.row(row["method"])
-        challenge = {"video_category": "0.4834", "voting": "0.6824"}[row["method"]]
+        challenge = {"video_category": "–", "voting": "0.6824"}[row["method"]]
         assert shown[1:] == [
             "val",
             f"{row['score']:.4f}",
@@ -197,33 +132,29 @@ def test_numbers_are_the_tables(report, leaderboard):
         ]
     assert html.row("video_category")[0].endswith("best")
     assert not html.row("voting")[0].endswith("best")
-    assert html.row("lunge") == ["lunge", "1", "1.0000", "0.5000"]
+    assert html.row("lunge") == ["lunge", "1", "1.00, chosen", "0.50"]
     assert html.row("person") == ["person", "0.8000", "0.3000", "0.8000", "0.3000", "8"]
-    assert html.row("▸ right") == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
-    assert html.row("◂ left") == ["◂ left arm", "–", "–", "–", "–", "0"]
+    assert html.row("▸ right", 6) == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
+    assert html.row("◂ left", 6) == ["◂ left arm", "–", "–", "–", "–", "0"]
     assert html.row("two_stage") == ["two_stage", "val", "0.1250", "40", "–", "50"]
     assert html.row("psc/voting")[:3] == ["psc/voting", "2", "8"]
 
 
 def test_page_of_nothing_says_what_to_do(report):
     nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
-    html = report(**nothing, average_precision={}, confusion={}, comparisons=[])
+    nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None}
+    html = report(**nothing, average_precision={}, confusion={}, worst=[], best=[])
     assert "Nothing has been scored yet" in html.text
     assert "materialize leaderboard" in " ".join(html.text.split())
     assert "detections have not been scored" in html.text
     assert not html.all("img")
 
 
-def test_plots_are_reproducible_and_show_every_action_with_its_videos(sample):
-    for plot in (plots.psc_by_action, plots.score_curve):
-        drawn = plot(sample["psc"], "val")
-        assert drawn == plot(sample["psc"], "val")
-        assert drawn != plot(sample["psc"], "val", theme=plots.DARK)
-        assert all(f">{method}</text>".encode() in drawn for method in METHODS)
-    drawn = plots.psc_by_action(sample["psc"], "val")
-    assert b">lunge  (1)</text>" in drawn
-    assert b"&lt;script&gt;" in drawn
-    assert b"$x_1$" in drawn
+def test_curves_are_reproducible(sample):
+    drawn = plots.score_curve(sample["psc"], "val")
+    assert drawn == plots.score_curve(sample["psc"], "val")
+    assert drawn != plots.score_curve(sample["psc"], "val", theme=plots.DARK)
+    assert all(f">{method}</text>".encode() in drawn for method in METHODS)
 
 
 def test_preview_is_small(sample):
@@ -238,29 +169,43 @@ def test_preview_is_small(sample):
     assert plots.preview(tables.empty(tables.PSC)) == ""
 
 
-def test_frames_go_from_the_worst_video_to_the_best(sample):
-    rows = {"video_id": list("abcde"), "psc": [0.5, 0.1, 0.9, 0.3, 0.7]}
-    scored = pa.table(rows)
-    candidates = [(video, frame) for video in "abcd" for frame in (11, 1, 6)]
-    assert contact_sheet.choose_frames(scored, candidates, count=3) == [("b", 6), ("a", 6), ("c", 6)]
-    assert [video for video, _ in contact_sheet.choose_frames(scored, candidates, count=9)] == list("bdac")
-    assert contact_sheet.choose_frames(scored, [], count=3) == []
+def test_clips_are_the_worst_and_best_videos_and_none_is_both():
+    psc = dict(zip("abcde", [0.5, 0.1, 0.9, 0.3, 0.1], strict=True))
+    assert clips.choose(psc, count=2) == (["b", "e"], ["c", "a"])
+    assert clips.choose(psc, count=9) == (["b", "e", "d"], ["c", "a"])
+    assert clips.choose({}) == ([], [])
 
 
-def test_comparison_shows_annotation_and_prediction_of_one_frame(sample):
-    voting = sample["psc"].filter(pa.compute.field("method").cast(pa.string()) == "voting")
-    names = ("people", "parts", "video_actions")
-    shown = contact_sheet.compare(
-        sample["frames"], voting, predictions=sample["voting"], **{name: sample[name] for name in names}
-    )
-    assert {(it.video_id, it.frame, it.method, it.psc) for it in shown} == {
-        ("a_1", 6, "voting", 0.5),
-        ("b_2", 6, "voting", 0.5),
-    }
-    wrong = shown[1]
-    assert (wrong.method, wrong.action, wrong.predicted_action) == ("voting", HOSTILE, "lunge")
-    assert wrong.annotated.shape == wrong.predicted.shape
-    assert (wrong.annotated != wrong.predicted).any()
+def test_clip_shows_annotation_beside_prediction_and_keeps_its_size(sample, tmp_path):
+    drawn = report_sample.clip(sample, "b_2")
+    assert (drawn.method, drawn.action, drawn.predicted_action, drawn.psc) == ("voting", HOSTILE, "lunge", 0.5)
+    (tmp_path / "clip.mp4").write_bytes(drawn.mp4)
+    pictures = [picture for _, picture in read_frames(tmp_path / "clip.mp4")]
+    assert len(pictures) == drawn.frames == 3
+    assert pictures[0].shape == (drawn.height, drawn.width, 3)
+    half = drawn.width // 2 - 4
+    assert np.abs(pictures[1][:, :half].astype(int) - pictures[1][:, -half:]).max() > 100
+    smaller = report_sample.clip(sample, "b_2", max_bytes=len(drawn.mp4) - 1)
+    assert len(smaller.mp4) < len(drawn.mp4)
+
+
+def test_only_videos_with_annotated_extracted_frames_are_drawn(sample):
+    assert clips.drawable(sample["frames"], sample["parts"]) == {"a_1", "b_2"}
+    elsewhere = sample["parts"].to_pandas().query("video_id == 'a_1'").assign(frame=2)
+    assert clips.drawable(sample["frames"], tables.conform(elsewhere, tables.PARTS)) == set()
+
+
+def test_ink_is_readable_on_every_colour():
+    for value in np.linspace(0, 1, 101):
+        cell = heat_map(pd.DataFrame([[value]], ["row"], ["column"]), {}, scale=(0, 1)).rows["row"][0]
+        background, ink = (mcolors.to_rgb(part.partition(":")[2]) for part in cell.style.split(";"))
+        light, dark = sorted((luminance(*background), luminance(*ink)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, AA
+
+
+def luminance(*channels: float) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
 def test_contact_sheet_keeps_order_and_shapes():

@@ -172,6 +172,29 @@ def evaluate(
     typer.echo(f"score {result.score:.6f}")
 
 
+@app.command()
+def overlay(
+    video: Annotated[str, typer.Argument(help="A video's id, as in the store's tables.")],
+    method: Annotated[str, typer.Option(help="Whose predictions: a method, voting or by_category.")],
+    store: Root = "store",
+    data: Annotated[
+        Path, typer.Option(envvar="TPS_DATA", exists=True, file_okay=False, help="The folder with the videos.")
+    ] = Path("demo/data"),
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="The MP4; VIDEO_METHOD.mp4 without.")] = None,
+    truth: Annotated[bool, typer.Option("--truth", help="Show the annotation beside it.")] = False,
+) -> None:
+    """Draw people, parts, states and the action on every frame of a video, as an MP4.
+
+    A frame shows the boxes of the nearest sampled frame: what the method said, nothing interpolated.
+    """
+    from tps_pipeline.report.overlay_video import overlay_video
+    from tps_pipeline.store import Store
+
+    out = out or Path(f"{video}_{method}.mp4")
+    overlay_video(Store(store), data, video, method, out, truth=truth)
+    typer.echo(str(out))
+
+
 @recipes.command("check")
 def recipe_check(
     name: Annotated[str, typer.Argument(help="A recipe's name or file.")],

@@ -12,25 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tps_pipeline.labels import PARTS
 from tps_pipeline.lineage import Record
 from tps_pipeline.report import plots
-from tps_pipeline.report.contact_sheet import Comparison, jpeg
+from tps_pipeline.report.breakdown import Breakdown
+from tps_pipeline.report.clips import Clip
+from tps_pipeline.report.heat_map import HeatMap, gradient, heat_map
 
-CHALLENGE_SCORES = {
-    "video_category": 0.4834,
-    "video_level": 0.5911,
-    "segment_level": 0.5600,
-    "instance_pcp": 0.6624,
-    "instance_pp": 0.5589,
-    "part_state_detector": 0.6597,
-    "voting": 0.6824,
-    "by_category": 0.7389,
-}
-"""Scores on the challenge's own test set, which is not public, from the report of Kinetics-TPS' winners (ECCV 2022)."""
+_STATES = 20
+"""States shown at once; the rarer ones unfold."""
+_DISPUTED = 12
+"""Parts' states that methods differ on most; those with fewer boxes than ``_FEW`` are left out."""
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,16 @@ def write(
     out: Path,
     *,
     title: str,
+    method: str,
     leaderboard: pa.Table,
     psc: pa.Table,
+    chosen: pa.Table,
+    split: str | None,
+    breakdown: Breakdown | None,
+    worst: Sequence[Clip],
+    best: Sequence[Clip],
     average_precision: Mapping[str, pa.Table],
     confusion: Mapping[str, pa.Table],
-    comparisons: Sequence[Comparison],
     recipe_yaml: str,
     lineage: Iterable[Record],
 ) -> None:
@@ -58,11 +60,16 @@ def write(
     Args:
         out: The HTML file.
         title: Its heading.
+        method: Whose confusion of states and whose clips are shown.
         leaderboard: ``tables.LEADERBOARD``; may be empty.
         psc: ``tables.PSC``; may be empty.
+        chosen: ``tables.METHOD_BY_CATEGORY``; may be empty.
+        split: Whose parts, states and clips are shown; None if no split is labelled.
+        breakdown: What the methods make of that split's parts.
+        worst: The videos with the lowest PSC, worst first.
+        best: The videos with the highest PSC, best first.
         average_precision: ``tables.AVERAGE_PRECISION`` of each way to detect, by name; may be empty.
         confusion: ``tables.DETECTOR_CONFUSION`` of each way to detect, by name; may be empty.
-        comparisons: Frames to show, annotation beside prediction.
         recipe_yaml: The recipe that everything was made with.
         lineage: The records of what the report shows and of what that was made from.
     """
@@ -70,14 +77,17 @@ def write(
     rows = leaderboard.to_pylist()
     html = _environment().get_template("page.html.jinja").render(
         title=title,
+        method=method,
         leaderboard=rows,
         best=_best(rows),
-        challenge=CHALLENGE_SCORES,
-        psc=[_psc_of(psc, split) for split in plots.splits(psc)],
+        psc=[_psc_of(psc, chosen, split, _ranked(rows, split)) for split in plots.splits(psc)],
+        split=split,
+        parts=breakdown and split and _parts_of(breakdown, method, _ranked(rows, split)),
+        clips={"worst": worst, "best": best},
         precision=_by_split(average_precision),
         detectors=list(average_precision),
         confusion=[{"detections": name, **row} for name, table in confusion.items() for row in table.to_pylist()],
-        comparisons=comparisons,
+        gradient=gradient(),
         recipe_yaml=recipe_yaml,
         records=records,
         newest=max((record.finished_at for record in records), default=None),
@@ -100,17 +110,59 @@ def _best(leaderboard: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return best
 
 
-def _psc_of(psc: pa.Table, split: str) -> dict[str, Any]:
+def _ranked(leaderboard: list[dict[str, Any]], split: str) -> list[str]:
+    """A split's methods, best score first."""
+    return [row["method"] for row in leaderboard if row["split"] == split]
+
+
+def _psc_of(psc: pa.Table, chosen: pa.Table, split: str, ranked: list[str]) -> dict[str, Any]:
     """What the page says about one split's PSC."""
     means = plots.mean_psc(psc, split)
+    means = means[sorted(means, key=lambda name: ranked.index(name) if name in ranked else len(ranked))]
+    choices = [row for row in chosen.to_pylist() if row["chosen"]]
     return {
         "split": split,
-        "by_action": _plot(partial(plots.psc_by_action, psc, split)),
+        "by_action": heat_map(
+            means, plots.videos_by_action(psc, split), marked={(row["action"], row["method"]) for row in choices}
+        ),
+        "chosen_on": choices[0]["split"] if choices else None,
         "curve": _plot(partial(plots.score_curve, psc, split)),
-        "methods": list(means.columns),
-        "rows": list(zip(means.index, means.to_numpy().tolist(), strict=True)),
-        "videos": plots.videos_by_action(psc, split),
     }
+
+
+def _parts_of(breakdown: Breakdown, method: str, ranked: list[str]) -> dict[str, Any]:
+    """What the page says about parts and states."""
+    methods = [name for name in ranked if name in breakdown.methods]
+    by_part, by_state = (breakdown.mean_correctness(by)[[*methods, "boxes"]] for by in ("part", "state"))
+    scale = _scale(by_part[methods], by_state[methods])
+    several = len(methods) > 1
+    disputed = breakdown.disagreement("part", "state")
+    confused = {part: breakdown.confusion(method, part) for part in PARTS}
+    return {
+        "by_part": _correctness(by_part, scale),
+        "by_state": [_correctness(rows, scale) for rows in (by_state[:_STATES], by_state[_STATES:])],
+        "agreement": heat_map(breakdown.agreement().loc[methods, methods], {}) if several else None,
+        "disputed_parts": breakdown.disagreement("part").reset_index().to_dict("records"),
+        "disputed": disputed[disputed.boxes >= _FEW][:_DISPUTED].reset_index().to_dict("records"),
+        "confused": {part: _confused(counts) for part, counts in confused.items() if len(counts)},
+    }
+
+
+def _correctness(means: pd.DataFrame, scale: tuple[float, float] | None) -> HeatMap:
+    return heat_map(means.drop(columns="boxes"), means["boxes"].to_dict(), scale=scale)
+
+
+def _confused(counts: pd.DataFrame) -> HeatMap:
+    """Per cent of each annotated state's boxes; the right ones marked."""
+    shares = 100 * counts.div(counts.sum(axis=1), axis=0)
+    right = {(state, state) for state in shares.index if state in shares.columns}
+    return heat_map(shares, counts.sum(axis=1).to_dict(), marked=right, scale=(0, 100), text="{:.0f}".format)
+
+
+def _scale(*values: pd.DataFrame) -> tuple[float, float] | None:
+    """The lowest and the highest of several tables' values."""
+    found = pd.concat([table.stack() for table in values])
+    return (float(found.min()), float(found.max())) if len(found) else None
 
 
 def _plot(draw: Callable[..., bytes]) -> _Plot:
@@ -140,13 +192,13 @@ def _by_split(average_precision: Mapping[str, pa.Table]) -> dict[str, list[dict[
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "time": _time, "size": _size, "label": _label, "picture": _picture}
+    environment.filters |= {"number": _number, "time": _time, "size": _size, "label": _label, "uri": _data_uri}
     return environment
 
 
@@ -171,10 +223,6 @@ def _label(name: str) -> str:
     """A class as people read it; left and right also point there."""
     side = {"left": "◂ ", "right": "▸ "}.get(name.partition("_")[0], "")
     return side + name.replace("_", " ")
-
-
-def _picture(picture: Any) -> str:
-    return _data_uri(jpeg(picture), "image/jpeg")
 
 
 def _data_uri(content: bytes, media_type: str) -> str:

@@ -48,21 +48,6 @@ LIGHT = Theme(ink="#1c1e21", muted="#5d646b", grid="#e3e5e8")
 DARK = Theme(ink="#e8eaed", muted="#a2aab3", grid="#343941")
 
 
-def psc_by_action(psc: pa.Table, split: str, *, theme: Theme = LIGHT) -> bytes:
-    """Mean PSC of each action's videos, one marker a method.
-
-    Args:
-        psc: ``tables.PSC``; methods look the same in every plot of one table.
-        split: Whose videos to show; it must have some.
-        theme: The page's colours.
-
-    Returns:
-        An SVG. The action whose methods do best on average is on top; the number of its videos follows its name.
-    """
-    with mpl.rc_context(_STYLE):
-        return _svg(_psc_by_action(psc, split, theme))
-
-
 def score_curve(psc: pa.Table, split: str, *, theme: Theme = LIGHT) -> bytes:
     """Share of videos with the right action and a PSC of at least t, over t; the area below a line is the score.
 

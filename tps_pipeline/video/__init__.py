@@ -2,7 +2,8 @@
 
 from tps_pipeline.video.decode import Decoder, read_frames
 from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs
-from tps_pipeline.video.overlay import draw, write_video
+from tps_pipeline.video.overlay import draw
+from tps_pipeline.video.overlay_video import write_video
 from tps_pipeline.video.probe import Probe, probe
 from tps_pipeline.video.sampling import dense_sample, sampled_frames, uniform_sample
 

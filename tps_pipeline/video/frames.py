@@ -168,6 +168,10 @@ class FrameFile:
         """Video and frame number of every frame, sorted."""
         return [(video_id, int(frame)) for video_id, frames in self._frames.items() for frame in frames]
 
+    def numbers(self, video_id: str) -> list[int]:
+        """The numbers of a video's frames, ascending; none if it has no frames here."""
+        return self._frames.get(video_id, _NONE).tolist()
+
     def frame(self, video_id: str, frame: int) -> np.ndarray:
         """A frame as a picture: RGB uint8, height x width x 3.
 

@@ -1,22 +1,15 @@
-"""Draw people, parts, states and the action on frames and videos, for a person to judge."""
+"""Draw people, parts, states and the action on frames, for a person to judge."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from fractions import Fraction
-from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
 
-from tps_pipeline.errors import VideoError
 from tps_pipeline.labels import NO_STATE
 from tps_pipeline.tables import BOX, PERSON_BOX
-from tps_pipeline.video.decode import read_frames
-from tps_pipeline.video.probe import probe
 
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
@@ -37,6 +30,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT = 0.4
 _BANNER = 26
 _DASH = 6
+_GAP = 8
 
 
 def draw(
@@ -73,68 +67,9 @@ def draw(
     return np.vstack([_banner(canvas.shape[1], action or ""), canvas])
 
 
-def write_video(
-    path_in: str | Path,
-    path_out: str | Path,
-    parts: pd.DataFrame,
-    *,
-    people: pd.DataFrame | None = None,
-    action: str | None = None,
-    stride: int = 5,
-) -> None:
-    """Draw a whole video as an MP4 that browsers play (H.264, yuv420p), at the video's average rate.
-
-    Args:
-        path_in: The video.
-        path_out: The MP4 to write; appears whole or not at all.
-        parts: The video's rows of ``tables.PREDICTIONS``, ``DETECTIONS`` or ``PARTS``.
-        people: The video's rows of ``tables.PEOPLE``; see ``draw``.
-        action: See ``draw``.
-        stride: A frame's boxes stay for this many frames: the step between sampled frames.
-
-    Raises:
-        VideoError: The video cannot be read.
-    """
-    facts = probe(path_in)
-    if facts.status != "ok":
-        raise VideoError(facts.error)
-    path_out = Path(path_out)
-    path_out.parent.mkdir(parents=True, exist_ok=True)
-    partial = path_out.with_name(f".{path_out.name}.{os.getpid()}.partial")
-    pictures = _drawn(path_in, parts, people, action, stride)
-    try:
-        _encode(partial, pictures, rate=Fraction(facts.fps or 25).limit_denominator(1001))
-        partial.replace(path_out)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _drawn(
-    path: str | Path, parts: pd.DataFrame, people: pd.DataFrame | None, action: str | None, stride: int
-) -> Iterator[np.ndarray]:
-    frames = {int(frame) for rows in (parts, people) if rows is not None for frame in rows["frame"].unique()}
-    shown = 0
-    for index, picture in read_frames(path):
-        frame = index + 1
-        if frame in frames:
-            shown = frame
-        elif frame >= shown + stride:
-            shown = 0
-        humans = None if people is None else people.loc[people["frame"] == shown]
-        yield draw(picture, parts.loc[parts["frame"] == shown], people=humans, action=action)
-
-
-def _encode(path: Path, pictures: Iterator[np.ndarray], *, rate: Fraction) -> None:
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
-        stream.pix_fmt = "yuv420p"
-        for number, picture in enumerate(pictures):
-            # yuv420p has one colour for two by two pixels.
-            picture = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), "edge")
-            if number == 0:
-                stream.height, stream.width, _ = picture.shape
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        container.mux(stream.encode(None))
+def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two pictures of one height in one, a dark gap between them."""
+    return np.hstack([left, np.full((left.shape[0], _GAP, 3), DARK, np.uint8), right])
 
 
 def _boxes(rows: pd.DataFrame, scale: float) -> Iterator[Box]:

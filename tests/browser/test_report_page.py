@@ -1,0 +1,90 @@
+"""The report page as a reader sees it, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import report_sample
+from tps_pipeline.report import page
+
+SECTIONS = ("leaderboard", "psc", "parts", "disagreement", "confusion", "detection", "videos", "recipe", "lineage")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    page.write(folder / "report.html", **report_sample.content(report_sample.parse_videos(folder), folder / "store"))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (390, "light")], ids=str)
+def shown(request, chromium, report):
+    """The page, with what it asked the network for and what it complained of."""
+    width, scheme = request.param
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    tab.requests, tab.complaints = [], []
+    tab.on("request", lambda asked: tab.requests.append(asked.url))
+    tab.on("console", lambda said: tab.complaints.append(said.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.goto(report.as_uri())
+    yield tab
+    context.close()
+
+
+def test_it_fits_its_width_and_every_section_shows(shown):
+    assert shown.evaluate("document.documentElement.scrollWidth") == shown.viewport_size["width"]
+    for name in SECTIONS:
+        section = shown.locator(f"#{name}")
+        section.scroll_into_view_if_needed()
+        assert section.is_visible()
+        assert section.bounding_box()["height"] > 60
+        assert shown.locator(f"#{name} h2").inner_text()
+    targets = shown.locator("nav a").evaluate_all("links => links.map(link => link.getAttribute('href').slice(1))")
+    assert all(shown.locator(f"[id='{target}']").count() == 1 for target in targets)
+
+
+def test_it_needs_no_network_and_complains_of_nothing(shown):
+    assert [url for url in shown.requests if not url.startswith(("file:", "data:"))] == []
+    assert sum(url.startswith("file:") for url in shown.requests) == 1
+    assert shown.complaints == []
+
+
+def test_every_image_is_there_and_has_a_text(shown):
+    images = shown.locator("img").evaluate_all("all => all.map(i => [i.alt.length > 20, i.naturalWidth > 0])")
+    assert images
+    assert all(all(facts) for facts in images)
+
+
+def test_a_video_plays_only_when_it_is_asked_to(shown):
+    video = shown.locator("video").first
+    video.scroll_into_view_if_needed()
+    assert video.evaluate("v => v.paused && v.controls && v.currentTime === 0")
+    video.evaluate("v => v.play()")
+    shown.wait_for_function("document.querySelector('video').currentTime > 0.1")
+    size = video.evaluate("v => [v.videoWidth, v.videoHeight, v.clientWidth, v.clientHeight]")
+    assert size[0] > 1000  # two pictures
+    assert size[2] / size[3] == pytest.approx(size[0] / size[1], rel=0.02)
+    video.evaluate("v => v.pause()")
+
+
+def test_the_heat_map_marks_the_chosen_method(shown):
+    marked = shown.locator("#psc td.marked")
+    assert marked.count() == 1
+    assert marked.locator("xpath=..").locator("th").inner_text() == "lunge"
+    column = marked.evaluate("cell => cell.closest('table').rows[0].cells[cell.cellIndex].innerText")
+    assert column == "video_category"
+    assert marked.evaluate("cell => getComputedStyle(cell).outlineStyle") == "solid"
+    assert "chosen" in marked.inner_text()
+
+
+def test_tables_scroll_within_themselves_and_by_keyboard(shown):
+    regions = shown.locator(".scroll").evaluate_all(
+        "all => all.map(r => [r.tabIndex, r.getAttribute('aria-label').length > 0, getComputedStyle(r).overflowX])"
+    )
+    assert regions
+    assert all(region == [0, True, "auto"] for region in regions)
+    shown.locator("#recipe summary").focus()
+    shown.keyboard.press("Enter")
+    assert shown.locator("#recipe pre").is_visible()

@@ -1,0 +1,159 @@
+"""Playable videos for the report: the annotation beside a method's prediction, frame by frame."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.video.frames import FrameFile
+from tps_pipeline.video.overlay import MIN_WIDTH, beside
+from tps_pipeline.video.overlay_video import Layer, encode
+
+SHOWN_SCORE = 0.3
+"""People below this score are not drawn: predictions hold everyone down to the recipe's threshold, who cost nothing."""
+
+RATE = Fraction(3)
+"""Sampled frames a second, so slow that states can be read: half the speed of life at a stride of 5 in 30 a second."""
+
+MAX_BYTES = 450_000
+"""Of one clip; twenty of them stay below 12 MB in base64."""
+
+_CRF = (24, 28, 32, 36, 40, 44)
+_POSTER_WIDTH = 960
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video's scored frames, each drawn twice: with what is annotated and with what a method predicts."""
+
+    video_id: str
+    method: str
+    action: str
+    predicted_action: str
+    psc: float
+    frames: int
+    mp4: bytes
+    """H.264, which every browser plays that is in use."""
+    poster: bytes
+    """A JPEG of the frame in the middle."""
+    width: int
+    height: int
+
+
+def drawable(frames: FrameFile, parts: pa.Table) -> set[str]:
+    """The videos of a shard with an annotated part in one of its extracted frames.
+
+    Args:
+        frames: The shard's frames.
+        parts: The shard's ``tables.PARTS``.
+    """
+    annotated = zip(parts["video_id"].to_pylist(), parts["frame"].to_pylist(), strict=True)
+    return {video_id for video_id, _ in set(frames.keys()).intersection(annotated)}
+
+
+def choose(psc: Mapping[str, float], *, count: int = 10) -> tuple[list[str], list[str]]:
+    """Choose the videos that a method does worst and best on; equal ones by name.
+
+    Args:
+        psc: Its PSC by video.
+        count: How many of each, at most; no video is among both.
+
+    Returns:
+        The worst, worst first, and the best, best first.
+
+    >>> choose({"a": 0.5, "b": 0.1, "c": 0.9}, count=2)
+    (['b', 'a'], ['c'])
+    """
+    ranked = sorted(psc, key=lambda video: (psc[video], video))
+    n_worst, n_best = min(count, -(-len(ranked) // 2)), min(count, len(ranked) // 2)
+    return ranked[:n_worst], ranked[::-1][:n_best]
+
+
+def draw_clip(
+    frames: FrameFile,
+    scored: Mapping[str, Any],
+    *,
+    people: pa.Table,
+    parts: pa.Table,
+    predictions: pa.Table,
+    video_actions: pa.Table,
+    max_bytes: int = MAX_BYTES,
+) -> Clip:
+    """Draw those of a video's extracted frames that are annotated; it must have some.
+
+    Args:
+        frames: The frames of the video's shard.
+        scored: The video's row of a method's ``tables.PSC``.
+        people: The shard's ``tables.PEOPLE``.
+        parts: Its ``tables.PARTS``.
+        predictions: The method's ``tables.PREDICTIONS``.
+        video_actions: ``tables.VIDEO_ACTIONS``.
+        max_bytes: Detail is given up until the video is no larger.
+    """
+    video_id, method, action = (str(scored[name]) for name in ("video_id", "method", "action"))
+    persons, truth, guess, guessed = (rows_of(t, video_id) for t in (people, parts, predictions, video_actions))
+    numbers = sorted(set(frames.numbers(video_id)) & set(persons["frame"]))
+    pictures = [frames.frame(video_id, number) for number in numbers]
+    scale = min(1.0, MIN_WIDTH / pictures[0].shape[1])
+    predicted_action = str(guessed["action"].iloc[0])
+    layers = (
+        Layer(_scaled(truth, scale), _scaled(persons, scale), f"annotated: {action}"),
+        Layer(_scaled(guess[guess["person_score"] >= SHOWN_SCORE], scale), None, f"{method}: {predicted_action}"),
+    )
+    drawn = []
+    for number, picture in zip(numbers, pictures, strict=True):
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        drawn.append(beside(*(layer.draw(small, number) for layer in layers)))
+    height, width, _ = drawn[0].shape
+    return Clip(
+        video_id,
+        method,
+        action,
+        predicted_action,
+        psc=scored["psc"],
+        frames=len(drawn),
+        mp4=_mp4(drawn, max_bytes),
+        poster=_poster(drawn[len(drawn) // 2]),
+        width=width + width % 2,
+        height=height + height % 2,
+    )
+
+
+def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:
+    """One video's rows of a table."""
+    return table.filter(pc.equal(table["video_id"].cast(pa.string()), video_id)).to_pandas()
+
+
+def _mp4(pictures: list[np.ndarray], max_bytes: int) -> bytes:
+    """The finest encoding that is small enough, or the smallest."""
+    content = b""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        for crf in _CRF:
+            encode(path, pictures, rate=RATE, crf=crf)
+            content = path.read_bytes()
+            if len(content) <= max_bytes:
+                break
+    return content
+
+
+def _poster(picture: np.ndarray) -> bytes:
+    scale = min(1.0, _POSTER_WIDTH / picture.shape[1])
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
+
+
+def _scaled(rows: pd.DataFrame, scale: float) -> pd.DataFrame:
+    boxes = [name for name in (*BOX, *PERSON_BOX) if name in rows]
+    return rows.assign(**{name: rows[name] * scale for name in boxes})

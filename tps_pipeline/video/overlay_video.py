@@ -1,0 +1,92 @@
+"""Whole videos with people, parts, states and the action drawn on every frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+
+from tps_pipeline.errors import VideoError
+from tps_pipeline.video.decode import read_frames
+from tps_pipeline.video.overlay import beside, draw
+from tps_pipeline.video.probe import probe
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is drawn on a video: one method's predictions, or the annotation."""
+
+    parts: pd.DataFrame
+    """The video's rows of ``tables.PREDICTIONS``, ``DETECTIONS`` or ``PARTS``."""
+    people: pd.DataFrame | None = None
+    """The video's rows of ``tables.PEOPLE``; see ``draw``."""
+    action: str | None = None
+    """Written on top."""
+
+    def draw(self, picture: np.ndarray, frame: int) -> np.ndarray:
+        """Draw what it says about a frame on a picture."""
+        people = None if self.people is None else self.people.loc[self.people["frame"] == frame]
+        return draw(picture, self.parts.loc[self.parts["frame"] == frame], people=people, action=self.action)
+
+
+def write_video(path_in: str | Path, path_out: str | Path, *layers: Layer, sampled: Sequence[int]) -> None:
+    """Draw on every frame of a video, as an MP4 at the video's average rate.
+
+    Every frame shows what is said about the nearest sampled frame, the earlier of two: all that a method said, and
+    no box that it did not (between sampled frames nothing is interpolated).
+
+    Args:
+        path_in: The video.
+        path_out: The MP4 to write; appears whole or not at all.
+        layers: What to draw: one, or two that are shown side by side.
+        sampled: The numbers of the frames that were looked at, ascending; those without people count.
+
+    Raises:
+        VideoError: The video cannot be read.
+    """
+    facts = probe(path_in)
+    if facts.status != "ok":
+        raise VideoError(facts.error)
+    path_out = Path(path_out)
+    path_out.parent.mkdir(parents=True, exist_ok=True)
+    partial = path_out.with_name(f".{path_out.name}.{os.getpid()}.partial")
+    try:
+        encode(partial, _drawn(path_in, layers, sampled), rate=Fraction(facts.fps or 25).limit_denominator(1001))
+        partial.replace(path_out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: int = 20) -> None:
+    """Encode pictures as an MP4 that browsers play: H.264, yuv420p, its index in front.
+
+    Args:
+        path: The file to write.
+        pictures: RGB uint8, height x width x 3, all of one shape.
+        rate: Pictures a second.
+        crf: Constant rate factor of x264: higher is smaller.
+    """
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        stream.pix_fmt = "yuv420p"
+        for number, picture in enumerate(pictures):
+            # yuv420p has one colour for two by two pixels.
+            picture = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), "edge")
+            if number == 0:
+                stream.height, stream.width, _ = picture.shape
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _drawn(path: str | Path, layers: tuple[Layer, ...], sampled: Sequence[int]) -> Iterator[np.ndarray]:
+    numbers = np.array(sampled)
+    for index, picture in read_frames(path):
+        nearest = int(numbers[np.abs(numbers - (index + 1)).argmin()])
+        drawn = [layer.draw(picture, nearest) for layer in layers]
+        yield beside(*drawn) if len(drawn) > 1 else drawn[0]
