@@ -18,7 +18,7 @@ from tps_pipeline.report import clips, contact_sheet, page, plots, terminal
 from tps_pipeline.report.heat_map import heat_map
 from tps_pipeline.video.decode import read_frames
 
-VOID = {"meta", "img", "br", "source"}
+VOID = {"meta", "img", "br", "source", "wbr"}
 
 
 class Page(HTMLParser):
