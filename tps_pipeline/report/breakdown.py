@@ -45,9 +45,11 @@ class Breakdown:
             A column for each method and one ``boxes``; parts in their usual order, or the most frequent state first.
         """
         rows = self.correctness.assign(earned=self.correctness.correctness * self.correctness.boxes)
-        sums = rows.groupby(["method", by], observed=True)[["earned", "boxes"]].sum()
-        means = (sums.earned / sums.boxes).unstack("method").reindex(columns=self.methods)
-        means = means.assign(boxes=sums.boxes.groupby(by).max())
+        earned, boxes = (
+            rows.pivot_table(index=by, columns="method", values=name, aggfunc="sum").reindex(columns=self.methods)
+            for name in ("earned", "boxes")
+        )
+        means = (earned / boxes).assign(boxes=boxes.max(axis=1))
         if by == "part":
             return means.reindex([part for part in PARTS if part in means.index])
         return means.sort_values("boxes", ascending=False, kind="stable")

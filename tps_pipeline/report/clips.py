@@ -109,7 +109,7 @@ def draw_clip(
     predicted_action = str(guessed["action"].iloc[0])
     layers = (
         Layer(_scaled(truth, scale), _scaled(persons, scale), f"annotated: {action}"),
-        Layer(_scaled(guess[guess["person_score"] >= SHOWN_SCORE], scale), None, f"{method}: {predicted_action}"),
+        Layer(_scaled(guess.loc[guess["person_score"] >= SHOWN_SCORE], scale), None, f"{method}: {predicted_action}"),
     )
     drawn = []
     for number, picture in zip(numbers, pictures, strict=True):
@@ -132,7 +132,7 @@ def draw_clip(
 
 def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:
     """One video's rows of a table."""
-    return table.filter(pc.equal(table["video_id"].cast(pa.string()), video_id)).to_pandas()
+    return table.filter(pc.field("video_id").cast(pa.string()) == video_id).to_pandas()
 
 
 def _mp4(pictures: list[np.ndarray], max_bytes: int) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.colors import to_hex
 
 COLOURS = mpl.colormaps["cividis"]
 """Looks the same to colour-blind people (Nuñez, Anderton and Renslow, PLoS ONE, 2018)."""
@@ -39,7 +41,7 @@ class HeatMap:
 
 def heat_map(
     values: pd.DataFrame,
-    counts: Mapping[Hashable, int],
+    counts: Mapping[Any, int],
     *,
     marked: Collection[tuple[str, str]] = (),
     scale: tuple[float, float] | None = None,
@@ -68,7 +70,7 @@ def heat_map(
 
 def gradient() -> str:
     """The colours from first to last, as a CSS background."""
-    return f"linear-gradient(90deg, {', '.join(mpl.colors.to_hex(COLOURS(i / 8)) for i in range(9))})"
+    return f"linear-gradient(90deg, {', '.join(to_hex(COLOURS(i / 8)) for i in range(9))})"
 
 
 def _cell(value: float, scale: tuple[float, float] | None, text: Callable[[float], str], *, marked: bool) -> Cell:
@@ -77,7 +79,7 @@ def _cell(value: float, scale: tuple[float, float] | None, text: Callable[[float
     low, high = scale
     red, green, blue, _ = COLOURS((value - low) / (high - low) if high > low else 1.0)
     ink = "#000" if _luminance(red, green, blue) > _EQUAL else "#fff"
-    return Cell(text(value), f"background:{mpl.colors.to_hex((red, green, blue))};color:{ink}", marked)
+    return Cell(text(value), f"background:{to_hex((red, green, blue))};color:{ink}", marked)
 
 
 _EQUAL = 0.179

@@ -43,7 +43,7 @@ def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Pat
         raise DataError(f"{data / path} is not there: name the folder that {store.root} was made from with --data")
     guess = _rows(store, f"{folder}/{method}", shard, video_id)
     (action,) = _rows(store, "video_actions", shard, video_id)["action"].tolist() or ["no action"]
-    layers = [Layer(guess[guess["person_score"] >= SHOWN_SCORE], action=f"{method}: {action}")]
+    layers = [Layer(guess.loc[guess["person_score"] >= SHOWN_SCORE], action=f"{method}: {action}")]
     if truth:
         layers.insert(0, _annotation(store, shard, video_id))
     sampled = FrameFile(store.local(table_path("frames", shard, ".arrow"))).numbers(video_id)

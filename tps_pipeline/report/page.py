@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -118,7 +119,7 @@ def _ranked(leaderboard: list[dict[str, Any]], split: str) -> list[str]:
 def _psc_of(psc: pa.Table, chosen: pa.Table, split: str, ranked: list[str]) -> dict[str, Any]:
     """What the page says about one split's PSC."""
     means = plots.mean_psc(psc, split)
-    means = means[sorted(means, key=lambda name: ranked.index(name) if name in ranked else len(ranked))]
+    means = means.loc[:, sorted(means, key=lambda name: ranked.index(name) if name in ranked else len(ranked))]
     choices = [row for row in chosen.to_pylist() if row["chosen"]]
     return {
         "split": split,
@@ -133,17 +134,17 @@ def _psc_of(psc: pa.Table, chosen: pa.Table, split: str, ranked: list[str]) -> d
 def _parts_of(breakdown: Breakdown, method: str, ranked: list[str]) -> dict[str, Any]:
     """What the page says about parts and states."""
     methods = [name for name in ranked if name in breakdown.methods]
-    by_part, by_state = (breakdown.mean_correctness(by)[[*methods, "boxes"]] for by in ("part", "state"))
-    scale = _scale(by_part[methods], by_state[methods])
+    by_part, by_state = (breakdown.mean_correctness(by).loc[:, [*methods, "boxes"]] for by in ("part", "state"))
+    scale = _scale(by_part.loc[:, methods], by_state.loc[:, methods])
     several = len(methods) > 1
     disputed = breakdown.disagreement("part", "state")
     confused = {part: breakdown.confusion(method, part) for part in PARTS}
     return {
         "by_part": _correctness(by_part, scale),
-        "by_state": [_correctness(rows, scale) for rows in (by_state[:_STATES], by_state[_STATES:])],
+        "by_state": [_correctness(rows, scale) for rows in (by_state.iloc[:_STATES], by_state.iloc[_STATES:])],
         "agreement": heat_map(breakdown.agreement().loc[methods, methods], {}) if several else None,
         "disputed_parts": breakdown.disagreement("part").reset_index().to_dict("records"),
-        "disputed": disputed[disputed.boxes >= _FEW][:_DISPUTED].reset_index().to_dict("records"),
+        "disputed": disputed.loc[disputed["boxes"] >= _FEW].head(_DISPUTED).reset_index().to_dict("records"),
         "confused": {part: _confused(counts) for part, counts in confused.items() if len(counts)},
     }
 
@@ -161,8 +162,9 @@ def _confused(counts: pd.DataFrame) -> HeatMap:
 
 def _scale(*values: pd.DataFrame) -> tuple[float, float] | None:
     """The lowest and the highest of several tables' values."""
-    found = pd.concat([table.stack() for table in values])
-    return (float(found.min()), float(found.max())) if len(found) else None
+    found = np.concatenate([table.to_numpy(dtype=float).ravel() for table in values])
+    found = found[~np.isnan(found)]
+    return (found.min().item(), found.max().item()) if found.size else None
 
 
 def _plot(draw: Callable[..., bytes]) -> _Plot:
