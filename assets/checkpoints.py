@@ -5,21 +5,18 @@ code or the data it was trained on changed. New shards alone leave it as it is: 
 (`force`, or the weekly schedule), never a side effect of one more video.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 
+from assets.executors import GPU, TRAINS
 from assets.incremental import Force, whole
-from assets.resources import GPU, Pipeline
-from tps_pipeline import recipe, tables
+from assets.resources import Pipeline
+from assets.training import network_of, train
+from tps_pipeline import recipe
 from tps_pipeline.lineage import Key, Work
 from tps_pipeline.methods import build
-from tps_pipeline.models import pretrained
-
-Train = Callable[[Path], dict[str, float]]
-"""Trains in a folder that outlasts a cut-off run, leaves the network there, and returns figures about it."""
 
 
 @dg.asset(
@@ -27,34 +24,27 @@ Train = Callable[[Path], dict[str, float]]
     deps=[["datasets", "person"], "frames"],
     group_name="checkpoints",
     pool=GPU,
+    op_tags=TRAINS,
 )
 def person_detector(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
 ) -> Iterator[dg.MaterializeResult]:
     """YOLOv7 for people on whole frames."""
-
-    def train(folder: Path) -> dict[str, float]:
-        from tps_pipeline.detection.datasets import PERSON
-
-        return _train_detector(pipeline, pipeline.recipe.person_detector, "person", [PERSON], folder)
-
-    yield from _checkpoint(context, pipeline, train, sections=["person_detector", "seed"], force=config.force)
+    yield from _checkpoint(context, pipeline, "person_detector", force=config.force)
 
 
 @dg.asset(
-    key=["checkpoints", "part_detector"], deps=[["datasets", "part"], "frames"], group_name="checkpoints", pool=GPU
+    key=["checkpoints", "part_detector"],
+    deps=[["datasets", "part"], "frames"],
+    group_name="checkpoints",
+    pool=GPU,
+    op_tags=TRAINS,
 )
 def part_detector(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
 ) -> Iterator[dg.MaterializeResult]:
     """YOLOv7 for the ten parts on a person's crop."""
-
-    def train(folder: Path) -> dict[str, float]:
-        from tps_pipeline.labels import PARTS
-
-        return _train_detector(pipeline, pipeline.recipe.part_detector, "part", PARTS, folder)
-
-    yield from _checkpoint(context, pipeline, train, sections=["part_detector", "seed"], force=config.force)
+    yield from _checkpoint(context, pipeline, "part_detector", force=config.force)
 
 
 @dg.asset(
@@ -62,20 +52,13 @@ def part_detector(
     deps=[["datasets", "single_stage"], "frames"],
     group_name="checkpoints",
     pool=GPU,
+    op_tags=TRAINS,
 )
 def single_stage_detector(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
 ) -> Iterator[dg.MaterializeResult]:
     """YOLOv7 for people and parts together on whole frames."""
-
-    def train(folder: Path) -> dict[str, float]:
-        from tps_pipeline.detection.single_stage import LABELS
-
-        settings = pipeline.recipe.single_stage_detector
-        assert settings is not None  # or there would be no such asset
-        return _train_detector(pipeline, settings, "single_stage", LABELS, folder)
-
-    yield from _checkpoint(context, pipeline, train, sections=["single_stage_detector", "seed"], force=config.force)
+    yield from _checkpoint(context, pipeline, "single_stage_detector", force=config.force)
 
 
 @dg.asset(
@@ -83,114 +66,56 @@ def single_stage_detector(
     deps=["videos", ["vocabulary", "actions"]],
     group_name="checkpoints",
     pool=GPU,
+    op_tags=TRAINS,
 )
 def video_action(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
 ) -> Iterator[dg.MaterializeResult]:
     """Video Swin that names a video's action."""
-
-    def train(folder: Path) -> dict[str, float]:
-        from tps_pipeline import video_action
-
-        return video_action.train(
-            pipeline.read_splits("videos", ("train",), tables.VIDEOS),
-            pipeline.read_splits("videos", ("val",), tables.VIDEOS),
-            pipeline.data_folder,
-            pipeline.read("vocabulary/actions")["action"].to_pylist(),
-            pipeline.recipe.video_action,
-            folder=folder,
-            seed=pipeline.recipe.seed,
-            weights=_weights(pipeline, "video_action", folder),
-        )
-
-    yield from _checkpoint(context, pipeline, train, sections=["video_action", "seed"], force=config.force)
+    yield from _checkpoint(context, pipeline, "video_action", force=config.force)
 
 
 def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition:
     """The checkpoint of a method, from its recipe entry."""
-    method = build(settings)
-    section = f"methods.{name}"
-    trained = f"{section}.detector" if isinstance(settings, recipe.PartStateDetector) else section
 
     @dg.asset(
         key=["checkpoints", name],
-        deps=[key.split("/") for key in method.fit_reads],
+        deps=[key.split("/") for key in build(settings).fit_reads],
         group_name="checkpoints",
-        pool=GPU,
         description=f"What the method {name} has learned.",
+        pool=GPU,
+        op_tags=TRAINS,
     )
     def checkpoint(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
     ) -> Iterator[dg.MaterializeResult]:
-        def fit(folder: Path) -> dict[str, float]:
-            train, val = (pipeline.sources(*pipeline.shards(split)) for split in ("train", "val"))
-            weights = _weights(pipeline, trained, folder)
-            return method.fit(train, val, folder, seed=pipeline.recipe.seed, weights=weights)
-
-        sections = [section, "seed"]
-        yield from _checkpoint(context, pipeline, fit, sections=sections, trained=trained, force=config.force)
+        trained = network_of(name, settings)
+        yield from _checkpoint(context, pipeline, f"methods.{name}", trained=trained, force=config.force)
 
     return checkpoint
 
 
-def _train_detector(
-    pipeline: Pipeline, settings: recipe.Detector, dataset: str, labels: list[str] | tuple[str, ...], folder: Path
-) -> dict[str, float]:
-    from tps_pipeline.detection.train import train
-
-    samples = {
-        split: pipeline.read_splits(f"datasets/{dataset}", (split,), tables.SAMPLES) for split in ("train", "val")
-    }
-    frames = {split: [pipeline.frames(shard) for shard in pipeline.shards(split)] for split in ("train", "val")}
-    return train(
-        settings,
-        samples["train"],
-        frames["train"],
-        labels,
-        val_samples=samples["val"],
-        val_frames=frames["val"],
-        folder=folder,
-        seed=pipeline.recipe.seed,
-        weights=_weights(pipeline, f"{dataset}_detector", folder),
-    )
-
-
-def _weights(pipeline: Pipeline, section: str, folder: Path) -> Path | None:
-    """The imported weights that the recipe's section names, if any; what they are stays beside the checkpoint."""
-    name = pipeline.recipe.section(f"{section}.network.weights")
-    if name is None:
-        return None
-    pretrained.check(pipeline.recipe.section(section), pipeline.store, where=section)
-    (folder / "weights.json").write_text(json.dumps(pretrained.metadata_of(name, pipeline.store), indent=1))
-    return pipeline.store.local(pretrained.path_of(name))
-
-
 def _checkpoint(
-    context: dg.AssetExecutionContext,
-    pipeline: Pipeline,
-    train: Train,
-    *,
-    sections: list[str],
-    trained: str | None = None,
-    force: bool,
+    context: dg.AssetExecutionContext, pipeline: Pipeline, section: str, *, trained: str | None = None, force: bool
 ) -> Iterator[dg.MaterializeResult]:
+    """Train by a section of the recipe; ``trained`` is the part of it that has the network."""
     name = context.asset_key.path[-1]
-    weights = pipeline.recipe.section(f"{trained or sections[0]}.network.weights")
+    weights = pipeline.recipe.section(f"{trained or section}.network.weights")
     reads: list[Key] = [(f"weights/{weights}", None)] if weights else []
 
     def make(work: Work) -> Path:
         from tps_pipeline.checkpoint import describe
 
         folder = pipeline.store.workspace(f"checkpoints/{name}/{work.digest}")
-        metrics = train(folder)
-        describe(folder, name=name, settings=pipeline.recipe.section(sections[0]), metrics=metrics, work=work)
+        metrics = train(context, pipeline, name, folder)
+        describe(folder, name=name, settings=pipeline.recipe.section(section), metrics=metrics, work=work)
         return folder
 
     yield from whole(
         context,
         pipeline,
         make,
-        sections=sections,
+        sections=[section, "seed"],
         splits=("train", "val"),
         reads=reads,
         keeps_when_inputs_grow=True,

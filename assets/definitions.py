@@ -1,11 +1,10 @@
 """The code location: every asset, check, resource and executor, put together from the recipe in force."""
 
-import os
-
 import dagster as dg
 
 from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, report, shards, source
 from assets.checks import checks_of
+from assets.executors import executor
 from assets.resources import Pipeline
 
 NETWORKS = "networks"
@@ -41,15 +40,6 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         delivery.submission_of(recipe.predictions(recipe.submission)),
         report.report_of(recipe),
     ]
-
-
-def executor() -> dg.ExecutorDefinition:
-    """The executor that `TPS_EXECUTOR` names: `in_process` (the default) or `multiprocess`."""
-    name = os.environ.get("TPS_EXECUTOR", "in_process")
-    known = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
-    if name not in known:
-        raise ValueError(f"TPS_EXECUTOR={name}: expected one of {', '.join(known)}")
-    return known[name]
 
 
 def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.Definitions:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
+from assets.executors import GPU, INFERS
 from assets.incremental import Force, each_shard
-from assets.resources import GPU, Pipeline
+from assets.resources import Pipeline
 from assets.shards import BACKFILL, SHARDS
 from tps_pipeline.checkpoint import WEIGHTS
 
@@ -15,9 +16,10 @@ from tps_pipeline.checkpoint import WEIGHTS
     key=["detections", "two_stage"],
     deps=["frames", ["checkpoints", "person_detector"], ["checkpoints", "part_detector"]],
     group_name="detections",
-    pool=GPU,
     partitions_def=SHARDS,
     backfill_policy=BACKFILL,
+    pool=GPU,
+    op_tags=INFERS,
 )
 def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
     """People on each sampled frame, then the ten parts on each person's crop."""
@@ -39,9 +41,10 @@ def two_stage(context: dg.AssetExecutionContext, pipeline: Pipeline, config: For
     key=["detections", "single_stage"],
     deps=["frames", ["checkpoints", "single_stage_detector"]],
     group_name="detections",
-    pool=GPU,
     partitions_def=SHARDS,
     backfill_policy=BACKFILL,
+    pool=GPU,
+    op_tags=INFERS,
 )
 def single_stage(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
@@ -77,9 +80,10 @@ def tracks(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force)
 @dg.asset(
     deps=["videos", ["checkpoints", "video_action"]],
     group_name="detections",
-    pool=GPU,
     partitions_def=SHARDS,
     backfill_policy=BACKFILL,
+    pool=GPU,
+    op_tags=INFERS,
 )
 def video_actions(
     context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force

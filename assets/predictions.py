@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
+from assets.executors import GPU, INFERS
 from assets.incremental import Force, each_shard
-from assets.resources import GPU, Pipeline
+from assets.resources import Pipeline
 from assets.shards import BACKFILL, SHARDS
 from tps_pipeline import recipe
 from tps_pipeline.methods import build
@@ -20,10 +21,11 @@ def method_predictions(name: str, settings: recipe.Method) -> dg.AssetsDefinitio
         key=["predictions", name],
         deps=[["checkpoints", name], *(key.split("/") for key in method.predict_reads)],
         group_name="predictions",
-        pool=GPU,
         description=f"A state for every detected part, by the method {name}.",
         partitions_def=SHARDS,
         backfill_policy=BACKFILL,
+        pool=GPU,
+        op_tags=INFERS,
     )
     def predictions(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force

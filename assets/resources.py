@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
 
 SPLITS = ("train", "val", "test")
-GPU = "gpu"
-"""The pool of all that trains or infers; its limit is the number of devices."""
 
 
 class Pipeline(dg.ConfigurableResource):

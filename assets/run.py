@@ -15,7 +15,8 @@ import dagster as dg
 from rich.console import Console
 
 from assets.definitions import NETWORKS, definitions_of
-from assets.resources import GPU, SPLITS, Pipeline
+from assets.executors import GPU
+from assets.resources import SPLITS, Pipeline
 from assets.shards import SHARDS
 from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError

@@ -1,0 +1,54 @@
+"""Where steps run, chosen by the environment alone, and what those that train or infer ask of an engine.
+
+`TPS_EXECUTOR` names the engine. `TPS_PROCESSES` processes train a network together, each on a device of its own.
+`TPS_GPUS` is what each process that trains or infers asks of Ray or Kubernetes: 1 without it, a fraction where
+processes share a GPU (Ray only), 0 without any.
+"""
+
+import os
+from typing import Any
+
+import dagster as dg
+
+GPU = "gpu"
+"""The pool of all that trains or infers; its limit is the number of devices."""
+
+PROCESSES = int(os.environ.get("TPS_PROCESSES", 1))
+GPUS = float(os.environ.get("TPS_GPUS", 1))
+
+
+def _asking_for(gpus: float) -> dict[str, Any]:
+    """Op tags by which Ray and Kubernetes place a step; other executors ignore them."""
+    limits = {"nvidia.com/gpu": str(int(gpus))} if gpus >= 1 else {}
+    return {
+        "dagster-ray/config": {"num_gpus": gpus},
+        "dagster-k8s/config": {"container_config": {"resources": {"limits": limits}}},
+    }
+
+
+TRAINS = _asking_for(GPUS * PROCESSES)
+INFERS = _asking_for(GPUS)
+
+
+def executor() -> dg.ExecutorDefinition:
+    """The executor that `TPS_EXECUTOR` names: `in_process` (the default), `multiprocess`, `ray` or `k8s`.
+
+    Kubernetes' image, volumes and secrets come from the run launcher in `dagster.yaml`.
+    """
+    match os.environ.get("TPS_EXECUTOR", "in_process"):
+        case "in_process":
+            return dg.in_process_executor
+        case "multiprocess":
+            return dg.multiprocess_executor
+        case "ray":
+            from dagster_ray import ray_executor
+
+            # A Ray job sees the environment of the cluster, not of who submits it.
+            ours = [name for name in os.environ if name.startswith("TPS_")]
+            return ray_executor.configured({"ray": {"env_vars": ["DAGSTER_HOME", *sorted(ours)]}})
+        case "k8s":
+            from dagster_k8s import k8s_job_executor
+
+            return k8s_job_executor
+        case name:
+            raise ValueError(f"TPS_EXECUTOR={name}: expected in_process, multiprocess, ray or k8s")
