@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all test-browser lint bench bench-claims parity-yolov7 clean
+.PHONY: help setup demo run dev test test-all test-browser test-orchestration lint bench bench-claims parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,13 @@ test-all: setup  ## The slow tests too.
 test-browser: setup  ## The report page in headless Chromium, at desktop and phone width; skips where there is none.
 	$(BIN)/pytest tests/browser -m browser -rs
 
+test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: what takes services of its own.
+	$(BIN)/pytest tests/orchestration
+
+.venv/orchestration: .venv/installed requirements-orchestration.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-orchestration.lock
+	@touch $@
+
 lint: setup  ## ruff, pyright and the import layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,6 +78,8 @@ parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule 
 lock: .venv/installed  ## Resolve requirements.lock anew.
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-index-url --upgrade --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra orchestration --universal --python-version 3.11 \
+	  --no-annotate --no-header --no-emit-index-url -c requirements.lock --output-file requirements-orchestration.lock
 
 clean:  ## Remove the demo and caches; the environment stays.
 	rm -rf demo .dagster .pytest_cache .ruff_cache .hypothesis dist

@@ -19,11 +19,11 @@ GPUS = float(os.environ.get("TPS_GPUS", 1))
 
 def _asking_for(gpus: float) -> dict[str, Any]:
     """Op tags by which Ray and Kubernetes place a step; other executors ignore them."""
-    limits = {"nvidia.com/gpu": str(int(gpus))} if gpus >= 1 else {}
-    return {
-        "dagster-ray/config": {"num_gpus": gpus},
-        "dagster-k8s/config": {"container_config": {"resources": {"limits": limits}}},
-    }
+    tags: dict[str, Any] = {"dagster-ray/config": {"num_gpus": gpus}}
+    if gpus >= 1:
+        limits = {"nvidia.com/gpu": str(int(gpus))}
+        tags["dagster-k8s/config"] = {"container_config": {"resources": {"limits": limits}}}
+    return tags
 
 
 TRAINS = _asking_for(GPUS * PROCESSES)
@@ -41,13 +41,13 @@ def executor() -> dg.ExecutorDefinition:
         case "multiprocess":
             return dg.multiprocess_executor
         case "ray":
-            from dagster_ray import ray_executor
+            from dagster_ray import ray_executor  # pyright: ignore[reportMissingImports]
 
             # A Ray job sees the environment of the cluster, not of who submits it.
             ours = [name for name in os.environ if name.startswith("TPS_")]
             return ray_executor.configured({"ray": {"env_vars": ["DAGSTER_HOME", *sorted(ours)]}})
         case "k8s":
-            from dagster_k8s import k8s_job_executor
+            from dagster_k8s import k8s_job_executor  # pyright: ignore[reportMissingImports]
 
             return k8s_job_executor
         case name:

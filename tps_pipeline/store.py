@@ -1,7 +1,7 @@
 """Where results live: ``<root>/<asset key>/<partition>.parquet``, each file whole or not there at all.
 
-The root is a folder or any fsspec URL. Tables are readable with pandas alone. Writes go to a temporary name beside
-their place and are renamed.
+The root is a folder or any fsspec URL. Tables are readable with pandas alone. On a disk, writes go to a temporary name
+beside their place and are renamed; an object store shows an object when all of it is there, so it is written in place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Store:
     """Reads and writes the files of one store."""
 
     def __init__(self, root: str | Path) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(str(root))
+        # Other processes write as well: a listing is only true when it is made.
+        self.fs, self.root = fsspec.core.url_to_fs(str(root), use_listings_cache=False)
         self.root = self.root.rstrip("/")
 
     @property
@@ -57,7 +58,10 @@ class Store:
 
     def names(self, folder: str) -> list[str]:
         """The names in a folder, finished files only; none if it is not there."""
-        listed = self.fs.ls(self.full(folder), detail=False) if self.exists(folder) else []
+        try:
+            listed = self.fs.ls(self.full(folder), detail=False)
+        except FileNotFoundError:
+            return []
         return sorted(n for n in (path.rpartition("/")[2] for path in listed) if not n.startswith("."))
 
     def remove(self, path: str, *, missing_ok: bool = False) -> None:
@@ -119,15 +123,7 @@ class Store:
             with file.open("rb") as stream:
                 total.update(f"{inside} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
         size = sum(file.stat().st_size for file in files)
-        target, temporary = self.full(path), self.full(_beside(path))
-        self.fs.makedirs(self.fs._parent(target), exist_ok=True)
-        if self.is_local:
-            shutil.move(local, temporary)
-        else:
-            self.fs.put(str(local), temporary, recursive=local.is_dir())
-        if self.fs.isdir(target):
-            self.fs.rm(target, recursive=True)
-        self.fs.mv(temporary, target, recursive=self.fs.isdir(temporary))
+        self._place(local, path) if self.is_local else self._upload(local, path)
         return Written(path, total.hexdigest(), size)
 
     def local(self, path: str) -> Path:
@@ -140,12 +136,15 @@ class Store:
             raise StoreError(f"{self.full(path)} is not in the store; materialize it first")
         if self.is_local:
             return Path(self.full(path))
-        cached = Path(tempfile.gettempdir()) / "tps_store" / hashlib.sha256(self.full(path).encode()).hexdigest()[:16]
-        target = cached / Path(path).name
+        version = hashlib.sha256(f"{self.full(path)} {self._state(path)}".encode()).hexdigest()[:16]
+        target = Path(tempfile.gettempdir()) / "tps_store" / version / Path(path).name
         if not target.exists():
-            partial = cached / uuid.uuid4().hex
+            partial = target.parent / uuid.uuid4().hex
             self.fs.get(self.full(path), str(partial), recursive=self.fs.isdir(self.full(path)))
-            partial.rename(target)
+            try:
+                partial.rename(target)
+            except OSError:  # another process has fetched the same folder meanwhile
+                shutil.rmtree(partial)
         return target
 
     @contextmanager
@@ -165,10 +164,42 @@ class Store:
 
     def _replace(self, path: str, content: bytes | pa.Buffer) -> None:
         target, temporary = self.full(path), self.full(_beside(path))
+        if not self.is_local:
+            self.fs.pipe_file(target, bytes(content))
+            return
         self.fs.makedirs(self.fs._parent(target), exist_ok=True)
         with self.fs.open(temporary, "wb") as file:
             file.write(content)
         self.fs.mv(temporary, target)
+
+    def _place(self, local: Path, path: str) -> None:
+        """Move a local file or folder to its place on the same machine."""
+        target, temporary = Path(self.full(path)), Path(self.full(_beside(path)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(local, temporary)
+        if target.is_dir():
+            shutil.rmtree(target)
+        temporary.rename(target)
+
+    def _upload(self, local: Path, path: str) -> None:
+        """Move a local file or folder into an object store, file by file, and remove what a former folder had more.
+
+        Readers go by the lineage record, which is written afterwards.
+        """
+        if local.is_file():
+            self.fs.put_file(str(local), self.full(path))
+            local.unlink()
+            return
+        new = {self.full(f"{path}/{file.relative_to(local)}"): file for file in local.rglob("*") if file.is_file()}
+        for target, file in new.items():
+            self.fs.put_file(str(file), target)
+        for old in set(self.fs.find(self.full(path))) - set(new):
+            self.fs.rm_file(old)
+        shutil.rmtree(local)
+
+    def _state(self, path: str) -> str:
+        """What changes with the content of a stored file or folder (size, time, ETag)."""
+        return str(sorted(self.fs.find(self.full(path), detail=True).items()))
 
 
 def table_path(asset: str, partition: str | None = None, suffix: str = ".parquet") -> str:

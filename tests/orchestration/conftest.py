@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,18 +94,30 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline = Pipeline(
         data=str(folder / "data"), recipe_name=str(folder / "recipe.yaml"), store_root=str(folder / "store")
     )
-    job = definitions_of(pipeline, dg.in_process_executor).resolve_implicit_global_asset_job_def()
-    sources = ["videos", "frames", *(f"annotations/{name}" for name in ("actions", "labelled_frames", "parts"))]
-    keys = [dg.AssetKey(name.split("/")) for name in sources]
-    keys += [dg.AssetKey(["annotations", name]) for name in ("people", "objects")]
     with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
-        job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("shards")])
-        first, *_, last = instance.get_dynamic_partitions(str(SHARDS.name))
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        job.execute_in_process(instance=instance, asset_selection=keys, tags=tags)
-        vocabulary = [dg.AssetKey(["vocabulary", name]) for name in ("actions", "states")]
-        job.execute_in_process(instance=instance, asset_selection=vocabulary)
+        make_sources(pipeline, instance)
     return folder
+
+
+def make_sources(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    """Make everything before the first training, in this process."""
+    execute(pipeline, instance, ["shards"])
+    annotations = ("actions", "labelled_frames", "people", "parts", "objects")
+    per_shard = ["videos", "frames", *(f"annotations/{name}" for name in annotations)]
+    execute(pipeline, instance, per_shard, shards=instance.get_dynamic_partitions(str(SHARDS.name)))
+    execute(pipeline, instance, ["vocabulary/actions", "vocabulary/states"])
+
+
+def execute(
+    pipeline: Pipeline, instance: dg.DagsterInstance, names: Sequence[str], *, shards: Sequence[str] = ()
+) -> None:
+    """Materialize some assets in this process, over a stretch of shards if any are given."""
+    job = definitions_of(pipeline, dg.in_process_executor).resolve_implicit_global_asset_job_def()
+    keys = [dg.AssetKey(name.split("/")) for name in names]
+    ends = (("start", shards[0]), ("end", shards[-1])) if shards else ()
+    tags = {f"dagster/asset_partition_range_{end}": shard for end, shard in ends}
+    quiet = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+    job.execute_in_process(instance=instance, asset_selection=keys, tags=tags, run_config=quiet)
 
 
 @pytest.fixture
