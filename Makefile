@@ -69,7 +69,7 @@ lint: setup  ## ruff, pyright and the import layers.
 bench: setup  ## Speed as ratios against the alternative in the same run.
 	$(BIN)/python -m benchmarks
 
-bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: up to an hour on two CPU cores.
+bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: an hour and a half on two CPU cores.
 	$(BIN)/python -m benchmarks.claims
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.

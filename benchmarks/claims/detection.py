@@ -12,20 +12,20 @@ import pyarrow.compute as pc
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.world import World
 from tps_pipeline.checkpoint import WEIGHTS
-from tps_pipeline.data.layout import find_videos
 from tps_pipeline.detection import single_stage, two_stage
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.confusion import confusion
 from tps_pipeline.detection.datasets import PERSON, Flip, part_samples, person_samples, single_stage_samples
 from tps_pipeline.detection.train import train
-from tps_pipeline.evaluation import figures, sampled
+from tps_pipeline.evaluation import figures
 from tps_pipeline.labels import PARTS
 from tps_pipeline.recipe import Detector, Recipe
-from tps_pipeline.video.frames import FrameFile, extract
+from tps_pipeline.video.frames import FrameFile
 
 CROWD = 4
 """People in a frame that is a crowd."""
 
+Kind = Literal["person", "part", "single_stage", "single_stage_double"]
 Way = Literal["two_stage", "single_stage", "single_stage_double"]
 """`single_stage_double`: twice the picture's size, so that a part has about as many pixels as in a person's crop."""
 
@@ -42,39 +42,11 @@ class Detectors(World):
     def __init__(self, folder: Path, settings: Recipe, *, seed: int) -> None:
         super().__init__(folder, settings, seed=seed)
         # Remembered by this object, not by the class.
-        self.scores, self.detections, self.network = cache(self.scores), cache(self.detections), cache(self.network)
+        self.scores, self.detections = cache(self.scores), cache(self.detections)
 
-    def pictures(self, split: Literal["train", "test"]) -> FrameFile:
-        """A split's labelled frames 1, 6, 11, ..."""
-        path = self.folder / f"{split}.arrow"
-        if not path.exists():
-            labelled = sampled(self.annotations.labelled_frames, self.settings.frames.sample_stride).to_pandas()
-            frames = labelled.astype({"video_id": str}).groupby("video_id").frame.agg(list)
-            videos = [v for v in find_videos(self.data)[0] if v.folder == split and v.video_id in frames]
-            extract([(v.video_id, self.data / v.path, frames[v.video_id]) for v in videos], path)
-        return FrameFile(path)
-
-    def network(self, kind: Literal["person", "part", "single_stage", "single_stage_double"], flip: Flip) -> Path:
+    def network(self, kind: Kind, flip: Flip) -> Path:
         """A trained detector."""
-        settings = self.settings
-        detectors = {"person": settings.person_detector, "part": settings.part_detector}
-        frames, of, margin = self.pictures("train"), self.annotations, self.settings.two_stage.crop_margin
-        labelled, people, parts = of.labelled_frames, of.people, of.parts
-        match kind:
-            case "person":
-                samples, labels = person_samples(labelled, people, frames.index, flip=flip), (PERSON,)
-            case "part":
-                samples, labels = part_samples(people, parts, frames.index, margin=margin, flip=flip), PARTS
-            case "single_stage" | "single_stage_double":
-                samples = single_stage_samples(labelled, people, parts, frames.index, flip=flip)
-                labels = single_stage.LABELS
-        folder = self.folder / f"{kind}_{flip}"
-        if not (folder / WEIGHTS).exists():
-            train(
-                detectors.get(kind) or _single_stage(settings, kind), samples, [frames], labels,
-                val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=self.seed,
-            )  # fmt: skip
-        return folder / WEIGHTS
+        return trained(self, kind, flip, self.pictures("train"))
 
     def detections(self, way: Way, flip: Flip) -> pa.Table:
         """What is found in the held-out videos; the people are found by one network whatever ``flip`` is."""
@@ -93,6 +65,29 @@ class Detectors(World):
         found = self.detections(way, flip)
         scored = [score(found, *tables, frames=index, split="test") for score in (average_precision, confusion)]
         return {name.removeprefix("test_"): value for table in scored for name, value in figures(table).items()}
+
+
+def trained(world: World, kind: Kind, flip: Flip, frames: FrameFile) -> Path:
+    """A detector that learned from some frames of a world."""
+    settings, of = world.settings, world.annotations
+    detectors = {"person": settings.person_detector, "part": settings.part_detector}
+    labelled, people, parts = of.labelled_frames, of.people, of.parts
+    match kind:
+        case "person":
+            samples, labels = person_samples(labelled, people, frames.index, flip=flip), (PERSON,)
+        case "part":
+            margin = settings.two_stage.crop_margin
+            samples, labels = part_samples(people, parts, frames.index, margin=margin, flip=flip), PARTS
+        case "single_stage" | "single_stage_double":
+            samples = single_stage_samples(labelled, people, parts, frames.index, flip=flip)
+            labels = single_stage.LABELS
+    folder = world.folder / f"{kind}_{flip}"
+    if not (folder / WEIGHTS).exists():
+        train(
+            detectors.get(kind) or _single_stage(settings, kind), samples, [frames], labels,
+            val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=world.seed,
+        )  # fmt: skip
+    return folder / WEIGHTS
 
 
 def _single_stage(settings: Recipe, way: str) -> Detector:

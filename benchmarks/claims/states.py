@@ -1,6 +1,7 @@
 """Methods that name states: trained and scored on one seed's generated data, each when first asked for.
 
-Every method is given the annotated boxes for detections, and the annotated action: only the states are compared.
+Every method is given the annotated boxes for detections, and the annotated action: only the states are compared. The
+threshold of people's scores is compared on boxes that detectors found.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
+from benchmarks.claims.detection import trained
 from benchmarks.claims.world import World
-from tps_pipeline import tables
+from tps_pipeline import parsing, psc, tables
 from tps_pipeline.data.shards import ingest, probe_videos
 from tps_pipeline.data.vocabulary import state_labels
+from tps_pipeline.detection import two_stage
+from tps_pipeline.detection.datasets import part_state_samples
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.methods import Sources, build
 from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.tracks import track
+from tps_pipeline.video.frames import FrameFile
+
+FEW = 4
+"""The detectors learn from every so-manyth training video: good ones would make no doubtful people."""
 
 
 class States(World):
@@ -45,44 +53,64 @@ class States(World):
         probed = [probe_videos(self.data, manifest) for manifest in manifests.values()]
         return pa.concat_tables(probed).unify_dictionaries()
 
-    def sources(self, split: str) -> Sources:
-        """What a method reads, of one split."""
+    def sources(self, split: str, detections: pa.Table | None = None) -> Sources:
+        """What a method reads, of one split; the annotated boxes unless detections are given."""
         videos = self.probed.filter(pc.field("split").cast(pa.string()) == split)
         names = pa.array(videos["video_id"].to_pylist(), pa.string())  # of no videos, too
 
         def of_split(table: pa.Table) -> pa.Table:
             return table.filter(pc.field("video_id").cast(pa.string()).isin(names))
 
-        actions, people, parts = (of_split(getattr(self.annotations, name)) for name in ("actions", "people", "parts"))
-        detections = as_detections(people, sampled(parts, self.settings.frames.sample_stride))
+        names_of = ("actions", "labelled_frames", "people", "parts")
+        annotated = {name: of_split(getattr(self.annotations, name)) for name in names_of}
+        people, parts = annotated["people"], annotated["parts"]
+        if detections is None:
+            detections = as_detections(people, sampled(parts, self.settings.frames.sample_stride))
         content = {
             "videos": videos,
-            "annotations/actions": actions,
-            "annotations/people": people,
-            "annotations/parts": parts,
+            **{f"annotations/{name}": content for name, content in annotated.items()},
             "vocabulary/states": state_labels(parts),
             "detections/two_stage": detections,
-            "tracks": track(detections),
-            "video_actions": as_video_actions(actions),
+            "video_actions": as_video_actions(annotated["actions"]),
         }
-        return Sources(content.__getitem__, list, self.data)
 
-    def predictions(self, method: str) -> pd.DataFrame:
-        """What a method says of the held-out videos' parts, and the true ``state`` as ``annotated``."""
-        settings = self.settings.methods[method]
-        train, test = self.sources("train"), self.sources("test")
+        def frames() -> list[FrameFile]:
+            stride = self.settings.frames.train_stride
+            return {"train": [self.pictures("train", stride=stride)], "test": [self.pictures("test")]}.get(split, [])
+
+        def table(name: str) -> pa.Table:
+            match name:
+                case "tracks":
+                    return track(detections)
+                case "datasets/part_state":
+                    seen = [file.index for file in frames()]
+                    margin = self.settings.two_stage.crop_margin
+                    made = [part_state_samples(people, parts, index, margin=margin) for index in seen]
+                    return pa.concat_tables([tables.empty(tables.SAMPLES), *made]).unify_dictionaries()
+            return content[name]
+
+        return Sources(table, frames, self.data)
+
+    def checkpoint(self, method: str) -> Path:
+        """What a method has learned."""
         folder = self.folder / method
         if not folder.exists():
             partial = folder.with_suffix(".part")
             partial.mkdir(parents=True, exist_ok=True)
-            build(settings).fit(train, self.sources("none"), partial, seed=self.seed)
+            fit = build(self.settings.methods[method]).fit
+            fit(self.sources("train"), self.sources("none"), partial, seed=self.seed)
             partial.rename(folder)
+        return folder
+
+    def predictions(self, method: str) -> pd.DataFrame:
+        """What a method says of the held-out videos' parts, and the true ``state`` as ``annotated``."""
+        folder = self.checkpoint(method)
         keys = ["video_id", "frame", "person", "part"]
-        predicted = build(settings).predict(test, folder).to_pandas()[[*keys, "state"]]
+        predicted = build(self.settings.methods[method]).predict(self.sources("test"), folder)
         true = self.annotations.parts.to_pandas()[[*keys, "state"]].rename(columns={"state": "annotated"})
-        return predicted.astype({"video_id": str, "part": str, "state": str}).merge(
+        return predicted.to_pandas()[[*keys, "state"]].astype({"video_id": str, "part": str, "state": str}).merge(
             true.astype({"video_id": str, "part": str, "annotated": str}), on=keys, validate="one_to_one"
-        )
+        )  # fmt: skip
 
     def accuracy(self, method: str, *, changing: bool = False) -> float:
         """The share of annotated parts that get the right state; of all, or of those that change within the video."""
@@ -93,6 +121,28 @@ class States(World):
             changes = usual.groupby(["video_id", "part"]).nunique() > 1
             right = right[found.set_index(["video_id", "part"]).index.map(changes).to_numpy(bool)]
         return float(right.mean())
+
+    @cached_property
+    def detections(self) -> pa.Table:
+        """What two stages find in the held-out videos that learned from a few of the training videos."""
+        few = self.pictures("train", every=FEW)
+        networks = [trained(self, kind, "label_swap", few) for kind in ("person", "part")]
+        return two_stage.detect(self.pictures("test"), *networks, settings=self.settings.two_stage)
+
+    def score(self, method: str, *, person_threshold: float) -> float:
+        """The challenge's score, on detections, of a method that looks at people from some score on."""
+        settings = self.settings.methods[method].model_copy(update={"person_threshold": person_threshold})
+        test, stride = self.sources("test", self.detections), self.settings.frames.sample_stride
+        labelled, people, parts, actions = (
+            test.table(f"annotations/{name}") for name in ("labelled_frames", "people", "parts", "actions")
+        )
+        found = build(settings).predict(test, self.checkpoint(method))
+        scored = psc.evaluate(
+            parsing.annotated(sampled(labelled, stride), people, parts),
+            parsing.predicted(found, self.pictures("test").index),
+            actions=actions, video_actions=test.table("video_actions"), method=method, split="test",
+        )  # fmt: skip
+        return psc.score(scored["psc"].to_numpy(), scored["action_correct"].to_numpy())
 
 
 def as_detections(people: pa.Table, parts: pa.Table) -> pa.Table:
@@ -128,6 +178,20 @@ CLAIMS = (
     _compared("video_level_changing", "video_level", "video_category", changing=True),
     _compared("segment_level", "segment_level", "video_level", changing=False),
     _compared("segment_level_changing", "segment_level", "video_level", changing=True),
+    _compared("instance_pcp", "instance_pcp", "segment_level", changing=False),
+    _compared("instance_pcp_changing", "instance_pcp", "segment_level", changing=True),
+    _compared("instance_relation", "instance_pcp", "instance_pp", changing=False),
+    _compared("instance_relation_changing", "instance_pcp", "instance_pp", changing=True),
+    Claim(
+        "person_threshold",
+        "`instance_pcp` scores higher when it looks at everyone detected, not only at those who surely are people",
+        "the challenge's score, on detected boxes",
+        True,
+        ("threshold 0.01", "threshold 0.1"),
+        lambda world: tuple(world.score("instance_pcp", person_threshold=threshold) for threshold in (0.01, 0.1)),
+    ),
+    _compared("part_state_detector", "instance_pcp", "part_state_detector", changing=False),
+    _compared("part_state_detector_changing", "instance_pcp", "part_state_detector", changing=True),
     _compared("part_trajectory", "part_trajectory", "segment_level", changing=False),
     _compared("part_trajectory_changing", "part_trajectory", "segment_level", changing=True),
 )

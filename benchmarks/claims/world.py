@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tps_pipeline.data.kinetics_tps import Annotations, read_all
+from tps_pipeline.data.layout import find_videos
 from tps_pipeline.data.synthetic import generate
+from tps_pipeline.evaluation import sampled
 from tps_pipeline.recipe import Recipe
+from tps_pipeline.video.frames import FrameFile, extract
 
 
 class World:
@@ -40,3 +43,16 @@ class World:
     def annotations(self) -> Annotations:
         """Of all videos."""
         return read_all(self.data)
+
+    def pictures(self, split: Literal["train", "test"], *, stride: int | None = None, every: int = 1) -> FrameFile:
+        """A split's labelled frames 1, 1 + stride, ... (by default those that are scored), of every so-manyth video."""
+        name = split if stride is None and every == 1 else f"{split}_{stride}_{every}"
+        path = self.folder / f"{name}.arrow"
+        if not path.exists():
+            labelled = sampled(
+                self.annotations.labelled_frames, stride or self.settings.frames.sample_stride
+            ).to_pandas()
+            frames = labelled.astype({"video_id": str}).groupby("video_id").frame.agg(list)
+            videos = [v for v in find_videos(self.data)[0] if v.folder == split and v.video_id in frames]
+            extract([(v.video_id, self.data / v.path, frames[v.video_id]) for v in videos[::every]], path)
+        return FrameFile(path)
