@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Literal
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,9 +26,9 @@ from tps_pipeline.methods import Sources, build
 from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.tracks import track
-from tps_pipeline.video.frames import FrameFile
 
-FEW = 4
+Split = Literal["train", "test", "none"]
+FEW = 24
 """The detectors learn from every so-manyth training video: good ones would make no doubtful people."""
 
 
@@ -53,10 +53,14 @@ class States(World):
         probed = [probe_videos(self.data, manifest) for manifest in manifests.values()]
         return pa.concat_tables(probed).unify_dictionaries()
 
-    def sources(self, split: str, detections: pa.Table | None = None) -> Sources:
-        """What a method reads, of one split; the annotated boxes unless detections are given."""
-        videos = self.probed.filter(pc.field("split").cast(pa.string()) == split)
-        names = pa.array(videos["video_id"].to_pylist(), pa.string())  # of no videos, too
+    def sources(
+        self, split: Split, *, detections: pa.Table | None = None, stride: int | None = None, every: int = 1
+    ) -> Sources:
+        """What a method reads, of one split: annotated boxes unless detections are given; see `World.pictures`."""
+        frames = [] if split == "none" else [self.pictures(split, stride=stride, every=every)]
+        of = self.probed.filter(pc.field("split").cast(pa.string()) == split)["video_id"].to_pylist()
+        shown = {video for file in frames for video in file.index["video_id"].to_pylist()}
+        names = pa.array([video for video in of if every == 1 or video in shown], pa.string())
 
         def of_split(table: pa.Table) -> pa.Table:
             return table.filter(pc.field("video_id").cast(pa.string()).isin(names))
@@ -67,29 +71,24 @@ class States(World):
         if detections is None:
             detections = as_detections(people, sampled(parts, self.settings.frames.sample_stride))
         content = {
-            "videos": videos,
+            "videos": of_split(self.probed),
             **{f"annotations/{name}": content for name, content in annotated.items()},
             "vocabulary/states": state_labels(parts),
             "detections/two_stage": detections,
             "video_actions": as_video_actions(annotated["actions"]),
         }
 
-        def frames() -> list[FrameFile]:
-            stride = self.settings.frames.train_stride
-            return {"train": [self.pictures("train", stride=stride)], "test": [self.pictures("test")]}.get(split, [])
-
         def table(name: str) -> pa.Table:
             match name:
                 case "tracks":
                     return track(detections)
                 case "datasets/part_state":
-                    seen = [file.index for file in frames()]
                     margin = self.settings.two_stage.crop_margin
-                    made = [part_state_samples(people, parts, index, margin=margin) for index in seen]
+                    made = [part_state_samples(people, parts, file.index, margin=margin) for file in frames]
                     return pa.concat_tables([tables.empty(tables.SAMPLES), *made]).unify_dictionaries()
             return content[name]
 
-        return Sources(table, frames, self.data)
+        return Sources(table, lambda: frames, self.data)
 
     def checkpoint(self, method: str) -> Path:
         """What a method has learned."""
@@ -98,23 +97,42 @@ class States(World):
             partial = folder.with_suffix(".part")
             partial.mkdir(parents=True, exist_ok=True)
             fit = build(self.settings.methods[method]).fit
-            fit(self.sources("train"), self.sources("none"), partial, seed=self.seed)
+            train = self.sources("train", stride=self.settings.frames.train_stride)
+            fit(train, self.sources("none"), partial, seed=self.seed)
             partial.rename(folder)
         return folder
 
-    def predictions(self, method: str) -> pd.DataFrame:
-        """What a method says of the held-out videos' parts, and the true ``state`` as ``annotated``."""
-        folder = self.checkpoint(method)
-        keys = ["video_id", "frame", "person", "part"]
-        predicted = build(self.settings.methods[method]).predict(self.sources("test"), folder)
-        true = self.annotations.parts.to_pandas()[[*keys, "state"]].rename(columns={"state": "annotated"})
-        return predicted.to_pandas()[[*keys, "state"]].astype({"video_id": str, "part": str, "state": str}).merge(
-            true.astype({"video_id": str, "part": str, "annotated": str}), on=keys, validate="one_to_one"
+    def predictions(self, method: str, split: Split = "test", *, every: int = 1) -> pa.Table:
+        """What a method says of the annotated people in some videos (`tables.PREDICTIONS`)."""
+        return build(self.settings.methods[method]).predict(self.sources(split, every=every), self.checkpoint(method))
+
+    def psc(self, method: str, predictions: pa.Table, of: Sources, *, split: str = "test") -> pa.Table:
+        """Part state correctness of predictions, video by video (`tables.PSC`).
+
+        Args:
+            method: What the predictions are called.
+            predictions: `tables.PREDICTIONS`.
+            of: What was predicted from.
+            split: What the videos are called.
+        """
+        frames = pa.concat_tables([file.index for file in of.frames()])
+        labelled, people, parts, actions = (
+            of.table(f"annotations/{name}") for name in ("labelled_frames", "people", "parts", "actions")
+        )
+        return psc.evaluate(
+            parsing.annotated(sampled(labelled, self.settings.frames.sample_stride), people, parts),
+            parsing.predicted(predictions, frames),
+            actions=actions, video_actions=of.table("video_actions"), method=method, split=split,
         )  # fmt: skip
 
     def accuracy(self, method: str, *, changing: bool = False) -> float:
         """The share of annotated parts that get the right state; of all, or of those that change within the video."""
-        found = self.predictions(method)
+        keys = ["video_id", "frame", "person", "part"]
+        predicted, true = (
+            table.to_pandas()[[*keys, "state"]].astype({"video_id": str, "part": str, "state": str})
+            for table in (self.predictions(method), self.annotations.parts)
+        )
+        found = predicted.merge(true.rename(columns={"state": "annotated"}), on=keys, validate="one_to_one")
         right = found.state == found.annotated
         if changing:
             usual = found.groupby(["video_id", "frame", "part"]).annotated.agg(lambda states: states.mode()[0])
@@ -132,16 +150,9 @@ class States(World):
     def score(self, method: str, *, person_threshold: float) -> float:
         """The challenge's score, on detections, of a method that looks at people from some score on."""
         settings = self.settings.methods[method].model_copy(update={"person_threshold": person_threshold})
-        test, stride = self.sources("test", self.detections), self.settings.frames.sample_stride
-        labelled, people, parts, actions = (
-            test.table(f"annotations/{name}") for name in ("labelled_frames", "people", "parts", "actions")
-        )
+        test = self.sources("test", detections=self.detections)
         found = build(settings).predict(test, self.checkpoint(method))
-        scored = psc.evaluate(
-            parsing.annotated(sampled(labelled, stride), people, parts),
-            parsing.predicted(found, self.pictures("test").index),
-            actions=actions, video_actions=test.table("video_actions"), method=method, split="test",
-        )  # fmt: skip
+        scored = self.psc(method, found, test)
         return psc.score(scored["psc"].to_numpy(), scored["action_correct"].to_numpy())
 
 

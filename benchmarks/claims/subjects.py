@@ -7,11 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.claims import detection, states
+from benchmarks.claims import detection, ensembles, states
 from benchmarks.claims.claim import Claim
 from tps_pipeline import recipe
 
-SUBJECTS = {"detection": (detection.Detectors, detection.CLAIMS), "states": (states.States, states.CLAIMS)}
+SUBJECTS = {
+    "detection": (detection.Detectors, detection.CLAIMS),
+    "states": (states.States, states.CLAIMS + ensembles.CLAIMS),
+}
 """What a seed's world is made of, and what is claimed of it; the longest first."""
 CLAIMS: tuple[Claim, ...] = tuple(claim for _, claims in SUBJECTS.values() for claim in claims)
 

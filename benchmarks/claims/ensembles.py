@@ -1,0 +1,103 @@
+"""Ensembles of the methods that name states, on one seed's generated data.
+
+Half of the held-out videos, ``val``, are what methods are ranked and chosen on; everything is scored on the other half,
+``test``. For a choice on ``train`` the methods predict as many of the videos that they have learned from. Boxes and
+actions are the annotated ones, as for the methods themselves; so the score is the mean PSC but for rounding.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import pyarrow as pa
+
+from benchmarks.claims.claim import Claim
+from benchmarks.claims.states import States
+from tps_pipeline import ensemble, psc
+from tps_pipeline.methods import Sources
+
+REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
+"""The report's methods."""
+ALL = (*REPORTED, "part_trajectory")
+SOME = 6
+"""Methods predict every so-manyth training video: as many as there are in ``val``."""
+Choice = Literal["train", "val"]
+
+
+@cache
+def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[str, float]:
+    """The challenge's score of methods, of their vote and of the choice by category."""
+    test = world.sources("test")
+    names = sorted(set(test.table("videos")["video_id"].to_pylist()))
+    found = {method: world.predictions(method) for method in methods}
+    if choose_on == "val":
+        shown, of, seen = names[::2], test, dict(found)
+    else:
+        of = world.sources("train", every=SOME)
+        shown = of.table("videos")["video_id"].to_pylist()
+        seen = {method: world.predictions(method, "train", every=SOME) for method in methods}
+    ranking = ensemble.ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
+    for predictions in (seen, found):
+        predictions["voting"] = ensemble.voting({method: predictions[method] for method in methods}, ranking)
+    choice = ensemble.method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
+    found["by_category"] = ensemble.by_category(found, test.table("video_actions"), choice)
+    rows = scored(world, found, test, names[1::2], "test").to_pandas().astype({"method": str})
+    return {
+        str(method): psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())
+        for method, own in rows.groupby("method")
+    }
+
+
+def scored(world: States, predictions: dict[str, pa.Table], of: Sources, videos: list[str], split: str) -> pa.Table:
+    """The score of each of some videos by each method (`tables.PSC`), under a split's name."""
+    tables = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
+    everything = pa.concat_tables(tables).unify_dictionaries()
+    return everything.filter(everything["video_id"].cast(pa.string()).is_in(pa.array(videos, pa.string())))
+
+
+def _claim(
+    name: str, statement: str, ours: str, other: str, *, methods: tuple[str, ...] = REPORTED, on: Choice = "val"
+) -> Claim:
+    def measure(world: States) -> tuple[float, float]:
+        of_ours, of_other = scores(world, methods, "val"), scores(world, methods, on)
+        best = max(of_other[method] for method in methods)
+        return of_ours[ours], best if other == "best single method" else of_other[other]
+
+    ways = (ours, other) if on == "val" else ("on val", "on train")
+    return Claim(name, statement, "the challenge's score", True, ways, measure)
+
+
+CLAIMS = (
+    _claim("voting", "Voting over the report's methods beats the best of them", "voting", "best single method"),
+    _claim("by_category", "The choice by category beats voting over the report's methods", "by_category", "voting"),
+    _claim(
+        "choose_on_val",
+        "The choice by category is better made on videos that no method has learned from",
+        "by_category",
+        "by_category",
+        on="train",
+    ),
+    _claim(
+        "voting_all",
+        "Voting over these and `part_trajectory` beats the best of them",
+        "voting",
+        "best single method",
+        methods=ALL,
+    ),
+    _claim(
+        "by_category_all",
+        "The choice by category among all beats voting over all",
+        "by_category",
+        "voting",
+        methods=ALL,
+    ),
+    _claim(
+        "choose_on_val_all",
+        "The choice among all is better made on videos that no method has learned from",
+        "by_category",
+        "by_category",
+        methods=ALL,
+        on="train",
+    ),
+)
