@@ -11,6 +11,7 @@ from functools import cache
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.states import States
@@ -53,7 +54,7 @@ def scored(world: States, predictions: dict[str, pa.Table], of: Sources, videos:
     """The score of each of some videos by each method (`tables.PSC`), under a split's name."""
     tables = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
     everything = pa.concat_tables(tables).unify_dictionaries()
-    return everything.filter(everything["video_id"].cast(pa.string()).is_in(pa.array(videos, pa.string())))
+    return everything.filter(pc.field("video_id").cast(pa.string()).isin(videos))
 
 
 def _claim(
