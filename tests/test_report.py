@@ -157,8 +157,9 @@ def test_curves_are_reproducible(sample):
     assert all(f">{method}</text>".encode() in drawn for method in METHODS)
 
 
-def test_preview_is_small(sample):
-    actions = [f"a_rather_long_action_{i}" for i in range(24)]
+@pytest.mark.parametrize("n_actions", [1, 24])
+def test_preview_is_small(sample, n_actions):
+    actions = [f"a_rather_long_action_{i}" for i in range(n_actions)]
     rows = [{"video_id": f"{a}{m}", "method": f"method_{m}", "split": "val", "action": a, "psc": (m + i) / 34,
              "action_correct": True} for i, a in enumerate(actions) for m in range(9)]  # fmt: skip
     markdown = plots.preview(tables.conform(pd.DataFrame(rows), tables.PSC))

@@ -91,7 +91,7 @@ def videos_by_action(psc: pa.Table, split: str) -> dict[str, int]:
 
 def _psc_by_action(psc: pa.Table, split: str, theme: Theme) -> Figure:
     means, videos = mean_psc(psc, split), videos_by_action(psc, split)
-    figure, axes = _axes(theme, height=0.9 + 0.27 * len(means))
+    figure, axes = _axes(theme, height=0.7 + _legend_height(psc) + 0.27 * len(means))
     rows = np.arange(len(means))[::-1]
     axes.hlines(rows, means.min(axis=1), means.max(axis=1), color=theme.grid, linewidth=4, zorder=1)
     for method, (colour, marker) in _looks(psc, theme).items():
@@ -107,7 +107,7 @@ def _psc_by_action(psc: pa.Table, split: str, theme: Theme) -> Figure:
 
 
 def _score_curve(psc: pa.Table, split: str, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=5.0)
+    figure, axes = _axes(theme, height=4.2 + _legend_height(psc))
     thresholds = np.linspace(0, 1, 401)
     rows = _rows(psc, split)
     for i, (method, (colour, marker)) in enumerate(_looks(psc, theme).items()):
@@ -147,6 +147,11 @@ def _looks(psc: pa.Table, theme: Theme) -> dict[str, tuple[str, str]]:
         colour = _COLOURS[i % len(_COLOURS)]
         looks[method] = (theme.ink if colour == "ink" else colour, _MARKERS[i % len(_MARKERS)])
     return looks
+
+
+def _legend_height(psc: pa.Table) -> float:
+    """Inches of a legend with all of a table's methods, two a row."""
+    return 0.22 * -(-len(psc["method"].unique()) // 2)
 
 
 def _axes(theme: Theme, *, height: float) -> tuple[Figure, Axes]:
