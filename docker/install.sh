@@ -1,0 +1,8 @@
+#!/bin/bash
+# Install what the images need into $VIRTUAL_ENV, at the locked versions; the Dockerfile and its test run this.
+set -euo pipefail
+uv venv --quiet --python 3.11 "$VIRTUAL_ENV"
+uv pip install --quiet --requirements pyproject.toml \
+  $(printf -- '--extra %s ' ${EXTRAS//,/ }) \
+  --constraints requirements-orchestration.lock \
+  ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"}
