@@ -136,8 +136,9 @@ def _parsing(
 def _listed(frames: pa.Table) -> tuple[list[str], Integers]:
     """The videos that have frames, and the sorted keys of the frames."""
     code, names = _encoded(frames["video_id"])
-    videos = sorted(names[i] for i in np.unique(code))
-    return videos, np.unique(_frame_keys(translate(names, videos)[code], _integers(frames["frame"])))
+    videos = sorted(names[i] for i in np.flatnonzero(np.bincount(code)))
+    keys = _frame_keys(translate(names, videos)[code], _integers(frames["frame"]))
+    return videos, np.unique(keys[_runs(keys)[0]])
 
 
 def _frame_keys(video: Integers, frame: Integers) -> Integers:
