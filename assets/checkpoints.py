@@ -85,6 +85,7 @@ def method_checkpoint(name: str, settings: recipe.Method) -> dg.AssetsDefinition
         description=f"What the method {name} has learned.",
         pool=GPU,
         op_tags=TRAINS,
+        backfill_policy=dg.BackfillPolicy.single_run(),  # so that one command takes it and its predictions of shards
     )
     def checkpoint(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
