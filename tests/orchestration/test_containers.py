@@ -1,0 +1,88 @@
+"""The images and the compose file, as far as they can be checked without an engine."""
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from tests.orchestration.conftest import BIN, ROOT, Workplace, free_port
+
+COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    lint = [BIN / "hadolint", "--failure-threshold", "warning", ROOT / "docker" / "Dockerfile"]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_all_that_the_dockerfile_copies_is_there_and_not_ignored() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for line in (ROOT / "docker" / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY"):
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists()
+                assert f"!{source.split('/')[0]}" in ignored
+
+
+def command(service: str, instead: dict[str, str]) -> list[str]:
+    """What a service of the compose file runs, some words replaced (ports, paths)."""
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    default = yaml.safe_load(dockerfile.rpartition("CMD ")[2])
+    words = COMPOSE["services"][service].get("command", default)
+    return [instead.get(word, word) for word in words]
+
+
+def answer(url: str, seconds: float = 120) -> bytes:
+    begin = time.monotonic()
+    while True:
+        try:
+            with urlopen(url) as response:
+                return response.read()
+        except URLError:
+            if time.monotonic() - begin > seconds:
+                raise
+            time.sleep(1)
+
+
+@pytest.fixture
+def started(workplace: Workplace) -> Any:
+    processes: list[subprocess.Popen] = []
+
+    def start(words: list[str]) -> subprocess.Popen:
+        environment = workplace.environment
+        del environment["DAGSTER_MODULE_NAME"]  # excludes `-w`, and the image does not set it
+        processes.append(subprocess.Popen([BIN / words[0], *words[1:]], cwd=ROOT, env=environment))
+        return processes[-1]
+
+    yield start
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(60)
+
+
+def test_the_services_of_the_compose_file_find_one_another(workplace: Workplace, postgres: str, started: Any) -> None:
+    code, web = free_port(), free_port()
+    home = workplace.folder / "home"
+    (home / "dagster.yaml").write_text((ROOT / "docker" / "dagster.yaml").read_text())
+    workspace = (ROOT / "docker" / "workspace.yaml").read_text()
+    here = workspace.replace("host: code", "host: localhost").replace("4000", str(code))
+    Path(home / "workspace.yaml").write_text(here)
+    workplace.env["TPS_POSTGRES"] = postgres
+    instead = {"4000": str(code), "3000": str(web), "0.0.0.0": "127.0.0.1"}
+    instead["/opt/dagster/workspace.yaml"] = str(home / "workspace.yaml")
+    started(command("code", instead))
+    started(command("webserver", instead))
+    daemon = started(command("daemon", instead))
+    query = "%7BrepositoriesOrError%7B...on%20RepositoryConnection%7Bnodes%7Blocation%7Bname%7D%7D%7D%7D%7D"
+    begin = time.monotonic()
+    while b'"tps"' not in (found := answer(f"http://127.0.0.1:{web}/graphql?query={query}")):
+        assert time.monotonic() - begin < 120, found
+        time.sleep(2)
+    assert daemon.poll() is None
