@@ -1,6 +1,7 @@
 """`make run`: the whole graph once, on the same Dagster instance that the UI shows.
 
-Assets over shards run as one Dagster run for each stretch of shards; what is up to date is skipped. Networks are
+Assets over shards run as one Dagster run for each stretch of shards; what is up to date is skipped. Networks that learn
+from detections are trained after the detectors have been over the training videos, all others before. Networks are
 trained one after the other on a GPU; without one as many at a time as there are cores, each in a process of its own:
 the threads of a network that is narrow enough for a CPU mostly wait for one another.
 """
@@ -66,11 +67,16 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     run("videos, annotations, frames", [key for key in before if key in per_shard and key not in datasets], SPLITS)
     run("data sets of the detectors", datasets, ("train", "val"))
     run("vocabulary", [key for key in before if key not in per_shard and key.path[0] != "shards"])
-    _train_side_by_side(pipeline, instance, trained)
-    for key in graph.toposorted_asset_keys:
-        if key in trained:
-            run(key.to_user_string(), [key])
-    for keys in _stages(graph, after_training, per_shard):
+    learners = trained & after_training  # from what other networks make of the training videos
+    for networks in (trained - learners, learners):
+        learned_from = [key for key in per_shard if key in after_training and networks & _descendants(graph, key)]
+        if learned_from:
+            run("detections to train on", learned_from, ("train", "val"))
+        _train_side_by_side(pipeline, instance, networks)
+        for key in graph.toposorted_asset_keys:
+            if key in networks:
+                run(key.to_user_string(), [key])
+    for keys in _stages(graph, after_training - trained, per_shard):
         groups = ", ".join(dict.fromkeys(graph.get(key).group_name for key in keys))
         run(groups, keys, pipeline.recipe.predict_splits if keys[0] in per_shard else None)
 

@@ -38,6 +38,28 @@ def slowfast_pyslowfast(network: nn.Module) -> dict[str, Tensor]:
     return {_pyslowfast(name): tensor for name, tensor in network.state_dict().items()}
 
 
+def slowfast_caffe2(network: nn.Module) -> dict[str, Tensor]:
+    """SlowFast, as the Caffe2 files of PySlowFast's model zoo name it."""
+    counted = {name: t for name, t in slowfast_pyslowfast(network).items() if not name.endswith("num_batches_tracked")}
+    last = {m[1]: m[2] for name in counted if (m := re.match(r"s(\d)\.pathway1_res(\d+)\.", name))}
+    return {_caffe2(name, last): tensor for name, tensor in counted.items()}
+
+
+def _caffe2(name: str, last: dict[str, str]) -> str:
+    base, _, kind = name.rpartition(".")
+    norm = base.endswith("bn")
+    kinds = {"weight": "s" if norm else "w", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    fast = "t_" if "pathway1" in base or "_fuse" in base else ""
+    base = re.sub(r"\.pathway[01]_", ".", base)
+    base = re.sub(r"^s1\.stem\.conv", "conv1", base).replace("s1.stem.bn", "res_conv1_bn")
+    base = base.replace("s1_fuse.", "pool1_subsample.")
+    base = re.sub(r"^s(\d)_fuse\.", lambda m: f"res{m[1]}_{last[m[1]]}_branch2c_bn_subsample.", base)
+    base = base.replace("subsample.conv_f2s", "subsample").replace("subsample.bn", "subsample_bn")
+    base = re.sub(r"^s(\d)\.res(\d+)\.branch", r"res\1_\2_branch", base).replace("branch2.", "branch2")
+    base = re.sub(r"^s(\d)\.nonlocal(\d+)\.(?:conv_)?", r"nonlocal_conv\1_\2_", base)
+    return f"{fast}{base}_{kinds[kind]}"
+
+
 def _swin(name: str) -> str:
     name = re.sub(r"^features\.(\d)\.(\d+)\.", lambda m: f"layers.{int(m[1]) // 2}.blocks.{m[2]}.", name)
     name = re.sub(r"^features\.(\d)\.", lambda m: f"layers.{int(m[1]) // 2}.downsample.", name)

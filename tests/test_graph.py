@@ -25,7 +25,11 @@ from tps_pipeline.store import Store
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("graph"))
+    folder = make(tmp_path_factory.mktemp("graph"))
+    settings = yaml.safe_load((folder / "recipe.yaml").read_text())
+    settings["methods"]["instance_pcp"]["matching_detections"] = {"person_score": 0.0, "iou": 0.5}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,21 @@ def test_a_second_run_makes_nothing(pipeline, instance, first_run):
     assert run(pipeline, instance) == set()
 
 
+def test_what_learns_from_detections_is_trained_after_them(pipeline, first_run):
+    records = pipeline.lineage.latest().records
+    network = records["checkpoints/instance_pcp", None]
+    inputs = {i.key: i.data_version for i in network.inputs}
+    shards = [shard for shard in pipeline.shards("train", "val") if ("detections/two_stage", shard) in inputs]
+    assert shards == pipeline.shards("train", "val")
+    for shard in shards:
+        detected = records["detections/two_stage", shard]
+        assert inputs[detected.key] == detected.data_version
+        assert records["checkpoints/part_detector", None].finished_at < detected.finished_at < network.finished_at
+    # Only what is learned from is made of training videos.
+    made = {asset for asset, shard in records if shard == "train-000"}
+    assert not any(asset.startswith(("tracks", "video_actions", "predictions")) for asset in made)
+
+
 def test_the_submission_descends_from_the_videos(pipeline, first_run):
     names = {record.name for _, record in pipeline.lineage.trace(("submission", None))}
     assert {
@@ -108,7 +127,8 @@ def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, fir
     assert "checkpoints/person_detector" not in stale
     made = run(Pipeline(data=pipeline.data, recipe_name=str(changed), store_root=pipeline.store_root), instance)
     assert {name.rpartition("/")[0] for name in made if name.startswith("detections")} == {"detections/two_stage"}
-    assert not any(name.startswith(("checkpoints", "frames", "video_actions", "datasets")) for name in made)
+    assert not any(name.startswith(("frames", "video_actions", "datasets")) for name in made)
+    assert {name for name in made if name.startswith("checkpoints")} <= {"checkpoints/instance_pcp"}
     run(pipeline, instance)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -16,6 +17,7 @@ from tests import crowds
 from tps_pipeline import recipe, tables, training
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import Sources, build, clip_classifier, people_classifier, people_training
+from tps_pipeline.methods.crowds import Crowd, crowded_videos, matching, shares
 from tps_pipeline.methods.instance_level import InstanceLevel
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
@@ -114,12 +116,12 @@ def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tm
     entry = settings(tracked=True, track_stride=4, clips_per_video=3, augment={"flip": 0.5}, box_jitter=0.0)
     source = crowds.make(tmp_path, range(202, 206))
     space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
-    videos = people_training.crowded_videos(source, space, tracked=True)
+    videos = crowded_videos(source, space, entry)
     people = source.table("annotations/people")
     first = 6 * len(crowds.people(202))
     content = {"annotations/people": pa.concat_tables([people.slice(first), people.slice(0, first)])}  # another shard's
     shuffled = Sources(lambda name: content.get(name, source.table(name)), list, tmp_path)
-    for one, other in zip(videos, people_training.crowded_videos(shuffled, space, tracked=True), strict=True):
+    for one, other in zip(videos, crowded_videos(shuffled, space, entry), strict=True):
         assert [crowd.tracks.tolist() for crowd in one.crowds] == [crowd.tracks.tolist() for crowd in other.crowds]
     method = InstanceLevel(entry)
     for seed in range(10):
@@ -147,7 +149,7 @@ def test_tracked_people_are_told_apart_end_to_end(tmp_path: Path) -> None:
     entry = settings(relation="person_person", relation_blocks=2, tracked=True, track_stride=4, clips_per_video=3)
     entry = entry.model_copy(update={"training": entry.training.model_copy(update={"batch_size": 6})})
     method = build(entry.model_copy(update={"person_threshold": 0.1}))
-    assert set(method.predict_reads) - set(InstanceLevel.predict_reads) == {"tracks"}
+    assert set(method.predict_reads) - set(build(settings()).predict_reads) == {"tracks"}
     (tmp_path / "checkpoint").mkdir()
     sources = crowds.make(tmp_path / "train", range(48)), crowds.make(tmp_path / "val", range(100, 104))
     assert method.fit(*sources, tmp_path / "checkpoint", seed=0)["part_accuracy"] > 0.9
@@ -181,6 +183,44 @@ def test_a_shard_without_people_has_no_predictions(trained, tmp_path: Path) -> N
     assert build(settings()).predict(nobody, trained[0]).num_rows == 0
 
 
+def test_detected_people_who_match_are_learned_from_as_whom_they_match(tmp_path: Path) -> None:
+    source = crowds.make(tmp_path, range(202, 203))
+    space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
+    squares, detections = crowds.people(202), source.table("detections/two_stage").to_pandas()
+    assert len(squares) > 1
+    at_first = (detections.frame == 1) & (detections.person == 0)
+    detections.loc[at_first, "person_x1"] += 1
+    detections.loc[(detections.frame == 11) & (detections.person == 1), "person_score"] = 0.4
+    content = {"detections/two_stage": tables.conform(detections, tables.DETECTIONS)}
+    mixed = Sources(lambda name: content.get(name, source.table(name)), list, tmp_path)
+    entry = settings(tracked=True, matching_detections={"person_score": 0.5, "iou": 0.9})
+    assert "detections/two_stage" in build(entry).fit_reads
+    assert "detections/two_stage" not in build(settings()).fit_reads
+    (alone,), (video,) = (crowded_videos(mixed, space, each) for each in (settings(tracked=True), entry))
+    added = [len(crowd.boxes) - len(squares) for crowd in video.crowds]
+    # Frames 6 is not annotated; at 1 everyone matches, at 11 all but the doubtful one; the ghost is nobody.
+    assert dict(zip(video.frames.tolist(), added, strict=True)) == {0: 2, 2: 0, 4: 0, 6: 0, 8: 0, 10: 1}
+    first, before = video.crowds[0], alone.crowds[0]
+    for person, square in enumerate(squares[:2]):
+        same = first.tracks == before.tracks[person]
+        assert same.sum() == 2
+        assert (first.targets[same] == before.targets[person]).all()
+        x1 = square.box(0)[0]
+        lefts = sorted((first.boxes[same, 0] * crowds.SIZE).tolist())
+        assert lefts == pytest.approx([x1, x1 + (person == 0)])
+
+
+def test_a_detection_between_two_people_is_the_nearer_one() -> None:
+    people = pd.DataFrame(
+        {"video_id": "v", "frame": 1, "person": [0, 1], "x1": [0, 4], "y1": 0, "x2": [19, 23], "y2": 9}
+    )
+    found = {"person": 3, "person_score": 1.0, **dict(zip(tables.PERSON_BOX, (3, 0, 22, 9), strict=True))}
+    row = {"video_id": "v", "frame": 1, "part": "head", "part_score": 1.0, "x1": 0, "y1": 0, "x2": 1, "y2": 1} | found
+    detections = tables.conform(pd.DataFrame([row]), tables.DETECTIONS)
+    got = matching(people, detections, recipe.MatchingDetections(iou=0.5))
+    assert got.to_dict("records") == [{"video_id": "v", "frame": 1, "person": 1, "x1": 3, "y1": 0, "x2": 22, "y2": 9}]
+
+
 def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -> None:
     source = crowds.make(tmp_path, range(202, 203))
     parts, videos = source.table("annotations/parts"), source.table("videos")
@@ -192,7 +232,7 @@ def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -
         "videos": tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
     }
     space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
-    (video,) = people_training.crowded_videos(Sources(content.__getitem__, list, tmp_path), space)
+    (video,) = crowded_videos(Sources(content.__getitem__, list, tmp_path), space, settings())
     squares = crowds.people(202)
     assert len(squares) > 1
     assert video.frames.tolist() == [0, 2, 4, 6]  # the others are past the end
@@ -209,7 +249,7 @@ def test_boxes_go_where_the_people_go_and_sides_change_in_the_mirror() -> None:
     picture = np.zeros((2, 60, 80, 3), np.uint8)
     picture[:, 18:42, 20:50] = 255
     targets = np.array([[labels[at % 2] for at, labels in enumerate(space.of_part)]])
-    crowd = people_training.Crowd(people_training.shares(np.array([[20, 18, 49, 41]]), 80, 60), targets, np.arange(1))
+    crowd = Crowd(shares(np.array([[20, 18, 49, 41]]), 80, 60), targets, *np.zeros((2, 1), int))
     mirrored = 0
     for seed in range(30):
         moved, people = clips.augmented(picture, crowd, np.random.default_rng(seed))
@@ -234,7 +274,7 @@ def test_nobody_out_of_the_picture_is_learned_from_and_somebody_always_is() -> N
     )
     targets = np.full((2, len(PARTS)), -1)
     targets[1, PARTS.index("head")] = 1
-    crowd, picture = people_training.Crowd(boxes, targets, np.arange(2)), np.zeros((1, 50, 50, 3), np.uint8)
+    crowd, picture = Crowd(boxes, targets, *np.zeros((2, 2), int)), np.zeros((1, 50, 50, 3), np.uint8)
     for seed in range(30):
         _, people = clips.augmented(picture, crowd, np.random.default_rng(seed))
         assert (people.targets >= 0).any()
@@ -255,7 +295,7 @@ class Noise:
         clip = fixed.integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
         boxes = np.array([[0, 0, 0.5, 0.5], [0.5, 0.0, 1, 0.5], [0.0, 0.5, 0.5, 1.0]], np.float32)
         targets = np.array([[fixed.choice(labels) for labels in self.space.of_part] for _ in boxes])
-        return {"clips": clip[None], "crowds": [people_training.Crowd(boxes, targets, np.arange(3))]}
+        return {"clips": clip[None], "crowds": [Crowd(boxes, targets, np.arange(3), np.zeros(3, int))]}
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,31 @@ def people_alike(scene: Tensor) -> Tensor:
     """Scenes whose upper left is everywhere the same."""
     scene[:, :, :4, :4] = scene[:1, :, :4, :4]
     return scene
+
+
+@torch.no_grad()
+def test_others_of_a_track_are_seen_by_how_much_later_they_are() -> None:
+    torch.manual_seed(0)
+    head = PersonPerson(6, person=8, hidden=8, blocks=1, dropout=0.0, reach=2, step=5).eval()
+    for weight in head.parameters():
+        if not weight.any():
+            nn.init.normal_(weight, std=0.5)
+    features = torch.randn(3, 6, 5, 5)
+    tracked = people(0, 1, 2)._replace(tracks=torch.zeros(3, dtype=int))
+    at = lambda *frames: head(features, tracked._replace(frames=torch.tensor(frames)))  # noqa: E731
+    torch.testing.assert_close(at(1, 6, 11), at(31, 36, 41))
+    torch.testing.assert_close(at(1, 6, 11), at(0, 6, 12))  # to the nearest step
+    torch.testing.assert_close(at(0, 10, 90), at(0, 10, 40))  # beyond its reach
+    for other in (at(11, 6, 1), at(1, 6, 6), at(1, 1, 1)):
+        assert ((at(1, 6, 11) - other).abs().amax(1) > 1e-4).all()
+    block, rows = head.blocks[0], torch.randn(3, 8)
+    later = torch.tensor([[0, 1, 2], [-1, 0, 1], [-2, -1, 0]])
+    seen = block(rows, rows, torch.ones(3, 3, dtype=bool), later)
+    for person in range(3):
+        keys, values = (
+            block.key(rows) + block.key_times[later[person] + 2],
+            block.value(rows) + block.value_times[later[person] + 2],
+        )
+        weights = (keys @ block.query(rows[person]) / math.sqrt(8)).softmax(0)
+        expected = rows[person] + block.out(block.norm(weights @ values).relu())
+        torch.testing.assert_close(seen[person], expected)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import zlib
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tps_pipeline import recipe
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.models import from_reference
 from tps_pipeline.models.slowfast import SlowFast
+from tps_pipeline.models.weights import read_weights
 
 PARITY = Path(__file__).parent / "golden" / "parity"
 NARROW = recipe.SlowFast(depths=(1, 1, 1, 1), stem=16)
@@ -95,6 +98,42 @@ def test_published_tensors_tell_the_network_s_dimensions(kind: str, settings: re
     clip = torch.rand(1, 3, 8, 32, 32)
     for one, other in zip(ours(clip), theirs(clip), strict=True):
         torch.testing.assert_close(one, other)
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch stolen",)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_caffe2_files_of_the_model_zoo_are_read_and_only_their_arrays(tmp_path: Path, monkeypatch, protocol) -> None:
+    ours = shuffled(SlowFast(AVA.model_copy(update={"stem": 8, "depths": (1, 1, 21, 1)})))
+    blobs = {name: tensor.numpy() for name, tensor in published.slowfast_caffe2(ours).items()}
+    assert {
+        "conv1_w", "res_conv1_bn_s", "t_res_conv1_bn_riv", "t_pool1_subsample_bn_rm", "res2_0_branch1_w",
+        "t_res4_20_branch2c_bn_subsample_w", "t_res4_20_branch2c_bn_subsample_bn_s", "res4_5_branch2b_bn_b",
+        "nonlocal_conv4_6_theta_w", "nonlocal_conv4_13_out_b", "nonlocal_conv4_20_bn_riv",
+    } <= blobs.keys()  # fmt: skip
+    training = {"conv1_w_momentum": np.ones(3, np.float32), "lr": np.ones(1, np.float32), "model_iter": np.ones(1, int)}
+    head = {"pred_w": np.ones((80, 288), np.float32), "pred_b": np.ones(80, np.float32)}
+    file = tmp_path / "zoo.pkl"
+    file.write_bytes(pickle.dumps({"blobs": blobs | training | head}, protocol=protocol))
+    theirs = from_reference("slowfast_pyslowfast", read_weights(file))
+    clip = torch.rand(1, 3, 8, 32, 32)
+    for one, other in zip(ours(clip), theirs(clip), strict=True):
+        torch.testing.assert_close(one, other)
+    monkeypatch.chdir(tmp_path)
+    file.write_bytes(pickle.dumps({"blobs": blobs, "more": Malicious()}, protocol=protocol))
+    with pytest.raises(WeightsError, match=r"zoo\.pkl: .* not allowed to run: (posix|os)\.system"):
+        read_weights(file)
+    assert not (tmp_path / "stolen").exists()
+    for content in (b"no pickle", pickle.dumps([1]), pickle.dumps({"blobs": 3})):
+        file.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"zoo\.pkl: "):
+            read_weights(file)
 
 
 def test_pyslowfast_s_names_and_sizes_are_the_published_ones() -> None:

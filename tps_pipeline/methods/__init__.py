@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -35,8 +35,15 @@ class Sources:
 class Method(Protocol):
     """What the asset graph asks of a method."""
 
-    fit_reads: ClassVar[tuple[str, ...]]
-    predict_reads: ClassVar[tuple[str, ...]]
+    @property
+    def fit_reads(self) -> tuple[str, ...]:
+        """The assets that ``fit`` needs."""
+        ...
+
+    @property
+    def predict_reads(self) -> tuple[str, ...]:
+        """The assets that ``predict`` needs beside the checkpoint."""
+        ...
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
@@ -73,9 +80,9 @@ def build(settings: recipe.Method) -> Method:
 
             return SegmentLevel(settings)
         case recipe.InstanceLevel():
-            from tps_pipeline.methods.instance_level import InstanceLevel, TrackedInstanceLevel
+            from tps_pipeline.methods.instance_level import InstanceLevel
 
-            return TrackedInstanceLevel(settings) if settings.tracked else InstanceLevel(settings)
+            return InstanceLevel(settings)
         case recipe.PartStateDetector():
             from tps_pipeline.methods.part_state_detector import PartStateDetector
 

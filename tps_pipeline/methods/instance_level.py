@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from tps_pipeline import recipe
 from tps_pipeline.methods import Sources
 
 if TYPE_CHECKING:
-    from tps_pipeline.methods.people_training import Crowd, CrowdedVideo
+    from tps_pipeline.methods.crowds import Crowd, CrowdedVideo
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,23 @@ class InstanceLevel:
     """A clip for each frame, and a state a part for each person in the frame."""
 
     settings: recipe.InstanceLevel
-    fit_reads: ClassVar[tuple[str, ...]] = ("videos", "annotations/people", "annotations/parts", "vocabulary/states")
-    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "videos")
+
+    @property
+    def fit_reads(self) -> tuple[str, ...]:
+        """Annotated people, and detected ones where they are trained on as well."""
+        reads = ("videos", "annotations/people", "annotations/parts", "vocabulary/states")
+        return reads if self.settings.matching_detections is None else (*reads, "detections/two_stage")
+
+    @property
+    def predict_reads(self) -> tuple[str, ...]:
+        """Detected people, and their tracks where it matters who is who from frame to frame."""
+        reads = ("detections/two_stage", "videos")
+        return (*reads, "tracks") if self.settings.tracked else reads
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on annotated people; see `people_training.fit`."""
+        """Train on annotated people, and on detected ones who match; see `people_training.fit`."""
         from tps_pipeline.methods import people_training
 
         return people_training.fit(self.settings, train, val, draw=self.draw, folder=folder, seed=seed, weights=weights)
@@ -72,10 +82,3 @@ class InstanceLevel:
         room = max(0, frames[-1] - frames[0] - wanted[-1])
         begin = frames[0] + (room // 2 if rng is None else rng.integers(room + 1))
         return np.abs(frames[None] - (begin + wanted)[:, None]).argmin(1)
-
-
-@dataclass(frozen=True)
-class TrackedInstanceLevel(InstanceLevel):
-    """The same where who is who from frame to frame matters."""
-
-    predict_reads: ClassVar[tuple[str, ...]] = (*InstanceLevel.predict_reads, "tracks")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -62,8 +62,8 @@ class PartStateDetector:
     """A detector of ``left_arm_bend``, ...: all (part, state) pairs of the training boxes and their mirror images."""
 
     settings: recipe.PartStateDetector
-    fit_reads: ClassVar[tuple[str, ...]] = ("datasets/part_state", "frames", "vocabulary/states")
-    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "frames")
+    fit_reads: tuple[str, ...] = ("datasets/part_state", "frames", "vocabulary/states")
+    predict_reads: tuple[str, ...] = ("detections/two_stage", "frames")
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None

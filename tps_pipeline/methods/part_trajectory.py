@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pyarrow as pa
 
@@ -20,13 +19,13 @@ class PartTrajectory:
     """Trained on annotated boxes, used on detected ones; both are linked by the same tracker."""
 
     settings: recipe.PartTrajectory
-    fit_reads: ClassVar[tuple[str, ...]] = (
+    fit_reads: tuple[str, ...] = (
         "annotations/actions",
         "annotations/people",
         "annotations/parts",
         "vocabulary/states",
     )
-    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "tracks")
+    predict_reads: tuple[str, ...] = ("detections/two_stage", "tracks")
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
@@ -47,4 +46,4 @@ class PartTrajectory:
 class PartTrajectoryOfAction(PartTrajectory):
     """The same with the probabilities of the video's actions as an input."""
 
-    predict_reads: ClassVar[tuple[str, ...]] = (*PartTrajectory.predict_reads, "video_actions")
+    predict_reads: tuple[str, ...] = (*PartTrajectory.predict_reads, "video_actions")

@@ -16,9 +16,9 @@ from tps_pipeline.data.layout import progress
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods import clip_classifier
 from tps_pipeline.methods.clip_classifier import BATCH, PIXELS, Classifier, normalise
+from tps_pipeline.methods.crowds import shares
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
-from tps_pipeline.methods.people_training import shares
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
 from tps_pipeline.tables import PERSON_BOX
@@ -36,16 +36,18 @@ class Everyone(NamedTuple):
         boxes: Shares of the picture, ``(N, 4)``.
         clip_of: Each one's clip, from 0, ``(N,)``.
         tracks: Each one's track, ``(N,)``; None where it does not matter who is who.
+        frames: Each one's frame, ``(N,)``; None likewise.
     """
 
     boxes: np.ndarray
     clip_of: np.ndarray
     tracks: np.ndarray | None = None
+    frames: np.ndarray | None = None
 
     def some(self, inside: np.ndarray, start: int) -> Everyone:
         """Those of some clips, which are counted from another one."""
-        tracks = None if self.tracks is None else self.tracks[inside]
-        return Everyone(self.boxes[inside], self.clip_of[inside] - start, tracks)
+        linked = (None if rows is None else rows[inside] for rows in (self.tracks, self.frames))
+        return Everyone(self.boxes[inside], self.clip_of[inside] - start, *linked)
 
 
 def load(checkpoint: Path) -> Classifier[recipe.InstanceLevel]:
@@ -91,7 +93,8 @@ def predict(
         file = files[video]
         own_rows = rows.iloc[own[first]]
         boxes = shares(own_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
-        everyone = Everyone(boxes, clip_of, None if tracks is None else own_rows.track_id.to_numpy(np.int64))
+        linked = () if tracks is None else (own_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64))
+        everyone = Everyone(boxes, clip_of, *linked)
         scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), everyone))
         person_of[own] = known + of_row
         known += len(people)
@@ -134,7 +137,6 @@ def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyo
     pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
     together = max(1, PIXELS // pictures[0, ..., 0].numel() // shown.shape[1])
     looks = [model.features(normalise(pictures[some], settings.network)) for some in shown.split(together)]
-    boxes, clip_of = (torch.from_numpy(rows).to(device) for rows in everyone[:2])
-    tracks = None if everyone.tracks is None else torch.from_numpy(everyone.tracks).to(device)
-    logits = model.relate(torch.cat(looks), People(boxes, clip_of, tracks))
+    people = People(*(torch.from_numpy(rows).to(device) for rows in everyone if rows is not None))
+    logits = model.relate(torch.cat(looks), people)
     return part_state_scores(logits, classifier.space, kind=settings.loss).cpu().numpy()

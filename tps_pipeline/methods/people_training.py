@@ -1,17 +1,15 @@
 """Training a network to name the states of every annotated person in a clip.
 
-Boxes are shares of the picture, edges of pixels: an annotated box, whose corners are pixels within it, ends one pixel
-further. They are moved a little, as detected ones would be (ACAR-Net), instead of training on detections as well: those
-of the training videos would all have to be made first.
+Annotated boxes are moved a little, to be more like detected ones (ACAR-Net); detected people who match annotated ones
+are learned from as well, if the recipe says so.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -21,47 +19,14 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.methods import Sources
 from tps_pipeline.methods.clip_classifier import normalise
 from tps_pipeline.methods.clip_training import Draw, TrainingClips, accuracy_on, groups_of, learn, start_from
+from tps_pipeline.methods.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
 from tps_pipeline.methods.part_state_loss import part_state_loss
-from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, frequencies, targets_by
+from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, frequencies
 from tps_pipeline.models.instance_level import InstanceNet
-from tps_pipeline.models.relations import People
-from tps_pipeline.tables import BOX
-from tps_pipeline.tracks import track
 from tps_pipeline.video_action import draw_warp, warp_and_tint
 
 VISIBLE = 0.3
 """Share of a box that must be left in a moved picture for the person to be learned from. Ours."""
-_PERSON = ["video_id", "frame", "person"]
-
-
-class Crowd(NamedTuple):
-    """The people in a frame.
-
-    Attributes:
-        boxes: Left, upper, right and lower edge as shares of the picture, float32, ``(N, 4)``.
-        targets: The label of each one's parts, ``(N, 10)``.
-        tracks: Each one's track in the video, ``(N,)``.
-    """
-
-    boxes: np.ndarray
-    targets: np.ndarray
-    tracks: np.ndarray
-
-
-class CrowdedVideo(NamedTuple):
-    """A video to learn from.
-
-    Attributes:
-        path: The file.
-        n_frames: Its frames.
-        frames: Indices of the frames with labelled people, ascending from 0, ``(F,)``.
-        crowds: The people in each of them.
-    """
-
-    path: Path
-    n_frames: int
-    frames: np.ndarray
-    crowds: list[Crowd]
 
 
 def fit(
@@ -86,7 +51,7 @@ def fit(
         weights: Imported weights for the backbone to start from.
 
     Returns:
-        Loss and, measured on annotated boxes of ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on the same boxes of ``val``, the share of labelled parts that get the right state.
 
     Raises:
         WeightsError: The recipe names weights that were not given.
@@ -96,7 +61,7 @@ def fit(
     space = LabelSpace.of(train.table("vocabulary/states"), pairs="all")
     model = InstanceNet(settings, len(space))
     start_from(weights, model.backbone, settings.network)
-    videos, held_out = (crowded_videos(source, space, tracked=settings.tracked) for source in (train, val))
+    videos, held_out = (crowded_videos(source, space, settings) for source in (train, val))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(normalise(batch["clips"], settings.network), people_of(batch, settings))
@@ -116,52 +81,6 @@ def fit(
     groups = Groups(1, 0) if settings.tracked else groups_of(settings)
     task = training.Task(model, samples, loss, collate=collate, evaluate=evaluate, groups=groups)
     return learn(task, settings, space=space, often=often, folder=folder, seed=seed)
-
-
-def people_of(batch: dict[str, Tensor], settings: recipe.InstanceLevel) -> People:
-    """The people of a batch, who is who left open unless the entry asks for it."""
-    return People(batch["boxes"], batch["clip_of"], batch["tracks"] if settings.tracked else None)
-
-
-def crowded_videos(source: Sources, space: LabelSpace, *, tracked: bool = False) -> list[CrowdedVideo]:
-    """The readable videos in which a person is labelled; annotated frames past a video's end are left out.
-
-    Args:
-        source: The shards.
-        space: The label space.
-        tracked: Link people from frame to frame; else everyone is someone else in each.
-    """
-    targets = targets_by(_PERSON, source.table("annotations/parts"), space)
-    annotated = source.table("annotations/people")
-    people = annotated.to_pandas().astype({"video_id": str})
-    keys = pd.MultiIndex.from_frame(people[_PERSON])
-    tracks = np.arange(len(people))
-    if tracked:
-        linked = track(annotated).to_pandas().astype({"video_id": str}).set_index(_PERSON)
-        tracks = linked.track_id.reindex(keys).to_numpy(np.int64)
-    # Who has no labelled part is seen by the others all the same.
-    labels = targets.reindex(keys).fillna(UNLABELLED).to_numpy(np.int64)
-    by_video = people.groupby("video_id").indices
-    columns = ["video_id", "path", "n_frames", "width", "height", "status"]
-    found = []
-    for row in source.table("videos").select(columns).to_pylist():
-        own = by_video.get(row["video_id"])
-        if own is None or row["status"] != "ok":
-            continue
-        boxes = shares(people[[*BOX]].to_numpy()[own], row["width"], row["height"])
-        frames, starts = np.unique(people.frame.to_numpy()[own], return_index=True)
-        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[own], tracks[own]))
-        crowds = [Crowd(*rows) for rows in zip(*by_frame, strict=True)]
-        kept = [at for at, crowd in enumerate(crowds) if frames[at] <= row["n_frames"] and (crowd.targets >= 0).any()]
-        if kept:
-            path = source.data / row["path"]
-            found.append(CrowdedVideo(path, row["n_frames"], frames[kept] - 1, [crowds[at] for at in kept]))
-    return found
-
-
-def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Boxes of inclusive pixels, ``(N, 4)``, as shares of a picture: float32."""
-    return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
 
 
 class TrainingPeople(TrainingClips):
@@ -198,7 +117,7 @@ class TrainingPeople(TrainingClips):
         if flip and (mirrored >= 0).any():
             clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
             boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
-        return clip, Crowd(_jittered(boxes, self.settings.box_jitter, rng), labels, crowd.tracks)
+        return clip, crowd._replace(boxes=_jittered(boxes, self.settings.box_jitter, rng), targets=labels)
 
 
 def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -226,18 +145,6 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     """A batch: the samples' clips ``(B, T, H, W, 3)``, and all their people as `joined` gives them."""
     clips = torch.from_numpy(np.concatenate([sample["clips"] for sample in samples]))
     return {"clips": clips} | joined([sample["crowds"] for sample in samples])
-
-
-def joined(videos: list[list[Crowd]]) -> dict[str, Tensor]:
-    """The people of clips of some videos: ``(N, ...)`` boxes, targets, tracks and ``clip_of``, each one's clip."""
-    crowds = [crowd for video in videos for crowd in video]
-    people = Crowd(*(np.concatenate(rows) for rows in zip(*crowds, strict=True)))
-    sizes = [len(crowd.boxes) for crowd in crowds]
-    clip_of = np.repeat(np.arange(len(crowds)), sizes)
-    video_of = np.repeat(np.repeat(np.arange(len(videos)), [len(video) for video in videos]), sizes)
-    _, tracks = np.unique(np.stack([video_of, people.tracks]), axis=1, return_inverse=True)
-    rows = people._replace(tracks=tracks.astype(np.int64))._asdict() | {"clip_of": clip_of}
-    return {name: torch.from_numpy(array) for name, array in rows.items()}
 
 
 def _jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

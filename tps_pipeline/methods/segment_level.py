@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +25,8 @@ class SegmentLevel:
     """A clip for each key frame: the frames around it."""
 
     settings: recipe.SegmentLevel
-    fit_reads: ClassVar[tuple[str, ...]] = ("videos", "annotations/parts", "vocabulary/states")
-    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "videos")
+    fit_reads: tuple[str, ...] = ("videos", "annotations/parts", "vocabulary/states")
+    predict_reads: tuple[str, ...] = ("detections/two_stage", "videos")
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None

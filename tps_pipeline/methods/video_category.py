@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,8 +24,8 @@ class VideoCategory:
     """Statistics only: nothing of the picture is used beyond the video's action."""
 
     settings: recipe.VideoCategory
-    fit_reads: ClassVar[tuple[str, ...]] = ("annotations/actions", "annotations/parts")
-    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "video_actions")
+    fit_reads: tuple[str, ...] = ("annotations/actions", "annotations/parts")
+    predict_reads: tuple[str, ...] = ("detections/two_stage", "video_actions")
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None

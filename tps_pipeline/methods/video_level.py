@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,8 @@ class VideoLevel:
     """One clip a video: a frame from each of equal segments."""
 
     settings: recipe.VideoLevel
-    fit_reads: ClassVar[tuple[str, ...]] = ("videos", "annotations/parts", "vocabulary/states")
-    predict_reads: ClassVar[tuple[str, ...]] = ("detections/two_stage", "videos")
+    fit_reads: tuple[str, ...] = ("videos", "annotations/parts", "vocabulary/states")
+    predict_reads: tuple[str, ...] = ("detections/two_stage", "videos")
 
     def fit(
         self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None

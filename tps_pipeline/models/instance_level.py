@@ -57,4 +57,8 @@ def _head(
         case "person_context_person":
             return PersonContextPerson(channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout)
         case "person_person":
-            return PersonPerson(channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout)
+            reach = settings.clips_per_video - 1 if settings.tracked else 0
+            return PersonPerson(
+                channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout,
+                reach=reach, step=settings.track_stride,
+            )  # fmt: skip

@@ -30,11 +30,13 @@ class People(NamedTuple):
         clips: Each one's clip, from 0, ``(N,)``.
         tracks: A number that someone has in all clips in which they are, and nobody else has, ``(N,)``; None if who is
             who is not known.
+        frames: Each one's frame in the video, ``(N,)``; None if all are of the same time.
     """
 
     boxes: Tensor
     clips: Tensor
     tracks: Tensor | None = None
+    frames: Tensor | None = None
 
     def of(self, features: Tensor) -> Tensor:
         """Their features ``(N, C)`` in those of the clips, ``(B, C, H, W)``."""
@@ -52,6 +54,11 @@ class People(NamedTuple):
         if self.tracks is None:
             return self.together()
         return self.together() | (self.tracks[:, None] == self.tracks[None])
+
+    def later(self) -> Tensor:
+        """By how many frames each other person is later than a person: ``(N, N)``."""
+        frames = torch.zeros_like(self.clips) if self.frames is None else self.frames
+        return frames[None] - frames[:, None]
 
 
 class Person(nn.Module):
@@ -143,7 +150,9 @@ class PersonPerson(nn.Module):
     """Relations between people, without the scene: the serial person blocks of AIA (arXiv 2004.07485, section 3.2).
 
     A person looks at the others in the clip and, where tracks are known, at themselves in the neighbouring clips: that
-    is AIA's memory, kept to the person's own track and computed with the rest, so that it is never out of date.
+    is AIA's memory, kept to the person's own track and computed with the rest, so that it is never out of date. Its
+    blocks for objects are left out, as is their dense order: the report relates people only, and nothing here detects
+    the objects that Kinetics-TPS annotates.
 
     Args:
         channels: Of the clips' features.
@@ -151,35 +160,47 @@ class PersonPerson(nn.Module):
         hidden: Of the description (1024).
         blocks: How many follow each other (2).
         dropout: Wherever AIA drops out (0.2).
+        reach: How many steps of time the neighbouring clips are away at most, either way (30).
+        step: Frames of a step (a second's).
 
     Attributes:
         channels: Of the description.
     """
 
-    def __init__(self, channels: int, *, person: int, hidden: int, blocks: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, *, person: int, hidden: int, blocks: int, dropout: float, reach: int = 0, step: int = 1
+    ) -> None:
         super().__init__()
         self.ask, self.answer = (nn.Sequential(nn.Linear(channels, person), nn.Dropout(dropout)) for _ in range(2))
-        self.blocks = nn.ModuleList(Interaction(person, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Interaction(person, dropout, reach) for _ in range(blocks))
         self.back = nn.Linear(person, channels)
         self.describe = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout)
         )
-        self.channels = hidden
+        self.channels, self.step = hidden, step
 
     def forward(self, features: Tensor, people: People) -> Tensor:
         """Describe people: ``(N, channels)`` from the clips' features ``(B, C, H, W)``."""
         pooled = people.of(features)
         related, others = self.ask(pooled), self.answer(pooled)
+        known, later = people.known(), (people.later() / self.step).round().long()
         for block in self.blocks:
-            related = block(related, others, people.known())
+            related = block(related, others, known, later)
         return self.describe(pooled + self.back(related))
 
 
 class Interaction(nn.Module):
-    """People look at each other (AIA, section 3.2); adds nothing before it has learned to."""
+    """People look at each other (AIA, section 3.2); adds nothing before it has learned to.
 
-    def __init__(self, channels: int, dropout: float) -> None:
+    Keys and values of others have a learned position in time beside them, as in AIA's memory. Here it is what they are
+    away from the person who looks, so that all clips of a stretch are looked at from in one pass; AIA's memory has one
+    clip in its middle, which comes to the same. What is farther away than the reach counts as there.
+    """
+
+    def __init__(self, channels: int, dropout: float, reach: int) -> None:
         super().__init__()
+        self.reach = reach
+        self.key_times, self.value_times = (nn.Parameter(torch.zeros(2 * reach + 1, channels)) for _ in range(2))
         self.query, self.key, self.value = (nn.Linear(channels, channels) for _ in range(3))
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.out = nn.Linear(channels, channels)
@@ -187,8 +208,12 @@ class Interaction(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, people: Tensor, others: Tensor, known: Tensor) -> Tensor:
-        """Relate people ``(N, C)`` to those of the others ``(N, C)`` whom they know, ``(N, N)``."""
-        logits = self.query(people) @ self.key(others).T / people.shape[1] ** 0.5
+    def forward(self, people: Tensor, others: Tensor, known: Tensor, later: Tensor) -> Tensor:
+        """Relate people ``(N, C)`` to those of the others ``(N, C)`` whom they know, ``(N, N)``, steps later."""
+        times = later.clamp(-self.reach, self.reach) + self.reach
+        query = self.query(people)
+        logits = (query @ self.key(others).T + (query @ self.key_times.T).gather(1, times)) / people.shape[1] ** 0.5
         weights = logits.masked_fill(~known, -torch.inf).softmax(1)
-        return people + self.dropout(self.out(self.norm(weights @ self.value(others)).relu()))
+        at_times = weights.new_zeros(len(people), 2 * self.reach + 1).scatter_add(1, times, weights)
+        seen = weights @ self.value(others) + at_times @ self.value_times
+        return people + self.dropout(self.out(self.norm(seen).relu()))

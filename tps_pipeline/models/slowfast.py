@@ -130,13 +130,15 @@ def from_pyslowfast(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: f
     """The network of PySlowFast's checkpoints (AVA's 101-layer ones have non-local blocks), in evaluation mode.
 
     Args:
-        state_dict: Its tensors; a head is left out.
+        state_dict: Its tensors, as PyTorch or (the model zoo's ``.pkl``) Caffe2 names them; a head is left out.
         alpha: Frames of the fast pathway for one of the slow one.
         beta: Channels of the fast pathway, as a share of the slow one's.
 
     Raises:
         WeightsError: The tensors are not those of such a network.
     """
+    if "conv1_w" in state_dict:
+        state_dict = {_from_caffe2(name): t for name, t in state_dict.items() if not name.startswith(_NO_BACKBONE)}
     named = {_from_pyslowfast(name): tensor for name, tensor in backbone_of(state_dict).items()}
     pixels = {"mean": (114.75, 114.75, 114.75), "std": (57.375, 57.375, 57.375)}  # 0.45 and 0.225 of 255
     return _loaded(named, recipe.SlowFast(alpha=alpha, beta=beta, full_span=True).model_copy(update=pixels))
@@ -256,5 +258,27 @@ def _from_pyslowfast(name: str) -> str:
     return re.sub(r"\.branch2\.([abc])(_bn)?\.", lambda m: f".branch2.{_LAYER[m[2] or 'conv']}_{m[1]}.", name)
 
 
+def _from_caffe2(name: str) -> str:
+    """The PyTorch name of an entry that PySlowFast has under Caffe2's name: ``t_`` is the fast pathway."""
+    base, _, kind = name.rpartition("_")
+    pathway = int(base.startswith("t_"))
+    base = base.removeprefix("t_")
+    if fusion := re.fullmatch(r"(?:pool(1)|res(\d)_\d+_branch2c_bn)_subsample(_bn)?", base):
+        base = f"s{fusion[1] or fusion[2]}_fuse.{'bn' if fusion[3] else 'conv_f2s'}"
+    elif stem := re.fullmatch(r"conv1|res_conv1_(bn)", base):
+        base = f"s1.pathway{pathway}_stem.{stem[1] or 'conv'}"
+    elif block := re.fullmatch(r"res(\d)_(\d+)_branch(1|2[abc])(_bn)?", base):
+        branch = block[3] if block[3] == "1" else f"2.{block[3][1]}"
+        base = f"s{block[1]}.pathway{pathway}_res{block[2]}.branch{branch}{block[4] or ''}"
+    elif whole := re.fullmatch(r"nonlocal_conv(\d)_(\d+)_(\w+)", base):
+        layer = "bn" if whole[3] == "bn" else f"conv_{whole[3]}"
+        base = f"s{whole[1]}.pathway{pathway}_nonlocal{whole[2]}.{layer}"
+    return f"{base}.{_CAFFE2.get(kind, kind)}"
+
+
+_CAFFE2 = {"w": "weight", "s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
+"""Kinds of blobs: what Caffe2's batch norm calls an inverse variance is the variance when it is stored."""
+_NO_BACKBONE = ("pred_", "lr", "model_iter")
+"""Blobs of the head and of the training loop."""
 _PATHWAY = {"slow": "multipathway_blocks.0", "fast": "multipathway_blocks.1"}
 _LAYER = {"conv": "conv", "bn": "norm", "_bn": "norm", "conv_f2s": "conv_fast_to_slow"}

@@ -2,7 +2,8 @@
 
 A ``.pt`` file is a pickle, which may name any Python callable to be called while it is read. Here PyTorch's restricted
 reader is used, and the classes that published YOLOv7 files are known to name are all replaced by ``_Inert``, so that
-nothing but the tensors is of interest and no code outside this module and PyTorch runs.
+nothing but the tensors is of interest and no code outside this module and PyTorch runs. A Caffe2 ``.pkl`` file is read
+by a reader that knows arrays and nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -59,11 +61,11 @@ _NESTED = ("ema", "model", "state_dict", "model_state")
 def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a weight file under the names that its network gave them.
 
-    Reads safetensors, and PyTorch files holding a state dict, a training script's dictionary around one, or a whole
-    YOLOv7 model. Nothing that the file names is imported or called.
+    Reads safetensors, PyTorch files holding a state dict, a training script's dictionary around one, or a whole YOLOv7
+    model, and Caffe2's pickled arrays (``.pkl``). Nothing that the file names is imported or called.
 
     Args:
-        path: A ``.safetensors`` file, or a file written by ``torch.save``.
+        path: A ``.safetensors`` file, a file written by ``torch.save``, or a ``.pkl`` file of PySlowFast's model zoo.
         sha256: The file's expected digest in hexadecimal.
 
     Raises:
@@ -78,6 +80,8 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
             raise WeightsError(f"{path}: its SHA-256 is {actual}, not {sha256}; download it again")
     if path.suffix == ".safetensors":
         return load_checkpoint(path)[0]
+    if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
+        return _read_caffe2(path)
     tensors = dict(_tensors(_innermost(_read_pickle(path))))
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
@@ -105,6 +109,47 @@ def _read_pickle(path: Path) -> Any:
                 names = ", ".join(sorted(wanted))
                 raise WeightsError(f"{path}: wants code that is not allowed to run: {names}") from error
             raise WeightsError(f"{path}: damaged, or not a weight file ({error})") from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads arrays in plain containers; whatever else a file names is refused before it is imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the file stands for."""
+        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
+            return getattr(np, name)
+        if name == "_reconstruct" and module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
+            return _empty_array
+        if (module, name) == ("_codecs", "encode"):  # bytes, as Python 3 writes them in old protocols
+            return _latin1
+        raise pickle.UnpicklingError(f"{module}.{name}")
+
+
+def _empty_array(_: Any, shape: tuple[int, ...], kind: Any) -> np.ndarray:
+    """An array that the file goes on to fill, as NumPy's ``_reconstruct`` makes it."""
+    return np.ndarray.__new__(np.ndarray, shape, kind)
+
+
+def _latin1(text: str, _: str) -> bytes:
+    return text.encode("latin1")
+
+
+def _read_caffe2(path: Path) -> dict[str, Tensor]:
+    """The arrays of a Caffe2 model, but for the optimiser's."""
+    try:
+        with path.open("rb") as file:
+            content = _ArraysOnly(file, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path}: damaged, or wants code that is not allowed to run: {error}") from error
+    except Exception as error:  # bytes that happen to be a pickle of something else
+        raise WeightsError(f"{path}: damaged, or not a Caffe2 model ({error})") from error
+    blobs = content.get("blobs") if isinstance(content, dict) else None
+    named = blobs.items() if isinstance(blobs, dict) else ()
+    arrays = {name: value for name, value in named if isinstance(value, np.ndarray)}
+    weights = {name: a for name, a in arrays.items() if a.dtype.kind == "f" and not name.endswith("_momentum")}
+    if not weights:
+        raise WeightsError(f"{path}: not a Caffe2 model: no `blobs` with arrays in it")
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in weights.items()}
 
 
 def _innermost(content: Any) -> Any:

@@ -12,6 +12,7 @@ from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Voting
 from tps_pipeline.recipe.loading import RECIPES, load, reported
 from tps_pipeline.recipe.methods import (
     InstanceLevel,
+    MatchingDetections,
     Method,
     PartStateDetector,
     PartTrajectory,
@@ -39,6 +40,7 @@ __all__ = [
     "Ensemble",
     "Frames",
     "InstanceLevel",
+    "MatchingDetections",
     "Method",
     "PartStateDetector",
     "PartTrajectory",

@@ -39,6 +39,15 @@ class SegmentLevel(ClipMethod):
     """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
 
 
+class MatchingDetections(Section):
+    """Which detected people are trained on as the annotated people they are."""
+
+    person_score: Fraction = 0.9
+    """Least score of a detected person (ACAR-Net)."""
+    iou: Fraction = 0.9
+    """Least overlap of the person's box with the annotated one (SlowFast's paper, section 5)."""
+
+
 class InstanceLevel(ClipMethod):
     """Method: one state a part for each person, from the clip around a frame and the others who are in it."""
 
@@ -65,6 +74,9 @@ class InstanceLevel(ClipMethod):
     """Detected people with a lower score are left out."""
     box_jitter: Fraction = 0.0
     """Training boxes: each edge moves by up to this share of the box's size, either way."""
+    matching_detections: MatchingDetections | None = None
+    """Train on detected people beside annotated ones (null: on annotated ones alone): people are then detected in all
+    training videos before this network is trained."""
 
 
 class PartStateDetector(Section):

@@ -1,0 +1,144 @@
+"""The people of training videos: where they are, what their parts' labels are, and who is who.
+
+Boxes are shares of the picture, edges of pixels: an annotated box, whose corners are pixels within it, ends one pixel
+further.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from tps_pipeline import recipe
+from tps_pipeline.boxes import paired_iou
+from tps_pipeline.methods import Sources
+from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, targets_by
+from tps_pipeline.models.relations import People
+from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.tracks import track
+
+_FRAME = ["video_id", "frame"]
+_PERSON = [*_FRAME, "person"]
+
+
+class Crowd(NamedTuple):
+    """The people in a frame.
+
+    Attributes:
+        boxes: Left, upper, right and lower edge as shares of the picture, float32, ``(N, 4)``.
+        targets: The label of each one's parts, ``(N, 10)``.
+        tracks: Each one's track in the video, ``(N,)``.
+        frames: The frame's index, for each of them, ``(N,)``.
+    """
+
+    boxes: np.ndarray
+    targets: np.ndarray
+    tracks: np.ndarray
+    frames: np.ndarray
+
+
+class CrowdedVideo(NamedTuple):
+    """A video to learn from.
+
+    Attributes:
+        path: The file.
+        n_frames: Its frames.
+        frames: Indices of the frames with labelled people, ascending from 0, ``(F,)``.
+        crowds: The people in each of them.
+    """
+
+    path: Path
+    n_frames: int
+    frames: np.ndarray
+    crowds: list[Crowd]
+
+
+def crowded_videos(source: Sources, space: LabelSpace, settings: recipe.InstanceLevel) -> list[CrowdedVideo]:
+    """The readable videos in which a person is labelled; annotated frames past a video's end are left out.
+
+    Args:
+        source: The shards.
+        space: The label space.
+        settings: The recipe's entry: whether people are linked from frame to frame (else everyone is someone else in
+            each), and whether those detected are added.
+    """
+    targets = targets_by(_PERSON, source.table("annotations/parts"), space)
+    annotated = source.table("annotations/people")
+    people = annotated.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
+    if settings.matching_detections is not None:
+        found = matching(people, source.table("detections/two_stage"), settings.matching_detections)
+        people = pd.concat([people, found]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
+    keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
+    tracks = np.arange(len(people))
+    if settings.tracked:
+        linked = track(annotated).to_pandas().astype({"video_id": str}).set_index(_PERSON)
+        tracks = linked.track_id.reindex(keys).to_numpy(np.int64)
+    # Who has no labelled part is seen by the others all the same.
+    labels = targets.reindex(keys).fillna(UNLABELLED).to_numpy(np.int64)
+    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int64) - 1
+    by_video = people.groupby("video_id").indices
+    columns = ["video_id", "path", "n_frames", "width", "height", "status"]
+    videos = []
+    for row in source.table("videos").select(columns).to_pylist():
+        own = by_video.get(row["video_id"])
+        if own is None or row["status"] != "ok":
+            continue
+        boxes = shares(corners[own], row["width"], row["height"])
+        frames, starts = np.unique(times[own], return_index=True)
+        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[own], tracks[own], times[own]))
+        crowds = [Crowd(*rows) for rows in zip(*by_frame, strict=True)]
+        kept = [at for at, crowd in enumerate(crowds) if frames[at] < row["n_frames"] and (crowd.targets >= 0).any()]
+        if kept:
+            path = source.data / row["path"]
+            videos.append(CrowdedVideo(path, row["n_frames"], frames[kept], [crowds[at] for at in kept]))
+    return videos
+
+
+def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.MatchingDetections) -> pd.DataFrame:
+    """Detected people who are annotated ones: the annotated person's key, with the detected box.
+
+    Args:
+        people: Annotated people: key and box.
+        detections: `tables.DETECTIONS`.
+        settings: What counts as a match; a detection that matches several people is the one's whom it overlaps most.
+
+    Returns:
+        The columns of ``people``; a person may be in it several times, or not at all.
+    """
+    sure = detections.filter(pa.array(detections["person_score"].to_numpy() >= settings.person_score))
+    found = sure.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str}).drop_duplicates(_PERSON)
+    pairs = people.merge(found, on=_FRAME, suffixes=("", "_detected"))
+    overlap = paired_iou(pairs[[*BOX]].to_numpy(float), pairs[[*PERSON_BOX]].to_numpy(float))
+    matches = pd.DataFrame(pairs.assign(overlap=overlap)[overlap >= settings.iou])
+    matches = matches.sort_values(by="overlap", ascending=False, kind="stable")
+    best = matches.drop_duplicates([*_FRAME, "person_detected"])
+    return best[_PERSON].assign(**{to: best[of] for to, of in zip(BOX, PERSON_BOX, strict=True)})
+
+
+def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Boxes of inclusive pixels, ``(N, 4)``, as shares of a picture: float32."""
+    return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
+
+
+def joined(videos: list[list[Crowd]]) -> dict[str, Tensor]:
+    """The people of clips of some videos: the fields of `Crowd`, and ``clip_of``, each one's clip, ``(N,)``."""
+    crowds = [crowd for video in videos for crowd in video]
+    people = Crowd(*(np.concatenate(rows) for rows in zip(*crowds, strict=True)))
+    sizes = [len(crowd.boxes) for crowd in crowds]
+    clip_of = np.repeat(np.arange(len(crowds)), sizes)
+    video_of = np.repeat(np.repeat(np.arange(len(videos)), [len(video) for video in videos]), sizes)
+    _, tracks = np.unique(np.stack([video_of, people.tracks]), axis=1, return_inverse=True)
+    rows = people._replace(tracks=tracks.astype(np.int64))._asdict() | {"clip_of": clip_of}
+    return {name: torch.from_numpy(array) for name, array in rows.items()}
+
+
+def people_of(batch: dict[str, Tensor], settings: recipe.InstanceLevel) -> People:
+    """The people of a batch, who is who left open unless the entry asks for it."""
+    linked = (batch["tracks"], batch["frames"]) if settings.tracked else ()
+    return People(batch["boxes"], batch["clip_of"], *linked)
