@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all test-browser test-orchestration lint bench bench-claims parity-yolov7 clean
+.PHONY: help setup demo run dev test test-all test-browser test-orchestration lint bench bench-claims bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ bench: setup  ## Speed as ratios against the alternative in the same run.
 
 bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: an hour and a half on two CPU cores.
 	$(BIN)/python -m benchmarks.claims
+
+bench-orchestration: demo  ## What orchestration costs, measured into docs/orchestration.md.
+	$(BIN)/python -m benchmarks.orchestration
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
 	@$(BIN)/python -m benchmarks.parity_yolov7

@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, report, shards, source
 from assets.checks import checks_of
+from assets.dead_runs import dead_runs
 from assets.executors import executor
 from assets.resources import Pipeline
 
@@ -48,6 +49,7 @@ def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.De
         assets=assets_of(pipeline),
         asset_checks=checks_of(pipeline.recipe),
         jobs=[dg.define_asset_job(NETWORKS, dg.AssetSelection.groups("checkpoints"))],
+        sensors=[dead_runs],
         resources={"pipeline": pipeline},
         executor=executor,
     )

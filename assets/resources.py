@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pyarrow as pa
 
+from assets.dead_runs import end_dead_runs, end_with_run
 from tps_pipeline import recipe as recipes
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.methods import Sources
@@ -34,6 +35,12 @@ class Pipeline(dg.ConfigurableResource):
             recipe_name=os.environ.get("TPS_RECIPE", "demo"),
             store_root=os.environ.get("TPS_STORE", "demo/store"),
         )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Begin each run, and each step that has a process of its own, free of what killed ones have left."""
+        if context.instance and context.run_id:
+            end_with_run(context.instance, context.run_id)
+            end_dead_runs(context.instance)
 
     @property
     def data_folder(self) -> Path:

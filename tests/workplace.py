@@ -15,17 +15,17 @@ from tps_pipeline.data.synthetic import generate
 ROOT = Path(__file__).parent.parent
 
 
-def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, **changes: Any) -> Path:
+def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, epochs: int = 1, **changes: Any) -> Path:
     """Make ``data``, ``recipe.yaml`` and ``home`` in a folder; ``changes`` replace whole sections of the recipe."""
     generate(folder / "data", videos=videos, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     settings["shards"] = {"videos_per_shard": videos_per_shard, "val_fraction": 0.3}
     for section in ("person_detector", "part_detector", "video_action"):
         settings[section]["image_size"] = 64
-        settings[section]["training"] |= {"epochs": 1, "batch_size": 8, "workers": 0}
+        settings[section]["training"] |= {"epochs": epochs, "batch_size": 8, "workers": 0}
     for method in settings["methods"].values():
         if "training" in method:
-            method["training"]["epochs"] = 1
+            method["training"]["epochs"] = epochs
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings | changes))
     (folder / "home").mkdir()
     shutil.copy(ROOT / "dagster.yaml", folder / "home" / "dagster.yaml")

@@ -11,13 +11,14 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
 from tps_pipeline.errors import StoreError
@@ -149,10 +150,17 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A temporary local folder, on the store's own disk where it is local so that ``keep`` only renames."""
-        parent = Path(self.root) / ".scratch" if self.is_local else Path(tempfile.gettempdir())
+        """A temporary local folder, on the store's own disk where it is local so that ``keep`` only renames.
+
+        It is locked as long as its process lives; what killed processes have left is removed first.
+        """
+        parent = Path(self.root) / ".scratch" if self.is_local else Path(tempfile.gettempdir()) / "tps_scratch"
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+        with ExitStack() as stack:
+            with FileLock(parent / ".lock"):  # a folder that is just being made has no lock yet
+                _remove_abandoned(parent)
+                folder = stack.enter_context(tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True))
+                stack.enter_context(FileLock(Path(folder) / ".lock"))
             yield Path(folder)
 
     def workspace(self, name: str) -> Path:
@@ -163,23 +171,24 @@ class Store:
         return folder
 
     def _replace(self, path: str, content: bytes | pa.Buffer) -> None:
-        target, temporary = self.full(path), self.full(_beside(path))
         if not self.is_local:
-            self.fs.pipe_file(target, bytes(content))
+            self.fs.pipe_file(self.full(path), bytes(content))
             return
-        self.fs.makedirs(self.fs._parent(target), exist_ok=True)
-        with self.fs.open(temporary, "wb") as file:
-            file.write(content)
-        self.fs.mv(temporary, target)
+        target = Path(self.full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.scratch() as folder:
+            (folder / "complete").write_bytes(content)
+            (folder / "complete").replace(target)
 
     def _place(self, local: Path, path: str) -> None:
         """Move a local file or folder to its place on the same machine."""
-        target, temporary = Path(self.full(path)), Path(self.full(_beside(path)))
+        target = Path(self.full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(local, temporary)
-        if target.is_dir():
-            shutil.rmtree(target)
-        temporary.rename(target)
+        with self.scratch() as folder:
+            complete = Path(shutil.move(local, folder / "complete"))  # it may come from another disk, in pieces
+            if target.is_dir():
+                shutil.rmtree(target)
+            complete.replace(target)
 
     def _upload(self, local: Path, path: str) -> None:
         """Move a local file or folder into an object store, file by file, and remove what a former folder had more.
@@ -211,6 +220,9 @@ def table_path(asset: str, partition: str | None = None, suffix: str = ".parquet
     return f"{asset}/{partition}{suffix}" if partition else f"{asset}{suffix}"
 
 
-def _beside(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/.{name}.{uuid.uuid4().hex[:8]}".lstrip("/")
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the scratch folders that no living process holds."""
+    for folder in parent.iterdir():
+        if folder.is_dir():
+            with suppress(Timeout), FileLock(folder / ".lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""Runs whose process was killed: Dagster would count them as started, and their places in a pool as taken, for ever.
+
+This is for one machine, whose Dagster keeps its records in SQLite. On a cluster the run launcher watches over its runs.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+
+import dagster as dg
+import psutil
+from dagster._core.storage.runs import SqliteRunStorage
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Have runs fail whose process is gone, and free what they hold.
+
+    Returns:
+        The runs' ids.
+    """
+    if not isinstance(instance.run_storage, SqliteRunStorage):
+        return []
+    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    dead = [record for record in instance.get_run_records(under_way) if not _is_alive(instance, record)]
+    for record in dead:
+        instance.report_run_failed(record.dagster_run, "Its process is gone: it was killed, or the machine went down.")
+        instance.event_log_storage.free_concurrency_slots_for_run(record.dagster_run.run_id)
+    return [record.dagster_run.run_id for record in dead]
+
+
+def end_with_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Where this is a step's process (executor `multiprocess`): end it as soon as the run's own process is gone.
+
+    Else it would go on beside the run that is started next.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid != _pid(instance, run_id):
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="end with run").start()
+
+
+@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Frees what killed runs hold, before runs in the queue are held up by it."""
+    return dg.SkipReason(f"ended: {', '.join(end_dead_runs(context.instance)) or 'none'}")
+
+
+def _is_alive(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    pid = _pid(instance, record.dagster_run.run_id)
+    try:
+        # A number is given to another process in time, and in a container that is started anew at once.
+        return pid is None or psutil.Process(pid).create_time() <= (record.start_time or 0)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _pid(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    """The process that runs the run; None before it has started."""
+    started = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START)
+    return started[0].get_dagster_event().pid if started else None

@@ -1,0 +1,108 @@
+"""Runs that are killed in the middle: the next one goes on from there and ends with the very same tables."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+import torch
+
+from assets.executors import GPU
+from tests.workplace import ROOT, environment, make
+from tps_pipeline.lineage import Lineage
+from tps_pipeline.store import Store
+
+RUN = [sys.executable, "-m", "assets.run"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workplace in which the whole graph ran once."""
+    made = tmp_path_factory.mktemp("undisturbed")
+    # Two shards and more of each split, networks that train for some epochs.
+    methods = {"video_category": {"kind": "video_category"}}
+    make(made, videos_per_shard=3, epochs=5, methods=methods, submission="video_category")
+    subprocess.run(RUN, cwd=ROOT, env=environment_of(made), check=True, timeout=900)
+    return made
+
+
+def copy(workplace: Path, folder: Path) -> Path:
+    """The same data and recipe with nothing made yet."""
+    shutil.copytree(workplace, folder, ignore=shutil.ignore_patterns("store", "home"))
+    (folder / "home").mkdir()
+    shutil.copy(ROOT / "dagster.yaml", folder / "home")
+    return folder
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    # The number of threads decides the order in which floats are added up.
+    return environment(folder) | {"OMP_NUM_THREADS": "1"}
+
+
+def kill_when(condition: Callable[[], bool], folder: Path) -> None:
+    """Start a run and kill it, and it alone, at the moment that a condition holds; see all that it started end, too."""
+    run = psutil.Popen(RUN, cwd=ROOT, env=environment_of(folder), start_new_session=True)
+    while not condition():
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+    started = run.children(recursive=True)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert not alive
+
+
+def stored(folder: Path, pattern: str) -> list[Path]:
+    return list((folder / "store").glob(pattern))
+
+
+def versions(folder: Path) -> dict[str, str]:
+    """What there is, by content; the report page holds times."""
+    latest = Lineage(Store(folder / "store")).latest().records.values()
+    return {record.name: record.data_version for record in latest if record.asset != "report"}
+
+
+def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+    folder = copy(undisturbed, tmp_path / "disturbed")
+    shards = len(stored(undisturbed, "frames/*.arrow"))
+
+    kill_when(lambda: bool(stored(folder, "frames/*.arrow") and stored(folder, ".scratch/*/*.arrow")), folder)
+    assert 0 < len(stored(folder, "frames/*.arrow")) < shards
+
+    kill_when(lambda: bool(stored(folder, ".work/checkpoints/*/*/resume.ckpt")), folder)
+    epochs = {path.parts[-3]: torch.load(path)["history"] for path in stored(folder, ".work/checkpoints/*/*/*.ckpt")}
+    assert epochs
+
+    kill_when(lambda: bool(stored(folder, "detections/two_stage/*.parquet")), folder)
+    assert len(stored(folder, "detections/two_stage/*")) < len(stored(undisturbed, "detections/two_stage/*"))
+
+    subprocess.run(RUN, cwd=ROOT, env=environment_of(folder), check=True, timeout=900)
+    assert versions(folder) == versions(undisturbed)
+    # What a killed run had finished was not made again: one record an output, and the epochs' own durations.
+    assert len(Lineage(Store(folder / "store")).records()) == len(Lineage(Store(undisturbed / "store")).records())
+    for network, rows in epochs.items():
+        (log,) = stored(folder, f"checkpoints/{network}/*/log.csv")
+        seconds = [row["seconds"] for row in csv.DictReader(log.open())]
+        assert seconds[: len(rows)] == [str(row["seconds"]) for row in rows]
+        assert len(seconds) == 5
+    nothing_is_left(folder)
+
+
+def nothing_is_left(folder: Path) -> None:
+    """No run that seems to go on, no place taken in a pool, no half-written file."""
+    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
+        statuses = [record.dagster_run.status for record in instance.get_run_records()]
+        assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+        assert statuses.count(dg.DagsterRunStatus.FAILURE) == 3
+        assert instance.event_log_storage.get_concurrency_info(GPU).active_slot_count == 0
+    hidden = [path for path in stored(folder, "**/.*") if path.is_file() and not path.name.endswith(".lock")]
+    assert not hidden
+    assert not [path for path in stored(folder, ".scratch/*") if path.is_dir()]
+    assert not [path for path in stored(folder, ".work/checkpoints/**/*") if path.is_file()]
