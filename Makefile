@@ -41,7 +41,7 @@ run: setup $(DAGSTER_HOME)/dagster.yaml  ## The same for DATA= (Kinetics-TPS lay
 	@$(BIN)/python -m assets.run
 
 dev: setup $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on the same store (http://localhost:3000).
-	$(BIN)/dagster dev -w workspace.yaml
+	env -u DAGSTER_MODULE_NAME $(BIN)/dagster dev -w workspace.yaml
 
 test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores.
 	$(MAKE) --no-print-directory lint

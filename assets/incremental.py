@@ -78,6 +78,7 @@ def each_shard(
     *,
     sections: Sequence[str] = (),
     suffix: str = ".parquet",
+    picture: Callable[[str], str] | None = None,
     force: bool = False,
 ) -> Iterator[dg.MaterializeResult]:
     """Make an asset's output (or several assets' outputs) for every shard of this run that is not up to date.
@@ -88,6 +89,7 @@ def each_shard(
         make: Computes one shard: a product, or one for each asset key of a multi-asset.
         sections: The recipe's sections that the result depends on.
         suffix: The output file's.
+        picture: Draws the last shard that was made, as Markdown with the image in it, for the Dagster UI.
         force: Compute what is up to date as well.
 
     Yields:
@@ -98,6 +100,8 @@ def each_shard(
     for shard in sorted(context.partition_keys):
         works = [_work(context, pipeline, latest, name, shard, sections) for name in outcomes]
         _advance(context, pipeline, latest, outcomes, works, partial(make, shard), suffix=suffix, force=force)
+    for outcome in outcomes.values():
+        outcome.picture = picture(list(outcome.made)[-1]) if picture and outcome.made else None
     yield from _results(outcomes)
 
 

@@ -50,7 +50,7 @@ def annotations(context: dg.AssetExecutionContext, pipeline: Pipeline, config: F
 )
 def frames(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
     """The frames that networks see, as JPEGs in one memory-mapped file a shard."""
-    from tps_pipeline.video.frames import extract, wanted_frames
+    from tps_pipeline.video.frames import extract, preview, wanted_frames
 
     settings = pipeline.recipe.frames
     with pipeline.store.scratch() as scratch:
@@ -63,4 +63,10 @@ def frames(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force)
                 context.log.warning(f"{video_id}: {error}")
             return out
 
-        yield from each_shard(context, pipeline, read, sections=["frames"], suffix=".arrow", force=config.force)
+        def picture(shard: str) -> str:
+            return preview(pipeline.frames(shard))
+
+        sections = ["frames"]
+        yield from each_shard(
+            context, pipeline, read, sections=sections, suffix=".arrow", picture=picture, force=config.force
+        )

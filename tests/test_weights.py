@@ -172,3 +172,11 @@ def test_own_checkpoints_round_trip_with_their_metadata(tmp_path: Path) -> None:
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in model.state_dict().items())
     with pytest.raises(WeightsError, match="of another shape"):
         load_strictly(YOLOv7("tiny", classes=3, width=0.125), state)
+
+
+def test_equal_checkpoints_are_equal_files(tmp_path: Path) -> None:
+    strings = dict.fromkeys("abcdefgh", "x")
+    for number in range(4):
+        save_checkpoint(tmp_path / str(number), {"w": torch.ones(3)}, metadata=strings)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(4)}) == 1
+    assert load_checkpoint(tmp_path / "0")[1] == strings

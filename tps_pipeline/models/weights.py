@@ -9,6 +9,7 @@ by a reader that knows arrays and nothing else.
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import warnings
 import zipfile
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from tps_pipeline.errors import WeightsError
@@ -252,7 +253,17 @@ def misfit(
 def save_checkpoint(path: Path, state_dict: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
     """Write weights as safetensors, on the CPU, with a few strings beside them."""
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}
-    save_file(tensors, path, metadata=dict(metadata or {}))
+    path.write_bytes(_in_order(save(tensors, metadata=dict(metadata or {}))))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with sorted strings; they come in random order, and equal weights would differ."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the tensors so
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

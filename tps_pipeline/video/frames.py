@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -197,6 +198,17 @@ class FrameFile:
         if row == len(frames) or frames[row] != frame:
             raise StoreError(f"{self.path}: frame {frame} of video {video_id} was not extracted")
         return self._jpegs[video_id][row].as_buffer()
+
+
+def preview(frames: FrameFile, *, width: int = 320) -> str:
+    """The first frame as Markdown with a small embedded JPEG, for an asset's metadata; nothing if there is none."""
+    for video_id, frame in frames.keys()[:1]:
+        picture = frames.frame(video_id, frame)
+        size = (width, max(1, round(width * picture.shape[0] / picture.shape[1])))
+        small = cv2.cvtColor(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+        _, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
+        return f"![{video_id}, frame {frame}](data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()})"
+    return ""
 
 
 def export(jpegs: Iterable[tuple[str, int, bytes]], out_dir: Path) -> int:

@@ -31,7 +31,7 @@ from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXECUTORS = ("in_process", "multiprocess", "ray")
 PER_SHARD = ("videos", "annotations", "frames")
 """Ops over shards that need no network: seven assets, for `annotations` makes five."""
