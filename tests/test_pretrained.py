@@ -15,8 +15,8 @@ import torch
 import yaml
 from typer.testing import CliRunner, Result
 
-from assets.checkpoints import _weights
 from assets.resources import Pipeline
+from assets.training import _weights
 from tests import published
 from tests.test_weights import official, official_model  # noqa: F401
 from tps_pipeline import recipe
