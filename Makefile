@@ -50,7 +50,7 @@ test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores
 test-all: setup  ## The slow tests too.
 	$(BIN)/pytest -m ''
 
-test-browser: setup  ## The report page in headless Chromium, at desktop and phone width; skips where there is none.
+test-browser: setup  ## The report page and the Dagster UI in headless Chromium; skips where there is none.
 	$(BIN)/pytest tests/browser -m browser -rs
 
 test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: what takes services of its own.
