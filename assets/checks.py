@@ -26,14 +26,21 @@ def _per_shard(asset: str, name: str, find: Find) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(asset=asset.split("/"), name=name, blocking=True, description=find.__doc__)
     def check(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> dg.AssetCheckResult:
+        latest = pipeline.lineage.latest()
         made = [
-            record.partition
-            for record in pipeline.lineage.latest().records.values()
-            if record.asset == asset and record.partition and record.run_id == context.run.run_id
+            shard
+            for name, shard in latest.records
+            if name == asset and shard and latest.records[name, shard].run_id == context.run.run_id
         ]
         return _result([problem for shard in made for problem in find(pipeline, shard)], made)
 
     return check
+
+
+@dg.asset_check(asset="submission")
+def within_the_challenge_s_limits(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """At most ten people a frame and five proposals a part, or the challenge refuses the whole submission."""
+    return _result(checks.over_the_limits(pipeline.store.local("submission") / "pred_part_result.json"))
 
 
 def _result(problems: list[str], looked_at: Sequence[str] = ()) -> dg.AssetCheckResult:
@@ -56,10 +63,10 @@ def _sides(pipeline: Pipeline, shard: str) -> list[str]:
 def checks_of(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
     """Every check, those of the recipe's detections, methods and ensembles included."""
 
-    def boxes_inside(name: str) -> Find:
+    def boxes_inside(asset: str) -> Find:
         def boxes(pipeline: Pipeline, shard: str) -> list[str]:
             """Detected boxes lie inside the picture."""
-            return checks.boxes_outside(pipeline.read(f"detections/{name}", shard), pipeline.frames(shard).index)
+            return checks.boxes_outside(pipeline.read(asset, shard), pipeline.frames(shard).index)
 
         return boxes
 
@@ -80,9 +87,10 @@ def checks_of(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
     predicted = [recipe.predictions(name) for name in recipe.scored]
     return [
         no_video_in_two_splits,
+        within_the_challenge_s_limits,
         _per_shard("frames", "all_frames_there", _frames),
         _per_shard("datasets/part", "left_and_right_balanced", _sides),
-        *(_per_shard(f"detections/{name}", "boxes_inside_picture", boxes_inside(name)) for name in recipe.detections),
+        *(_per_shard(asset, "boxes_inside_picture", boxes_inside(asset)) for asset in recipe.boxes.values()),
         *(_per_shard(name, "states_known", states_known(name)) for name in predicted),
         *(_per_shard(f"psc/{name}", "psc_in_range", scores_valid(name)) for name in recipe.scored),
     ]

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from assets.resources import SPLITS, Pipeline
 from tps_pipeline import checkpoint
-from tps_pipeline.lineage import Key, Snapshot, Work
+from tps_pipeline.lineage import Key, Snapshot, Work, name_of
 from tps_pipeline.store import Written, table_path
 
 Product = pa.Table | Path | bytes
@@ -189,12 +189,36 @@ def _advance(
     metrics: Measure | None = None,
     force: bool,
 ) -> None:
-    """Make the outputs of one shard, or of an asset without shards, if one of them is stale."""
-    reasons = {work.asset: "forced" if force else latest.why_stale(work) for work in works}
-    if not any(reasons.values()):
-        for work in works:
-            outcomes[work.asset].kept.append(work.partition or work.asset)
-        return
+    """Make the outputs of one shard, or of an asset without shards, if one of them is stale.
+
+    Of several runs that want the same at once, one makes it; the others wait and find it made.
+    """
+    reasons = _reasons(latest, works, force)
+    if any(reasons.values()):
+        with pipeline.store.lock(name_of(works[0].key)):
+            reasons = _reasons(pipeline.lineage.latest(), works, force)
+            if any(reasons.values()):
+                _make(context, pipeline, outcomes, works, reasons, make, suffix=suffix, metrics=metrics)
+                return
+    for work in works:
+        outcomes[work.asset].kept.append(work.partition or work.asset)
+
+
+def _reasons(latest: Snapshot, works: Sequence[Work], force: bool) -> dict[str, str | None]:
+    return {work.asset: "forced" if force else latest.why_stale(work) for work in works}
+
+
+def _make(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    outcomes: dict[str, Outcome],
+    works: Sequence[Work],
+    reasons: Mapping[str, str | None],
+    make: Callable[[], Product | Mapping[str, Product]],
+    *,
+    suffix: str,
+    metrics: Measure | None,
+) -> None:
     begin = time.perf_counter()
     made = make()
     products = made if isinstance(made, Mapping) else {works[0].asset: made}

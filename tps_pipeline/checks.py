@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.tables import BOX, PERSON_BOX
 
@@ -72,3 +75,22 @@ def scores_outside(psc: pa.Table) -> list[str]:
     values = psc.to_pandas()
     wrong = values[~values.psc.between(0, 1)]
     return [f"{row.video_id}: PSC {row.psc}" for row in wrong.head(SHOWN).itertuples()]
+
+
+def over_the_limits(submission: Path) -> list[str]:
+    """A submission has at most `MAX_PEOPLE` people a frame and `MAX_PROPOSALS` proposals a part."""
+    wrong = []
+    for video, frames in msgspec.json.decode(submission.read_bytes()).items():
+        for name, frame in frames.items():
+            people = frame["humans"]
+            if len(people) > MAX_PEOPLE:
+                wrong.append(f"{video}, {name}: {len(people)} people, {MAX_PEOPLE} allowed")
+            proposals = [
+                (n, part, len(p["box"])) for n, person in enumerate(people) for part, p in person["parts"].items()
+            ]
+            wrong += [
+                f"{video}, {name}: {count} proposals for {part} of person {n}, {MAX_PROPOSALS} allowed"
+                for n, part, count in proposals
+                if count > MAX_PROPOSALS
+            ]
+    return wrong[:SHOWN]

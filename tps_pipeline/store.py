@@ -170,6 +170,15 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Do something that one process at a time may do; others wait. A process that dies lets go.
+
+        It holds among the processes that share a local store, or one machine's that share a remote one.
+        """
+        with FileLock(self.workspace("locks") / f"{name.replace('/', '.')}.lock"):
+            yield
+
     def _replace(self, path: str, content: bytes | pa.Buffer) -> None:
         if not self.is_local:
             self.fs.pipe_file(self.full(path), bytes(content))
