@@ -12,6 +12,7 @@ import dagster as dg
 
 from assets.executors import GPU, TRAINS
 from assets.incremental import Force, whole
+from assets.promotion import RETRAINING, defender
 from assets.resources import Pipeline
 from assets.training import network_of, train
 from tps_pipeline import recipe
@@ -119,6 +120,7 @@ def _checkpoint(
         sections=[section, "seed"],
         splits=("train", "val"),
         reads=reads,
-        keeps_when_inputs_grow=True,
+        keeps_when_inputs_grow=RETRAINING not in context.run.tags,
+        referee=defender(context, pipeline, name),
         force=force,
     )

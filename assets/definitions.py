@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, report, shards, source
+from assets.automation import automation_of, eager
 from assets.checks import checks_of
 from assets.dead_runs import dead_runs
 from assets.executors import executor
@@ -45,14 +46,16 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 
 def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Everything, for one pipeline."""
-    return dg.Definitions(
-        assets=assets_of(pipeline),
+    assets = eager(assets_of(pipeline))
+    graph = dg.Definitions(
+        assets=assets,
         asset_checks=checks_of(pipeline.recipe),
         jobs=[dg.define_asset_job(NETWORKS, dg.AssetSelection.groups("checkpoints"))],
         sensors=[dead_runs],
         resources={"pipeline": pipeline},
         executor=executor,
     )
+    return dg.Definitions.merge(graph, automation_of(assets))
 
 
 @dg.definitions

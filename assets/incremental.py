@@ -5,12 +5,11 @@ made from. Inputs follow from the asset's Dagster dependencies; a dependency tha
 or over all shards of some splits by an asset that has none.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import pyarrow as pa
@@ -22,6 +21,19 @@ from tps_pipeline.store import Written, table_path
 
 Product = pa.Table | Path | bytes
 """What an asset's function gives back: a table, or a finished local file or folder, or a file's content."""
+
+
+class Referee(Protocol):
+    """Decides whether what was made takes the place of what there is (retrained networks)."""
+
+    def has_refused(self, latest: Snapshot, work: Work) -> str | None:
+        """Why the outcome of this very work did not take it before, or None."""
+        ...
+
+    def refuses(self, latest: Snapshot, work: Work, product: Path) -> str | None:
+        """Why the product must not take it, which is then put aside, or None."""
+        ...
+
 
 Measure = Callable[[Any], dict[str, float]]
 """Gives a product's figures."""
@@ -44,6 +56,7 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     preview: pa.Table | None = None
     picture: str | None = None
+    refused: str | None = None
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
         """Counts, path and a preview, as the Dagster UI shows them."""
@@ -66,6 +79,8 @@ class Outcome:
                 dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in self.preview.slice(0, 8).to_pylist()
             ]
             shown["preview"] = dg.MetadataValue.table(rows_shown)
+        if self.refused:
+            shown["refused"] = dg.MetadataValue.text(self.refused)
         if self.picture:
             shown["picture"] = dg.MetadataValue.md(self.picture)
         return shown
@@ -117,6 +132,7 @@ def whole(
     keeps_when_inputs_grow: bool = False,
     metrics: Measure | None = None,
     picture: Callable[[], str] | None = None,
+    referee: Referee | None = None,
     force: bool = False,
 ) -> Iterator[dg.MaterializeResult]:
     """Make an asset without shards, unless it is up to date.
@@ -132,6 +148,7 @@ def whole(
         keeps_when_inputs_grow: New shards alone do not make it stale (checkpoints).
         metrics: Gives a table's figures, for its lineage and metadata; a checkpoint brings its own.
         picture: Draws what was made, as Markdown with the image in it, for the Dagster UI.
+        referee: Has the last word on whether a folder that was made takes its place.
         force: Compute what is up to date as well.
 
     Yields:
@@ -144,7 +161,16 @@ def whole(
         for name in outcomes
     ]
     _advance(
-        context, pipeline, latest, outcomes, works, partial(make, works[0]), suffix=suffix, metrics=metrics, force=force
+        context,
+        pipeline,
+        latest,
+        outcomes,
+        works,
+        partial(make, works[0]),
+        suffix=suffix,
+        metrics=metrics,
+        referee=referee,
+        force=force,
     )
     for outcome in outcomes.values():
         outcome.picture = picture() if picture and outcome.made else None
@@ -187,6 +213,7 @@ def _advance(
     *,
     suffix: str,
     metrics: Measure | None = None,
+    referee: Referee | None = None,
     force: bool,
 ) -> None:
     """Make the outputs of one shard, or of an asset without shards, if one of them is stale.
@@ -196,10 +223,19 @@ def _advance(
     reasons = _reasons(latest, works, force)
     if any(reasons.values()):
         with pipeline.store.lock(name_of(works[0].key)):
-            reasons = _reasons(pipeline.lineage.latest(), works, force)
-            if any(reasons.values()):
-                _make(context, pipeline, outcomes, works, reasons, make, suffix=suffix, metrics=metrics)
-                return
+            latest = pipeline.lineage.latest()
+            reasons = _reasons(latest, works, force)
+            refused = referee.has_refused(latest, works[0]) if referee and not force else None
+            if any(reasons.values()) and not refused:
+                made = make()
+                products = made if isinstance(made, Mapping) else {works[0].asset: made}
+                refused = referee.refuses(latest, works[0], products[works[0].asset]) if referee else None
+                if not refused:
+                    _put(context, pipeline, outcomes, works, reasons, products, suffix, metrics)
+                    return
+        if refused:
+            context.log.warning(refused)
+            outcomes[works[0].asset].refused = refused
     for work in works:
         outcomes[work.asset].kept.append(work.partition or work.asset)
 
@@ -208,29 +244,26 @@ def _reasons(latest: Snapshot, works: Sequence[Work], force: bool) -> dict[str, 
     return {work.asset: "forced" if force else latest.why_stale(work) for work in works}
 
 
-def _make(
+def _put(
     context: dg.AssetExecutionContext,
     pipeline: Pipeline,
     outcomes: dict[str, Outcome],
     works: Sequence[Work],
     reasons: Mapping[str, str | None],
-    make: Callable[[], Product | Mapping[str, Product]],
-    *,
+    products: Mapping[str, Product],
     suffix: str,
     metrics: Measure | None,
 ) -> None:
-    begin = time.perf_counter()
-    made = make()
-    products = made if isinstance(made, Mapping) else {works[0].asset: made}
+    """Write and record what was made."""
     for work in works:
         product, path = products[work.asset], table_path(work.asset, work.partition, suffix)
         figures = checkpoint.metrics(product) if isinstance(product, Path) else metrics(product) if metrics else {}
         written = _write(pipeline, path, work, product)
-        pipeline.lineage.record(work, written, run_id=context.run.run_id, metrics=figures)
+        record = pipeline.lineage.record(work, written, run_id=context.run.run_id, metrics=figures)
         outcome = outcomes[work.asset]
         outcome.made[work.partition or work.asset] = written
         outcome.reasons[work.partition or work.asset] = reasons[work.asset] or "made together with a stale one"
-        outcome.seconds += time.perf_counter() - begin
+        outcome.seconds += (record.finished_at - record.started_at).total_seconds()
         outcome.metrics = figures
         outcome.preview = product if isinstance(product, pa.Table) else None
 

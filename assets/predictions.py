@@ -12,6 +12,13 @@ from assets.shards import BACKFILL, SHARDS
 from tps_pipeline import recipe
 from tps_pipeline.methods import build
 
+SCORED_WITH = (
+    *(f"annotations/{table}" for table in ("actions", "labelled_frames", "people", "parts")),
+    "frames",
+    "video_actions",
+)
+"""What predictions are scored with."""
+
 
 def method_predictions(name: str, settings: recipe.Method) -> dg.AssetsDefinition:
     """The predictions of a method, from its recipe entry."""
@@ -43,35 +50,35 @@ def psc_of(name: str, predictions: str) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=["psc", name],
-        deps=[
-            *(["annotations", table] for table in ("actions", "labelled_frames", "people", "parts")),
-            "frames",
-            "video_actions",
-            predictions.split("/"),
-        ],
+        deps=[key.split("/") for key in (*SCORED_WITH, predictions)],
         group_name="evaluation",
         description=f"Part state correctness of each labelled video by {name}.",
         partitions_def=SHARDS,
         backfill_policy=BACKFILL,
     )
     def psc(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
-        from tps_pipeline import psc as metric
-        from tps_pipeline.evaluation import sampled
-        from tps_pipeline.parsing import annotated, predicted
-
         def evaluate(shard: str) -> pa.Table:
-            labelled, people, parts = (
-                pipeline.read(f"annotations/{table}", shard) for table in ("labelled_frames", "people", "parts")
-            )
-            return metric.evaluate(
-                annotated(sampled(labelled, pipeline.recipe.frames.sample_stride), people, parts),
-                predicted(pipeline.read(predictions, shard), pipeline.frames(shard).index),
-                actions=pipeline.read("annotations/actions", shard),
-                video_actions=pipeline.read("video_actions", shard),
-                method=name,
-                split=shard.partition("-")[0],
-            )
+            return score(pipeline, shard, pipeline.read(predictions, shard), name)
 
         yield from each_shard(context, pipeline, evaluate, sections=["frames.sample_stride"], force=config.force)
 
     return psc
+
+
+def score(pipeline: Pipeline, shard: str, predictions: pa.Table, method: str) -> pa.Table:
+    """Part state correctness of a shard's videos by some predictions."""
+    from tps_pipeline import psc as metric
+    from tps_pipeline.evaluation import sampled
+    from tps_pipeline.parsing import annotated, predicted
+
+    labelled, people, parts = (
+        pipeline.read(f"annotations/{table}", shard) for table in ("labelled_frames", "people", "parts")
+    )
+    return metric.evaluate(
+        annotated(sampled(labelled, pipeline.recipe.frames.sample_stride), people, parts),
+        predicted(predictions, pipeline.frames(shard).index),
+        actions=pipeline.read("annotations/actions", shard),
+        video_actions=pipeline.read("video_actions", shard),
+        method=method,
+        split=shard.partition("-")[0],
+    )

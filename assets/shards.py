@@ -23,13 +23,19 @@ def backfill_policy() -> dg.BackfillPolicy:
 BACKFILL = backfill_policy()
 
 
+class Ingestion(dg.Config):
+    """What to take in: by default all there is, or of what changed some videos only, by their paths."""
+
+    videos: list[str] | None = None
+
+
 @dg.asset(group_name="source")
-def shards(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult:
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
     from tps_pipeline.data.shards import ingest
 
     known = {name: pipeline.read("shards", name) for name in pipeline.shards("train", "val", "test")}
-    found = ingest(pipeline.data_folder, known, pipeline.recipe.shards)
+    found = ingest(pipeline.data_folder, known, pipeline.recipe.shards, only=config.videos)
     for name, manifest in sorted(found.shards.items()):
         written = pipeline.store.write(table_path("shards", name), manifest)
         work = Work("shards", name, (), (), pipeline.recipe.digest_of(()))

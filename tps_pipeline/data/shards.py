@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ class Ingested:
     """Videos that were not taken in, labels found twice or damaged; each with what to do."""
 
 
-def ingest(data: Path, manifests: Mapping[str, pa.Table], settings: Shards) -> Ingested:
+def ingest(
+    data: Path, manifests: Mapping[str, pa.Table], settings: Shards, *, only: Collection[str] | None = None
+) -> Ingested:
     """Compare a data folder with the shards there are.
 
     A video that is known keeps its shard; where its content, place, action or labels differ from its row, its shard
@@ -49,6 +51,7 @@ def ingest(data: Path, manifests: Mapping[str, pa.Table], settings: Shards) -> I
         data: A Kinetics-TPS folder.
         manifests: The existing shards by name (`tables.SHARD`).
         settings: Batch size and validation share, for new videos.
+        only: Look at these videos alone, by their paths (others may still be being written).
 
     Returns:
         The shards to write; none if nothing changed.
@@ -65,6 +68,8 @@ def ingest(data: Path, manifests: Mapping[str, pa.Table], settings: Shards) -> I
 
     changed: set[str] = set()
     new: list[Row] = []
+    if only is not None:
+        videos = [video for video in videos if video.path in only]
     for video in progress(videos, "Looking for changes"):
         shard = shard_of.get(video.video_id)
         known = rows[shard][video.video_id] if shard else None

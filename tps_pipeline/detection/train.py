@@ -15,7 +15,7 @@ from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.detection.datasets import DetectorImages
-from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, save
+from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, load, save
 from tps_pipeline.detection.loss import DetectionLoss
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.weights import load_checkpoint, load_into
@@ -95,6 +95,23 @@ def train(
         save=lambda model: save(folder / CHECKPOINT, model.state_dict(), settings, labels),
     )
     return fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
+
+
+def validate(checkpoint: Path, samples: pa.Table, frames: Sequence[FrameFile]) -> dict[str, float]:
+    """How good a trained detector is on other images than it was evaluated on then.
+
+    Args:
+        checkpoint: What ``train`` wrote.
+        samples: ``tables.SAMPLES``; their mirrored halves are left out.
+        frames: Where their frames are.
+
+    Returns:
+        ``ap`` and ``ap50``, means over the classes there.
+    """
+    trained = load(checkpoint)
+    images = DetectorImages(samples.filter(~pc.field("flipped")), frames, trained.labels, size=trained.size)
+    with torch.no_grad():
+        return evaluate(trained.network, images, classes=len(trained.labels))
 
 
 def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,193 @@
+"""What happens by itself: sensor, conditions, retraining, notices; evaluated without a daemon."""
+
+import json
+import sys
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from assets import promotion
+from assets.automation import EAGER, INGESTION, ONE_SHARD
+from assets.definitions import definitions_of
+from assets.promotion import Defender
+from assets.resources import GPU, Pipeline
+from assets.shards import SHARDS
+from tps_pipeline.lineage import Work
+from tps_pipeline.store import table_path
+
+
+@pytest.fixture
+def pipeline(tmp_path) -> Pipeline:
+    (tmp_path / "data" / "test_videos").mkdir(parents=True)
+    return Pipeline(data=str(tmp_path / "data"), recipe_name="demo", store_root=str(tmp_path / "store"))
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def definitions(pipeline) -> dg.Definitions:
+    return definitions_of(pipeline, dg.in_process_executor)
+
+
+def test_nothing_that_needs_a_gpu_is_eager_and_all_tables_are(definitions):
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    on_gpu = {node.key for node in nodes if GPU in node.assets_def.pools}
+    eager = {node.key for node in nodes if node.automation_condition}
+    assert dg.AssetKey(["checkpoints", "person_detector"]) in on_gpu
+    assert not eager & on_gpu
+    assert eager == {node.key for node in nodes if node.group_name in EAGER}
+
+
+def report(instance, asset, *shards):
+    for shard in shards or [None]:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset.split("/"), partition=shard))
+
+
+def test_tables_follow_what_they_read(definitions, instance):
+    instance.add_dynamic_partitions(str(SHARDS.name), ["train-000", "val-000", "test-000"])
+    method = "video_category"
+
+    def requested(cursor=None):
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        return {asset for asset in ("leaderboard", f"psc/{method}", "submission") if result.get_num_requested(
+            dg.AssetKey(asset.split("/")))}, result.cursor  # fmt: skip
+
+    keys = [key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()]
+    everything = [key for key in keys if key not in ("leaderboard", "report", "submission")]
+    graph = definitions.resolve_asset_graph()
+    _, cursor = requested()
+    for key in everything:
+        scored = graph.get(dg.AssetKey(key.split("/"))).group_name in ("detections", "predictions", "evaluation")
+        if graph.get(dg.AssetKey(key.split("/"))).partitions_def:
+            report(instance, key, *(["val-000", "test-000"] if scored else ["train-000", "val-000", "test-000"]))
+        else:
+            report(instance, key)
+    for key in ("leaderboard", "report", "submission"):
+        report(instance, key)
+    _, cursor = requested(cursor)
+    asked, cursor = requested(cursor)
+    assert asked == set()
+    report(instance, f"psc/{method}", "val-000")
+    asked, cursor = requested(cursor)
+    assert asked == {"leaderboard"}  # though no training shard was ever scored
+    report(instance, "frames", "train-000")
+    asked, _ = requested(cursor)
+    assert f"psc/{method}" not in asked  # there are no predictions of it
+
+
+def tick(definitions, instance, cursor=None):
+    sensor = definitions.get_sensor_def("new_videos")
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions)
+    data = sensor.evaluate_tick(context)
+    return list(data.run_requests or []), data.cursor
+
+
+def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipeline, instance):
+    video = pipeline.data_folder / "test_videos" / "a.mp4"
+    video.write_bytes(b"not finished")
+    requests, cursor = tick(definitions, instance)
+    assert requests == []
+    video.write_bytes(b"finished, and longer")
+    requests, cursor = tick(definitions, instance, cursor)
+    assert requests == []
+    (request,), cursor = tick(definitions, instance, cursor)
+    assert request.job_name == INGESTION
+
+    job = definitions.resolve_job_def(INGESTION)
+    assert job.execute_in_process(instance=instance, run_config=request.run_config).success
+    (request,), cursor = tick(definitions, instance, cursor)
+    assert (request.job_name, request.partition_key) == (ONE_SHARD, "test-000")
+    groups = {definitions.resolve_asset_graph().get(key).group_name for key in request.asset_selection}
+    assert groups == {"source", "data"}  # no network has been trained
+
+    job = definitions.resolve_job_def(ONE_SHARD)
+    only = [dg.AssetKey("videos")]
+    assert job.execute_in_process(instance=instance, asset_selection=only, partition_key="test-000").success
+    requests, _ = tick(definitions, instance, cursor)
+    assert requests == []
+
+
+def checkpoint(folder, value: float, name: str):
+    path = folder / name
+    path.mkdir()
+    (path / "model.safetensors").write_text(str(value))
+    (path / "metrics.json").write_text(json.dumps({"loss": 1.0}))
+    return path
+
+
+@pytest.fixture
+def defender(pipeline, monkeypatch) -> Defender:
+    """Of a detector whose checkpoint says how good it is; 0.5 the current one."""
+    name, shards = "person_detector", ["val-000"]
+    monkeypatch.setattr(promotion, "measure_of", lambda *_: ("AP", shards))
+    worth = lambda _pipeline, _name, network, _shards: float((network / "model.safetensors").read_text())  # noqa: E731
+    monkeypatch.setattr(promotion, "value", worth)
+    with pipeline.store.scratch() as scratch:
+        written = pipeline.store.keep(checkpoint(scratch, 0.5, "current"), f"checkpoints/{name}/0")
+    pipeline.lineage.record(work(pipeline, name), written, run_id="first")
+    return Defender(pipeline, name, "run")
+
+
+def work(pipeline, name, *shards):
+    for shard in shards:
+        written = pipeline.store.write(table_path("shards", shard), pa.table({"shard": [shard]}))
+        pipeline.lineage.record(Work("shards", shard, (), (), ""), written, run_id="")
+    inputs = pipeline.lineage.latest().inputs([("shards", shard) for shard in shards])
+    return Work(f"checkpoints/{name}", None, inputs, (), "recipe")
+
+
+@pytest.mark.parametrize(("candidate", "refused"), [(0.49, True), (0.5, False), (0.6, False)])
+def test_only_a_network_that_is_not_worse_takes_the_current_one_s_place(
+    defender, pipeline, tmp_path, candidate, refused
+):
+    again = work(pipeline, "person_detector", "train-000")
+    why = defender.refuses(pipeline.lineage.latest(), again, checkpoint(tmp_path, candidate, "new"))
+    assert bool(why) == refused
+    if refused:
+        assert (
+            why == "the current person_detector stays: AP 0.4900 of the new one, 0.5000 of the current one, on val-000"
+        )
+        aside = pipeline.lineage.latest().records["candidates/person_detector", None]
+        assert (aside.metrics["before"], aside.metrics["after"]) == (0.5, 0.49)
+        assert pipeline.store.exists(aside.path)
+        assert "was refused" in str(defender.has_refused(pipeline.lineage.latest(), again))
+        grown = work(pipeline, "person_detector", "train-000", "train-001")
+        assert defender.has_refused(pipeline.lineage.latest(), grown) is None
+    assert pipeline.lineage.latest().records["checkpoints/person_detector", None].run_id == "first"
+
+
+def test_without_validation_shards_the_current_network_stays(defender, pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr(promotion, "measure_of", lambda *_: ("AP", []))
+    again = work(pipeline, "person_detector", "train-000")
+    why = defender.refuses(pipeline.lineage.latest(), again, checkpoint(tmp_path, 1.0, "new"))
+    assert "no validation shard" in str(why)
+
+
+def test_a_failed_run_is_told_to_the_command_in_the_environment(definitions, instance, tmp_path, monkeypatch, pipeline):
+    told = tmp_path / "notice.json"
+    monkeypatch.setenv(
+        "TPS_NOTIFY", f"{sys.executable} -c 'import sys; open(sys.argv[1], \"w\").write(sys.stdin.read())' {told}"
+    )
+    (pipeline.data_folder / "test_videos").rmdir()
+    pipeline.data_folder.rmdir()
+    result = definitions.resolve_job_def(INGESTION).execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    (event,) = [e for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
+    context = dg.build_run_status_sensor_context(
+        sensor_name="failure_notice",
+        dagster_event=event,
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+        partition_key=None,
+        resources={"pipeline": pipeline},
+    ).for_run_failure()
+    definitions.get_sensor_def("failure_notice")(context)
+    notice = json.loads(told.read_text())
+    assert (notice["job"], notice["steps"], notice["run_id"]) == (INGESTION, ["shards"], result.run_id)
+    assert "no such folder; give the folder that holds train_videos/" in notice["error"]
