@@ -8,6 +8,7 @@ videos in and computes their shards; `after_retraining` computes every shard's o
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 
 import dagster as dg
 
@@ -33,16 +34,20 @@ ONE_SHARD = "one_shard"
 RETRAIN = "retraining"
 
 
-def eager(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """The assets, those of the `EAGER` groups with the condition to follow what they read."""
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=15), warn_window=timedelta(days=8))
+"""Networks are looked at every week; the UI warns when a week was left out, and calls two of them a failure."""
 
-    def follow(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.group_name not in EAGER:
-            return spec
-        condition = dg.AutomationCondition.eager() if spec.partitions_def else WHOLE
-        return spec.replace_attributes(automation_condition=condition)
 
-    return [asset.map_asset_specs(follow) for asset in assets]
+def automated(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets: those of the `EAGER` groups follow what they read, networks are to be fresh."""
+
+    def extend(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.group_name in EAGER:
+            condition = dg.AutomationCondition.eager() if spec.partitions_def else WHOLE
+            return spec.replace_attributes(automation_condition=condition)
+        return spec.replace_attributes(freshness_policy=FRESH) if spec.group_name == "checkpoints" else spec
+
+    return [asset.map_asset_specs(extend) for asset in assets]
 
 
 def automation_of(assets: Sequence[dg.AssetsDefinition]) -> dg.Definitions:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, report, shards, source
-from assets.automation import automation_of, eager
+from assets.automation import automated, automation_of
 from assets.checks import checks_of
 from assets.dead_runs import dead_runs
 from assets.executors import executor
@@ -46,7 +46,7 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 
 def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.Definitions:
     """Everything, for one pipeline."""
-    assets = eager(assets_of(pipeline))
+    assets = automated(assets_of(pipeline))
     graph = dg.Definitions(
         assets=assets,
         asset_checks=checks_of(pipeline.recipe),

@@ -10,8 +10,9 @@ import pytest
 from assets import promotion
 from assets.automation import EAGER, INGESTION, ONE_SHARD
 from assets.definitions import definitions_of
+from assets.executors import GPU
 from assets.promotion import Defender
-from assets.resources import GPU, Pipeline
+from assets.resources import Pipeline
 from assets.shards import SHARDS
 from tps_pipeline.lineage import Work
 from tps_pipeline.store import table_path
@@ -24,8 +25,8 @@ def pipeline(tmp_path) -> Pipeline:
 
 
 @pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as instance:
+def instance(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
         yield instance
 
 
@@ -37,7 +38,7 @@ def definitions(pipeline) -> dg.Definitions:
 def test_nothing_that_needs_a_gpu_is_eager_and_all_tables_are(definitions):
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
-    on_gpu = {node.key for node in nodes if GPU in node.assets_def.pools}
+    on_gpu = {node.key for node in nodes if GPU in (node.pools or ())}
     eager = {node.key for node in nodes if node.automation_condition}
     assert dg.AssetKey(["checkpoints", "person_detector"]) in on_gpu
     assert not eager & on_gpu
@@ -81,9 +82,14 @@ def test_tables_follow_what_they_read(definitions, instance):
     assert f"psc/{method}" not in asked  # there are no predictions of it
 
 
-def tick(definitions, instance, cursor=None):
-    sensor = definitions.get_sensor_def("new_videos")
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions)
+def tick(definitions, pipeline, instance, cursor=None):
+    sensor = definitions.get_repository_def().get_sensor_def("new_videos")
+    context = dg.build_sensor_context(
+        instance=instance,
+        cursor=cursor,
+        repository_def=definitions.get_repository_def(),
+        resources={"pipeline": pipeline},
+    )
     data = sensor.evaluate_tick(context)
     return list(data.run_requests or []), data.cursor
 
@@ -91,17 +97,17 @@ def tick(definitions, instance, cursor=None):
 def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipeline, instance):
     video = pipeline.data_folder / "test_videos" / "a.mp4"
     video.write_bytes(b"not finished")
-    requests, cursor = tick(definitions, instance)
+    requests, cursor = tick(definitions, pipeline, instance)
     assert requests == []
     video.write_bytes(b"finished, and longer")
-    requests, cursor = tick(definitions, instance, cursor)
+    requests, cursor = tick(definitions, pipeline, instance, cursor)
     assert requests == []
-    (request,), cursor = tick(definitions, instance, cursor)
+    (request,), cursor = tick(definitions, pipeline, instance, cursor)
     assert request.job_name == INGESTION
 
     job = definitions.resolve_job_def(INGESTION)
     assert job.execute_in_process(instance=instance, run_config=request.run_config).success
-    (request,), cursor = tick(definitions, instance, cursor)
+    (request,), cursor = tick(definitions, pipeline, instance, cursor)
     assert (request.job_name, request.partition_key) == (ONE_SHARD, "test-000")
     groups = {definitions.resolve_asset_graph().get(key).group_name for key in request.asset_selection}
     assert groups == {"source", "data"}  # no network has been trained
@@ -109,7 +115,7 @@ def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipel
     job = definitions.resolve_job_def(ONE_SHARD)
     only = [dg.AssetKey("videos")]
     assert job.execute_in_process(instance=instance, asset_selection=only, partition_key="test-000").success
-    requests, _ = tick(definitions, instance, cursor)
+    requests, _ = tick(definitions, pipeline, instance, cursor)
     assert requests == []
 
 
@@ -187,7 +193,7 @@ def test_a_failed_run_is_told_to_the_command_in_the_environment(definitions, ins
         partition_key=None,
         resources={"pipeline": pipeline},
     ).for_run_failure()
-    definitions.get_sensor_def("failure_notice")(context)
+    definitions.get_repository_def().get_sensor_def("failure_notice")(context)
     notice = json.loads(told.read_text())
     assert (notice["job"], notice["steps"], notice["run_id"]) == (INGESTION, ["shards"], result.run_id)
     assert "no such folder; give the folder that holds train_videos/" in notice["error"]

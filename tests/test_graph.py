@@ -8,12 +8,17 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 import yaml
 
-from assets.definitions import assets_of, definitions
+from assets import promotion
+from assets.automation import INGESTION, ONE_SHARD, RETRAIN
+from assets.definitions import assets_of, definitions, definitions_of
+from assets.promotion import RETRAINING
 from assets.resources import Pipeline
 from assets.run import materialize
+from assets.shards import SHARDS
 from tests.workplace import ROOT, environment, make
 from tests.workplace import pipeline as pipeline_of
 from tps_pipeline import recipe
@@ -175,3 +180,50 @@ def test_assets_follow_from_the_recipe(pipeline):
     keys = {key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys}
     for name in pipeline.recipe.methods:
         assert {f"checkpoints/{name}", f"predictions/{name}", f"psc/{name}"} <= keys
+
+
+def test_retraining_counts_new_shards_and_keeps_what_is_better(pipeline, instance, first_run, workplace):
+    """Every network is trained again on the grown data; what is worse on val does not take its place."""
+    generate(workplace / "grown", videos=8, seed=5, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
+    for folder in ("train_videos", "train_annotations"):
+        shutil.copytree(workplace / "grown" / folder, workplace / "data" / folder, dirs_exist_ok=True)
+    definitions = definitions_of(pipeline, dg.in_process_executor)
+    before = dict(pipeline.lineage.latest().records)
+    assert definitions.resolve_job_def(INGESTION).execute_in_process(instance=instance).success
+    new = {shard for _, shard in pipeline.lineage.latest().records if shard} - {shard for _, shard in before}
+    (grown,) = [shard for shard in new if shard.startswith("train")]
+    sources = [key for key in definitions.resolve_asset_graph().get_all_asset_keys()
+               if definitions.resolve_asset_graph().get(key).group_name in ("source", "data")
+               and definitions.resolve_asset_graph().get(key).partitions_def == SHARDS]  # fmt: skip
+    for shard in sorted(new):
+        job = definitions.resolve_job_def(ONE_SHARD)
+        job.execute_in_process(instance=instance, asset_selection=sources, partition_key=shard)
+    retraining = definitions.resolve_job_def(RETRAIN)
+    assert retraining.tags[RETRAINING]
+    assert retraining.execute_in_process(instance=instance).success
+
+    after = pipeline.lineage.latest().records
+    names = [asset.removeprefix("checkpoints/") for asset, _ in before if asset.startswith("checkpoints/")]
+    for name in names:
+        aside, current = after.get((f"candidates/{name}", None)), after[f"checkpoints/{name}", None]
+        promoted = current.record != before[f"checkpoints/{name}", None].record
+        assert promoted == (aside is None)
+        made = current if promoted else aside
+        assert made is not None
+        assert any(i.partition == grown for i in made.inputs)
+        if not promoted and "after" in made.metrics:
+            _, shards = promotion.measure_of(pipeline, name)
+            assert made.metrics["after"] < made.metrics["before"]
+            kept = pipeline.store.local(current.path)
+            assert made.metrics["before"] == pytest.approx(promotion.value(pipeline, name, kept, shards))
+    assert retraining.execute_in_process(instance=instance).success
+    again = pipeline.lineage.latest().records
+    assert {k: r.record for k, r in again.items()} == {k: r.record for k, r in after.items()}
+
+
+def test_a_network_is_compared_by_what_its_scores_say(pipeline, first_run):
+    method = next(iter(pipeline.recipe.methods))
+    _, shards = promotion.measure_of(pipeline, method)
+    compared = promotion.value(pipeline, method, pipeline.checkpoint(method), shards)
+    scored = [pipeline.read(f"psc/{method}", shard).to_pandas() for shard in shards]
+    assert compared == pytest.approx(pd.concat(scored).psc.mean())
