@@ -225,11 +225,13 @@ def _advance(
         with pipeline.store.lock(name_of(works[0].key)):
             latest = pipeline.lineage.latest()
             reasons = _reasons(latest, works, force)
-            refused = referee.has_refused(latest, works[0]) if referee and not force else None
-            if any(reasons.values()) and not refused:
+            stale = any(reasons.values())
+            refused = referee.has_refused(latest, works[0]) if referee and stale and not force else None
+            if stale and not refused:
                 made = make()
                 products = made if isinstance(made, Mapping) else {works[0].asset: made}
-                refused = referee.refuses(latest, works[0], products[works[0].asset]) if referee else None
+                first = products[works[0].asset]
+                refused = referee.refuses(latest, works[0], first) if referee and isinstance(first, Path) else None
                 if not refused:
                     _put(context, pipeline, outcomes, works, reasons, products, suffix, metrics)
                     return

@@ -26,6 +26,7 @@ def pipeline(tmp_path) -> Pipeline:
 
 @pytest.fixture
 def instance(tmp_path):
+    (tmp_path / "home").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
         yield instance
 
@@ -90,7 +91,7 @@ def tick(definitions, pipeline, instance, cursor=None):
         repository_def=definitions.get_repository_def(),
         resources={"pipeline": pipeline},
     )
-    data = sensor.evaluate_tick(context)
+    data = sensor(context)
     return list(data.run_requests or []), data.cursor
 
 

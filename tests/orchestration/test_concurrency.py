@@ -11,8 +11,6 @@ from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def workplace(tmp_path) -> Path:
