@@ -38,8 +38,8 @@ class Pipeline(dg.ConfigurableResource):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Begin each run, and each step that has a process of its own, free of what killed ones have left."""
-        if context.instance and context.run_id:
-            end_with_run(context.instance, context.run_id)
+        if context.instance and context.run:
+            end_with_run(context.instance, context.run.run_id)
             end_dead_runs(context.instance)
 
     @property
