@@ -8,8 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,39 @@ def postgres(postgres_server: Any) -> str:
     name = f"dagster_{uuid.uuid4().hex[:8]}"
     postgres_server.psql(f"create database {name};")
     return postgres_server.get_uri(database=name)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address that a Ray head takes jobs at."""
+    jobs = pytest.importorskip("ray.job_submission", reason="make test-orchestration installs Ray")
+    port, dashboard = free_port(), free_port()
+    head = [BIN / "ray", "start", "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-gpus=1"]
+    ports = [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+    options = [*ports, "--num-cpus=2", "--disable-usage-stats", "--object-store-memory=100000000", "--block"]
+    env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}  # of the activated environment
+    with subprocess.Popen([*head, *options], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        address = f"http://127.0.0.1:{dashboard}"
+        try:
+            wait_for(jobs.JobSubmissionClient, address)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def wait_for(client: Callable[[str], Any], address: str, seconds: float = 240) -> None:
+    """Until the head takes jobs."""
+    begin = time.monotonic()
+    while True:
+        try:
+            client(address).list_jobs()
+        except (ConnectionError, RuntimeError):
+            if time.monotonic() - begin > seconds:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def free_port() -> int:

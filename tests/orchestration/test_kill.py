@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from assets.executors import GPU
+from tests.orchestration.conftest import Workplace
 from tests.workplace import ROOT, environment, make
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store
@@ -93,6 +95,48 @@ def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed:
         assert seconds[: len(rows)] == [str(row["seconds"]) for row in rows]
         assert len(seconds) == 5
     nothing_is_left(folder)
+
+
+def test_the_step_of_a_killed_ray_worker_is_taken_up_by_the_next_run(workplace: Workplace, cluster: str) -> None:
+    folder, variables = workplace.folder, {"TPS_EXECUTOR": "ray", "RAY_ADDRESS": cluster, "TPS_GPUS": "0"}
+    undisturbed = versions(folder)
+    for path in stored(folder, "frames/*.arrow"):
+        path.unlink()
+    shards = sorted(name.removeprefix("frames/") for name in undisturbed if name.startswith("frames/"))
+    first, last = "train-000", "test-000"
+    records = len(workplace.lineage.records())
+    command = ["dagster", "asset", "materialize", "--select", "frames", "--partition-range", f"{first}...{last}"]
+    run = psutil.Popen(command, cwd=ROOT, env=workplace.environment | variables, stderr=subprocess.DEVNULL)
+    worker = psutil.Process(wait_until(lambda: worker_of_newest_run(folder)))
+    wait_until(lambda: stored(folder, "frames/*.arrow") and stored(folder, ".scratch/*/*.arrow"))
+    worker.kill()
+    assert run.wait(timeout=300)
+    done = stored(folder, "frames/*.arrow")
+    assert 0 < len(done) < len(shards)
+    times = [path.stat().st_mtime_ns for path in done]
+
+    workplace.materialize("frames", f"{first}...{last}", **variables)
+    assert versions(folder) == undisturbed
+    assert [path.stat().st_mtime_ns for path in done] == times
+    assert len(workplace.lineage.records()) == records + len(shards)
+
+
+def worker_of_newest_run(folder: Path) -> int | None:
+    """The process that computes the newest run's step, once it has begun."""
+    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
+        (record,) = instance.get_run_records(limit=1)
+        begun = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.STEP_START)
+        return begun[0].get_dagster_event().pid if begun and not record.dagster_run.is_finished else None
+
+
+def wait_until(look: Callable[[], Any]) -> Any:
+    """What is found, once it is there."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        if found := look():
+            return found
+        time.sleep(0.002)
+    raise TimeoutError
 
 
 def nothing_is_left(folder: Path) -> None:

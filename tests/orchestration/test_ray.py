@@ -1,49 +1,14 @@
 """Steps as jobs of a Ray cluster: a local head that is told it has a GPU, for shares are only counted here."""
 
-import os
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.orchestration.conftest import BIN, Workplace, free_port
+from tests.orchestration.conftest import Workplace
 
 list_actors = pytest.importorskip("ray.util.state").list_actors
 jobs = pytest.importorskip("ray.job_submission", reason="make test-orchestration installs Ray")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address that a Ray head takes jobs at."""
-    port, dashboard = free_port(), free_port()
-    head = [BIN / "ray", "start", "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-gpus=1"]
-    ports = [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
-    options = [*ports, "--num-cpus=2", "--disable-usage-stats", "--object-store-memory=100000000", "--block"]
-    env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}  # of the activated environment
-    with subprocess.Popen([*head, *options], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        address = f"http://127.0.0.1:{dashboard}"
-        try:
-            wait_for(address)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def wait_for(address: str, seconds: float = 240) -> None:
-    """Until the head takes jobs."""
-    begin = time.monotonic()
-    while True:
-        try:
-            jobs.JobSubmissionClient(address).list_jobs()
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() - begin > seconds:
-                raise
-            time.sleep(1)
-        else:
-            return
 
 
 def end_of(job: Any, address: str) -> str:
