@@ -54,6 +54,8 @@ def automation_of(assets: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
     """Jobs, schedule and sensors for some assets."""
     every, source = _of_shards(assets), _of_shards(assets, "source", "data")
     networks = [key for asset in assets for key in asset.keys if key.path[0] == "checkpoints"]
+    read = {dep for asset in assets for key in asset.keys if key in networks for dep in asset.asset_deps[key]}
+    learned_from = [key for key in every if key in source or key in read]
     vocabulary = dg.AssetSelection.assets(["vocabulary", "actions"], ["vocabulary", "states"])
     ingestion = dg.define_asset_job(INGESTION, dg.AssetSelection.assets("shards"))
     one_shard = dg.define_asset_job(ONE_SHARD, dg.AssetSelection.assets(*every))
@@ -63,11 +65,12 @@ def automation_of(assets: Sequence[dg.AssetsDefinition]) -> dg.Definitions:
     weekly = dg.ScheduleDefinition(name="weekly_retraining", job=retraining, cron_schedule="0 3 * * 1")
 
     def request(pipeline: Pipeline, shard: str, run_key: str) -> dg.RunRequest:
-        """A run for one shard; without trained networks, or where no predictions are wanted, of what comes before."""
+        """A run for one shard: of all, of what networks learn from, or without trained ones of what comes before."""
         made = pipeline.lineage.latest().records
         trained = all(("/".join(key.path), None) in made for key in networks)
-        predicted = trained and shard.partition("-")[0] in pipeline.recipe.predict_splits
-        keys = every if predicted else source
+        keys = source
+        if trained:
+            keys = every if shard.partition("-")[0] in pipeline.recipe.predict_splits else learned_from
         return dg.RunRequest(run_key, job_name=ONE_SHARD, partition_key=shard, asset_selection=keys)
 
     @dg.sensor(jobs=[ingestion, one_shard], minimum_interval_seconds=60)
