@@ -16,7 +16,6 @@ NETWORKS = "networks"
 def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """Every asset; those of the methods follow from the recipe's entries alone."""
     recipe = pipeline.recipe
-    methods = recipe.methods
     return [
         shards.shards,
         source.videos,
@@ -24,16 +23,13 @@ def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         source.frames,
         data.action_names,
         data.state_labels,
-        *data.datasets_of(pipeline.recipe),
-        checkpoints.person_detector,
-        checkpoints.part_detector,
-        checkpoints.video_action,
-        *([checkpoints.single_stage_detector, detections.single_stage] if recipe.single_stage_detector else []),
+        *data.datasets_of(recipe),
+        *checkpoints.checkpoints_of(recipe),
+        *([detections.single_stage] if recipe.single_stage_detector else []),
         detections.two_stage,
         detections.tracks,
         detections.video_actions,
-        *(checkpoints.method_checkpoint(name, settings) for name, settings in methods.items()),
-        *(predictions.method_predictions(name, settings) for name, settings in methods.items()),
+        *(predictions.method_predictions(name, settings) for name, settings in recipe.methods.items()),
         *ensembles.ensembles_of(recipe),
         *(predictions.psc_of(name, recipe.predictions(name)) for name in recipe.scored),
         *(evaluation.precision_of(name, boxes) for name, boxes in recipe.boxes.items()),

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pyarrow as pa
 
 from assets.incremental import Force, whole
 from assets.resources import Pipeline
@@ -29,7 +28,7 @@ def submission_of(predictions: str) -> dg.AssetsDefinition:
                     scratch / "submission",
                     pipeline.read_splits(predictions, ("test",), tables.PREDICTIONS),
                     video_actions=pipeline.read_splits("video_actions", ("test",), tables.VIDEO_ACTIONS),
-                    frames=pa.concat_tables([pipeline.frames(shard).index for shard in pipeline.shards("test")]),
+                    frames=pipeline.frame_index("test"),
                 )
                 return scratch / "submission"
 

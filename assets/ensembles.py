@@ -8,7 +8,6 @@ import pyarrow as pa
 from assets.incremental import Force, each_shard, whole
 from assets.resources import Pipeline
 from assets.shards import BACKFILL, SHARDS
-from tps_pipeline import tables
 from tps_pipeline.lineage import Work
 from tps_pipeline.recipe import Recipe
 
@@ -27,7 +26,7 @@ def _ranking(recipe: Recipe) -> dg.AssetsDefinition:
         from tps_pipeline import ensemble
 
         def rank(_: Work) -> pa.Table:
-            return ensemble.ranking(_scored(pipeline, voters, split), voters, split=split)
+            return ensemble.ranking(pipeline.scored(voters, split), voters, split=split)
 
         sections = ["ensemble.choose_on", "ensemble.voting.methods"]
         yield from whole(context, pipeline, rank, sections=sections, splits=(split,), force=config.force)
@@ -74,7 +73,7 @@ def _method_by_category(recipe: Recipe) -> dg.AssetsDefinition:
 
         def choose(_: Work) -> pa.Table:
             min_videos = pipeline.recipe.ensemble.by_category.min_videos
-            scored = _scored(pipeline, candidates, split)
+            scored = pipeline.scored(candidates, split)
             return ensemble.method_by_category(scored, candidates, split=split, min_videos=min_videos)
 
         sections = ["ensemble.choose_on", "ensemble.by_category"]
@@ -109,9 +108,3 @@ def _by_category(recipe: Recipe) -> dg.AssetsDefinition:
         yield from each_shard(context, pipeline, choose, force=config.force)
 
     return by_category
-
-
-def _scored(pipeline: Pipeline, names: list[str], split: str) -> pa.Table:
-    """What methods have been scored on a split."""
-    of_methods = [pipeline.read_splits(f"psc/{name}", (split,), tables.PSC) for name in names]
-    return pa.concat_tables(of_methods).unify_dictionaries()

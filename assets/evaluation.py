@@ -61,7 +61,7 @@ def _score_of(kind: str, name: str, boxes: str, load: Callable[[], Score], descr
                     pipeline.read_splits("annotations/labelled_frames", (split,), tables.LABELLED_FRAMES),
                     pipeline.read_splits("annotations/people", (split,), tables.PEOPLE),
                     pipeline.read_splits("annotations/parts", (split,), tables.PARTS),
-                    frames=pa.concat_tables([pipeline.frames(shard).index for shard in pipeline.shards(split)]),
+                    frames=pipeline.frame_index(split),
                     split=split,
                 )
                 for split in splits
@@ -91,19 +91,14 @@ def leaderboard_of(recipe: Recipe) -> dg.AssetsDefinition:
 
         splits = pipeline.recipe.predict_splits
 
-        def scored() -> pa.Table:
-            return pa.concat_tables(
-                pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in recipe.scored
-            ).unify_dictionaries()
-
         def rank(_: Work) -> pa.Table:
             precision = {name: pipeline.read(f"average_precision/{own}") for name, own in box_of.items()}
-            return leaderboard(scored(), precision, reported())
+            return leaderboard(pipeline.scored(recipe.scored, *splits), precision, reported())
 
         def picture() -> str:
             from tps_pipeline.report.plots import preview
 
-            return preview(scored())
+            return preview(pipeline.scored(recipe.scored, *splits))
 
         sections = ["predict_splits"]
         yield from whole(context, pipeline, rank, sections=sections, splits=splits, picture=picture, force=config.force)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import pyarrow as pa
 import yaml
 
 from assets.incremental import Force, whole
@@ -46,13 +45,12 @@ def report_of(recipe: Recipe) -> dg.AssetsDefinition:
             def write(_: Work) -> Path:
                 from tps_pipeline.report import page
 
-                psc = [pipeline.read_splits(f"psc/{name}", splits, tables.PSC) for name in methods]
                 page.write(
                     scratch / "report.html",
                     title=f"{recipe.submission} on {pipeline.data_folder.name}",
                     method=recipe.submission,
                     leaderboard=pipeline.read("leaderboard"),
-                    psc=pa.concat_tables(psc).unify_dictionaries(),
+                    psc=pipeline.scored(methods, *splits),
                     chosen=pipeline.read("method_by_category"),
                     **_details(pipeline),
                     average_precision={name: pipeline.read(f"average_precision/{name}") for name in boxes},
@@ -91,7 +89,7 @@ def _breakdown(pipeline: Pipeline, split: str) -> "Breakdown":
             ("parts", tables.PARTS),
         )
     )
-    frames = pa.concat_tables([pipeline.frames(shard).index for shard in pipeline.shards(split)])
+    frames = pipeline.frame_index(split)
     predictions = (
         (name, pipeline.read_splits(pipeline.recipe.predictions(name), (split,), tables.PREDICTIONS))
         for name in pipeline.recipe.scored

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from assets.dead_runs import end_dead_runs, end_with_run
 from tps_pipeline import recipe as recipes
+from tps_pipeline import tables
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.methods import Sources
 from tps_pipeline.store import Store, table_path
@@ -69,6 +71,15 @@ class Pipeline(dg.ConfigurableResource):
     def read_splits(self, asset: str, splits: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         """A table over all shards of some splits that have it."""
         return self.store.read_all([table_path(asset, shard) for shard in self.shards(*splits)], schema)
+
+    def scored(self, names: Iterable[str], *splits: str) -> pa.Table:
+        """The scores of methods and ensembles on some splits (`tables.PSC`)."""
+        of_each = [self.read_splits(f"psc/{name}", splits, tables.PSC) for name in names]
+        return pa.concat_tables(of_each).unify_dictionaries()
+
+    def frame_index(self, split: str) -> pa.Table:
+        """Which frames of a split were extracted."""
+        return pa.concat_tables([self.frames(shard).index for shard in self.shards(split)])
 
     def sources(self, *shards: str) -> Sources:
         """What a method reads from, over some shards."""

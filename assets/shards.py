@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from assets.resources import Pipeline
+from assets.resources import SPLITS, Pipeline
 from tps_pipeline.lineage import Work
 from tps_pipeline.store import table_path
 
@@ -34,13 +34,13 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingest
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
     from tps_pipeline.data.shards import ingest
 
-    known = {name: pipeline.read("shards", name) for name in pipeline.shards("train", "val", "test")}
+    known = {name: pipeline.read("shards", name) for name in pipeline.shards(*SPLITS)}
     found = ingest(pipeline.data_folder, known, pipeline.recipe.shards, only=config.videos)
     for name, manifest in sorted(found.shards.items()):
         written = pipeline.store.write(table_path("shards", name), manifest)
         work = Work("shards", name, (), (), pipeline.recipe.digest_of(()))
         pipeline.lineage.record(work, written, run_id=context.run.run_id)
-    names = pipeline.shards("train", "val", "test")
+    names = pipeline.shards(*SPLITS)
     context.instance.add_dynamic_partitions(str(SHARDS.name), names)
     for problem in found.problems:
         context.log.warning(str(problem))

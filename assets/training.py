@@ -13,9 +13,10 @@ from dagster_pipes import open_dagster_pipes
 
 from assets.executors import PROCESSES
 from assets.resources import Pipeline
-from tps_pipeline import recipe, tables
+from tps_pipeline import tables
 from tps_pipeline.methods import build
 from tps_pipeline.models import pretrained
+from tps_pipeline.recipe import Recipe, VideoCategory
 
 
 def train(context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, folder: Path) -> dict[str, float]:
@@ -24,7 +25,7 @@ def train(context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, fold
     Returns:
         Figures about it.
     """
-    counts_only = isinstance(pipeline.recipe.methods.get(name), recipe.VideoCategory)
+    counts_only = isinstance(pipeline.recipe.methods.get(name), VideoCategory)
     if PROCESSES == 1 or counts_only:
         return train_here(pipeline, name, folder)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={PROCESSES}"]
@@ -99,23 +100,29 @@ def _train_video_action(pipeline: Pipeline, folder: Path) -> dict[str, float]:
 def _fit_method(pipeline: Pipeline, name: str, folder: Path) -> dict[str, float]:
     settings = pipeline.recipe.methods[name]
     train, val = (pipeline.sources(*pipeline.shards(split)) for split in ("train", "val"))
-    weights = _weights(pipeline, network_of(name, settings), folder)
+    weights = _weights(pipeline, name, folder)
     return build(settings).fit(train, val, folder, seed=pipeline.recipe.seed, weights=weights)
 
 
-def network_of(name: str, settings: recipe.Method) -> str:
-    """The recipe's section with the network that a method trains."""
-    return f"methods.{name}.detector" if isinstance(settings, recipe.PartStateDetector) else f"methods.{name}"
+def section_of(recipe: Recipe, name: str) -> str:
+    """The recipe's section that a checkpoint depends on."""
+    return f"methods.{name}" if name in recipe.methods else name
 
 
-def _weights(pipeline: Pipeline, section: str, folder: Path) -> Path | None:
-    """The imported weights that the recipe's section names, if any; what they are stays beside the checkpoint."""
-    name = pipeline.recipe.section(f"{section}.network.weights")
-    if name is None:
+def network_of(recipe: Recipe, name: str) -> str:
+    """The part of that section that holds the network."""
+    return section_of(recipe, name) + (".detector" if name in recipe.part_state_detectors else "")
+
+
+def _weights(pipeline: Pipeline, name: str, folder: Path) -> Path | None:
+    """The imported weights that a checkpoint starts from, if any; what they are stays beside it."""
+    section = network_of(pipeline.recipe, name)
+    weights = pipeline.recipe.section(f"{section}.network.weights")
+    if weights is None:
         return None
     pretrained.check(pipeline.recipe.section(section), pipeline.store, where=section)
-    (folder / "weights.json").write_text(json.dumps(pretrained.metadata_of(name, pipeline.store), indent=1))
-    return pipeline.store.local(pretrained.path_of(name))
+    (folder / "weights.json").write_text(json.dumps(pretrained.metadata_of(weights, pipeline.store), indent=1))
+    return pipeline.store.local(pretrained.path_of(weights))
 
 
 def main(name: str, folder: str) -> None:

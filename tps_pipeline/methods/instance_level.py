@@ -1,7 +1,7 @@
 """Methods ``instance_pcp`` and ``instance_pp``: SlowFast and relations between people name each one's states.
 
-The people of a frame are looked at in the clip around it, all in one pass (report: 0.6624 with relations by way of the
-scene, 0.5589 with those between people alone). Nobody's states are another's, as they are in the clip methods.
+The people of a frame are looked at in the clip around it, all in one pass. Nobody's states are another's, as they
+are in the clip methods.
 """
 
 from __future__ import annotations

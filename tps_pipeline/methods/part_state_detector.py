@@ -1,4 +1,4 @@
-"""Method ``part_state_detector``: a detector whose classes are part and state joined, on each crop (report: 0.6597).
+"""Method ``part_state_detector``: a detector whose classes are part and state joined, on each crop.
 
 It looks at a single frame. People are those of the two-stage detections; a part's box and state are its own choice
 among the boxes it finds in the person's crop, one of each: more proposals would share the metric's credit.

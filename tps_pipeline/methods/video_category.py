@@ -1,4 +1,4 @@
-"""Method ``video_category``: each part gets its most frequent state in the predicted action (report: 0.4834)."""
+"""Method ``video_category``: each part gets its most frequent state in the predicted action."""
 
 from __future__ import annotations
 
