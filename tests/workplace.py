@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, epochs: i
         settings[section]["image_size"] = 64
         settings[section]["training"] |= {"epochs": epochs, "batch_size": 8, "workers": 0}
     for method in settings["methods"].values():
-        if "training" in method:
-            method["training"]["epochs"] = epochs
+        trained = method.get("detector", method)
+        if "training" in trained:
+            trained["training"]["epochs"] = epochs
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings | changes))
     (folder / "home").mkdir()
     shutil.copy(ROOT / "dagster.yaml", folder / "home" / "dagster.yaml")
@@ -50,3 +52,8 @@ def environment(folder: Path) -> dict[str, str]:
         "TPS_RECIPE": of.recipe_name,
         "TPS_STORE": of.store_root,
     }
+
+
+def heed_interrupts() -> None:
+    """Before a service starts: a shell's background job ignores interrupts, and Dagster then ignores SIGTERM, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

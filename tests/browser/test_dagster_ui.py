@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.workplace import ROOT, environment, make, pipeline
+from tests.workplace import ROOT, environment, heed_interrupts, make, pipeline
 
 TIMEOUT = 180_000
 """Milliseconds."""
@@ -45,7 +45,9 @@ def url(workplace: Path) -> Iterator[str]:
     command = [DAGSTER, "dev", "-w", "workspace.yaml", "-p", str(port)]
     variables = {name: value for name, value in environment(workplace).items() if name != "DAGSTER_MODULE_NAME"}
     with (workplace / "dev.log").open("w") as log:
-        server = psutil.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log, start_new_session=True)
+        server = psutil.Popen(
+            command, cwd=ROOT, env=variables, stdout=log, stderr=log, start_new_session=True, preexec_fn=heed_interrupts
+        )
         try:
             _wait_for(f"http://127.0.0.1:{port}/server_info", server)
             started = server.children(recursive=True)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.orchestration.conftest import BIN, ROOT, Workplace, free_port
+from tests.workplace import heed_interrupts
 
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 
@@ -57,7 +58,8 @@ def started(workplace: Workplace) -> Any:
     def start(words: list[str]) -> subprocess.Popen:
         environment = workplace.environment
         del environment["DAGSTER_MODULE_NAME"]  # excludes `-w`, and the image does not set it
-        processes.append(subprocess.Popen([BIN / words[0], *words[1:]], cwd=ROOT, env=environment))
+        run = [BIN / words[0], *words[1:]]
+        processes.append(subprocess.Popen(run, cwd=ROOT, env=environment, preexec_fn=heed_interrupts))
         return processes[-1]
 
     yield start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ from tps_pipeline.report import plots
 from tps_pipeline.report.breakdown import Breakdown
 from tps_pipeline.report.clips import Clip
 from tps_pipeline.report.heat_map import HeatMap, gradient, heat_map
+from tps_pipeline.whole_file import whole_file
 
 _STATES = 20
 """States shown at once; the rarer ones unfold."""
@@ -93,13 +93,8 @@ def write(
         records=records,
         newest=max((record.finished_at for record in records), default=None),
     )  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(out) as partial:
+        partial.write_text(html, encoding="utf-8")
 
 
 def _best(leaderboard: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tps_pipeline.cpu import keep_freed_memory
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.video.decode import Decoder, read_frames
 from tps_pipeline.video.sampling import sampled_frames
+from tps_pipeline.whole_file import whole_file
 
 _NONE = np.empty(0, np.int32)
 
@@ -78,22 +78,20 @@ def extract(
     # All batches of an Arrow file share one dictionary, so it is fixed before the first.
     ids = pa.array([video_id for video_id, _, _ in ordered], pa.string())
     failed: list[tuple[str, str]] = []
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, tables.FRAMES) as writer:
-            for position, (video_id, path, frames) in enumerate(ordered):
-                if not len(frames):
-                    continue
-                try:
-                    batch = _batch(position, ids, _rows(path, frames, jpeg_quality, decoder))
-                except VideoError as error:
-                    failed.append((video_id, str(error)))
-                else:
-                    writer.write_batch(batch)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(out) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, tables.FRAMES) as writer,
+    ):
+        for position, (video_id, path, frames) in enumerate(ordered):
+            if not len(frames):
+                continue
+            try:
+                batch = _batch(position, ids, _rows(path, frames, jpeg_quality, decoder))
+            except VideoError as error:
+                failed.append((video_id, str(error)))
+            else:
+                writer.write_batch(batch)
     return failed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.video.decode import read_frames
 from tps_pipeline.video.overlay import beside, draw
 from tps_pipeline.video.probe import probe
+from tps_pipeline.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,8 @@ def write_video(path_in: str | Path, path_out: str | Path, *layers: Layer, sampl
     facts = probe(path_in)
     if facts.status != "ok":
         raise VideoError(facts.error)
-    path_out = Path(path_out)
-    path_out.parent.mkdir(parents=True, exist_ok=True)
-    partial = path_out.with_name(f".{path_out.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(Path(path_out)) as partial:
         encode(partial, _drawn(path_in, layers, sampled), rate=Fraction(facts.fps or 25).limit_denominator(1001))
-        partial.replace(path_out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: int = 20) -> None:
