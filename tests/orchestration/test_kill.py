@@ -62,7 +62,10 @@ def kill_when(condition: Callable[[], bool], folder: Path) -> None:
 
 
 def stored(folder: Path, pattern: str) -> list[Path]:
-    return list((folder / "store").glob(pattern))
+    try:
+        return list((folder / "store").glob(pattern))
+    except FileNotFoundError:  # a scratch folder has gone meanwhile
+        return []
 
 
 def versions(folder: Path) -> dict[str, str]:
@@ -91,7 +94,7 @@ def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed:
     assert len(Lineage(Store(folder / "store")).records()) == len(Lineage(Store(undisturbed / "store")).records())
     for network, rows in epochs.items():
         (log,) = stored(folder, f"checkpoints/{network}/*/log.csv")
-        seconds = [row["seconds"] for row in csv.DictReader(log.open())]
+        seconds = [row["seconds"] for row in csv.DictReader(log.read_text().splitlines())]
         assert seconds[: len(rows)] == [str(row["seconds"]) for row in rows]
         assert len(seconds) == 5
     nothing_is_left(folder)
@@ -118,7 +121,8 @@ def test_the_step_of_a_killed_ray_worker_is_taken_up_by_the_next_run(workplace: 
     workplace.materialize("frames", f"{first}...{last}", **variables)
     assert versions(folder) == undisturbed
     assert [path.stat().st_mtime_ns for path in done] == times
-    assert len(workplace.lineage.records()) == records + len(shards)
+    # Killed between a file and its record, a shard has only its old record, which says the same of it.
+    assert len(workplace.lineage.records()) - records in (len(shards) - 1, len(shards))
 
 
 def worker_of_newest_run(folder: Path) -> int | None:
