@@ -23,6 +23,8 @@ from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+IMPORTED_ONCE = ["assets.definitions", "tps_pipeline.detection.train", "tps_pipeline.video_action"]
+"""Modules that processes that train side by side share; to import them anew takes each some five seconds."""
 
 console = Console(stderr=True)
 
@@ -73,9 +75,8 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
         if learned_from:
             run("detections to train on", learned_from, ("train", "val"))
         _train_side_by_side(pipeline, instance, networks)
-        for key in graph.toposorted_asset_keys:
-            if key in networks:
-                run(key.to_user_string(), [key])
+        if networks:
+            run("checkpoints", [key for key in graph.toposorted_asset_keys if key in networks])
     for keys in _stages(graph, after_training - trained, per_shard):
         groups = ", ".join(dict.fromkeys(graph.get(key).group_name for key in keys))
         run(groups, keys, pipeline.recipe.predict_splits if keys[0] in per_shard else None)
@@ -95,7 +96,8 @@ def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, checkp
     if not any(pool.name == GPU and not pool.from_default for pool in instance.event_log_storage.get_pool_limits()):
         instance.event_log_storage.set_concurrency_slots(GPU, at_once)
     job = dg.build_reconstructable_job("assets.run", "networks_job", (*pipeline.model_dump().values(),))
-    config = QUIET | {"execution": {"config": {"max_concurrent": at_once}}}
+    start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
+    config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
     with _threads(cores() // at_once):
         dg.execute_job(job, instance, run_config=config, asset_selection=list(due), raise_on_error=True)
     console.print(f"{'networks':<58} {time.perf_counter() - begin:7.1f} s", highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +34,11 @@ def load(name: str | Path) -> Recipe:
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); recipes by name: {known}") from error
+    return _parse(path, text)
+
+
+@functools.lru_cache(maxsize=16)  # asked for at every shard, and YAML takes longer than seeing that nothing is due
+def _parse(path: Path, text: str) -> Recipe:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
