@@ -74,3 +74,17 @@ def test_one_command_makes_the_new_method_and_a_run_what_follows(folder):
     count = len(records(folder))
     run(folder)
     assert len(records(folder)) == count
+
+
+def test_methods_can_be_chosen_on_the_videos_they_were_trained_on(folder):
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe |= {"predict_splits": ["train", "val", "test"], "ensemble": {"choose_on": "train"}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    before = len(records(folder))
+    run(folder)
+    made = {record.name for record in records(folder)[before:]}
+    assert {f"predictions/{NEW}/train-000", "ensemble/by_category/train-000", "leaderboard"} <= made
+    assert not any(name.startswith("checkpoints") for name in made)
+    store = Store(folder / "store")
+    for table in ("ensemble/ranking", "method_by_category"):
+        assert set(store.read(f"{table}.parquet")["split"].to_pylist()) == {"train"}
