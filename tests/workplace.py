@@ -3,10 +3,17 @@
 import os
 import shutil
 import signal
+import socket
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from assets.resources import Pipeline
@@ -57,3 +64,44 @@ def environment(folder: Path) -> dict[str, str]:
 def heed_interrupts() -> None:
     """Before a service starts: a shell's background job ignores interrupts, and Dagster then ignores SIGTERM, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def dagster_dev(folder: Path) -> Iterator[str]:
+    """The UI and the daemon on such a folder; the URL, once it answers. All that was started ends with it."""
+    port = free_port()
+    command = [Path(sys.executable).with_name("dagster"), "dev", "-w", "workspace.yaml", "-p", str(port)]
+    variables = {name: value for name, value in environment(folder).items() if name != "DAGSTER_MODULE_NAME"}
+    with (folder / "dev.log").open("a") as log:
+        server = psutil.Popen(
+            command, cwd=ROOT, env=variables, stdout=log, stderr=log, start_new_session=True, preexec_fn=heed_interrupts
+        )
+        started = []
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/server_info", server)
+            started = server.children(recursive=True)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert not alive
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(url: str, server: psutil.Popen, seconds: float = 180) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert server.poll() is None, "dagster dev has ended"
+        try:
+            urllib.request.urlopen(url, timeout=5)
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TimeoutError(url)

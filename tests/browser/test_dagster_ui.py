@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.workplace import ROOT, environment, heed_interrupts, make, pipeline
+from tests.workplace import ROOT, dagster_dev, environment, make, pipeline
 
 TIMEOUT = 180_000
 """Milliseconds."""
@@ -39,36 +33,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(workplace: Path) -> Iterator[str]:
     """Where `dagster dev` serves the workplace."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [DAGSTER, "dev", "-w", "workspace.yaml", "-p", str(port)]
-    variables = {name: value for name, value in environment(workplace).items() if name != "DAGSTER_MODULE_NAME"}
-    with (workplace / "dev.log").open("w") as log:
-        server = psutil.Popen(
-            command, cwd=ROOT, env=variables, stdout=log, stderr=log, start_new_session=True, preexec_fn=heed_interrupts
-        )
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/server_info", server)
-            started = server.children(recursive=True)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(60)
-    _, alive = psutil.wait_procs(started, timeout=60)
-    assert not alive
-
-
-def _wait_for(url: str, server: psutil.Popen) -> None:
-    until = time.monotonic() + TIMEOUT / 1000
-    while time.monotonic() < until:
-        assert server.poll() is None, "dagster dev has ended"
-        try:
-            urllib.request.urlopen(url, timeout=5)
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise TimeoutError(url)
+    with dagster_dev(workplace) as url:
+        yield url
 
 
 def test_a_shard_is_materialized_from_the_graph_and_shows_its_picture(chromium: Any, url: str, workplace: Path) -> None:

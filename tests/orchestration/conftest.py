@@ -5,7 +5,6 @@ Everything here runs as users run it: commands in processes of their own, config
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import yaml
 from assets.definitions import definitions_of
 from assets.resources import Pipeline
 from assets.shards import SHARDS
+from tests.workplace import free_port
 from tps_pipeline import recipe
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage
@@ -177,10 +177,3 @@ def wait_for(client: Callable[[str], Any], address: str, seconds: float = 240) -
             time.sleep(1)
         else:
             return
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -10,8 +10,8 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from tests.orchestration.conftest import BIN, ROOT, Workplace, free_port
-from tests.workplace import heed_interrupts
+from tests.orchestration.conftest import BIN, ROOT, Workplace
+from tests.workplace import free_port, heed_interrupts
 
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 
