@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import dagster as dg
 import psutil
@@ -35,14 +36,19 @@ def end_with_run(instance: dg.DagsterInstance, run_id: str) -> None:
     Else it would go on beside the run that is started next.
     """
     parent = multiprocessing.parent_process()
-    if parent is None or parent.pid != _pid(instance, run_id):
-        return
+    if parent is not None and parent.pid is not None and parent.pid == _pid(instance, run_id):
+        end_with(parent.pid)
+
+
+def end_with(pid: int) -> None:
+    """End this process as soon as another one is gone."""
 
     def watch() -> None:
-        parent.join()
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, daemon=True, name="end with run").start()
+    threading.Thread(target=watch, daemon=True, name=f"end with {pid}").start()
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from dagster_pipes import open_dagster_pipes
 
+from assets.dead_runs import end_with
 from assets.executors import PROCESSES
 from assets.resources import Pipeline
 from tps_pipeline import tables
@@ -33,7 +34,12 @@ def train(context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, fold
         command=[*launch, "-m", "assets.training", name, str(folder)],
         context=context,
         cwd=str(Path(__file__).parent.parent),
-        env={"TPS_DATA": pipeline.data, "TPS_RECIPE": pipeline.recipe_name, "TPS_STORE": pipeline.store_root},
+        env={
+            "TPS_DATA": pipeline.data,
+            "TPS_RECIPE": pipeline.recipe_name,
+            "TPS_STORE": pipeline.store_root,
+            "TPS_RUN_PID": str(os.getpid()),
+        },
     )
     return ran.get_custom_messages()[-1]
 
@@ -126,7 +132,8 @@ def _weights(pipeline: Pipeline, name: str, folder: Path) -> Path | None:
 
 
 def main(name: str, folder: str) -> None:
-    """What each process does that torchrun starts."""
+    """What each process does that torchrun starts; a run that is killed would leave it behind."""
+    end_with(int(os.environ["TPS_RUN_PID"]))
     pipeline = Pipeline.from_environment()
     if os.environ["RANK"] != "0":
         train_here(pipeline, name, Path(folder))

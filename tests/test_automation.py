@@ -111,7 +111,7 @@ def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipel
     (request,), cursor = tick(definitions, pipeline, instance, cursor)
     assert (request.job_name, request.partition_key) == (ONE_SHARD, "test-000")
     groups = {definitions.resolve_asset_graph().get(key).group_name for key in request.asset_selection}
-    assert groups == {"source", "data"}  # no network has been trained
+    assert groups == {"source"}  # no network has been trained, and no detector learns from test videos
 
     job = definitions.resolve_job_def(ONE_SHARD)
     only = [dg.AssetKey("videos")]

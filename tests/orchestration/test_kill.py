@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 import torch
+import yaml
 
 from assets.executors import GPU
 from tests.orchestration.conftest import Workplace
@@ -48,9 +50,9 @@ def environment_of(folder: Path) -> dict[str, str]:
     return environment(folder) | {"OMP_NUM_THREADS": "1"}
 
 
-def kill_when(condition: Callable[[], bool], folder: Path) -> None:
+def kill_when(condition: Callable[[], bool], command: Sequence[str], variables: Mapping[str, str]) -> None:
     """Start a run and kill it, and it alone, at the moment that a condition holds; see all that it started end, too."""
-    run = psutil.Popen(RUN, cwd=ROOT, env=environment_of(folder), start_new_session=True)
+    run = psutil.Popen(command, cwd=ROOT, env=variables, start_new_session=True)
     while not condition():
         assert run.poll() is None, "the run ended before it could be killed"
         time.sleep(0.002)
@@ -78,14 +80,15 @@ def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed:
     folder = copy(undisturbed, tmp_path / "disturbed")
     shards = len(stored(undisturbed, "frames/*.arrow"))
 
-    kill_when(lambda: bool(stored(folder, "frames/*.arrow") and stored(folder, ".scratch/*/*.arrow")), folder)
+    kill = partial(kill_when, command=RUN, variables=environment_of(folder))
+    kill(lambda: bool(stored(folder, "frames/*.arrow") and stored(folder, ".scratch/*/*.arrow")))
     assert 0 < len(stored(folder, "frames/*.arrow")) < shards
 
-    kill_when(lambda: bool(stored(folder, ".work/checkpoints/*/*/resume.ckpt")), folder)
+    kill(lambda: bool(stored(folder, ".work/checkpoints/*/*/resume.ckpt")))
     epochs = {path.parts[-3]: torch.load(path)["history"] for path in stored(folder, ".work/checkpoints/*/*/*.ckpt")}
     assert epochs
 
-    kill_when(lambda: bool(stored(folder, "detections/two_stage/*.parquet")), folder)
+    kill(lambda: bool(stored(folder, "detections/two_stage/*.parquet")))
     assert len(stored(folder, "detections/two_stage/*")) < len(stored(undisturbed, "detections/two_stage/*"))
 
     subprocess.run(RUN, cwd=ROOT, env=environment_of(folder), check=True, timeout=900)
@@ -98,6 +101,29 @@ def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed:
         assert seconds[: len(rows)] == [str(row["seconds"]) for row in rows]
         assert len(seconds) == 5
     nothing_is_left(folder)
+
+
+def test_training_by_two_processes_that_is_killed_goes_on(workplace: Workplace, tmp_path: Path) -> None:
+    settings = yaml.safe_load((workplace.folder / "recipe.yaml").read_text())
+    settings["video_action"]["training"] |= {"batch_size": 1, "global_batch": 2, "epochs": 5}
+    (workplace.folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    workplace.env["TPS_PROCESSES"] = "2"
+    disturbed = Workplace(tmp_path / "disturbed", workplace.env)
+    shutil.copytree(workplace.folder, disturbed.folder)
+    workplace.materialize("checkpoints/video_action")
+
+    train = ["dagster", "asset", "materialize", "--select", "key:checkpoints/video_action"]
+    kill_when(lambda: bool(stored(disturbed.folder, ".work/**/resume.ckpt")), train, disturbed.environment)
+    (resume,) = stored(disturbed.folder, ".work/**/resume.ckpt")
+    epochs = torch.load(resume)["history"]
+    disturbed.materialize("checkpoints/video_action")
+    assert (
+        versions(disturbed.folder)["checkpoints/video_action"] == versions(workplace.folder)["checkpoints/video_action"]
+    )
+    (log,) = stored(disturbed.folder, "checkpoints/video_action/*/log.csv")
+    seconds = [row["seconds"] for row in csv.DictReader(log.read_text().splitlines())]
+    assert seconds[: len(epochs)] == [str(row["seconds"]) for row in epochs]
+    assert len(seconds) == 5
 
 
 def test_the_step_of_a_killed_ray_worker_is_taken_up_by_the_next_run(workplace: Workplace, cluster: str) -> None:
