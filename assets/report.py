@@ -10,7 +10,7 @@ import yaml
 from assets.incremental import Force, whole
 from assets.resources import Pipeline
 from tps_pipeline import tables
-from tps_pipeline.lineage import Work
+from tps_pipeline.lineage import Record, Work
 from tps_pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def report_of(recipe: Recipe) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[
             "leaderboard",
+            "submission",
             "method_by_category",
             *(["average_precision", name] for name in boxes),
             *(["detector_confusion", name] for name in boxes),
@@ -56,13 +57,21 @@ def report_of(recipe: Recipe) -> dg.AssetsDefinition:
                     average_precision={name: pipeline.read(f"average_precision/{name}") for name in boxes},
                     confusion={name: pipeline.read(f"detector_confusion/{name}") for name in boxes},
                     recipe_yaml=yaml.safe_dump(pipeline.recipe.model_dump(mode="json"), sort_keys=False),
-                    lineage=[record for _, record in pipeline.lineage.trace(("leaderboard", None))],
+                    recipe=pipeline.recipe_name,
+                    store=pipeline.store_root,
+                    lineage=_lineage(pipeline),
                 )
                 return scratch / "report.html"
 
             yield from whole(context, pipeline, write, splits=splits, suffix=".html", force=config.force)
 
     return report
+
+
+def _lineage(pipeline: Pipeline) -> list[Record]:
+    """The records of what is delivered and of all that it was made from."""
+    traces = (pipeline.lineage.trace((asset, None)) for asset in ("submission", "leaderboard"))
+    return list({record.record: record for trace in traces for _, record in trace}.values())
 
 
 def _details(pipeline: Pipeline) -> dict:

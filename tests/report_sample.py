@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pyarrow as pa
 from tests.clips import write_clip
 from tps_pipeline import parsing, psc, tables
 from tps_pipeline.labels import PARTS
-from tps_pipeline.lineage import Lineage, Work
+from tps_pipeline.lineage import Key, Lineage, Record, Work
 from tps_pipeline.report.breakdown import break_down
 from tps_pipeline.report.clips import draw_clip
-from tps_pipeline.store import Store
+from tps_pipeline.store import Store, table_path
 from tps_pipeline.video.frames import FrameFile, extract
 
 HOSTILE = '<script>alert("x")</script> & $x_1$'
@@ -74,12 +75,32 @@ def leaderboard(sample: Mapping[str, Any]) -> pa.Table:
     return tables.conform(pd.DataFrame(rows), tables.LEADERBOARD)
 
 
+def lineage(records: Lineage, table: pa.Table) -> list[Record]:
+    """Records of a leaderboard over a network's predictions on two shards; the older shard was made by older code."""
+    shards = ("val-000", "val-001")
+
+    def make(asset: str, shard: str | None = None, reads: Sequence[Key] = ()) -> None:
+        work = Work(asset, shard, records.latest().inputs(reads), ("evaluation",), "0123456789abcdef")
+        records.record(work, records.store.write(table_path(asset, shard), table), run_id="run")
+
+    for shard in shards:
+        make("shards", shard)
+        for asset in ("annotations/parts", "annotations/people"):
+            make(asset, shard, [("shards", shard)])
+    network = ("checkpoints/part_detector", None)
+    make(*network, reads=[("annotations/parts", shard) for shard in shards])
+    for shard in shards:
+        make("predictions/voting", shard, [network])
+        make("psc/voting", shard, [("predictions/voting", shard), ("annotations/parts", shard)])
+    make("leaderboard", None, [("psc/voting", shard) for shard in shards])
+    return [
+        replace(record, code_version="0") if record.name == "psc/voting/val-000" else record
+        for record in records.records()
+    ]
+
+
 def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
     """What ``page.write`` takes."""
-    lineage = Lineage(Store(store))
-    for shard in ("val-000", "val-001"):
-        written = lineage.store.write(f"psc/voting/{shard}.parquet", sample["psc"])
-        lineage.record(Work("psc/voting", shard, (), ("evaluation",), "0123456789abcdef"), written, run_id="run")
     ap = {"split": ["val"] * 3, "label": ("right_arm", "person", "left_arm"), "ap": [0.2, 0.3, -1.0],
           "ap50": [0.51239, 0.8, -1.0], "boxes": [7, 8, 0]}  # fmt: skip
     confused = {"split": ["val"], "sided_parts": [40], "sides_confused": [0.125], "parts": [50], "wrong_person": [None]}
@@ -102,7 +123,9 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
         },
         "confusion": {"two_stage": tables.conform(confused, tables.DETECTOR_CONFUSION)},
         "recipe_yaml": f"name: {HOSTILE}\n",
-        "lineage": lineage.records(),
+        "recipe": "demo",
+        "store": str(store),
+        "lineage": lineage(Lineage(Store(store)), sample["psc"]),
     }
 
 

@@ -106,6 +106,14 @@ def test_the_submission_descends_from_the_videos(pipeline, first_run):
     } <= names
 
 
+def test_the_report_shows_what_this_submission_was_made_from(pipeline, first_run):
+    made = {record.name: record for _, record in pipeline.lineage.trace(("submission", None))}
+    page = pipeline.store.local("report.html").read_text(encoding="utf-8")
+    for name in ("submission", "checkpoints/person_detector"):
+        assert f"<code>{made[name].data_version}</code>" in page
+    assert all(f'id="made-{record.asset}"' in page for record in made.values())
+
+
 @pytest.mark.parametrize(
     ("option", "shards"), [("--partition", {"test-000"}), ("--partition-range", {"val-000", "test-000"})]
 )

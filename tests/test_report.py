@@ -1,5 +1,8 @@
 import base64
+import dataclasses
 import re
+import shlex
+import time
 from html.parser import HTMLParser
 from io import BytesIO, StringIO
 
@@ -10,10 +13,13 @@ import pytest
 from matplotlib import colors as mcolors
 from PIL import Image
 from rich.console import Console
+from typer.testing import CliRunner
 
 from tests import report_sample
 from tests.report_sample import HOSTILE, METHODS
 from tps_pipeline import tables
+from tps_pipeline.cli import app
+from tps_pipeline.lineage import Input
 from tps_pipeline.report import clips, contact_sheet, page, plots, terminal
 from tps_pipeline.report.heat_map import heat_map
 from tps_pipeline.video.decode import read_frames
@@ -137,7 +143,64 @@ def test_numbers_are_the_tables(report, leaderboard):
     assert html.row("▸ right", 6) == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
     assert html.row("◂ left", 6) == ["◂ left arm", "–", "–", "–", "–", "0"]
     assert html.row("two_stage") == ["two_stage", "val", "0.1250", "40", "–", "50"]
-    assert html.row("psc/voting")[:3] == ["psc/voting", "2", "8"]
+    assert html.row("psc/voting", 8)[:3] == ["psc/voting", "2", "8"]
+
+
+def test_every_box_leads_to_its_assets_and_every_asset_to_what_it_was_made_from(report, content):
+    html = report()
+    links = {a["aria-label"]: a["href"] for a in html.all("a") if "aria-label" in a}
+    assert "psc/voting, 2 outputs, mixed, made from annotations, predictions/voting" in links
+    assert set(links.values()) <= {f"#{body['id']}" for body in html.all("tbody") if "id" in body}
+    assert {row["id"] for row in html.all("tr") if "id" in row} == {f"made-{r.asset}" for r in content["lineage"]}
+    assert html.row("psc/voting", 8)[4].endswith(content["lineage"][0].device)
+    assert html.row("psc/voting", 8)[7].split() == ["annotations/parts", "predictions/voting"]
+    assert "1 of 2 outputs by older code (version 0; the newest version 1)" in html.text
+
+
+def test_lineage_is_text_never_markup(report, content):
+    strange = {"asset": HOSTILE, "device": HOSTILE, "code_version": HOSTILE, "packages": {HOSTILE: HOSTILE}}
+    strange |= {"path": HOSTILE, "data_version": HOSTILE, "recipe_sections": (HOSTILE,), "git_sha": HOSTILE}
+    html = report(lineage=[dataclasses.replace(record, **strange) for record in content["lineage"]])
+    assert not html.all("script")
+    assert html.row(HOSTILE, 8)[0] == HOSTILE
+
+
+def test_the_commands_on_the_page_work(report, content, monkeypatch):
+    def commands(html: Page) -> list[list[str]]:
+        lines = html.text[html.text.index("export TPS_STORE=") :].splitlines()
+        return [shlex.split(line, comments=True) for line in lines if line.startswith(("export ", "tps "))]
+
+    (export, *asked) = commands(report())
+    for variable in export[1:]:
+        monkeypatch.setenv(*variable.split("=", 1))
+    newest = next(r.data_version for r in content["lineage"] if r.asset == "leaderboard")[:12]
+    assert ["tps", "lineage", "diff", "leaderboard", "--before", newest] in asked
+    assert ["tps", "lineage", "trace", "--video", "b_2"] in asked
+    alone = [
+        command for command in asked if "--after" not in command and "--video" not in command
+    ]  # one version, no video
+    assert len(alone) == 3
+    for command in alone:
+        assert CliRunner().invoke(app, command[1:]).exit_code == 0
+    assert commands(report(store=HOSTILE))[0][1] == f"TPS_STORE={HOSTILE}"
+
+
+def test_a_large_store_s_lineage_is_quick_to_draw(report, content):
+    methods = [f"psc/method_{i}" for i in range(20)]
+    shards = [f"train-{i:03}" for i in range(200)]
+    (psc, *_, leaderboard) = (r for r in content["lineage"] if r.asset in ("psc/voting", "leaderboard"))
+    inputs = tuple(Input("videos", shard, "v", "") for shard in shards)
+    records = [
+        dataclasses.replace(psc, asset=method, partition=shard, inputs=(inputs[i],))
+        for method in methods
+        for i, shard in enumerate(shards)
+    ]
+    read = tuple(Input(r.asset, r.partition, r.data_version, "") for r in records)
+    begin = time.perf_counter()
+    html = report(lineage=[*records, dataclasses.replace(leaderboard, inputs=read)])
+    assert time.perf_counter() - begin < 20
+    assert html.row("psc/method_7", 8)[1] == "200"
+    assert "videos, 0 outputs" in {a.get("aria-label") for a in html.all("a")}
 
 
 def test_page_of_nothing_says_what_to_do(report):

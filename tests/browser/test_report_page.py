@@ -79,6 +79,49 @@ def test_the_heat_map_marks_the_chosen_method(shown):
     assert "chosen" in marked.inner_text()
 
 
+def test_the_drawing_of_the_lineage_leads_to_its_rows(shown):
+    drawing = shown.locator("#lineage .graph")
+    drawing.scroll_into_view_if_needed()
+    boxes = drawing.locator("a")
+    names = boxes.locator("text").all_text_contents()
+    assert names == [
+        "shards",
+        "annotations",
+        "checkpoints/part_detector",
+        "predictions/voting",
+        "psc/voting",
+        "leaderboard",
+    ]
+    for i, name in enumerate(names):
+        box, text = (boxes.nth(i).locator(part).bounding_box() for part in ("rect", "text"))
+        assert box["x"] < text["x"]
+        assert text["x"] + text["width"] < box["x"] + box["width"]
+        boxes.nth(i).focus()
+        shown.keyboard.press("Enter")
+        rows = shown.locator("#lineage :target tr")
+        assert all(found.startswith(name) for found in rows.locator("th").all_inner_texts())
+        assert rows.first.is_visible()
+        headings = shown.locator("#lineage .made tbody th")
+        marked = headings.evaluate_all(
+            "all => all.map(th => [th.closest(':target') !== null, getComputedStyle(th).backgroundColor])"
+        )
+        assert len({colour for _, colour in marked}) == len({of_box for of_box, _ in marked}) == 2
+    shown.locator("#lineage .made a", has_text="parts").first.click()
+    assert shown.locator(":target th").inner_text() == "annotations/parts"
+    assert shown.evaluate("document.documentElement.scrollWidth") == shown.viewport_size["width"]
+
+
+def test_a_box_that_is_pointed_at_shows_its_lines_alone(shown):
+    shown.locator("#lineage .graph a", has_text="psc/voting").hover()
+    faint = shown.locator("#lineage .graph path").evaluate_all("all => all.map(p => getComputedStyle(p).opacity < 1)")
+    assert (faint.count(False), len(faint)) == (3, 6)
+
+
+def test_the_drawing_s_text_can_be_selected(shown):
+    selected = "text => { getSelection().selectAllChildren(text); return getSelection().toString() }"
+    assert shown.locator("#lineage .graph a text", has_text="leaderboard").evaluate(selected) == "leaderboard"
+
+
 def test_tables_scroll_within_themselves_and_by_keyboard(shown):
     regions = shown.locator(".scroll").evaluate_all(
         "all => all.map(r => [r.tabIndex, r.getAttribute('aria-label').length > 0, getComputedStyle(r).overflowX])"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +19,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tps_pipeline.labels import PARTS
 from tps_pipeline.lineage import Record
-from tps_pipeline.report import plots
+from tps_pipeline.report import plots, provenance
 from tps_pipeline.report.breakdown import Breakdown
 from tps_pipeline.report.clips import Clip
 from tps_pipeline.report.heat_map import HeatMap, gradient, heat_map
+from tps_pipeline.report.lineage_graph import lay_out
 from tps_pipeline.whole_file import whole_file
 
 _STATES = 20
@@ -54,6 +56,8 @@ def write(
     average_precision: Mapping[str, pa.Table],
     confusion: Mapping[str, pa.Table],
     recipe_yaml: str,
+    recipe: str,
+    store: str,
     lineage: Iterable[Record],
 ) -> None:
     """Write the report; an existing file is replaced in one step.
@@ -72,7 +76,9 @@ def write(
         average_precision: ``tables.AVERAGE_PRECISION`` of each way to detect, by name; may be empty.
         confusion: ``tables.DETECTOR_CONFUSION`` of each way to detect, by name; may be empty.
         recipe_yaml: The recipe that everything was made with.
-        lineage: The records of what the report shows and of what that was made from.
+        recipe: The name or file that the recipe goes by in commands.
+        store: The store that everything is in, as commands name it.
+        lineage: The records of what is delivered and of all that it was made from.
     """
     records = sorted(lineage, key=lambda record: (record.asset, record.partition or ""))
     rows = leaderboard.to_pylist()
@@ -90,11 +96,29 @@ def write(
         confusion=[{"detections": name, **row} for name, table in confusion.items() for row in table.to_pylist()],
         gradient=gradient(),
         recipe_yaml=recipe_yaml,
-        records=records,
+        recipe=recipe,
+        store=store,
+        lineage=_lineage_of(records) if records else None,
         newest=max((record.finished_at for record in records), default=None),
     )  # fmt: skip
     with whole_file(out) as partial:
         partial.write_text(html, encoding="utf-8")
+
+
+def _lineage_of(records: Sequence[Record]) -> dict[str, Any]:
+    """What the page says about where everything came from; the assets in the order of the drawing."""
+    assets = provenance.made(records)
+    graph = lay_out(assets)
+    delivered, networks = provenance.files(assets)
+    return {
+        "graph": graph,
+        "assets": [[assets[name] for name in box.assets] for box in graph.boxes],
+        "delivered": delivered,
+        "networks": networks,
+        "packages": provenance.packages(assets),
+        "doubts": provenance.doubts(assets),
+        "records": records,
+    }
 
 
 def _best(leaderboard: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -196,6 +220,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "time": _time, "size": _size, "label": _label, "uri": _data_uri}
+    environment.filters |= {"duration": _duration, "commit": provenance.commit, "shell": shlex.quote}
     return environment
 
 
@@ -214,6 +239,13 @@ def _size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _label(name: str) -> str:
