@@ -79,7 +79,11 @@ class Pipeline(dg.ConfigurableResource):
 
     def frame_index(self, split: str) -> pa.Table:
         """Which frames of a split were extracted."""
-        return pa.concat_tables([self.frames(shard).index for shard in self.shards(split)])
+        columns = [column for column in tables.FRAMES if column.name != "jpeg"]
+        none = pa.schema(columns).empty_table()
+        return pa.concat_tables(
+            [none, *(self.frames(shard).index for shard in self.shards(split))]
+        ).unify_dictionaries()
 
     def sources(self, *shards: str) -> Sources:
         """What a method reads from, over some shards."""

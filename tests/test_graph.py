@@ -23,6 +23,7 @@ from tests.workplace import ROOT, environment, make
 from tests.workplace import pipeline as pipeline_of
 from tps_pipeline import recipe
 from tps_pipeline.data import submission
+from tps_pipeline.data.challenge_json import read_submission
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store
@@ -236,3 +237,12 @@ def test_a_network_is_compared_by_what_its_scores_say(pipeline, first_run):
     compared = promotion.value(pipeline, method, pipeline.checkpoint(method), shards)
     scored = [pipeline.read(f"psc/{method}", shard).to_pandas() for shard in shards]
     assert compared == pytest.approx(pd.concat(scored).psc.mean())
+
+
+def test_where_there_are_no_test_videos_the_submission_is_empty(tmp_path):
+    """As in a folder of training videos only; the report shows the submission, and is made as ever."""
+    pipeline = Pipeline(data=str(tmp_path / "data"), recipe_name="demo", store_root=str(tmp_path / "store"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions_of(pipeline, dg.in_process_executor).resolve_implicit_global_asset_job_def()
+        assert job.execute_in_process(asset_selection=[dg.AssetKey("submission")], instance=instance).success
+    assert read_submission(tmp_path / "store" / "submission").parsing.videos == []
