@@ -7,11 +7,9 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
 import yaml
 
 from tests.orchestration.conftest import BIN, ROOT, Workplace, free_port
-from tests.workplace import heed_interrupts
 
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 
@@ -49,24 +47,6 @@ def answer(url: str, seconds: float = 120) -> bytes:
             if time.monotonic() - begin > seconds:
                 raise
             time.sleep(1)
-
-
-@pytest.fixture
-def started(workplace: Workplace) -> Any:
-    processes: list[subprocess.Popen] = []
-
-    def start(words: list[str]) -> subprocess.Popen:
-        environment = workplace.environment
-        del environment["DAGSTER_MODULE_NAME"]  # excludes `-w`, and the image does not set it
-        run = [BIN / words[0], *words[1:]]
-        processes.append(subprocess.Popen(run, cwd=ROOT, env=environment, preexec_fn=heed_interrupts))
-        return processes[-1]
-
-    yield start
-    for process in reversed(processes):
-        process.terminate()
-    for process in processes:
-        process.wait(60)
 
 
 def test_the_services_of_the_compose_file_find_one_another(workplace: Workplace, postgres: str, started: Any) -> None:
