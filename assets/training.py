@@ -29,7 +29,9 @@ def train(context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, fold
     counts_only = isinstance(pipeline.recipe.methods.get(name), VideoCategory)
     if PROCESSES == 1 or counts_only:
         return train_here(pipeline, name, folder)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={PROCESSES}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    # By its own name, which it looks up otherwise, not every machine finds itself.
+    launch = [*torchrun, "--local-addr=localhost", f"--nproc_per_node={PROCESSES}"]
     ran = dg.PipesSubprocessClient().run(
         command=[*launch, "-m", "assets.training", name, str(folder)],
         context=context,

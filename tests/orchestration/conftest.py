@@ -21,7 +21,7 @@ import yaml
 from assets.definitions import definitions_of
 from assets.resources import Pipeline
 from assets.shards import SHARDS
-from tests.workplace import free_port
+from tests.workplace import free_port, heed_interrupts
 from tps_pipeline import recipe
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage
@@ -128,6 +128,25 @@ def workplace(prepared: Path, tmp_path: Path) -> Workplace:
     """A copy of the prepared workplace."""
     shutil.copytree(prepared, tmp_path / "workplace")
     return Workplace(tmp_path / "workplace")
+
+
+@pytest.fixture
+def started(workplace: Workplace) -> Iterator[Callable[[list[str]], subprocess.Popen]]:
+    """Starts commands in the environment of the workplace; they end with the test."""
+    processes: list[subprocess.Popen] = []
+
+    def start(words: list[str]) -> subprocess.Popen:
+        environment = workplace.environment
+        del environment["DAGSTER_MODULE_NAME"]  # excludes `-w`, and the image does not set it
+        run = [BIN / words[0], *words[1:]]
+        processes.append(subprocess.Popen(run, cwd=ROOT, env=environment, preexec_fn=heed_interrupts))
+        return processes[-1]
+
+    yield start
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")

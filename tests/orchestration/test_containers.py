@@ -1,5 +1,7 @@
 """The images and the compose file, as far as they can be checked without an engine."""
 
+import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -7,12 +9,12 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
 import yaml
 
 from tests.orchestration.conftest import BIN, ROOT, Workplace
-from tests.workplace import free_port, heed_interrupts
+from tests.workplace import free_port
 
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 
 
@@ -24,17 +26,52 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
 
 def test_all_that_the_dockerfile_copies_is_there_and_not_ignored() -> None:
     ignored = (ROOT / ".dockerignore").read_text().split()
-    for line in (ROOT / "docker" / "Dockerfile").read_text().splitlines():
+    for line in DOCKERFILE.splitlines():
         if line.startswith("COPY"):
             for source in line.split()[1:-1]:
                 assert (ROOT / source).exists()
                 assert f"!{source.split('/')[0]}" in ignored
 
 
+def test_the_compose_files_follow_the_compose_specification() -> None:
+    files = (ROOT / "docker").glob("compose*.yaml")
+    check = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_the_dockerfile_copies_and_installs_loads_the_definitions(tmp_path: Path) -> None:
+    extras = DOCKERFILE.partition("ARG EXTRAS=")[2].partition("\n")[0]
+    there = {"VIRTUAL_ENV": f"{tmp_path}/.venv", "PATH": f"{tmp_path}/.venv/bin:{BIN}:{os.environ['PATH']}"}
+    env = os.environ | there | {"EXTRAS": extras, "TORCH_BACKEND": "", "TPS_RECIPE": "paper", "PYTHONPATH": ""}
+
+    def run(line: str) -> None:
+        subprocess.run(line.split(), cwd=tmp_path, env=env, check=True)
+
+    for line in DOCKERFILE.splitlines():
+        match line.split():
+            case ["COPY", *sources, target]:
+                copy(sources, tmp_path / target)
+            case ["RUN", "docker/install.sh"]:
+                run("docker/install.sh")
+    run("uv pip install --quiet --no-deps --editable .")
+    run("tps --help")
+    run("dagster definitions validate -m assets.definitions")
+
+
+def copy(sources: list[str], target: Path) -> None:
+    """What `COPY` does: of a folder, it copies what is in it."""
+    target.mkdir(exist_ok=True)
+    for source in sources:
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(ROOT / source, target)
+
+
 def command(service: str, instead: dict[str, str]) -> list[str]:
     """What a service of the compose file runs, some words replaced (ports, paths)."""
-    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
-    default = yaml.safe_load(dockerfile.rpartition("CMD ")[2])
+    default = yaml.safe_load(DOCKERFILE.rpartition("CMD ")[2])
     words = COMPOSE["services"][service].get("command", default)
     return [instead.get(word, word) for word in words]
 
@@ -49,24 +86,6 @@ def answer(url: str, seconds: float = 120) -> bytes:
             if time.monotonic() - begin > seconds:
                 raise
             time.sleep(1)
-
-
-@pytest.fixture
-def started(workplace: Workplace) -> Any:
-    processes: list[subprocess.Popen] = []
-
-    def start(words: list[str]) -> subprocess.Popen:
-        environment = workplace.environment
-        del environment["DAGSTER_MODULE_NAME"]  # excludes `-w`, and the image does not set it
-        run = [BIN / words[0], *words[1:]]
-        processes.append(subprocess.Popen(run, cwd=ROOT, env=environment, preexec_fn=heed_interrupts))
-        return processes[-1]
-
-    yield start
-    for process in reversed(processes):
-        process.terminate()
-    for process in processes:
-        process.wait(60)
 
 
 def test_the_services_of_the_compose_file_find_one_another(workplace: Workplace, postgres: str, started: Any) -> None:

@@ -8,7 +8,8 @@ import json
 import shlex
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ from tests.orchestration.conftest import ROOT, Workplace
 validate = pytest.importorskip("kubernetes_validate", reason="make test-orchestration installs it")
 VERSION = "1.34"
 MANIFESTS = list(yaml.safe_load_all((ROOT / "docker" / "k8s" / "tps.yaml").read_text()))
+CONFIG = {each["metadata"]["name"]: each["data"] for each in MANIFESTS if each["kind"] == "ConfigMap"}
+IMAGE = CONFIG["tps"]["DAGSTER_CURRENT_IMAGE"]
+LAUNCH = """mutation {launchRun(executionParams: {selector: {
+    repositoryLocationName: "assets.definitions", repositoryName: "__repository__",
+    jobName: "__ASSET_JOB", assetSelection: [{path: ["vocabulary", "actions"]}],
+}}) {__typename}}"""
+STATUS = "{runsOrError {... on Runs {results {status}}}}"
 
 
 class Cluster(ThreadingHTTPServer):
@@ -103,26 +111,52 @@ def test_manifests_are_valid(manifest: dict[str, Any]) -> None:
     validate.validate(manifest, VERSION, strict=True)
 
 
-def test_a_step_is_a_job_with_image_volumes_and_gpus(workplace: Workplace, postgres: str, cluster: Cluster) -> None:
-    maps = {each["metadata"]["name"]: each["data"] for each in MANIFESTS if each["kind"] == "ConfigMap"}
-    instance = yaml.safe_load(maps["dagster-instance"]["dagster.yaml"])
+@pytest.fixture
+def deployed(workplace: Workplace, postgres: str, cluster: Cluster) -> Workplace:
+    """A workplace with the instance and the environment of the manifests."""
+    instance = yaml.safe_load(CONFIG["dagster-instance"]["dagster.yaml"])
     outside = {"load_incluster_config": False, "kubeconfig_file": kubeconfig(cluster, workplace.folder / "kubeconfig")}
     instance["run_launcher"]["config"] |= outside
     (workplace.folder / "home" / "dagster.yaml").write_text(yaml.safe_dump(instance))
-    image = maps["tps"]["DAGSTER_CURRENT_IMAGE"]
-    workplace.env |= {"TPS_POSTGRES": postgres, "DAGSTER_CURRENT_IMAGE": image, "TPS_PROCESSES": "1"}
-    workplace.materialize("shards")
+    workplace.env |= {"TPS_POSTGRES": postgres, "DAGSTER_CURRENT_IMAGE": IMAGE, "TPS_PROCESSES": "1"}
     cluster.environment = workplace.environment
-    workplace.materialize("checkpoints/video_action", TPS_EXECUTOR="k8s")
-    assert ("checkpoints/video_action", None) in workplace.lineage.latest().records
-    (job,) = cluster.jobs.values()
+    return workplace
+
+
+def container_of(job: dict[str, Any]) -> dict[str, Any]:
+    """The container of a job, whose pod is as the manifests configure all runs and steps."""
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["image"] == image
-    assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+    assert container["image"] == IMAGE
     assert {mount["mountPath"] for mount in container["volumeMounts"]} >= {"/data", "/dev/shm"}
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "tps-data"}} in pod["volumes"]
     assert {"configMapRef": {"name": "tps"}} in container["envFrom"]
     assert {"secretRef": {"name": "tps"}} in container["envFrom"]
     assert pod["serviceAccountName"] == "dagster"
+    assert pod["securityContext"]["fsGroup"] == 1000
+    return container
+
+
+def test_a_step_is_a_job_with_image_volumes_and_gpus(deployed: Workplace, cluster: Cluster) -> None:
+    deployed.materialize("shards")
+    deployed.materialize("checkpoints/video_action", TPS_EXECUTOR="k8s")
+    assert ("checkpoints/video_action", None) in deployed.lineage.latest().records
+    (job,) = cluster.jobs.values()
+    container = container_of(job)
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     assert "execute_step" in shlex.join(container["args"])
+
+
+def test_a_launched_run_is_a_job_that_makes_jobs_of_its_steps(
+    deployed: Workplace, cluster: Cluster, started: Callable[[list[str]], subprocess.Popen]
+) -> None:
+    deployed.env["TPS_EXECUTOR"] = "k8s"
+    cluster.environment = deployed.environment
+    assert "LaunchRunSuccess" in deployed.run("dagster-graphql", "-t", LAUNCH)
+    started(["dagster-daemon", "run", "-m", "assets.definitions"])
+    begin = time.monotonic()
+    while '"SUCCESS"' not in (runs := deployed.run("dagster-graphql", "-t", STATUS)):
+        assert time.monotonic() - begin < 120, runs
+    run, step = map(container_of, cluster.jobs.values())
+    assert "execute_run" in shlex.join(run["args"])
+    assert "execute_step" in shlex.join(step["args"])
