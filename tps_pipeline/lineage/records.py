@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import hashlib
 import importlib.metadata
 import subprocess
@@ -164,11 +165,11 @@ def packages() -> dict[str, str]:
 
 @functools.cache
 def git_sha() -> str | None:
-    """The checkout's commit, with ``+`` if files differ from it; None outside a checkout."""
+    """The checkout's commit, with ``+`` if files differ from it; outside of one `TPS_COMMIT` (images), or None."""
     git = functools.partial(subprocess.run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     try:
         sha = git(["git", "rev-parse", "HEAD"]).stdout
         changed = git(["git", "status", "--porcelain", "-uno"]).stdout
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("TPS_COMMIT") or None
     return sha.strip() + ("+" if changed else "")
