@@ -72,7 +72,7 @@ bench: setup  ## Speed as ratios against the alternative in the same run.
 bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: an hour and a half on two CPU cores.
 	$(BIN)/python -m benchmarks.claims
 
-bench-orchestration: demo  ## What orchestration costs, measured into docs/orchestration.md.
+bench-orchestration: demo .venv/orchestration  ## What orchestration costs, measured into docs/orchestration.md.
 	$(BIN)/python -m benchmarks.orchestration
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.

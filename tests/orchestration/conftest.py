@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,8 @@ import yaml
 from assets.definitions import definitions_of
 from assets.resources import Pipeline
 from assets.shards import SHARDS
-from tests.workplace import free_port, heed_interrupts
+from benchmarks.orchestration.ray_head import ray_head
+from tests.workplace import heed_interrupts
 from tps_pipeline import recipe
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage
@@ -168,31 +168,6 @@ def postgres(postgres_server: Any) -> str:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address that a Ray head takes jobs at."""
-    jobs = pytest.importorskip("ray.job_submission", reason="make test-orchestration installs Ray")
-    port, dashboard = free_port(), free_port()
-    head = [BIN / "ray", "start", "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-gpus=1"]
-    ports = [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
-    options = [*ports, "--num-cpus=2", "--disable-usage-stats", "--object-store-memory=100000000", "--block"]
-    env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}  # of the activated environment
-    with subprocess.Popen([*head, *options], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        address = f"http://127.0.0.1:{dashboard}"
-        try:
-            wait_for(jobs.JobSubmissionClient, address)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def wait_for(client: Callable[[str], Any], address: str, seconds: float = 240) -> None:
-    """Until the head takes jobs."""
-    begin = time.monotonic()
-    while True:
-        try:
-            client(address).list_jobs()
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() - begin > seconds:
-                raise
-            time.sleep(1)
-        else:
-            return
+    pytest.importorskip("ray.job_submission", reason="make test-orchestration installs Ray")
+    with ray_head(gpus=1) as address:
+        yield address

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import hashlib
 import importlib.metadata
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
