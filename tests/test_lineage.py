@@ -138,6 +138,15 @@ def test_trace_of_an_earlier_version_and_of_equal_content_written_twice(lineage)
         list(lineage.trace(("leaderboard", None), "beef"))
 
 
+def test_a_trace_knows_what_was_made_since_the_one_before(lineage):
+    make(lineage, "shards", "test-000", content=1)
+    make(lineage, "videos", "test-000", [("shards", "test-000")], content=1)
+    assert len(list(lineage.trace(("videos", "test-000")))) == 2
+    shard = make(Lineage(lineage.store), "shards", "test-000", content=2)  # by another process
+    video = make(lineage, "videos", "test-000", [("shards", "test-000")], content=2)
+    assert [record.record for _, record in lineage.trace(("videos", "test-000"))] == [video.record, shard.record]
+
+
 def test_inputs_never_made_are_named(lineage):
     with pytest.raises(StoreError, match="frames/train-000"):
         lineage.latest().inputs([("frames", "train-000")])

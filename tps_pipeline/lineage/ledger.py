@@ -36,6 +36,7 @@ class Lineage:
         self._files: dict[str, _File] = {}
         self._places: dict[str, Place] = {}
         self._newest: dict[Key, Place] = {}
+        self._made: dict[tuple[str, str | None, str], list[Place]] | None = None
 
     def records(self) -> list[Record]:
         """Every record, oldest first."""
@@ -165,15 +166,21 @@ class Lineage:
         raise StoreError(f"{name_of(key)} has no version {version}; versions: {known}")
 
     def _by_version(self) -> dict[tuple[str, str | None, str], list[Place]]:
-        made: dict[tuple[str, str | None, str], list[Place]] = {}
-        for place in sorted(self._places.values(), key=_order):
-            _, _, file, row = place
-            made.setdefault((*file.keys[row], file.data_versions[row]), []).append(place)
-        return made
+        """Where each version of each output was recorded, the oldest first."""
+        if self._made is None:
+            self._made = {}
+            for place in self._places.values():
+                _, _, file, row = place
+                self._made.setdefault((*file.keys[row], file.data_versions[row]), []).append(place)
+            for places in self._made.values():
+                places.sort(key=_order)
+        return self._made
 
     def _refresh(self) -> None:
         """Take up what others have written, and forget what is no longer there."""
         names = {name for name in self.store.names("lineage") if name.endswith(".parquet")}
+        if self._files.keys() != names:
+            self._made = None
         if self._files.keys() - names:
             self._places, self._newest = {}, {}
             self._files = {name: file for name, file in self._files.items() if name in names}
