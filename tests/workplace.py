@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 import urllib.error
@@ -17,6 +16,7 @@ import psutil
 import yaml
 
 from assets.resources import Pipeline
+from benchmarks.orchestration.ray_head import free_port
 from tps_pipeline import recipe
 from tps_pipeline.data.synthetic import generate
 
@@ -86,13 +86,6 @@ def dagster_dev(folder: Path) -> Iterator[str]:
             server.wait(60)
     _, alive = psutil.wait_procs(started, timeout=60)
     assert not alive
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_for(url: str, server: psutil.Popen, seconds: float = 180) -> None:

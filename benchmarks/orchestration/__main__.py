@@ -123,7 +123,7 @@ def prepare(folder: Path, shards: int) -> Workplace:
 
 
 def executor_rows(place: Workplace, rounds: int) -> list[str]:
-    """Each executor's cost: a start, an asset more, a shard more."""
+    """Each executor's cost: a start, a step more, a shard more."""
     rows = []
     for executor in EXECUTORS:
         with ray_head(gpus=0) if executor == "ray" else nullcontext("") as address:

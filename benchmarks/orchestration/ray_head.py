@@ -26,8 +26,8 @@ def ray_head(*, gpus: int, seconds: float = 240) -> Iterator[str]:
     from ray.job_submission import JobSubmissionClient  # pyright: ignore[reportMissingImports]
 
     folder = Path(sys.executable).parent
-    ports = {name: _free_port() for name in ("port", "dashboard-port", "ray-client-server-port")}
-    ports["dashboard-agent-listen-port"] = _free_port()
+    ports = {name: free_port() for name in ("port", "dashboard-port", "ray-client-server-port")}
+    ports["dashboard-agent-listen-port"] = free_port()
     options = ["--num-cpus=2", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
     command = [folder / "ray", "start", "--head", "--block", *options, *(f"--{k}={v}" for k, v in ports.items())]
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}  # of the activated environment
@@ -49,7 +49,8 @@ def ray_head(*, gpus: int, seconds: float = 240) -> Iterator[str]:
             process.wait(60)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
