@@ -1,60 +1,59 @@
 """The code location: every asset, check, resource and executor, put together from the recipe in force."""
 
 import dagster as dg
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
 
-from assets import checkpoints, data, delivery, detections, ensembles, evaluation, predictions, report, shards, source
+from assets import shards
 from assets.automation import automated, automation_of
 from assets.checks import checks_of
 from assets.dead_runs import dead_runs
 from assets.executors import executor
-from assets.resources import Pipeline
+from assets.resources import RECIPE, Pipeline
+from assets.steps import asset_of
+from tps_pipeline.graph import Graph
+from tps_pipeline.recipe import Recipe, parse, path_of
+from tps_pipeline.stages import graph_of
 
 NETWORKS = "networks"
 """The job that trains everything."""
 
 
-def assets_of(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """Every asset; those of the methods follow from the recipe's entries alone."""
-    recipe = pipeline.recipe
-    return [
-        shards.shards,
-        source.videos,
-        source.annotations,
-        source.frames,
-        data.action_names,
-        data.state_labels,
-        *data.datasets_of(recipe),
-        *checkpoints.checkpoints_of(recipe),
-        *([detections.single_stage] if recipe.single_stage_detector else []),
-        detections.two_stage,
-        detections.tracks,
-        detections.video_actions,
-        *(predictions.method_predictions(name, settings) for name, settings in recipe.methods.items()),
-        *ensembles.ensembles_of(recipe),
-        *(predictions.psc_of(name, recipe.predictions(name)) for name in recipe.scored),
-        *(evaluation.precision_of(name, boxes) for name, boxes in recipe.boxes.items()),
-        *(evaluation.confusion_of(name, boxes) for name, boxes in recipe.boxes.items()),
-        evaluation.leaderboard_of(recipe),
-        delivery.submission_of(recipe.predictions(recipe.submission)),
-        report.report_of(recipe),
-    ]
+def assets_of(graph: Graph) -> list[dg.AssetsDefinition]:
+    """Every asset; those of networks and methods follow from the recipe's entries alone."""
+    return [shards.shards, *map(asset_of, graph.steps)]
 
 
-def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition) -> dg.Definitions:
-    """Everything, for one pipeline."""
-    assets = automated(assets_of(pipeline))
-    graph = dg.Definitions(
+def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition, recipe: Recipe | None = None) -> dg.Definitions:
+    """Everything, for one pipeline.
+
+    Args:
+        pipeline: The resource.
+        executor: Where steps run.
+        recipe: What the assets follow from, if not the pipeline's recipe as it is now.
+    """
+    recipe = recipe or pipeline.recipe
+    graph = graph_of(recipe)
+    assets = automated(assets_of(graph))
+    everything = dg.Definitions(
         assets=assets,
-        asset_checks=checks_of(pipeline.recipe),
+        asset_checks=checks_of(recipe),
         jobs=[dg.define_asset_job(NETWORKS, dg.AssetSelection.groups("checkpoints"))],
         sensors=[dead_runs],
         resources={"pipeline": pipeline},
         executor=executor,
     )
-    return dg.Definitions.merge(graph, automation_of(assets))
+    return dg.Definitions.merge(everything, automation_of(graph))
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
-    """Everything, for the pipeline that the environment names."""
-    return definitions_of(Pipeline.from_environment(), executor())
+    """Everything, for the pipeline that the environment names.
+
+    Processes that run steps build the graph of the recipe that the code location was loaded with, whatever became of
+    its file meanwhile; the settings are those that the run has frozen (`Pipeline`).
+    """
+    pipeline, context = Pipeline.from_environment(), DefinitionsLoadContext.get()
+    again = context.load_type == DefinitionsLoadType.RECONSTRUCTION
+    text = (context.reconstruction_metadata if again else {}).get(RECIPE) or pipeline.recipe_text
+    recipe = parse(text, path_of(pipeline.recipe_name))
+    return definitions_of(pipeline, executor(), recipe).with_reconstruction_metadata({RECIPE: text})

@@ -1,33 +1,39 @@
-"""What every asset works with: the data folder, the recipe and the store."""
+"""What every asset works with: the data folder, the store, and the recipe as it was when the run began."""
 
 import functools
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
+from pydantic import PrivateAttr
 
 from assets.dead_runs import end_dead_runs, end_with_run
 from tps_pipeline import recipe as recipes
-from tps_pipeline import tables
+from tps_pipeline.graph import Run, frozen
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.methods import Sources
-from tps_pipeline.store import Store, table_path
+from tps_pipeline.outputs import Output
+from tps_pipeline.store import Store
 
-if TYPE_CHECKING:
-    from tps_pipeline.video.frames import FrameFile
+RECIPE = "tps/recipe"
+"""The tag of a run that names its recipe: the text is `recipes/<this>.yaml` in the store."""
 
-SPLITS = ("train", "val", "test")
+RETRAINING = "tps/retraining"
+"""The tag of runs in which new shards are a reason to train again, and the current networks are defended."""
 
 
 class Pipeline(dg.ConfigurableResource):
-    """One store, filled from one data folder by one recipe."""
+    """One store, filled from one data folder by one recipe.
+
+    Outside of a run the recipe is what its file says now. A run freezes it when its first step begins; all its steps,
+    in whatever process, then have the same text. `recipe_digest` names one that was frozen before (`make run`).
+    """
 
     data: str
     recipe_name: str
     store_root: str
+    recipe_digest: str = ""
+    _frozen: str = PrivateAttr("")
 
     @classmethod
     def from_environment(cls) -> "Pipeline":
@@ -39,8 +45,9 @@ class Pipeline(dg.ConfigurableResource):
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Begin each run, and each step that has a process of its own, free of what killed ones have left."""
+        """Begin each run, and each step that has its own process, with the run's recipe and free of dead ones."""
         if context.instance and context.run:
+            self._frozen = self._of_run(context.instance, context.run.run_id)
             end_with_run(context.instance, context.run.run_id)
             end_dead_runs(context.instance)
 
@@ -52,7 +59,29 @@ class Pipeline(dg.ConfigurableResource):
     @property
     def recipe(self) -> recipes.Recipe:
         """The recipe in force."""
-        return recipes.load(self.recipe_name)
+        return recipes.parse(self.recipe_text, recipes.path_of(self.recipe_name))
+
+    @property
+    def recipe_text(self) -> str:
+        """Its text."""
+        digest = self._frozen or self.recipe_digest
+        return frozen.text_of(self.store_root, digest) if digest else recipes.read_text(self.recipe_name)
+
+    @property
+    def frozen_recipe(self) -> Path:
+        """A local file with the recipe of a run."""
+        return self.store.local(frozen.path_of(self._frozen or self.recipe_digest))
+
+    def freeze(self) -> "Pipeline":
+        """The same with the recipe as it is now, whatever becomes of its file; the text is kept in the store.
+
+        Raises:
+            RecipeError: It is not a valid recipe.
+        """
+        text = self.recipe_text
+        recipes.parse(text, recipes.path_of(self.recipe_name))
+        digest = frozen.freeze(self.store, text)
+        return Pipeline(data=self.data, recipe_name=self.recipe_name, store_root=self.store_root, recipe_digest=digest)
 
     @property
     def store(self) -> Store:
@@ -64,56 +93,36 @@ class Pipeline(dg.ConfigurableResource):
         """The store's lineage; one for the process, so that records are read once."""
         return _lineage(self.store_root)
 
-    def read(self, asset: str, shard: str | None = None) -> pa.Table:
-        """An asset's table, of one shard or whole."""
-        return self.store.read(table_path(asset, shard))
-
-    def read_splits(self, asset: str, splits: tuple[str, ...], schema: pa.Schema) -> pa.Table:
-        """A table over all shards of some splits that have it."""
-        return self.store.read_all([table_path(asset, shard) for shard in self.shards(*splits)], schema)
-
-    def scored(self, names: Iterable[str], *splits: str) -> pa.Table:
-        """The scores of methods and ensembles on some splits (`tables.PSC`)."""
-        of_each = [self.read_splits(f"psc/{name}", splits, tables.PSC) for name in names]
-        return pa.concat_tables(of_each).unify_dictionaries()
-
-    def frame_index(self, split: str) -> pa.Table:
-        """Which frames of a split were extracted."""
-        columns = [column for column in tables.FRAMES if column.name != "jpeg"]
-        none = pa.schema(columns).empty_table()
-        return pa.concat_tables(
-            [none, *(self.frames(shard).index for shard in self.shards(split))]
-        ).unify_dictionaries()
-
-    def sources(self, *shards: str) -> Sources:
-        """What a method reads from, over some shards."""
-        latest = self.lineage.latest()
-
-        def table(asset: str) -> pa.Table:
-            if (asset, None) in latest.records:
-                return self.read(asset)
-            # Without a shard (no validation videos, say) a shard of another split still tells the columns.
-            of_shards = [self.read(asset, shard) for shard in shards] or [
-                self.read(asset, shard).slice(0, 0) for shard in latest.shards(*SPLITS)[:1]
-            ]
-            return pa.concat_tables(of_shards).unify_dictionaries()
-
-        return Sources(table, lambda: [self.frames(shard) for shard in shards], self.data_folder)
-
     def shards(self, *splits: str) -> list[str]:
         """The shards of some splits, in the order they were made."""
         return self.lineage.latest().shards(*splits)
 
-    def frames(self, shard: str) -> "FrameFile":
-        """A shard's extracted frames, memory-mapped."""
-        from tps_pipeline.video.frames import FrameFile
+    def read(self, output: Output, shard: str | None = None) -> pa.Table:
+        """A table as it is now, for people and sensors; what makes something reads by its `Reader`."""
+        return self.store.read(output.path(shard))
 
-        return FrameFile(self.store.local(table_path("frames", shard, ".arrow")))
+    def run(self, run_id: str = "local") -> Run:
+        """What steps work with, outside of Dagster as well."""
+        return Run(
+            self.recipe,
+            self.data_folder,
+            self.lineage,
+            recipe_name=self.recipe_name,
+            store_name=self.store_root,
+            id=run_id,
+        )
 
-    def checkpoint(self, name: str) -> Path:
-        """A local folder with the newest checkpoint of a network."""
-        (latest,) = self.lineage.latest().inputs([(f"checkpoints/{name}", None)])
-        return self.store.local(latest.path)
+    def _of_run(self, instance: dg.DagsterInstance, run_id: str) -> str:
+        """The digest of a run's recipe; the first of its steps that asks freezes it."""
+        with self.store.lock(f"recipe.{run_id}"):
+            run = instance.get_run_by_id(run_id)
+            known = run.tags.get(RECIPE) if run else None
+            if known:
+                return known
+            digest = self.recipe_digest or self.freeze().recipe_digest
+            if run:
+                instance.add_run_tags(run_id, {RECIPE: digest})
+            return digest
 
 
 @functools.cache

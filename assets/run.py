@@ -1,7 +1,6 @@
-"""`make run`: the whole graph once, on the same Dagster instance that the UI shows.
+"""`make run`: the whole graph once, on the same Dagster instance that the UI shows, with the recipe as it is now.
 
-Assets over shards run as one Dagster run for each stretch of shards; what is up to date is skipped. Networks that learn
-from detections are trained after the detectors have been over the training videos, all others before. Networks are
+Assets over shards run as one Dagster run for each stretch of shards; what is up to date is skipped. Networks are
 trained one after the other on a GPU; without one as many at a time as there are cores, each in a process of its own:
 the threads of a network that is narrow enough for a CPU mostly wait for one another.
 """
@@ -9,7 +8,7 @@ the threads of a network that is narrow enough for a CPU mostly wait for one ano
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -17,10 +16,14 @@ from rich.console import Console
 
 from assets.definitions import NETWORKS, definitions_of
 from assets.executors import GPU
-from assets.resources import SPLITS, Pipeline
-from assets.shards import SHARDS
+from assets.resources import RECIPE, Pipeline
+from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError
+from tps_pipeline.graph import Step
+from tps_pipeline.graph.plan import Plan, plan
+from tps_pipeline.outputs import LEADERBOARD, REPORT, SUBMISSION
+from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 IMPORTED_ONCE = ["assets.definitions", "tps_pipeline.detection.train", "tps_pipeline.video_action"]
@@ -30,64 +33,67 @@ console = Console(stderr=True)
 
 
 def main() -> int:
-    """Run everything that is due and print the leaderboard.
+    """Say what is due, run it and print the leaderboard.
 
     Returns:
         The exit code: 0, or 1 if a stage failed.
     """
-    pipeline = Pipeline.from_environment()
     begin = time.perf_counter()
     try:
+        pipeline = Pipeline.from_environment().freeze()
         with dg.DagsterInstance.get() as instance:
+            before = len(pipeline.lineage.records())
             materialize(pipeline, instance)
+            made = len(pipeline.lineage.records()) - before
     except (TpsError, dg.DagsterError) as error:  # the latter: a blocking check has failed
         console.print(f"[red]failed:[/] {error}", highlight=False)
         return 1
     pipeline.lineage.compact()
-    _print_results(pipeline, time.perf_counter() - begin)
+    _print_results(pipeline, made, time.perf_counter() - begin)
     return 0
 
 
 def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     """Materialize every asset that is due, stage by stage."""
+    pipeline = pipeline.freeze()
     definitions = definitions_of(pipeline, dg.in_process_executor)
-    graph, job = definitions.resolve_asset_graph(), definitions.resolve_implicit_global_asset_job_def()
-    per_shard = [key for key in graph.toposorted_asset_keys if graph.get(key).partitions_def == SHARDS]
-    trained = {key for key in graph.toposorted_asset_keys if key.path[0] == "checkpoints"}
-    after_training = {key for root in trained for key in _descendants(graph, root)}
-    before = [key for key in graph.toposorted_asset_keys if key not in after_training | trained]
+    job, tags = definitions.resolve_implicit_global_asset_job_def(), {RECIPE: pipeline.recipe_digest}
 
-    def run(title: str, keys: Sequence[dg.AssetKey], splits: Sequence[str] | None = None) -> None:
+    def run(title: str, keys: Sequence[dg.AssetKey], splits: Sequence[str] = ()) -> None:
         begin = time.perf_counter()
         stretches = list(_stretches(pipeline.shards(*splits), instance)) if splits else [{}]
-        for tags in stretches:
-            job.execute_in_process(asset_selection=list(keys), instance=instance, tags=tags, run_config=QUIET)
+        for stretch in stretches:
+            job.execute_in_process(asset_selection=list(keys), instance=instance, tags=tags | stretch, run_config=QUIET)
         console.print(f"{title:<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
 
-    datasets = [key for key in before if key.path[0] == "datasets"]
     run("shards", [dg.AssetKey("shards")])
-    run("videos, annotations, frames", [key for key in before if key in per_shard and key not in datasets], SPLITS)
-    run("data sets of the detectors", datasets, ("train", "val"))
-    run("vocabulary", [key for key in before if key not in per_shard and key.path[0] != "shards"])
-    learners = trained & after_training  # from what other networks make of the training videos
-    for networks in (trained - learners, learners):
-        learned_from = [key for key in per_shard if key in after_training and networks & _descendants(graph, key)]
-        if learned_from:
-            run("detections to train on", learned_from, ("train", "val"))
-        _train_side_by_side(pipeline, instance, networks)
-        if networks:
-            run("checkpoints", [key for key in graph.toposorted_asset_keys if key in networks])
-    for keys in _stages(graph, after_training - trained, per_shard):
-        groups = ", ".join(dict.fromkeys(graph.get(key).group_name for key in keys))
-        run(groups, keys, pipeline.recipe.predict_splits if keys[0] in per_shard else None)
+    graph, here = graph_of(pipeline.recipe), pipeline.run()
+    planned = plan(here, graph)
+    console.print(planned.summary(), highlight=False, soft_wrap=True)
+    for stage in graph.stages:
+        if stage[0].learner:
+            _train_side_by_side(pipeline, instance, plan(here, graph), stage)
+        keys = [key_of(output) for step in stage for output in step.makes]
+        run(_title(stage), keys, graph.splits[stage[0].name] if stage[0].sharded else ())
 
 
-def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, checkpoints: Set[dg.AssetKey]) -> None:
-    """Make checkpoints that are due in several processes, where that is faster than one after the other."""
+def _title(stage: Sequence[Step]) -> str:
+    """The groups of a stage's steps; of few steps their names."""
+    if len(stage) <= 3:
+        return ", ".join(step.name for step in stage)
+    return ", ".join(dict.fromkeys(step.group for step in stage))
+
+
+def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, planned: Plan, stage: Sequence[Step]) -> None:
+    """Train the networks of a stage that are due in several processes, where that is faster than one by one.
+
+    Of those that share one the first is trained; the others find it made.
+    """
     import torch
 
-    latest, stale = pipeline.lineage.latest(), {name for name, _ in pipeline.lineage.stale(pipeline.recipe)}
-    due = {key for key in checkpoints if (name := "/".join(key.path)) in stale or (name, None) not in latest.records}
+    names = {step.learner.name for step in stage if step.learner}
+    networks = [*planned.networks(), *planned.networks(sure=False)]
+    due = [name for shared in networks for name in [name for name in shared if name in names][:1]]
     at_once = min(len(due), cores())
     if torch.cuda.is_available() or at_once < 2:
         return
@@ -98,8 +104,10 @@ def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, checkp
     job = dg.build_reconstructable_job("assets.run", "networks_job", (*pipeline.model_dump().values(),))
     start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
     config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
+    keys = [dg.AssetKey(["checkpoints", name]) for name in due]
+    tags = {RECIPE: pipeline.recipe_digest}
     with _threads(cores() // at_once):
-        dg.execute_job(job, instance, run_config=config, asset_selection=list(due), raise_on_error=True)
+        dg.execute_job(job, instance, run_config=config, asset_selection=keys, tags=tags, raise_on_error=True)
     console.print(f"{'networks':<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
 
 
@@ -116,9 +124,9 @@ def _threads(count: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def networks_job(data: str, recipe_name: str, store_root: str) -> dg.JobDefinition:
+def networks_job(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:
     """The job that trains a pipeline's networks in processes, which call this function, too."""
-    pipeline = Pipeline(data=data, recipe_name=recipe_name, store_root=store_root)
+    pipeline = Pipeline(data=data, recipe_name=recipe_name, store_root=store_root, recipe_digest=recipe_digest)
     return definitions_of(pipeline, dg.multiprocess_executor).resolve_job_def(NETWORKS)
 
 
@@ -137,42 +145,18 @@ def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[
             start = None
 
 
-def _stages(
-    graph: "dg.BaseAssetGraph", keys: Set[dg.AssetKey], per_shard: Sequence[dg.AssetKey]
-) -> list[list[dg.AssetKey]]:
-    """Some assets in the order of their making; a stage is over shards or without, as one run is."""
-    stage: dict[dg.AssetKey, int] = {}
-    for key in graph.toposorted_asset_keys:
-        if key in keys:
-            whole = key not in per_shard
-            parents = graph.get(key).parent_keys & stage.keys()
-            stage[key] = max([int(whole), *(stage[p] + ((p not in per_shard) != whole) for p in parents)])
-    return [[key for key in stage if stage[key] == number] for number in sorted(set(stage.values()))]
-
-
-def _descendants(graph: "dg.BaseAssetGraph", key: dg.AssetKey) -> set[dg.AssetKey]:
-    found: set[dg.AssetKey] = set()
-    todo = [key]
-    while todo:
-        for child in graph.get(todo.pop()).child_keys:
-            if child not in found:
-                found.add(child)
-                todo.append(child)
-    return found
-
-
-def _print_results(pipeline: Pipeline, seconds: float) -> None:
+def _print_results(pipeline: Pipeline, made: int, seconds: float) -> None:
     from tps_pipeline.report.terminal import leaderboard
 
     out = Console()
-    out.print(leaderboard(pipeline.read("leaderboard")))
-    for name, path in (("submission", "submission/submission.zip"), ("report", "report.html")):
+    out.print(leaderboard(pipeline.read(LEADERBOARD)))
+    for name, path in (("submission", f"{SUBMISSION.path()}/submission.zip"), ("report", REPORT.path())):
         if pipeline.store.exists(path):
             out.print(f"{name}: {pipeline.store.full(path)}", soft_wrap=True, highlight=False)
     out.print(
         f"UI: make dev DATA={pipeline.data} RECIPE={pipeline.recipe_name} STORE={pipeline.store_root}", soft_wrap=True
     )
-    console.print(f"{seconds:.0f} s in all", highlight=False)
+    console.print(f"{made} outputs made; {seconds:.0f} s in all", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,12 @@
-"""Shards: the partitions of every per-video asset, and the asset that makes them."""
-
-import os
+"""Ingestion: the one asset that is no step, for what it makes is which shards there are."""
 
 import dagster as dg
 
-from assets.resources import SPLITS, Pipeline
+from assets.resources import Pipeline
+from assets.steps import SHARDS
+from tps_pipeline import outputs
 from tps_pipeline.lineage import Work
-from tps_pipeline.store import table_path
-
-SHARDS = dg.DynamicPartitionsDefinition(name="shards")
-
-
-def backfill_policy() -> dg.BackfillPolicy:
-    """One run for all shards, or `TPS_BACKFILL_SHARDS_PER_RUN` shards a run (clusters).
-
-    Only a single run can take `dagster asset materialize --partition-range`.
-    """
-    per_run = os.environ.get("TPS_BACKFILL_SHARDS_PER_RUN")
-    return dg.BackfillPolicy.multi_run(int(per_run)) if per_run else dg.BackfillPolicy.single_run()
-
-
-BACKFILL = backfill_policy()
+from tps_pipeline.outputs import SPLITS
 
 
 class Ingestion(dg.Config):
@@ -34,11 +20,11 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingest
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
     from tps_pipeline.data.shards import ingest
 
-    known = {name: pipeline.read("shards", name) for name in pipeline.shards(*SPLITS)}
+    known = {name: pipeline.read(outputs.SHARDS, name) for name in pipeline.shards(*SPLITS)}
     found = ingest(pipeline.data_folder, known, pipeline.recipe.shards, only=config.videos)
     for name, manifest in sorted(found.shards.items()):
-        written = pipeline.store.write(table_path("shards", name), manifest)
-        work = Work("shards", name, (), (), pipeline.recipe.digest_of(()))
+        written = pipeline.store.write(outputs.SHARDS.path(name), manifest)
+        work = Work(outputs.SHARDS.key, name, (), (), pipeline.recipe.digest_of(()))
         pipeline.lineage.record(work, written, run_id=context.run.run_id)
     names = pipeline.shards(*SPLITS)
     context.instance.add_dynamic_partitions(str(SHARDS.name), names)

@@ -41,10 +41,10 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.data.layout import find_videos
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.detection.augment import letterbox
-from tps_pipeline.detection.datasets import PERSON, crops
+from tps_pipeline.detection.datasets import crops
 from tps_pipeline.detection.detector import Detector, as_input, boxes_and_scores, build
 from tps_pipeline.detection.two_stage import find, inside, to_pixels
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile, extract
 

@@ -17,8 +17,9 @@ from tests import published
 from tps_pipeline import recipe, tables
 from tps_pipeline.cli import app
 from tps_pipeline.detection import detector
-from tps_pipeline.detection.datasets import PERSON, person_samples
+from tps_pipeline.detection.datasets import person_samples
 from tps_pipeline.detection.train import CHECKPOINT, train
+from tps_pipeline.labels import PERSON
 from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import Csn
 from tps_pipeline.models.slowfast import SlowFast

@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tps_pipeline.lineage import Work
+from tps_pipeline.lineage import Input
+from tps_pipeline.outputs import name_of
 
 WEIGHTS = "model.safetensors"
 """A network's weights, with its settings and labels as metadata."""
@@ -33,7 +35,7 @@ Settings are in `recipe.yaml`, the course of the training in `log.csv` and `tens
 """
 
 
-def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float], work: Work) -> None:
+def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float], inputs: Sequence[Input]) -> None:
     """Write what people and later stages want to know beside a trained network.
 
     Args:
@@ -41,13 +43,13 @@ def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float
         name: The network's name.
         settings: The recipe's section it was trained with, as plain values.
         metrics: Its figures.
-        work: What it was made from.
+        inputs: What it was made from.
     """
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    inputs = ", ".join("/".join(filter(None, i.key)) for i in work.inputs)
+    names = ", ".join(name_of(i.key) for i in inputs)
     figures = "\n".join(f"| {figure} | {value:.4g} |" for figure, value in metrics.items())
-    (folder / "card.md").write_text(_CARD.format(name=name, inputs=inputs, figures=figures))
+    (folder / "card.md").write_text(_CARD.format(name=name, inputs=names, figures=figures))
 
 
 def metrics(folder: Path) -> dict[str, float]:

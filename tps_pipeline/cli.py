@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from tps_pipeline.cli_lineage import lineage
+from tps_pipeline.cli_plan import Data, planned, show
 from tps_pipeline.console import Json, Root, print_json, print_table
 from tps_pipeline.errors import TpsError
 
@@ -219,6 +220,18 @@ def recipe_show(name: Annotated[str, typer.Argument(help="A recipe's name or fil
     from tps_pipeline import recipe
 
     typer.echo(yaml.safe_dump(recipe.load(name).model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+@recipes.command("plan")
+def recipe_plan(
+    name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
+    store: Root = "store",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would make, keep and train with this recipe, and why, asset by asset; nothing is computed."""
+    plan = planned(store, name, data)
+    print_json(plan.to_dict()) if as_json else show(plan)
 
 
 @weights.command("import")

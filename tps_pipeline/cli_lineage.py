@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tps_pipeline.cli_plan import Data, planned
 from tps_pipeline.console import Json, Root, print_json
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ def trace(
 @lineage.command("stale")
 def stale(
     store: Root,
-    recipe: Annotated[str | None, typer.Option(envvar="TPS_RECIPE", help="Compare with this recipe too.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(envvar="TPS_RECIPE", help="The recipe; the one of the store's last run without.")
+    ] = None,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """List what a run would make again, and why."""
-    from tps_pipeline import recipe as recipe_module
-
-    reasons = dict(_lineage(store).stale(recipe_module.load(recipe) if recipe else None))
+    """List what a run would make again, and why; `tps recipe plan` says it asset by asset."""
+    reasons = planned(store, recipe, data).due
     if as_json:
         print_json(reasons)
         return

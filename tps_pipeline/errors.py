@@ -25,3 +25,7 @@ class WeightsError(TpsError):
 
 class StoreError(TpsError):
     """Something expected in the store is not there, or is not what its schema says."""
+
+
+class UndeclaredError(TpsError):
+    """A step reads an output or a part of the recipe that its declaration lacks."""

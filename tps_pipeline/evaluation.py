@@ -1,4 +1,4 @@
-"""What is scored, and how methods rank."""
+"""What is scored, how predictions are scored, and how methods rank."""
 
 from __future__ import annotations
 
@@ -8,12 +8,38 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tps_pipeline import psc, tables
+from tps_pipeline import outputs, psc, tables
+from tps_pipeline.parsing import annotated, predicted
+from tps_pipeline.reading import Reads, frame_index
 
 
 def sampled(labelled_frames: pa.Table, stride: int) -> pa.Table:
     """The labelled frames that count: 1, 1 + stride, ... (test annotations have no others)."""
     return labelled_frames.filter(pa.array((labelled_frames["frame"].to_numpy() - 1) % stride == 0))
+
+
+def score(read: Reads, predictions: pa.Table, *, method: str, split: str, stride: int) -> pa.Table:
+    """Part state correctness of some shards' videos by some predictions.
+
+    Args:
+        read: `outputs.SCORED_WITH`, of the shards.
+        predictions: ``tables.PREDICTIONS`` of the shards.
+        method: Whose they are.
+        split: The shards'.
+        stride: Step between the frames that count.
+
+    Returns:
+        ``tables.PSC``.
+    """
+    people, parts = read(outputs.PEOPLE), read(outputs.PARTS)
+    return psc.evaluate(
+        annotated(sampled(read(outputs.LABELLED_FRAMES), stride), people, parts),
+        predicted(predictions, frame_index(read)),
+        actions=read(outputs.ACTIONS),
+        video_actions=read(outputs.VIDEO_ACTIONS),
+        method=method,
+        split=split,
+    )
 
 
 def figures(scores: pa.Table) -> dict[str, float]:

@@ -16,6 +16,9 @@ PARTS: tuple[str, ...] = (
 )
 """The ten body parts of Kinetics-TPS, in the order every table and every network of ours uses."""
 
+PERSON = "person"
+"""What detectors call someone."""
+
 NO_STATE = "none"
 """The state of a part that does not move (Kinetics-TPS README)."""
 

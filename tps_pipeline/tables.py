@@ -9,14 +9,16 @@ structs and lists read 12 to 20 times slower in pandas. Repeated strings are dic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tps_pipeline.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 PIXEL = pa.int16()

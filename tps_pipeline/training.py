@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from tps_pipeline import device as devices
 from tps_pipeline import recipe
 from tps_pipeline.batches import Batches, Groups, Samples
 from tps_pipeline.cpu import prepare_cpu
@@ -119,11 +120,10 @@ def fit(
     prepare_cpu(workers=settings.workers)
     if len(task.data) == 0:
         raise TpsError("no training samples: check that the training shards have readable, labelled videos")
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    fabric = Fabric(
-        accelerator=accelerator, devices=devices, num_nodes=processes() // devices, precision=settings.precision
-    )
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=processes() // here, precision=settings.precision)
     fabric.launch()
+    devices.note(*_devices(fabric))
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(fabric, task, settings, folder, seed)
     run.restore()
@@ -137,6 +137,16 @@ def fit(
                 _log(row, run.history, folder, board)
                 run.save()
     return run.finish()
+
+
+def _devices(fabric: Fabric) -> list[str]:
+    """The device of each process, by name."""
+    own = devices.name_of(fabric.device)
+    if fabric.world_size == 1:
+        return [own]
+    names: list[str] = [""] * fabric.world_size
+    torch.distributed.all_gather_object(names, own)
+    return names
 
 
 def _seed(*entropy: int) -> None:

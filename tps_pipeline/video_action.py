@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from tps_pipeline import recipe, tables, training
 from tps_pipeline.cpu import prepare_cpu
+from tps_pipeline.device import choose_device
 from tps_pipeline.errors import DataError, VideoError
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
@@ -244,8 +245,9 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     load_strictly(model, state)
     rows = videos.select(["video_id", "path", "n_frames", "status"]).to_pylist()
     files = [Video(data / row["path"], row["n_frames"] if row["status"] == "ok" else 0) for row in rows]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = _probabilities(model.to(device).eval(), _central_clips(_progress(files, "classifying videos"), settings))
+    found = _probabilities(
+        model.to(choose_device()).eval(), _central_clips(_progress(files, "classifying videos"), settings)
+    )
     chances = [json.loads(metadata["frequencies"]) if row is None else row.tolist() for row in found]
     best = [int(np.argmax(row)) for row in chances]
     columns = {

@@ -15,10 +15,10 @@ from tps_pipeline.checkpoint import WEIGHTS
 from tps_pipeline.detection import single_stage, two_stage
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.confusion import confusion
-from tps_pipeline.detection.datasets import PERSON, Flip, part_samples, person_samples, single_stage_samples
+from tps_pipeline.detection.datasets import Flip, part_samples, person_samples, single_stage_samples
 from tps_pipeline.detection.train import train
 from tps_pipeline.evaluation import figures
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.recipe import Detector, Recipe
 from tps_pipeline.video.frames import FrameFile
 

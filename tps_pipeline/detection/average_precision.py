@@ -9,8 +9,8 @@ import torch
 from torchmetrics.detection import MeanAveragePrecision
 
 from tps_pipeline import tables
-from tps_pipeline.detection.datasets import PERSON, to_frame
-from tps_pipeline.labels import PARTS
+from tps_pipeline.detection.datasets import to_frame
+from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 ALL_PARTS = "parts"

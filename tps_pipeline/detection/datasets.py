@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 
 from tps_pipeline import tables
 from tps_pipeline.detection.augment import Example, augment
-from tps_pipeline.labels import PARTS, swap
+from tps_pipeline.labels import PARTS, PERSON, swap
 from tps_pipeline.recipe import BoxAugmentation
 from tps_pipeline.tables import BOX, CROP
 
 if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
-
-PERSON = "person"
-"""The person detector's only class."""
 
 Flip = Literal["label_swap", "plain", "none"]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Letterbox, letterbox
+from tps_pipeline.device import choose_device
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
@@ -51,8 +52,8 @@ class Detector:
         network: Fused, in evaluation mode.
         labels: Class names in the network's order.
         size: Longer side of the network's input in pixels.
-        canvas: See ``recipe.Detector``.
-        precision: See ``recipe.Detector``.
+        canvas: See ``recipe.DetectorInference``.
+        precision: See ``recipe.DetectorInference``.
     """
 
     network: YOLOv7
@@ -129,15 +130,16 @@ def build(settings: recipe.Yolov7, *, classes: int, anchors: ArrayLike | None = 
 
 def save(path: Path, state_dict: Mapping[str, Tensor], settings: recipe.Detector, labels: Sequence[str]) -> None:
     """Write a checkpoint that ``load`` needs nothing beside: weights and anchors, labels, settings."""
-    described = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json()}
+    described = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json(exclude={"inference"})}
     save_checkpoint(path, state_dict, metadata=described)
 
 
-def load(path: Path, *, device: str | None = None) -> Detector:
+def load(path: Path, *, inference: recipe.DetectorInference | None = None, device: str | None = None) -> Detector:
     """Read a detector that ``save`` wrote.
 
     Args:
         path: The checkpoint.
+        inference: How it looks at pictures; it does not say so itself. The recipe's defaults without.
         device: Where it will run; by default a GPU if there is one.
 
     Raises:
@@ -151,5 +153,6 @@ def load(path: Path, *, device: str | None = None) -> Detector:
         raise WeightsError(f"{path}: does not say which detector it is ({error}); train it again") from error
     network = build(settings.network, classes=len(labels))
     load_strictly(network, tensors)
-    network.fuse().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Detector(network, labels, settings.image_size, settings.canvas, settings.precision)
+    network.fuse().requires_grad_(False).to(choose_device(device))
+    used = inference or recipe.DetectorInference()
+    return Detector(network, labels, settings.image_size, used.canvas, used.precision)

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from tps_pipeline import boxes, recipe, tables
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.detection.datasets import PERSON
 from tps_pipeline.detection.pictures import ahead, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.detection.two_stage import inside, load_of, to_pixels
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 
@@ -26,13 +25,20 @@ LABELS = (PERSON, *PARTS)
 """The detector's classes."""
 
 
-def detect(frames: FrameFile, checkpoint: Path, *, settings: recipe.SingleStage) -> pa.Table:
+def detect(
+    frames: FrameFile,
+    checkpoint: Path,
+    *,
+    settings: recipe.SingleStage,
+    inference: recipe.DetectorInference | None = None,
+) -> pa.Table:
     """Find every frame's people and parts, and give the parts to the people (``assign``).
 
     Args:
         frames: The frames of a shard.
         checkpoint: The detector of people and parts.
         settings: Thresholds.
+        inference: How the detector looks at pictures; the recipe's defaults without.
 
     Returns:
         ``tables.DETECTIONS``: the parts that someone was given; people are numbered from the best down, and a part's
@@ -42,7 +48,7 @@ def detect(frames: FrameFile, checkpoint: Path, *, settings: recipe.SingleStage)
         WeightsError: The checkpoint is missing or damaged, or detects something else.
     """
     prepare_cpu()
-    detector = load_of(checkpoint, LABELS)
+    detector = load_of(checkpoint, LABELS, inference)
     columns: list[dict[str, NDArray]] = []
     looked_for = partial(suppress, threshold=settings.threshold, iou=settings.iou)
     for pictures, batches in ahead(partial(read_prepared, frames, detector), steps(frames.keys())):

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.detection.datasets import PERSON, crops
+from tps_pipeline.detection.datasets import crops
 from tps_pipeline.detection.detector import Batch, Detector, load
 from tps_pipeline.detection.pictures import Pictures, ahead, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 
@@ -47,7 +47,14 @@ class People:
     cuts: list[NDArray[np.uint8]]
 
 
-def detect(frames: FrameFile, person_checkpoint: Path, part_checkpoint: Path, *, settings: recipe.TwoStage) -> pa.Table:
+def detect(
+    frames: FrameFile,
+    person_checkpoint: Path,
+    part_checkpoint: Path,
+    *,
+    settings: recipe.TwoStage,
+    inference: tuple[recipe.DetectorInference, recipe.DetectorInference] | None = None,
+) -> pa.Table:
     """Find every frame's people and their parts.
 
     Everyone gets all ten parts, each at its best box however faint: the challenge does not count parts or people that
@@ -58,6 +65,7 @@ def detect(frames: FrameFile, person_checkpoint: Path, part_checkpoint: Path, *,
         person_checkpoint: The person detector.
         part_checkpoint: The part detector, trained with the same crop margin.
         settings: Thresholds and margin.
+        inference: How the person detector and the part detector look at pictures; the recipe's defaults without.
 
     Returns:
         ``tables.DETECTIONS``; people are numbered from the best down, and a part's score is its own times its
@@ -67,7 +75,9 @@ def detect(frames: FrameFile, person_checkpoint: Path, part_checkpoint: Path, *,
         WeightsError: A checkpoint is missing or damaged, or detects something else.
     """
     prepare_cpu()
-    return find(frames, load_of(person_checkpoint, (PERSON,)), load_of(part_checkpoint, PARTS), settings=settings)
+    of_people, of_parts = inference or (None, None)
+    person_detector = load_of(person_checkpoint, (PERSON,), of_people)
+    return find(frames, person_detector, load_of(part_checkpoint, PARTS, of_parts), settings=settings)
 
 
 def find(
@@ -165,9 +175,9 @@ def _columns(people: People, boxes: NDArray[np.int64], part_scores: NDArray[np.f
     }
 
 
-def load_of(path: Path, labels: tuple[str, ...]) -> Detector:
+def load_of(path: Path, labels: tuple[str, ...], inference: recipe.DetectorInference | None = None) -> Detector:
     """Read a detector and make sure of what it detects."""
-    detector = load(path)
+    detector = load(path, inference=inference)
     if detector.labels != labels:
         raise WeightsError(f"{path}: detects {', '.join(detector.labels)}; needed is a detector of {', '.join(labels)}")
     return detector

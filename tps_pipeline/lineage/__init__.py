@@ -7,7 +7,7 @@ be made again, and why two results differ.
 
 from tps_pipeline.lineage.difference import Difference, differences
 from tps_pipeline.lineage.ledger import Lineage
-from tps_pipeline.lineage.records import SCHEMA, Input, Key, Record, Work, name_of
+from tps_pipeline.lineage.records import SCHEMA, Input, Record, Work
 from tps_pipeline.lineage.rows import Found, find
 from tps_pipeline.lineage.snapshot import Snapshot
 
@@ -16,12 +16,10 @@ __all__ = [
     "Difference",
     "Found",
     "Input",
-    "Key",
     "Lineage",
     "Record",
     "Snapshot",
     "Work",
     "differences",
     "find",
-    "name_of",
 ]

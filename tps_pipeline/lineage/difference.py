@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tps_pipeline.lineage.records import Key, Record, name_of
+from tps_pipeline.lineage.records import Record
+from tps_pipeline.outputs import Key, name_of
 
 
 @dataclass(frozen=True)

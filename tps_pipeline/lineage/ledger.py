@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import bisect
-import platform
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from tps_pipeline import device as devices
 from tps_pipeline.errors import StoreError
-from tps_pipeline.lineage.records import Key, Record, Work, from_row, git_sha, name_of, packages, to_table
+from tps_pipeline.lineage.records import Record, Work, from_row, git_sha, packages, to_table
 from tps_pipeline.lineage.snapshot import Snapshot
-from tps_pipeline.lineage.staleness import stale
-from tps_pipeline.recipe import Recipe
+from tps_pipeline.outputs import Key, name_of
 from tps_pipeline.store import Store, Written
-from tps_pipeline.versions import code_version
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,17 +52,25 @@ class Lineage:
         written: Written,
         *,
         run_id: str,
-        device: str = "cpu",
+        device: str = devices.CPU,
         metrics: Mapping[str, float] | None = None,
     ) -> Record:
-        """Record a write that has just happened."""
+        """Record a write that has just happened.
+
+        Args:
+            work: What was made, of what.
+            written: Where it is now.
+            run_id: In which run.
+            device: What computed it (`tps_pipeline.device`).
+            metrics: Figures about it.
+        """
         record = Record(
             record=uuid.uuid4().hex,
             asset=work.asset,
             partition=work.partition,
             run_id=run_id,
             data_version=written.data_version,
-            code_version=code_version(work.asset),
+            code_version=work.code_version,
             recipe_sections=work.recipe_sections,
             recipe_digest=work.recipe_digest,
             git_sha=git_sha(),
@@ -73,7 +79,7 @@ class Lineage:
             bytes=written.bytes,
             started_at=work.started_at,
             finished_at=datetime.now(UTC),
-            device=f"{device} ({platform.machine()})",
+            device=device,
             packages=packages(),
             metrics=dict(metrics or {}),
             inputs=work.inputs,
@@ -150,10 +156,6 @@ class Lineage:
         if at + 1 >= len(made):
             raise StoreError(f"{name_of(key)} has one version only; name another store to compare with")
         return made[at + 1]
-
-    def stale(self, recipe: Recipe | None = None) -> Iterator[tuple[str, str]]:
-        """What a run would make again, and why; see `tps_pipeline.lineage.staleness`."""
-        return stale(self.latest(), recipe)
 
     def _start(self, key: Key, version: str | None) -> Record:
         if version is None:

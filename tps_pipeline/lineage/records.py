@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tps_pipeline.versions import code_version
+from tps_pipeline.outputs import Key, name_of
 
 _INPUT = pa.struct([(name, pa.string()) for name in ("asset", "partition", "data_version", "path")])
 _TIME = pa.timestamp("us", tz="UTC")
@@ -45,14 +45,6 @@ SCHEMA = pa.schema(
 
 PACKAGES = ("tps-pipeline", "numpy", "pyarrow", "torch", "torchvision", "av", "opencv-python", "scipy")
 """Packages whose version can change a result."""
-
-Key = tuple[str, str | None]
-"""An output: its asset and its partition (None where the asset has none)."""
-
-
-def name_of(key: Key) -> str:
-    """An output as people write it: ``frames/train-000``, ``leaderboard``."""
-    return "/".join(filter(None, key))
 
 
 @dataclass(frozen=True)
@@ -113,6 +105,10 @@ class Record:
         return {**vars(self), "inputs": [vars(i) for i in self.inputs]}
 
 
+def _never(_: Record) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Work:
     """One output about to be made: all that decides whether an existing one is up to date."""
@@ -122,8 +118,11 @@ class Work:
     inputs: tuple[Input, ...]
     recipe_sections: tuple[str, ...]
     recipe_digest: str
+    code_version: str = "1"
     keeps_when_inputs_grow: bool = False
     """A checkpoint stays when shards are added; it is stale only if what it was made from changed."""
+    means_the_same: Callable[[Record], bool] = _never
+    """Whether a record was made with these settings though its digest is another (version 0.1 wrote others)."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -134,7 +133,7 @@ class Work:
     @property
     def digest(self) -> str:
         """A short hash of inputs, code and recipe: equal digest, equal result."""
-        parts = [code_version(self.asset), self.recipe_digest, *sorted(i.data_version for i in self.inputs)]
+        parts = [self.code_version, self.recipe_digest, *sorted(i.data_version for i in self.inputs)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

@@ -18,10 +18,11 @@ from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.ledger import Lineage
 from tps_pipeline.lineage.records import Input, Record
 from tps_pipeline.lineage.snapshot import Snapshot
+from tps_pipeline.outputs import CHECKPOINTS, PEOPLE, SHARDS, TWO_STAGE
 from tps_pipeline.store import Store
 from tps_pipeline.tables import BOX, PERSON_BOX
 
-NUMBERED_IN = "detections/two_stage"
+NUMBERED_IN = TWO_STAGE
 """Where the number of the person that is asked for counts."""
 
 
@@ -67,7 +68,7 @@ def find(lineage: Lineage, video_id: str, frame: int | None = None, person: int 
         if sought and rows.num_rows and "person" in rows.column_names:
             rows, overlap = sought.among(rows, record.asset)
         if rows.num_rows:
-            yield Found(record, rows, tuple(i for i in record.inputs if i.asset.startswith("checkpoints/")), overlap)
+            yield Found(record, rows, tuple(i for i in record.inputs if i.asset.startswith(CHECKPOINTS)), overlap)
 
 
 def shard_of(latest: Snapshot, video_id: str) -> str:
@@ -77,7 +78,7 @@ def shard_of(latest: Snapshot, video_id: str) -> str:
         StoreError: The store does not know the video.
     """
     for asset, shard in latest.records:
-        if asset == "shards" and shard:
+        if asset == SHARDS.key and shard:
             manifest = latest.store.read(latest.records[asset, shard].path, columns=["video_id"])
             if video_id in manifest["video_id"].unique().to_pylist():
                 return shard
@@ -96,21 +97,21 @@ class _Sought:
         """This person's rows, and how far the boxes overlap where people have boxes."""
         if set(PERSON_BOX) <= set(rows.column_names):
             return _most_like(rows, PERSON_BOX, self.box)
-        if asset == "annotations/people":
+        if asset == PEOPLE.key:
             return _most_like(rows, BOX, self.box)
         number = self.annotated if asset.startswith(("annotations/", "datasets/")) else self.person
         return rows.filter(pc.field("person") == pa.scalar(number, rows["person"].type)), None
 
 
 def _sought(store: Store, shard: str, video_id: str, frame: int, person: int) -> _Sought:
-    path = f"{NUMBERED_IN}/{shard}.parquet"
+    path = NUMBERED_IN.path(shard)
     here = _rows(store, path, video_id, frame)
     rows = here.filter(pc.field("person") == person).select(list(PERSON_BOX)).slice(0, 1)
     if not rows.num_rows:
         known = ", ".join(map(str, here["person"].unique().to_pylist())) or "none"
         raise StoreError(f"{path} has no person {person} in frame {frame} of {video_id}; people there: {known}")
     box = rows.to_pandas().to_numpy(np.float64)
-    annotations = f"annotations/people/{shard}.parquet"
+    annotations = PEOPLE.path(shard)
     people = _rows(store, annotations, video_id, frame) if store.exists(annotations) else pa.table({})
     annotated = _most_like(people, BOX, box)[0]["person"][0].as_py() if people.num_rows else None
     return _Sought(person, box, annotated)

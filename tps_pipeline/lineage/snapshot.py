@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tps_pipeline.errors import StoreError
-from tps_pipeline.lineage.records import Input, Key, Record, Work, name_of
+from tps_pipeline.lineage.records import Input, Record, Work
+from tps_pipeline.outputs import SHARDS, Key, name_of
 from tps_pipeline.store import Store
-from tps_pipeline.versions import code_version
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Snapshot:
 
     def shards(self, *splits: str) -> list[str]:
         """The shards of some splits, in the order they were made."""
-        known = sorted(partition for asset, partition in self.records if asset == "shards" and partition)
+        known = sorted(partition for asset, partition in self.records if asset == SHARDS.key and partition)
         return [shard for split in splits for shard in known if shard.startswith(f"{split}-")]
 
     def key_of(self, name: str) -> Key:
@@ -53,9 +53,9 @@ class Snapshot:
             return "never made"
         if not self.store.exists(last.path):
             return f"{last.path} is gone"
-        if last.code_version != code_version(work.asset):
-            return f"code version {last.code_version} is now {code_version(work.asset)}"
-        if last.recipe_digest != work.recipe_digest:
+        if last.code_version != work.code_version:
+            return f"code version {last.code_version} is now {work.code_version}"
+        if last.recipe_digest != work.recipe_digest and not work.means_the_same(last):
             return f"the recipe changed in {', '.join(work.recipe_sections)}"
         return _changed_inputs(last.inputs, work.inputs, growth_counts=not work.keeps_when_inputs_grow)
 

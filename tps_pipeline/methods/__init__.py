@@ -1,62 +1,54 @@
 """The methods that give each detected part a state, all with one shape.
 
-A method is a small class built from its recipe entry. ``fit_reads`` and ``predict_reads`` name the assets it needs;
+A method is a small class built from its recipe entry. ``fit_reads`` and ``predict_reads`` name the outputs it needs;
 ``fit`` sees them over the training shards and leaves a checkpoint folder, ``predict`` sees them for one shard and gives
 that shard's predictions. Its checkpoint, prediction and score assets follow from the recipe entry alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
 from tps_pipeline import recipe
-
-if TYPE_CHECKING:
-    from tps_pipeline.video.frames import FrameFile
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a method reads from, over some shards."""
-
-    table: Callable[[str], pa.Table]
-    """Gives an asset's table: over the shards, or whole where the asset has none."""
-    frames: Callable[[], list[FrameFile]]
-    """Gives the shards' extracted frames."""
-    data: Path
-    """The folder that the paths in ``videos`` start from."""
+from tps_pipeline.outputs import Output
+from tps_pipeline.reading import Reads
 
 
 class Method(Protocol):
-    """What the asset graph asks of a method."""
+    """What the graph asks of a method."""
+
+    fit_version: ClassVar[str]
+    """Of the code that learns: bumped when it learns something else from the same."""
+    predict_version: ClassVar[str]
+    """Of the code that predicts: bumped when it predicts something else by the same checkpoint."""
 
     @property
-    def fit_reads(self) -> tuple[str, ...]:
-        """The assets that ``fit`` needs."""
+    def fit_reads(self) -> tuple[Output, ...]:
+        """The outputs that ``fit`` needs."""
         ...
 
     @property
-    def predict_reads(self) -> tuple[str, ...]:
-        """The assets that ``predict`` needs beside the checkpoint."""
+    def predict_reads(self) -> tuple[Output, ...]:
+        """The outputs that ``predict`` needs beside the checkpoint."""
         ...
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Learn from the training shards, and from imported weights if any, and leave a checkpoint in a folder.
+
+        Nothing in the entry's `inference` part is looked at.
 
         Returns:
             Figures worth keeping with the checkpoint.
         """
         ...
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
-        """Predict one shard.
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
+        """Predict one shard: the checkpoint says what the network is, the entry's `inference` part how it is used.
 
         Returns:
             A table of `tables.PREDICTIONS`, one state for each detected part.
@@ -88,6 +80,6 @@ def build(settings: recipe.Method) -> Method:
 
             return PartStateDetector(settings)
         case recipe.PartTrajectory():
-            from tps_pipeline.methods.part_trajectory import PartTrajectory, PartTrajectoryOfAction
+            from tps_pipeline.methods.part_trajectory import PartTrajectory
 
-            return PartTrajectoryOfAction(settings) if settings.action else PartTrajectory(settings)
+            return PartTrajectory(settings)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tps_pipeline import recipe, video_action
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.data.layout import progress
+from tps_pipeline.device import choose_device
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
@@ -67,7 +68,7 @@ class Classifier(Generic[Entry]):
 
     Attributes:
         model: In eval mode, on the device that it is to run on.
-        settings: The recipe's entry that it was trained with.
+        settings: The recipe's entry that it was trained with, its `inference` that of the entry in force.
         space: Its labels.
         frequencies: How often each state is its part's target, ``(labels,)``: what is known of a video unseen.
     """
@@ -96,30 +97,34 @@ class Classifier(Generic[Entry]):
         return part_state_scores(torch.cat(logits), self.space, kind=self.settings.loss).cpu().numpy()
 
 
+def as_in_force(trained: Entry, entry: Entry) -> Entry:
+    """An entry that a network was trained with, its `inference` that of the entry in force, if it has any."""
+    if isinstance(entry, recipe.VideoLevel):
+        return trained
+    return trained.model_copy(update={"inference": entry.inference})
+
+
 def build_for(settings: recipe.VideoLevel | recipe.SegmentLevel, labels: int) -> nn.Module:
     """The network of a recipe's entry, with so many outputs."""
     return build(settings.network, labels)
 
 
-def load(
-    checkpoint: Path, section: type[Entry], network: Callable[[Entry, int], nn.Module] = build_for
-) -> Classifier[Entry]:
+def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Module] = build_for) -> Classifier[Entry]:
     """The network that `clip_training.learn` left in a folder.
 
     Args:
         checkpoint: The folder.
-        section: The class of the recipe's entry.
+        entry: The recipe's entry in force: it says how the network is used, the checkpoint what the network is.
         network: Builds the network of an entry, with so many outputs.
     """
     prepare_cpu()
     state, metadata = load_checkpoint(checkpoint / FILE)
-    settings = section.model_validate_json(metadata["settings"])
+    settings = as_in_force(type(entry).model_validate_json(metadata["settings"]), entry)
     space = LabelSpace.from_json(metadata["labels"])
     model = network(settings, len(space))
     load_strictly(model, state)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     frequencies = np.array(metadata["frequencies"].split(), np.float32)
-    return Classifier(model.to(device).eval(), settings, space, frequencies)
+    return Classifier(model.to(choose_device()).eval(), settings, space, frequencies)
 
 
 def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa.Table, data: Path) -> pa.Table:

@@ -17,11 +17,12 @@ from tps_pipeline import recipe, training
 from tps_pipeline.batches import Groups
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import DataError, VideoError, WeightsError
-from tps_pipeline.methods import Sources
 from tps_pipeline.methods.clip_classifier import FILE, build, normalise
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace, frequencies, targets_by
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
+from tps_pipeline.outputs import PARTS, STATE_LABELS, VIDEOS
+from tps_pipeline.reading import Reads
 from tps_pipeline.video.clips import ClipReader, Video
 from tps_pipeline.video_action import augment
 
@@ -56,8 +57,8 @@ Draw = Callable[[T, np.random.Generator | None], tuple[np.ndarray, Any]]
 
 def fit(
     settings: recipe.VideoLevel | recipe.SegmentLevel,
-    train: Sources,
-    val: Sources,
+    train: Reads,
+    val: Reads,
     *,
     keys: Sequence[str],
     draw: Draw[LabelledVideo],
@@ -85,7 +86,7 @@ def fit(
     """
     prepare_cpu()
     torch.manual_seed(seed)
-    space = LabelSpace.of(train.table("vocabulary/states"), pairs="most_frequent")
+    space = LabelSpace.of(train(STATE_LABELS), pairs="most_frequent")
     model = build(settings.network, len(space))
     start_from(weights, model, settings.network)
     videos, held_out = (labelled_videos(source, keys, space) for source in (train, val))
@@ -144,7 +145,7 @@ def learn(
         metadata = {
             "labels": space.to_json(),
             "frequencies": " ".join(map(str, often.tolist())),
-            "settings": settings.model_dump_json(),
+            "settings": settings.model_dump_json(exclude={"inference"}),
         }
         save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
 
@@ -152,7 +153,7 @@ def learn(
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 
 
-def labelled_videos(source: Sources, keys: Sequence[str], space: LabelSpace) -> list[LabelledVideo]:
+def labelled_videos(source: Reads, keys: Sequence[str], space: LabelSpace) -> list[LabelledVideo]:
     """The readable videos that have targets; annotated frames past a video's end are left out.
 
     Args:
@@ -160,10 +161,10 @@ def labelled_videos(source: Sources, keys: Sequence[str], space: LabelSpace) -> 
         keys: As for `targets_by`.
         space: The label space.
     """
-    targets = targets_by(keys, source.table("annotations/parts"), space)
+    targets = targets_by(keys, source(PARTS), space)
     by_video: dict[str, pd.DataFrame] = dict(iter(targets.groupby(level="video_id")))  # pyright: ignore
     found = []
-    for row in source.table("videos").select(["video_id", "path", "n_frames", "status"]).to_pylist():
+    for row in source(VIDEOS).select(["video_id", "path", "n_frames", "status"]).to_pylist():
         own = by_video.get(row["video_id"])
         if own is None or row["status"] != "ok":
             continue

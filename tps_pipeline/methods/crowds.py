@@ -15,11 +15,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tps_pipeline import recipe
+from tps_pipeline import outputs, recipe
 from tps_pipeline.boxes import paired_iou
-from tps_pipeline.methods import Sources
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, targets_by
 from tps_pipeline.models.relations import People
+from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.tracks import track
 
@@ -59,7 +59,7 @@ class CrowdedVideo(NamedTuple):
     crowds: list[Crowd]
 
 
-def crowded_videos(source: Sources, space: LabelSpace, settings: recipe.InstanceLevel) -> list[CrowdedVideo]:
+def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[CrowdedVideo]:
     """The readable videos in which a person is labelled; annotated frames past a video's end are left out.
 
     Args:
@@ -68,11 +68,11 @@ def crowded_videos(source: Sources, space: LabelSpace, settings: recipe.Instance
         settings: The recipe's entry: whether people are linked from frame to frame (else everyone is someone else in
             each), and whether those detected are added.
     """
-    targets = targets_by(_PERSON, source.table("annotations/parts"), space)
-    annotated = source.table("annotations/people")
+    targets = targets_by(_PERSON, source(outputs.PARTS), space)
+    annotated = source(outputs.PEOPLE)
     people = annotated.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
     if settings.matching_detections is not None:
-        found = matching(people, source.table("detections/two_stage"), settings.matching_detections)
+        found = matching(people, source(outputs.TWO_STAGE), settings.matching_detections)
         people = pd.concat([people, found]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
     tracks = np.arange(len(people))
@@ -85,7 +85,7 @@ def crowded_videos(source: Sources, space: LabelSpace, settings: recipe.Instance
     by_video = people.groupby("video_id").indices
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
     videos = []
-    for row in source.table("videos").select(columns).to_pylist():
+    for row in source(outputs.VIDEOS).select(columns).to_pylist():
         own = by_video.get(row["video_id"])
         if own is None or row["status"] != "ok":
             continue

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.methods import Sources
+from tps_pipeline.outputs import PARTS, PEOPLE, STATE_LABELS, TRACKS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
     from tps_pipeline.methods.crowds import Crowd, CrowdedVideo
@@ -25,39 +26,37 @@ class InstanceLevel:
     """A clip for each frame, and a state a part for each person in the frame."""
 
     settings: recipe.InstanceLevel
+    fit_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "1"
 
     @property
-    def fit_reads(self) -> tuple[str, ...]:
+    def fit_reads(self) -> tuple[Output, ...]:
         """Annotated people, and detected ones where they are trained on as well."""
-        reads = ("videos", "annotations/people", "annotations/parts", "vocabulary/states")
-        return reads if self.settings.matching_detections is None else (*reads, "detections/two_stage")
+        reads = (VIDEOS, PEOPLE, PARTS, STATE_LABELS)
+        return reads if self.settings.matching_detections is None else (*reads, TWO_STAGE)
 
     @property
-    def predict_reads(self) -> tuple[str, ...]:
+    def predict_reads(self) -> tuple[Output, ...]:
         """Detected people, and their tracks where it matters who is who from frame to frame."""
-        reads = ("detections/two_stage", "videos")
-        return (*reads, "tracks") if self.settings.tracked else reads
+        reads = (TWO_STAGE, VIDEOS)
+        return (*reads, TRACKS) if self.settings.tracked else reads
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train on annotated people, and on detected ones who match; see `people_training.fit`."""
         from tps_pipeline.methods import people_training
 
         return people_training.fit(self.settings, train, val, draw=self.draw, folder=folder, seed=seed, weights=weights)
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give the parts of everyone detected the likeliest states; see `people_classifier.predict`."""
         from tps_pipeline.methods import people_classifier
 
-        classifier = people_classifier.load(checkpoint)
-        detections, videos = shard.table("detections/two_stage"), shard.table("videos")
-        # How sure a detection has to be is no matter of training: the entry in force says.
-        threshold = self.settings.person_threshold
-        tracks = shard.table("tracks") if self.settings.tracked else None
-        return people_classifier.predict(
-            classifier, self.clips, detections, videos, shard.data, person_threshold=threshold, tracks=tracks
-        )
+        classifier = people_classifier.load(checkpoint, self.settings)
+        clips = InstanceLevel(classifier.settings).clips
+        tracks = shard(TRACKS) if self.settings.tracked else None
+        return people_classifier.predict(classifier, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
 
     def draw(self, video: CrowdedVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[Crowd]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tps_pipeline import boxes, recipe, tables
 from tps_pipeline.checkpoint import WEIGHTS
 from tps_pipeline.labels import NO_STATE, PARTS, swap
-from tps_pipeline.methods import Sources
+from tps_pipeline.outputs import FRAMES, STATE_LABELS, TWO_STAGE, Output, dataset
+from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LIKELIEST = 5
 """States kept in ``state_scores``."""
+SAMPLES = dataset("part_state")
+"""What it trains on."""
 _PERSON = ["video_id", "frame", "person"]
 
 
@@ -62,28 +65,30 @@ class PartStateDetector:
     """A detector of ``left_arm_bend``, ...: all (part, state) pairs of the training boxes and their mirror images."""
 
     settings: recipe.PartStateDetector
-    fit_reads: tuple[str, ...] = ("datasets/part_state", "frames", "vocabulary/states")
-    predict_reads: tuple[str, ...] = ("detections/two_stage", "frames")
+    fit_reads: tuple[Output, ...] = (SAMPLES, FRAMES, STATE_LABELS)
+    predict_reads: tuple[Output, ...] = (TWO_STAGE, FRAMES)
+    fit_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "1"
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train the detector; see `detection.train.train`."""
         from tps_pipeline.detection.train import train as train_detector
 
         return train_detector(
             self.settings.detector,
-            train.table("datasets/part_state"),
+            train(SAMPLES),
             train.frames(),
-            classes(train.table("vocabulary/states")),
-            val_samples=val.table("datasets/part_state"),
+            classes(train(STATE_LABELS)),
+            val_samples=val(SAMPLES),
             val_frames=val.frames(),
             folder=folder,
             seed=seed,
             weights=weights,
         )
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Look at the crop of everyone detected; a part's box is kept from the detections where none is found.
 
         A part whose state cannot be told (its frame is damaged, or no training box shows the part) is in ``none``.
@@ -92,10 +97,10 @@ class PartStateDetector:
         from tps_pipeline.detection.detector import load
 
         prepare_cpu()
-        detector = load(checkpoint / WEIGHTS)
-        detections = shard.table("detections/two_stage")
+        detector = load(checkpoint / WEIGHTS, inference=self.settings.detector.inference)
+        detections = shard(TWO_STAGE)
         found = [row for file in shard.frames() for row in find(detector, file, detections, settings=self.settings)]
-        return with_found(detections, found, box_threshold=self.settings.box_threshold)
+        return with_found(detections, found, box_threshold=self.settings.inference.box_threshold)
 
 
 def classes(state_labels: pa.Table) -> list[str]:
@@ -121,7 +126,7 @@ def find(
     from tps_pipeline.detection.pictures import ahead, read, steps
     from tps_pipeline.detection.two_stage import to_pixels
 
-    pairs = [split_state(label) for label in detector.labels]
+    pairs, used = [split_state(label) for label in detector.labels], settings.inference
     people = to_frame(detections, *_PERSON, *PERSON_BOX).drop_duplicates(_PERSON)
     of_frame = dict(iter(people.groupby(["video_id", "frame"], sort=False)))
 
@@ -138,7 +143,7 @@ def find(
     keys = [key for key in frames.keys() if key in of_frame]  # noqa: SIM118
     for everyone, batches in ahead(cut, steps(keys)):
         for crop, (candidates, scores) in zip(everyone, detector(batches), strict=True):
-            chosen = choose(candidates, scores, pairs, choice=settings.choice, vote_iou=settings.vote_iou)
+            chosen = choose(candidates, scores, pairs, choice=used.choice, vote_iou=used.vote_iou)
             for part, (box, score, states) in chosen.items():
                 pixels = to_pixels((box + crop.corner)[None], crop.size)[0]
                 yield Found(crop.video_id, crop.frame, crop.person, part, pixels, score, states)

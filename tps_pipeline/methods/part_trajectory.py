@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.methods import Sources
+from tps_pipeline.outputs import ACTIONS, PARTS, PEOPLE, STATE_LABELS, TRACKS, TWO_STAGE, VIDEO_ACTIONS, Output
+from tps_pipeline.reading import Reads
 
 
 @dataclass(frozen=True)
@@ -19,31 +21,28 @@ class PartTrajectory:
     """Trained on annotated boxes, used on detected ones; both are linked by the same tracker."""
 
     settings: recipe.PartTrajectory
-    fit_reads: tuple[str, ...] = (
-        "annotations/actions",
-        "annotations/people",
-        "annotations/parts",
-        "vocabulary/states",
-    )
-    predict_reads: tuple[str, ...] = ("detections/two_stage", "tracks")
+    fit_reads: tuple[Output, ...] = (ACTIONS, PEOPLE, PARTS, STATE_LABELS)
+    fit_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "1"
+
+    @property
+    def predict_reads(self) -> tuple[Output, ...]:
+        """Detected people and their tracks, and the video's action where that is an input."""
+        reads = (TWO_STAGE, TRACKS)
+        return (*reads, VIDEO_ACTIONS) if self.settings.action else reads
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train on annotated people; see `trajectory_classifier.fit`."""
         from tps_pipeline.methods import trajectory_classifier
 
         return trajectory_classifier.fit(self.settings, train, val, folder=folder, seed=seed)
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every part of everyone detected a state; see `trajectory_classifier.predict`."""
         from tps_pipeline.methods import trajectory_classifier
 
-        return trajectory_classifier.predict(checkpoint, *(shard.table(name) for name in self.predict_reads))
-
-
-@dataclass(frozen=True)
-class PartTrajectoryOfAction(PartTrajectory):
-    """The same with the probabilities of the video's actions as an input."""
-
-    predict_reads: tuple[str, ...] = (*PartTrajectory.predict_reads, "video_actions")
+        return trajectory_classifier.predict(
+            checkpoint, *(shard(output) for output in self.predict_reads), inference=self.settings.inference
+        )

@@ -50,9 +50,9 @@ class Everyone(NamedTuple):
         return Everyone(self.boxes[inside], self.clip_of[inside] - start, *linked)
 
 
-def load(checkpoint: Path) -> Classifier[recipe.InstanceLevel]:
-    """The network that `people_training.fit` left in a folder."""
-    return clip_classifier.load(checkpoint, recipe.InstanceLevel, InstanceNet)
+def load(checkpoint: Path, entry: recipe.InstanceLevel) -> Classifier[recipe.InstanceLevel]:
+    """The network that `people_training.fit` left in a folder, used as the entry in force says."""
+    return clip_classifier.load(checkpoint, entry, InstanceNet)
 
 
 def predict(
@@ -62,7 +62,6 @@ def predict(
     videos: pa.Table,
     data: Path,
     *,
-    person_threshold: float,
     tracks: pa.Table | None = None,
 ) -> pa.Table:
     """Give the parts of everyone detected the likeliest states.
@@ -73,13 +72,16 @@ def predict(
         detections: `tables.DETECTIONS`.
         videos: `tables.VIDEOS` of the same videos.
         data: The folder that their paths are relative to.
-        person_threshold: People with a lower score are left out of the clips and of the predictions.
         tracks: `tables.TRACKS` of the detections, where it matters who is who.
 
     Returns:
-        A table of `tables.PREDICTIONS`. Whose clip cannot be decoded gets the training data's most frequent states.
+        A table of `tables.PREDICTIONS`; people below the entry's threshold are left out of it, as of the clips. Whose
+        clip cannot be decoded gets the training data's most frequent states.
     """
-    columns = ["video_id", "path", "n_frames", "width", "height"]
+    columns, person_threshold = (
+        ["video_id", "path", "n_frames", "width", "height"],
+        classifier.settings.inference.person_threshold,
+    )
     files = {row["video_id"]: row for row in videos.select(columns).to_pylist()}
     detections = detections.filter(pa.array(detections["person_score"].to_numpy() >= person_threshold))
     rows = detections.select([*_PERSON, *PERSON_BOX]).to_pandas()

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from tps_pipeline import recipe, training
 from tps_pipeline.batches import Groups
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.methods import Sources
 from tps_pipeline.methods.clip_classifier import normalise
 from tps_pipeline.methods.clip_training import Draw, TrainingClips, accuracy_on, groups_of, learn, start_from
 from tps_pipeline.methods.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, frequencies
 from tps_pipeline.models.instance_level import InstanceNet
+from tps_pipeline.outputs import STATE_LABELS
+from tps_pipeline.reading import Reads
 from tps_pipeline.video_action import draw_warp, warp_and_tint
 
 VISIBLE = 0.3
@@ -31,8 +32,8 @@ VISIBLE = 0.3
 
 def fit(
     settings: recipe.InstanceLevel,
-    train: Sources,
-    val: Sources,
+    train: Reads,
+    val: Reads,
     *,
     draw: Draw[CrowdedVideo],
     folder: Path,
@@ -58,7 +59,7 @@ def fit(
     """
     prepare_cpu()
     torch.manual_seed(seed)
-    space = LabelSpace.of(train.table("vocabulary/states"), pairs="all")
+    space = LabelSpace.of(train(STATE_LABELS), pairs="all")
     model = InstanceNet(settings, len(space))
     start_from(weights, model.backbone, settings.network)
     videos, held_out = (crowded_videos(source, space, settings) for source in (train, val))

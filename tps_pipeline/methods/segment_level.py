@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.methods import Sources
+from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
     from tps_pipeline.methods.clip_training import LabelledVideo
@@ -25,11 +26,13 @@ class SegmentLevel:
     """A clip for each key frame: the frames around it."""
 
     settings: recipe.SegmentLevel
-    fit_reads: tuple[str, ...] = ("videos", "annotations/parts", "vocabulary/states")
-    predict_reads: tuple[str, ...] = ("detections/two_stage", "videos")
+    fit_reads: tuple[Output, ...] = (VIDEOS, PARTS, STATE_LABELS)
+    predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEOS)
+    fit_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "1"
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train on the states of labelled frames; see `clip_training.fit`."""
         from tps_pipeline.methods import clip_training
@@ -39,13 +42,13 @@ class SegmentLevel:
             self.settings, train, val, keys=keys, draw=self.draw, folder=folder, seed=seed, weights=weights
         )
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that is likeliest around its frame; see `clip_classifier.predict`."""
         from tps_pipeline.methods import clip_classifier
 
-        classifier = clip_classifier.load(checkpoint, recipe.SegmentLevel)
-        detections, videos = shard.table("detections/two_stage"), shard.table("videos")
-        return clip_classifier.predict(classifier, self.plan, detections, videos, shard.data)
+        classifier = clip_classifier.load(checkpoint, self.settings)
+        plan = SegmentLevel(classifier.settings).plan
+        return clip_classifier.predict(classifier, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""
@@ -56,7 +59,7 @@ class SegmentLevel:
 
     def plan(self, n_frames: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Clips around the key frames that are nearest to the frames; of two equally near ones the earlier."""
-        stride = self.settings.key_frame_stride
+        stride = self.settings.inference.key_frame_stride
         last = (n_frames - 1) // stride
         nearest = np.minimum((frames + (stride - 1) // 2) // stride, last) * stride
         key_frames, clip_of_frame = np.unique(nearest, return_inverse=True)

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from tps_pipeline import recipe, training
+from tps_pipeline import outputs, recipe, training
 from tps_pipeline.cpu import prepare_cpu
+from tps_pipeline.device import choose_device
 from tps_pipeline.labels import PARTS, swap
-from tps_pipeline.methods import Sources
 from tps_pipeline.methods.part_state_loss import part_state_loss, part_state_scores
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, with_states
 from tps_pipeline.methods.trajectories import People, arrange, at_steps, augment
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
+from tps_pipeline.outputs import ACTIONS, STATE_LABELS
+from tps_pipeline.reading import Reads
 from tps_pipeline.tracks import track
 
 FILE = "model.safetensors"
@@ -39,7 +41,7 @@ class Labelled:
     actions: NDArray[np.float32]
 
 
-def fit(settings: recipe.PartTrajectory, train: Sources, val: Sources, *, folder: Path, seed: int) -> dict[str, float]:
+def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Path, seed: int) -> dict[str, float]:
     """Train a network on annotated people and leave it in a folder, with its labels, actions and settings.
 
     Args:
@@ -54,8 +56,8 @@ def fit(settings: recipe.PartTrajectory, train: Sources, val: Sources, *, folder
     """
     prepare_cpu()
     torch.manual_seed(seed)
-    space = mirror_closed(LabelSpace.of(train.table("vocabulary/states"), pairs="all"))
-    names = sorted(set(train.table("annotations/actions")["action"].to_pylist())) if settings.action else []
+    space = mirror_closed(LabelSpace.of(train(STATE_LABELS), pairs="all"))
+    names = sorted(set(train(ACTIONS)["action"].to_pylist())) if settings.action else []
     known, held_out = (labelled(source, space, names, settings) for source in (train, val))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -68,7 +70,11 @@ def fit(settings: recipe.PartTrajectory, train: Sources, val: Sources, *, folder
         return {"part_accuracy": float(right.mean())}
 
     def save(trained: nn.Module) -> None:
-        metadata = {"labels": space.to_json(), "actions": json.dumps(names), "settings": settings.model_dump_json()}
+        metadata = {
+            "labels": space.to_json(),
+            "actions": json.dumps(names),
+            "settings": settings.model_dump_json(exclude={"inference"}),
+        }
         save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
 
     task = training.Task(
@@ -84,7 +90,12 @@ def fit(settings: recipe.PartTrajectory, train: Sources, val: Sources, *, folder
 
 
 def predict(
-    checkpoint: Path, detections: pa.Table, tracks: pa.Table, video_actions: pa.Table | None = None
+    checkpoint: Path,
+    detections: pa.Table,
+    tracks: pa.Table,
+    video_actions: pa.Table | None = None,
+    *,
+    inference: recipe.PartTrajectoryInference,
 ) -> pa.Table:
     """Give every part of everyone detected its likeliest state, also parts that are too faint to be looked at.
 
@@ -93,6 +104,7 @@ def predict(
         detections: `tables.DETECTIONS`.
         tracks: `tables.TRACKS` of the same people.
         video_actions: `tables.VIDEO_ACTIONS` of the same videos, if the network takes them.
+        inference: How the network is used.
 
     Returns:
         A table of `tables.PREDICTIONS`.
@@ -103,11 +115,10 @@ def predict(
     space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
     network = PartTrajectoryNet(settings.network, len(space), len(names))
     load_strictly(network, state)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    people = arrange(detections, detections, tracks, stride=settings.stride, threshold=settings.part_threshold)
+    people = arrange(detections, detections, tracks, stride=settings.stride, threshold=inference.part_threshold)
     rows = video_actions.to_pylist() if video_actions else []
     shown = {row["video_id"]: dict(row["probabilities"]) for row in rows}
-    scores = classify(network.to(device).eval(), people, _actions(people, shown, names), space)
+    scores = classify(network.to(choose_device()).eval(), people, _actions(people, shown, names), space)
     return with_states(detections, space, scores, people.person_of_part)
 
 
@@ -116,15 +127,15 @@ def mirror_closed(space: LabelSpace) -> LabelSpace:
     return LabelSpace(tuple(sorted({*space.pairs, *((swap(part), state) for part, state in space.pairs)})))
 
 
-def labelled(source: Sources, space: LabelSpace, names: list[str], settings: recipe.PartTrajectory) -> Labelled:
+def labelled(source: Reads, space: LabelSpace, names: list[str], settings: recipe.PartTrajectory) -> Labelled:
     """The annotated people of some shards, linked over the annotated frames."""
-    people, parts = source.table("annotations/people"), source.table("annotations/parts")
+    people, parts = source(outputs.PEOPLE), source(outputs.PARTS)
     arranged = arrange(people, parts, track(people), stride=settings.stride)
     targets = np.full((len(arranged.videos), len(PARTS)), UNLABELLED)
     pairs = list(zip(parts["part"].to_pylist(), parts["state"].to_pylist(), strict=True))
     labels = [space.labels.get(pair, UNLABELLED) for pair in pairs]
     targets[arranged.person_of_part, [PARTS.index(part) for part, _ in pairs]] = labels
-    rows = source.table("annotations/actions").to_pylist()
+    rows = source(ACTIONS).to_pylist()
     shown = {row["video_id"]: {row["action"]: 1.0} for row in rows}
     return Labelled(arranged, targets, _actions(arranged, shown, names))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ import pyarrow.parquet as pq
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.labels import NO_STATE
-from tps_pipeline.methods import Sources
+from tps_pipeline.outputs import ACTIONS, PARTS, TWO_STAGE, VIDEO_ACTIONS, Output
+from tps_pipeline.reading import Reads
 
 FILE = "state_counts.parquet"
 LIKELIEST = 5
@@ -24,21 +26,23 @@ class VideoCategory:
     """Statistics only: nothing of the picture is used beyond the video's action."""
 
     settings: recipe.VideoCategory
-    fit_reads: tuple[str, ...] = ("annotations/actions", "annotations/parts")
-    predict_reads: tuple[str, ...] = ("detections/two_stage", "video_actions")
+    fit_reads: tuple[Output, ...] = (ACTIONS, PARTS)
+    predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEO_ACTIONS)
+    fit_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "1"
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Count the states of each action's parts; see `tables.STATE_COUNTS`."""
-        counts = count_states(train.table("annotations/actions"), train.table("annotations/parts"))
+        counts = count_states(train(ACTIONS), train(PARTS))
         pq.write_table(counts, folder / FILE)
         return {"boxes": float(np.sum(counts["boxes"].to_numpy()))}
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that its video's predicted action has most often."""
         counts = pq.ParquetFile(checkpoint / FILE).read()
-        return with_states(shard.table("detections/two_stage"), shard.table("video_actions"), counts)
+        return with_states(shard(TWO_STAGE), shard(VIDEO_ACTIONS), counts)
 
 
 def count_states(actions: pa.Table, parts: pa.Table) -> pa.Table:

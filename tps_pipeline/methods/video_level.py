@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.methods import Sources
+from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
     from tps_pipeline.methods.clip_training import LabelledVideo
@@ -24,11 +25,13 @@ class VideoLevel:
     """One clip a video: a frame from each of equal segments."""
 
     settings: recipe.VideoLevel
-    fit_reads: tuple[str, ...] = ("videos", "annotations/parts", "vocabulary/states")
-    predict_reads: tuple[str, ...] = ("detections/two_stage", "videos")
+    fit_reads: tuple[Output, ...] = (VIDEOS, PARTS, STATE_LABELS)
+    predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEOS)
+    fit_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "1"
 
     def fit(
-        self, train: Sources, val: Sources, folder: Path, *, seed: int, weights: Path | None = None
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train on each video's most frequent states; see `clip_training.fit`."""
         from tps_pipeline.methods import clip_training
@@ -37,13 +40,13 @@ class VideoLevel:
             self.settings, train, val, keys=["video_id"], draw=self.draw, folder=folder, seed=seed, weights=weights
         )
 
-    def predict(self, shard: Sources, checkpoint: Path) -> pa.Table:
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that is likeliest in its video; see `clip_classifier.predict`."""
         from tps_pipeline.methods import clip_classifier
 
-        classifier = clip_classifier.load(checkpoint, recipe.VideoLevel)
-        detections, videos = shard.table("detections/two_stage"), shard.table("videos")
-        return clip_classifier.predict(classifier, self.plan, detections, videos, shard.data)
+        classifier = clip_classifier.load(checkpoint, self.settings)
+        plan = VideoLevel(classifier.settings).plan
+        return clip_classifier.predict(classifier, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips: frames from random places in equal segments (or one of their middles), with the targets."""

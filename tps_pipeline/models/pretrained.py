@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_pipeline import recipe
+from tps_pipeline import outputs, recipe
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.models.conversion import KINDS, Converted
@@ -108,7 +108,7 @@ MANIFEST = (
 
 def path_of(name: str) -> str:
     """Where weights are, relative to the store's root."""
-    return f"weights/{name}/model.safetensors"
+    return f"{outputs.weights(name).path()}/model.safetensors"
 
 
 def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: str | None = None) -> Converted:
@@ -170,11 +170,11 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
 def _keep(store: Store, name: str, write: Callable[[Path], None]) -> None:
     """Put a file into the store, whole or not at all, and record it as what checkpoints may be made from."""
     digest = recipe.Recipe.model_construct().digest_of(())  # it depends on no section of any recipe
-    work = Work(f"weights/{name}", None, (), (), digest)
+    work = Work(outputs.weights(name).key, None, (), (), digest)
     with store.scratch() as folder:
         (folder / name).mkdir()
         write(folder / name / "model.safetensors")
-        written = store.keep(folder / name, f"weights/{name}")
+        written = store.keep(folder / name, outputs.weights(name).path())
     Lineage(store).record(work, written, run_id="tps weights import")
 
 
@@ -244,6 +244,11 @@ def _named(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mappi
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _named(value, f"{where}.{key}".lstrip("."))
+
+
+def weights_named(settings: Mapping[str, Any]) -> str | None:
+    """The imported weights that the network of a section starts from, if any."""
+    return next((str(network["weights"]) for _, network in _named(settings, "")), None)
 
 
 def _problem(where: str, network: Mapping[str, Any], store: Store) -> str | None:

@@ -7,29 +7,42 @@ changing one method's learning rate makes only that method stale.
 
 from tps_pipeline.recipe.clips import ClipAugmentation, ClipMethod, VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
-from tps_pipeline.recipe.detection import BoxAugmentation, DetectionGains, Detector, SingleStage, TwoStage, Yolov7
+from tps_pipeline.recipe.detection import (
+    BoxAugmentation,
+    DetectionGains,
+    Detector,
+    DetectorInference,
+    SingleStage,
+    TwoStage,
+    Yolov7,
+)
 from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Voting
-from tps_pipeline.recipe.loading import RECIPES, load, reported
+from tps_pipeline.recipe.loading import RECIPES, load, parse, path_of, read_text, reported
 from tps_pipeline.recipe.methods import (
     InstanceLevel,
+    InstanceLevelInference,
     MatchingDetections,
     Method,
     PartStateDetector,
+    PartStateDetectorInference,
     PartTrajectory,
+    PartTrajectoryInference,
     PartTrajectoryNet,
     SegmentLevel,
+    SegmentLevelInference,
     TrajectoryAugmentation,
     VideoCategory,
     VideoLevel,
 )
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
-from tps_pipeline.recipe.schema import ENSEMBLES, Recipe
+from tps_pipeline.recipe.schema import ENSEMBLES, WHOLE, Recipe
 from tps_pipeline.recipe.section import Section
 from tps_pipeline.recipe.training import Training
 
 __all__ = [
     "ENSEMBLES",
     "RECIPES",
+    "WHOLE",
     "BoxAugmentation",
     "ByCategory",
     "ClipAugmentation",
@@ -37,17 +50,22 @@ __all__ = [
     "Csn",
     "DetectionGains",
     "Detector",
+    "DetectorInference",
     "Ensemble",
     "Frames",
     "InstanceLevel",
+    "InstanceLevelInference",
     "MatchingDetections",
     "Method",
     "PartStateDetector",
+    "PartStateDetectorInference",
     "PartTrajectory",
+    "PartTrajectoryInference",
     "PartTrajectoryNet",
     "Recipe",
     "Section",
     "SegmentLevel",
+    "SegmentLevelInference",
     "Shards",
     "SingleStage",
     "SlowFast",
@@ -61,5 +79,8 @@ __all__ = [
     "Voting",
     "Yolov7",
     "load",
+    "parse",
+    "path_of",
+    "read_text",
     "reported",
 ]

@@ -51,6 +51,16 @@ class DetectionGains(Section):
     """For 80 classes: it is multiplied by classes / 80."""
 
 
+class DetectorInference(Section):
+    """How a trained detector looks at pictures."""
+
+    canvas: Literal["square", "rectangle"] = "square"
+    """What a picture is letterboxed to in detection; `rectangle` leaves out the grey that its shape does not need. That
+    is faster, but only for a network that has learned from mosaics: one that knows grey borders misses them."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """What detection computes in."""
+
+
 class Detector(Section):
     """A detector and how it is trained."""
 
@@ -59,11 +69,7 @@ class Detector(Section):
     training: Training
     gains: DetectionGains = DetectionGains()
     augment: BoxAugmentation = BoxAugmentation()
-    canvas: Literal["square", "rectangle"] = "square"
-    """What a picture is letterboxed to in detection; `rectangle` leaves out the grey that its shape does not need. That
-    is faster, but only for a network that has learned from mosaics: one that knows grey borders misses them."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """What detection computes in."""
+    inference: DetectorInference = DetectorInference()
 
 
 class TwoStage(Section):

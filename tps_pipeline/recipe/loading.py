@@ -28,17 +28,39 @@ def load(name: str | Path) -> Recipe:
     Raises:
         RecipeError: No such recipe, broken YAML, an unknown key (the nearest known one is named), or a bad value.
     """
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    return parse(read_text(name), path_of(name))
+
+
+def path_of(name: str | Path) -> Path:
+    """Where the recipe of a name is."""
+    return Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+
+
+def read_text(name: str | Path) -> str:
+    """A recipe's text, as it is now.
+
+    Raises:
+        RecipeError: It cannot be read.
+    """
+    path = path_of(name)
     try:
-        text = path.read_text()
+        return path.read_text()
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); recipes by name: {known}") from error
-    return _parse(path, text)
 
 
-@functools.lru_cache(maxsize=16)  # asked for at every shard, and YAML takes longer than seeing that nothing is due
-def _parse(path: Path, text: str) -> Recipe:
+@functools.lru_cache(maxsize=16)
+def parse(text: str, path: Path) -> Recipe:
+    """Check a recipe's text.
+
+    Args:
+        text: YAML.
+        path: Where it came from, for messages.
+
+    Raises:
+        RecipeError: Broken YAML, an unknown key, or a bad value.
+    """
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -26,6 +26,13 @@ class VideoLevel(ClipMethod):
     network: VideoSwin
 
 
+class SegmentLevelInference(Section):
+    """How a trained segment-level network is used."""
+
+    key_frame_stride: Positive = 5
+    """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
+
+
 class SegmentLevel(ClipMethod):
     """Method: one state a part for each frame, from the frames around it."""
 
@@ -35,8 +42,7 @@ class SegmentLevel(ClipMethod):
     """Step between the frames of a clip."""
     key_frame: Literal["start", "middle"] = "middle"
     """Where in a clip the frame is that it is labelled by."""
-    key_frame_stride: Positive = 5
-    """Frames 1, 1 + stride, ... are classified; others take the nearest one's states (5: every sampled frame)."""
+    inference: SegmentLevelInference = SegmentLevelInference()
 
 
 class MatchingDetections(Section):
@@ -46,6 +52,13 @@ class MatchingDetections(Section):
     """Least score of a detected person (ACAR-Net)."""
     iou: Fraction = 0.9
     """Least overlap of the person's box with the annotated one (SlowFast's paper, section 5)."""
+
+
+class InstanceLevelInference(Section):
+    """How a trained instance-level network is used."""
+
+    person_threshold: Fraction = 0.01
+    """Detected people with a lower score are left out."""
 
 
 class InstanceLevel(ClipMethod):
@@ -70,13 +83,23 @@ class InstanceLevel(ClipMethod):
     """Step between the frames of a clip."""
     key_frame: Literal["start", "middle"] = "middle"
     """Where in a clip the frame is whose people are looked at."""
-    person_threshold: Fraction = 0.01
-    """Detected people with a lower score are left out."""
     box_jitter: Fraction = 0.0
     """Training boxes: each edge moves by up to this share of the box's size, either way."""
     matching_detections: MatchingDetections | None = None
     """Train on detected people beside annotated ones (null: on annotated ones alone): people are then detected in all
     training videos before this network is trained."""
+    inference: InstanceLevelInference = InstanceLevelInference()
+
+
+class PartStateDetectorInference(Section):
+    """What is made of the boxes that the detector finds."""
+
+    choice: Literal["best", "vote"] = "best"
+    """A part's state: `best` takes that of its best box, `vote` sums each state's scores over the boxes around it."""
+    vote_iou: Fraction = 0.5
+    """`vote`: boxes take part that overlap the part's best box at least so much."""
+    box_threshold: Fraction = 0.05
+    """A part whose best box has a lower score keeps the two-stage box."""
 
 
 class PartStateDetector(Section):
@@ -86,12 +109,7 @@ class PartStateDetector(Section):
     detector: Detector
     crop_margin: float = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
-    choice: Literal["best", "vote"] = "best"
-    """A part's state: `best` takes that of its best box, `vote` sums each state's scores over the boxes around it."""
-    vote_iou: Fraction = 0.5
-    """`vote`: boxes take part that overlap the part's best box at least so much."""
-    box_threshold: Fraction = 0.05
-    """A part whose best box has a lower score keeps the two-stage box."""
+    inference: PartStateDetectorInference = PartStateDetectorInference()
 
 
 class PartTrajectoryNet(Section):
@@ -116,6 +134,13 @@ class TrajectoryAugmentation(Section):
     """Share of sequences mirrored; labels with a side are swapped."""
 
 
+class PartTrajectoryInference(Section):
+    """How a trained trajectory network is used."""
+
+    part_threshold: Fraction = 0.1
+    """Detected parts whose score, as a share of their person's, is lower are not looked at; they get a state anyway."""
+
+
 class PartTrajectory(Section):
     """Method: the boxes of a tracked person's parts over time, as keypoints; no pixels."""
 
@@ -130,8 +155,7 @@ class PartTrajectory(Section):
     """Step between the frames of a sequence: that of the sampled frames."""
     frames: Positive = 16
     """The longest training sequence; longer ones are cut at random."""
-    part_threshold: Fraction = 0.1
-    """Detected parts whose score, as a share of their person's, is lower are not looked at; they get a state anyway."""
+    inference: PartTrajectoryInference = PartTrajectoryInference()
 
 
 Method = Annotated[

@@ -15,10 +15,13 @@ from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import Detector, SingleStage, TwoStage
 from tps_pipeline.recipe.ensembles import Ensemble
 from tps_pipeline.recipe.methods import Method, PartStateDetector
-from tps_pipeline.recipe.section import Fraction, Name, Section
+from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
 
 ENSEMBLES = ("voting", "by_category")
 """What there is beside the recipe's methods, and is named like one."""
+
+WHOLE = "*"
+"""The name of the whole recipe among its sections."""
 
 
 class Recipe(Section):
@@ -69,12 +72,6 @@ class Recipe(Section):
         """The methods that are trained on `datasets/part_state`, by name."""
         return {name: method for name, method in self.methods.items() if isinstance(method, PartStateDetector)}
 
-    @property
-    def boxes(self) -> dict[str, str]:
-        """The assets that have people's and parts' boxes of their own, by the name that their precision goes by."""
-        detections = {name: f"detections/{name}" for name in self.detections}
-        return detections | {name: f"predictions/{name}" for name in self.part_state_detectors}
-
     @model_validator(mode="after")
     def _one_part_state_data_set(self) -> Self:
         """The methods that share `datasets/part_state` mean the same by it."""
@@ -117,15 +114,86 @@ class Recipe(Section):
             )
         return self
 
-    def predictions(self, name: str) -> str:
-        """The asset with the predictions of a method or ensemble."""
-        return f"ensemble/{name}" if name in ENSEMBLES else f"predictions/{name}"
+    def setting(self, name: str) -> Any:
+        """What stands at a dotted name (``two_stage.crop_margin``), `WHOLE` for all; None if there is nothing."""
+        if name == WHOLE:
+            return self
+        return functools.reduce(_step, name.split("."), self)
+
+    def without_inference(self, name: str) -> Any:
+        """What stands at a dotted name, as who trains sees it: its `inference` parts are at their defaults."""
+        value = self.setting(name)
+        if not isinstance(value, Section) or name.endswith(f".{INFERENCE}"):
+            return value
+        return type(value).model_validate(_without_inference(value.model_dump()))
+
+    def learned(self, name: str) -> Any:
+        """The plain values at a dotted name that training reads, with every default filled in."""
+        return _without_inference(self.section(name))
+
+    def inference_sections(self, name: str) -> list[str]:
+        """The dotted names of the `inference` parts of a section, at any depth."""
+        value = self.setting(name)
+        if not isinstance(value, Section):
+            return []
+        own = [name] if name.endswith(f".{INFERENCE}") else []
+        return own + [
+            found for inside in type(value).model_fields for found in self.inference_sections(f"{name}.{inside}")
+        ]
 
     def section(self, name: str) -> Any:
-        """A section's plain values by its dotted name (``two_stage.crop_margin``); None if there is none."""
-        return functools.reduce(lambda at, key: (at or {}).get(key), name.split("."), self.model_dump(mode="json"))
+        """The plain values at a dotted name with every default filled in, those of inference included."""
+        return _plain(self.setting(name))
 
     def digest_of(self, sections: Sequence[str]) -> str:
-        """A content hash of some sections: equal settings, equal digest, whatever file they came from."""
-        chosen = {name: self.section(name) for name in sections}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+        """A content hash of some sections: equal settings, equal digest, whatever file and place they came from.
+
+        A section's name stands for all of it but its `inference` parts, which are named by themselves; `WHOLE` stands
+        for everything. Values that are the schema's defaults are left out, so that a new setting with a neutral default
+        leaves everything as it is; a changed default is a change of code.
+        """
+        values = [_without_defaults(self.setting(name), whole=name == WHOLE) for name in sections]
+        return _hash(values)
+
+    def is_default(self, name: str) -> bool:
+        """Whether a part is as it is in a recipe that does not mention it."""
+        value = self.setting(name)
+        return isinstance(value, Section) and name != WHOLE and not value.model_dump(exclude_defaults=True)
+
+    def digest_of_0_1(self, sections: Sequence[str]) -> str:
+        """What version 0.1 would have called the same settings, for the records that it wrote."""
+        before = _beside(self.model_dump(mode="json"))
+        return _hash({name: functools.reduce(_step, name.split("."), before) for name in sections})
+
+
+def _step(at: Any, name: str) -> Any:
+    return at.get(name) if isinstance(at, dict) else getattr(at, name, None)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, Section) else value
+
+
+def _without_defaults(value: Any, *, whole: bool) -> Any:
+    if not isinstance(value, Section):
+        return value
+    values = value.model_dump(mode="json", exclude_defaults=True)
+    return values if whole else _without_inference(values)
+
+
+def _without_inference(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {name: _without_inference(value) for name, value in values.items() if name != INFERENCE}
+
+
+def _beside(values: Any) -> Any:
+    """Values with those of `inference` beside the others, as version 0.1 had them."""
+    if not isinstance(values, dict):
+        return values
+    shape = {name: _beside(value) for name, value in values.items() if name != INFERENCE}
+    return shape | values.get(INFERENCE, {})
+
+
+def _hash(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

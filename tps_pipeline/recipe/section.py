@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+INFERENCE = "inference"
+"""The part of a section that says how what was trained is used; training never reads it."""
 
 
 class Section(BaseModel):
     """A frozen part of a recipe; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inference_settings_in_their_place(cls, content: Any) -> Any:
+        """Recipes and checkpoints of version 0.1 have the settings of ``inference`` beside those of training."""
+        inference = cls.model_fields.get(INFERENCE)
+        if inference is None or not isinstance(content, dict):
+            return content
+        known = getattr(inference.annotation, "model_fields", {})
+        beside = {name: value for name, value in content.items() if name in known}
+        if not beside:
+            return content
+        within = content.get(INFERENCE) or {}
+        if twice := sorted(beside.keys() & dict(within).keys()):
+            raise ValueError(f"{', '.join(twice)}: given beside `inference` and in it; keep the one in it")
+        rest = {name: value for name, value in content.items() if name not in beside}
+        return rest | {INFERENCE: {**dict(within), **beside}}

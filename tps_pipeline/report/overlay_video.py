@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from tps_pipeline import outputs
 from tps_pipeline.errors import DataError, StoreError
+from tps_pipeline.outputs import Output
 from tps_pipeline.report.clips import SHOWN_SCORE, rows_of
-from tps_pipeline.store import Store, table_path
+from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile
 from tps_pipeline.video.overlay_video import Layer, write_video
-
-_FOLDERS = ("predictions", "ensemble")
-"""Where predictions are in a store: those of the methods, and those of the ensembles."""
 
 
 def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Path, *, truth: bool = False) -> None:
@@ -34,37 +33,41 @@ def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Pat
         VideoError: The video cannot be read.
     """
     shard, path = _find(store, video_id)
-    folder = _folder(store, method)
-    if not store.exists(table_path(f"{folder}/{method}", shard)):
+    predicted = outputs.predictions(method)
+    if not store.names(predicted.key):
+        known = ", ".join(name for folder in ("predictions", "ensemble") for name in store.names(folder))
+        raise StoreError(f"{store.root} has no predictions by {method}; it has some by {known or 'nobody'}")
+    if not store.exists(predicted.path(shard)):
         raise StoreError(
-            f"{method} has not been run on {video_id} (shard {shard}): materialize {folder}/{method} there first"
+            f"{method} has not been run on {video_id} (shard {shard}): materialize {predicted.key} there first"
         )
     if not (data / path).exists():
         raise DataError(f"{data / path} is not there: name the folder that {store.root} was made from with --data")
-    guess = _rows(store, f"{folder}/{method}", shard, video_id)
-    (action,) = _rows(store, "video_actions", shard, video_id)["action"].tolist() or ["no action"]
+    guess = _rows(store, predicted, shard, video_id)
+    (action,) = _rows(store, outputs.VIDEO_ACTIONS, shard, video_id)["action"].tolist() or ["no action"]
     layers = [Layer(guess.loc[guess["person_score"] >= SHOWN_SCORE], action=f"{method}: {action}")]
     if truth:
         layers.insert(0, _annotation(store, shard, video_id))
-    sampled = FrameFile(store.local(table_path("frames", shard, ".arrow"))).numbers(video_id)
+    sampled = FrameFile(store.local(outputs.FRAMES.path(shard))).numbers(video_id)
     write_video(data / path, out, *layers, sampled=sampled)
 
 
 def _annotation(store: Store, shard: str, video_id: str) -> Layer:
-    actions = _rows(store, "annotations/actions", shard, video_id)["action"].tolist()
+    actions = _rows(store, outputs.ACTIONS, shard, video_id)["action"].tolist()
     if not actions:
         raise StoreError(f"{video_id} is not annotated: leave --truth out")
-    people, parts = (_rows(store, f"annotations/{name}", shard, video_id) for name in ("people", "parts"))
+    people, parts = (_rows(store, output, shard, video_id) for output in (outputs.PEOPLE, outputs.PARTS))
     return Layer(parts, people, action=f"annotated: {actions[0]}")
 
 
 def _find(store: Store, video_id: str) -> tuple[str, str]:
     """The shard of a video, and its path in the data folder."""
     known: list[str] = []
-    for name in store.names("videos"):
-        videos = store.read(f"videos/{name}", columns=["video_id", "path"]).to_pydict()
+    for name in store.names(outputs.VIDEOS.key):
+        shard = name.removesuffix(outputs.VIDEOS.suffix)
+        videos = store.read(outputs.VIDEOS.path(shard), columns=["video_id", "path"]).to_pydict()
         if video_id in videos["video_id"]:
-            return name.removesuffix(".parquet"), videos["path"][videos["video_id"].index(video_id)]
+            return shard, videos["path"][videos["video_id"].index(video_id)]
         known += videos["video_id"]
     if not known:
         raise StoreError(f"{store.root} has no videos; name the store with --store")
@@ -72,13 +75,5 @@ def _find(store: Store, video_id: str) -> tuple[str, str]:
     raise StoreError(f"there is no video {video_id} in {store.root}; the nearest of {len(known)} is {nearest}")
 
 
-def _folder(store: Store, method: str) -> str:
-    """Where a method's predictions are."""
-    known = {name: folder for folder in _FOLDERS for name in store.names(folder)}
-    if method not in known:
-        raise StoreError(f"{store.root} has no predictions by {method}; it has some by {', '.join(known) or 'nobody'}")
-    return known[method]
-
-
-def _rows(store: Store, asset: str, shard: str, video_id: str) -> pd.DataFrame:
-    return rows_of(store.read(table_path(asset, shard)), video_id)
+def _rows(store: Store, output: Output, shard: str, video_id: str) -> pd.DataFrame:
+    return rows_of(store.read(output.path(shard)), video_id)

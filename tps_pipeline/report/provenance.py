@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tps_pipeline.lineage import Input, Record, name_of
-
-NETWORKS = "checkpoints/"
+from tps_pipeline.lineage import Input, Record
+from tps_pipeline.outputs import CHECKPOINTS, name_of
 
 _Version = tuple[str, str | None, str]
 """An output's asset, partition and data version."""
@@ -113,7 +112,7 @@ def files(assets: Mapping[str, Made]) -> tuple[list[File], list[File]]:
     """What is delivered (outputs over all shards that nothing was made from), and the networks."""
     read = {name for m in assets.values() for name in m.reads}
     records = [r for m in assets.values() for r in m.outputs]
-    networks = [r for r in records if r.asset.startswith(NETWORKS)]
+    networks = [r for r in records if r.asset.startswith(CHECKPOINTS)]
     delivered = [r for r in records if r.partition is None and r.asset not in read and r not in networks]
     known = {_version(r): r for r in records}
     behind: dict[_Version, list[str]] = {}

@@ -1,0 +1,66 @@
+"""`tps recipe plan`: what a run would make, keep and train, and why, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tps_pipeline.console import print_table
+
+if TYPE_CHECKING:
+    from tps_pipeline.graph.plan import Plan, Planned
+
+Data = Annotated[
+    Path | None, typer.Option(envvar="TPS_DATA", help="The data folder: look for new and changed videos there, too.")
+]
+
+SHOWN = 3
+"""New videos, and reasons of one output, that are named."""
+
+
+def planned(store: str, recipe: str | None, data: Path | None) -> Plan:
+    """What a run would do with a store.
+
+    Args:
+        store: Its root.
+        recipe: The recipe's name or file; None for that of the last run.
+        data: The data folder; None leaves new videos out.
+
+    Raises:
+        StoreError: No recipe is named, and the store does not know of a run.
+    """
+    from tps_pipeline import recipe as recipes
+    from tps_pipeline.graph import Run, frozen
+    from tps_pipeline.graph.plan import arrived, plan
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.stages import graph_of
+    from tps_pipeline.store import Store
+
+    root = Store(store)
+    settings = recipes.load(recipe) if recipe else recipes.parse(frozen.last(root), Path(store, frozen.FOLDER))
+    run = Run(settings, data or Path(), Lineage(root))
+    return plan(run, graph_of(settings), arrivals=arrived(run) if data else ())
+
+
+def show(plan: Plan) -> None:
+    """Print a plan for people: what is due asset by asset, then the sum."""
+    if plan.arrivals:
+        more = f" and {len(plan.arrivals) - SHOWN} more" if len(plan.arrivals) > SHOWN else ""
+        named = ", ".join(plan.arrivals[:SHOWN])
+        typer.echo(f"taken in first, into shards of their own if they are new: {named}{more}")
+    due = [each for each in plan.outputs if each.due]
+    if due:
+        rows = [[e.output.key, len(e.make), len(e.follow), len(e.keep), _why(e)] for e in due]
+        print_table("what is due", ["asset", "make", "follow", "keep", "why"], rows)
+    for names in plan.networks(sure=False):
+        typer.echo(f"{' = '.join(names)}: trained again if what it learned from turns out other than it was")
+    typer.echo(plan.summary())
+
+
+def _why(planned: Planned) -> str:
+    """The reasons, each once, without the shard that it is of."""
+    reasons = [why.replace(str(shard), "*") for shard, why in (planned.make | planned.follow).items()]
+    distinct = list(dict.fromkeys(reasons))
+    return "; ".join(distinct[:SHOWN]) + ("; ..." if len(distinct) > SHOWN else "")

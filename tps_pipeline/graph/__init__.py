@@ -1,0 +1,13 @@
+"""The pipeline as a graph of steps: what each declares, when it is due, how it is made, and what a run would do.
+
+This knows neither how anything is computed (`tps_pipeline.stages`) nor who schedules it (the code location in
+``assets/``, or a caller of the library).
+"""
+
+from tps_pipeline.graph.graph import Graph
+from tps_pipeline.graph.making import Outcome, make
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.run import Run, train_here
+from tps_pipeline.graph.step import Product, Step, over_all, over_shards
+
+__all__ = ["Graph", "Outcome", "Product", "Reader", "Run", "Step", "make", "over_all", "over_shards", "train_here"]

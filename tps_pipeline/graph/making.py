@@ -1,0 +1,171 @@
+"""Doing only what is due: the one way every output is computed, skipped, written and recorded.
+
+An output is up to date when the versions of its inputs, its code and its parts of the recipe are the ones it was made
+from. Of several runs that want the same at once, one makes it; the others wait and find it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tps_pipeline import checkpoint, device
+from tps_pipeline.graph.promotion import refused_before, refuses
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.run import Run
+from tps_pipeline.graph.step import Product, Step
+from tps_pipeline.lineage import Record, Snapshot, Work
+from tps_pipeline.outputs import Output, name_of
+from tps_pipeline.store import Written
+
+
+@dataclass
+class Outcome:
+    """What a run did for one output."""
+
+    made: dict[str, Record] = field(default_factory=dict)
+    """What was written, by shard (by the output's key where it has none)."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why, alike."""
+    kept: list[str] = field(default_factory=list)
+    """What was up to date, alike."""
+    preview: pa.Table | None = None
+    """The last table that was made."""
+    refused: str | None = None
+    """Why a network that was trained did not take the current one's place."""
+    picture: str | None = None
+    """The last thing that was made, drawn: Markdown with the image in it."""
+
+
+def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = False) -> dict[Output, Outcome]:
+    """Make a step's outputs, for some shards if it has shards, as far as they are not up to date.
+
+    Each shard is written as soon as it is computed.
+
+    Args:
+        run: The run.
+        step: What is made.
+        shards: The shards, in the order in which they are made.
+        force: Make what is up to date as well.
+
+    Returns:
+        What was done for each of the step's outputs.
+
+    Raises:
+        StoreError: Something that it reads was never made.
+    """
+    outcomes = {output: Outcome() for output in step.makes}
+    latest, last = run.lineage.latest(), None
+    for shard in sorted(shards) if step.sharded else [None]:
+        works = {output: run.work(step, output, shard, latest) for output in step.makes}
+        if _make_one(run, step, works, latest, outcomes, force=force):
+            last = works
+    if last and step.picture:
+        outcomes[step.makes[0]].picture = _picture(run, step, last[step.makes[0]])
+    return outcomes
+
+
+def _make_one(
+    run: Run, step: Step, works: dict[Output, Work], latest: Snapshot, outcomes: dict[Output, Outcome], *, force: bool
+) -> bool:
+    """Make the outputs of one shard, or of a step without shards, if one of them is stale; whether that was so."""
+    first = works[step.makes[0]]
+    if force or any(map(latest.why_stale, works.values())):
+        with ExitStack() as locks:
+            locks.enter_context(run.store.lock(name_of(first.key)))
+            if step.learner:  # who trains the same under another name waits, and shares the result
+                locks.enter_context(run.store.lock(f"checkpoints/{first.digest}"))
+            latest = run.lineage.latest()
+            reasons = {output: "forced" if force else latest.why_stale(work) for output, work in works.items()}
+            if any(reasons.values()):
+                refused = None if step.learner is None or force else refused_before(run, step.learner, first, latest)
+                refused = refused or _compute(run, step, works, reasons, outcomes, force=force)
+                if not refused:
+                    return True
+                run.warn(refused)
+                outcomes[step.makes[0]].refused = refused
+    for output, work in works.items():
+        outcomes[output].kept.append(work.partition or work.asset)
+    return False
+
+
+def _compute(
+    run: Run,
+    step: Step,
+    works: Mapping[Output, Work],
+    reasons: Mapping[Output, str | None],
+    outcomes: Mapping[Output, Outcome],
+    *,
+    force: bool,
+) -> str | None:
+    """Compute, write and record; or tell why a network that was trained does not take the current one's place."""
+    output = step.makes[0]
+    work, latest = works[output], run.lineage.latest()
+    twin = None if step.learner is None or force else _twin(work, latest)
+    if twin:  # trained under another name, from the same
+        if why := refuses(run, step, work, twin):
+            return why
+        written = Written(twin.path, twin.data_version, twin.bytes, twin.rows)
+        record = run.lineage.record(work, written, run_id=run.id, device=twin.device, metrics=twin.metrics)
+        _note(outcomes[output], work, record, reasons[output], None)
+        return None
+    with run.store.scratch() as scratch, device.used() as devices:
+        workspace = run.store.workspace(f"{work.asset}/{work.digest}") if step.learner else scratch
+        made = step.make(Reader(run, step, work.inputs, work.partition, scratch, workspace))
+        products = made if isinstance(made, Mapping) else {output: made}
+        computed = device.described(devices)
+        if step.learner and isinstance(made, Path) and (why := refuses(run, step, work, made, device=computed)):
+            return why
+        for each, product in products.items():
+            written = _write(run, each, works[each], product, latest)
+            figures = _figures(step, product, run.store.local(written.path) if isinstance(product, Path) else None)
+            record = run.lineage.record(works[each], written, run_id=run.id, device=computed, metrics=figures)
+            preview = product if isinstance(product, pa.Table) else None
+            _note(outcomes[each], works[each], record, reasons[each], preview)
+    return None
+
+
+def _twin(work: Work, latest: Snapshot) -> Record | None:
+    """What has been trained from the same, with the same code and settings, under whatever name."""
+    for record in latest.records.values():
+        if record.path.rpartition("/")[2] == work.digest and latest.store.exists(record.path):
+            return record
+    return None
+
+
+def _write(run: Run, output: Output, work: Work, product: Product, latest: Snapshot) -> Written:
+    if isinstance(product, pa.Table):
+        return run.store.write(output.path(work.partition), product)
+    if isinstance(product, bytes):
+        return run.store.write_bytes(output.path(work.partition), product)
+    if not output.by_version:
+        return run.store.keep(product, output.path(work.partition))
+    path = f"{output.key}/{work.digest}"
+    if any(record.path == path for key, record in latest.records.items() if key != work.key):
+        path += f"-{run.id[:8]}"  # forced: what others share stays what they have recorded
+    return run.store.keep(product, path, unversioned=checkpoint.LOGS)
+
+
+def _figures(step: Step, product: Product, kept: Path | None) -> dict[str, float]:
+    if step.figures and isinstance(product, pa.Table):
+        return step.figures(product)
+    return checkpoint.metrics(kept) if kept else {}
+
+
+def _note(outcome: Outcome, work: Work, record: Record, reason: str | None, preview: pa.Table | None) -> None:
+    name = work.partition or work.asset
+    outcome.made[name] = record
+    outcome.reasons[name] = reason or "made together with a stale one"
+    outcome.preview = preview
+
+
+def _picture(run: Run, step: Step, work: Work) -> str:
+    """What was made, drawn from what the step reads and makes."""
+    assert step.picture is not None
+    latest = run.lineage.latest()
+    inputs = (*work.inputs, *latest.inputs([output.at(work.partition) for output in step.makes]))
+    return step.picture(Reader(run, replace(step, reads=(*step.reads, *step.makes)), inputs, work.partition))

@@ -1,0 +1,112 @@
+"""The detectors as learners; how a detector is trained stands in `tps_pipeline.detection.train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from tps_pipeline import recipe
+from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PERSON as WHO
+from tps_pipeline.outputs import FRAMES, Output, dataset
+from tps_pipeline.reading import Reads
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the recipe's detectors.
+
+    Attributes:
+        section: Its section, and its checkpoint's name.
+        samples: What it is trained on.
+        labels: Its classes, in the network's order.
+        description: For people.
+    """
+
+    section: str
+    samples: Output
+    labels: tuple[str, ...]
+    description: str
+
+
+PERSON = Kind("person_detector", dataset("person"), (WHO,), "YOLOv7 for people on whole frames.")
+PART = Kind("part_detector", dataset("part"), PARTS, "YOLOv7 for the ten parts on a person's crop.")
+SINGLE_STAGE = Kind(
+    "single_stage_detector",
+    dataset("single_stage"),
+    (WHO, *PARTS),
+    "YOLOv7 for people and parts together on whole frames.",
+)
+
+
+@dataclass(frozen=True)
+class DetectorLearner:
+    """One of the recipe's detectors (a `Learner`)."""
+
+    kind: Kind
+    settings: recipe.Detector
+    figure: ClassVar[str] = "AP"
+    version: str = "1"
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its checkpoint."""
+        return self.kind.section
+
+    @property
+    def section(self) -> str:
+        """Where its settings are in the recipe."""
+        return self.kind.section
+
+    @property
+    def description(self) -> str:
+        """For people."""
+        return self.kind.description
+
+    @property
+    def code(self) -> Callable[..., object]:
+        """The function that learns."""
+        return self.fit
+
+    @property
+    def weights(self) -> str | None:
+        """The imported weights that it starts from."""
+        return self.settings.network.weights
+
+    @property
+    def fit_reads(self) -> tuple[Output, ...]:
+        """Its samples, and the frames that they are on."""
+        return self.kind.samples, FRAMES
+
+    @property
+    def evaluate_reads(self) -> tuple[Output, ...]:
+        """The same, of validation videos."""
+        return self.fit_reads
+
+    def fit(
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """See `detection.train.train`."""
+        from tps_pipeline.detection.train import train as train_detector
+
+        return train_detector(
+            self.settings,
+            train(self.kind.samples),
+            train.frames(),
+            self.kind.labels,
+            val_samples=val(self.kind.samples),
+            val_frames=val.frames(),
+            folder=folder,
+            seed=seed,
+            weights=weights,
+        )
+
+    def evaluate(self, checkpoint: Path, val: Reads) -> float:
+        """Average precision, the mean over its classes."""
+        from tps_pipeline.checkpoint import WEIGHTS
+        from tps_pipeline.detection.train import validate
+
+        return validate(checkpoint / WEIGHTS, val(self.kind.samples), val.frames())["ap"]

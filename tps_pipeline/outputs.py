@@ -1,0 +1,128 @@
+"""Every output of the pipeline, declared once: its key, its table's schema, whether it has shards, its file's suffix.
+
+What a step makes and reads is named by these constants and by nothing else, so Dagster's dependencies, lineage, the
+command line and the report cannot mean different things. An output that there is once for each method, network or way
+to detect is made by a function of the name. How an output is made stands in `tps_pipeline.stages`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from tps_pipeline import tables
+from tps_pipeline.recipe.schema import ENSEMBLES
+
+Key = tuple[str, str | None]
+"""One thing in the store: an output's key and a shard (None where the output has none)."""
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something that is made, kept in the store and read by others.
+
+    Attributes:
+        key: Its asset key, and where it is in the store.
+        schema: Its table's; None if it is no table.
+        sharded: Whether there is one for each shard.
+        suffix: Its file's; empty for a folder.
+        by_version: Every version stays in a folder of its own under the key (checkpoints).
+    """
+
+    key: str
+    schema: pa.Schema | None = field(default=None, compare=False, repr=False)
+    sharded: bool = False
+    suffix: str = ".parquet"
+    by_version: bool = False
+
+    def at(self, shard: str | None = None) -> Key:
+        """The output, or its part of a shard."""
+        return self.key, shard
+
+    def path(self, shard: str | None = None) -> str:
+        """Where it is, relative to the store's root; of an output with versions, the folder that they are in.
+
+        >>> FRAMES.path("train-000"), LEADERBOARD.path()
+        ('frames/train-000.arrow', 'leaderboard.parquet')
+        """
+        return f"{self.key}/{shard}{self.suffix}" if shard else f"{self.key}{self.suffix}"
+
+
+def name_of(key: Key) -> str:
+    """What people call it: ``frames/train-000``, ``leaderboard``."""
+    return "/".join(filter(None, key))
+
+
+SHARDS = Output("shards", tables.SHARD, sharded=True)
+VIDEOS = Output("videos", tables.VIDEOS, sharded=True)
+ACTIONS = Output("annotations/actions", tables.ACTIONS, sharded=True)
+LABELLED_FRAMES = Output("annotations/labelled_frames", tables.LABELLED_FRAMES, sharded=True)
+PEOPLE = Output("annotations/people", tables.PEOPLE, sharded=True)
+PARTS = Output("annotations/parts", tables.PARTS, sharded=True)
+OBJECTS = Output("annotations/objects", tables.OBJECTS, sharded=True)
+FRAMES = Output("frames", tables.FRAMES, sharded=True, suffix=".arrow")
+
+ACTION_NAMES = Output("vocabulary/actions", tables.ACTION_NAMES)
+STATE_LABELS = Output("vocabulary/states", tables.STATE_LABELS)
+
+TWO_STAGE = Output("detections/two_stage", tables.DETECTIONS, sharded=True)
+SINGLE_STAGE = Output("detections/single_stage", tables.DETECTIONS, sharded=True)
+TRACKS = Output("tracks", tables.TRACKS, sharded=True)
+VIDEO_ACTIONS = Output("video_actions", tables.VIDEO_ACTIONS, sharded=True)
+
+RANKING = Output("ensemble/ranking", tables.RANKING)
+METHOD_BY_CATEGORY = Output("method_by_category", tables.METHOD_BY_CATEGORY)
+LEADERBOARD = Output("leaderboard", tables.LEADERBOARD)
+SUBMISSION = Output("submission", suffix="")
+REPORT = Output("report", suffix=".html")
+
+
+SCORED_WITH = (ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, FRAMES, VIDEO_ACTIONS)
+"""What predictions are scored with."""
+
+
+CHECKPOINTS = "checkpoints/"
+"""How the keys of all that is trained begin."""
+
+
+def weights(name: str) -> Output:
+    """Imported weights that a network starts from."""
+    return Output(f"weights/{name}", suffix="")
+
+
+def dataset(name: str) -> Output:
+    """What a detector trains on."""
+    return Output(f"datasets/{name}", tables.SAMPLES, sharded=True)
+
+
+def checkpoint(name: str) -> Output:
+    """What a network or method has learned."""
+    return Output(f"{CHECKPOINTS}{name}", suffix="", by_version=True)
+
+
+def candidate(name: str) -> Output:
+    """What a network or method has learned that did not take the current checkpoint's place."""
+    return Output(f"candidates/{name}", suffix="", by_version=True)
+
+
+def predictions(name: str) -> Output:
+    """The states that a method or an ensemble gives to parts."""
+    return Output(f"{'ensemble' if name in ENSEMBLES else 'predictions'}/{name}", tables.PREDICTIONS, sharded=True)
+
+
+def psc(name: str) -> Output:
+    """Part state correctness of a method or an ensemble, by video."""
+    return Output(f"psc/{name}", tables.PSC, sharded=True)
+
+
+def average_precision(name: str) -> Output:
+    """How well people and parts are found, by what has boxes of its own."""
+    return Output(f"average_precision/{name}", tables.AVERAGE_PRECISION)
+
+
+def detector_confusion(name: str) -> Output:
+    """How often sides and people are mixed up, by what has boxes of its own."""
+    return Output(f"detector_confusion/{name}", tables.DETECTOR_CONFUSION)

@@ -1,0 +1,167 @@
+"""What leaves the pipeline: the submission, and the page that shows how good the pipeline is and where it is wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.step import Step
+from tps_pipeline.outputs import (
+    ACTIONS,
+    FRAMES,
+    LABELLED_FRAMES,
+    LEADERBOARD,
+    METHOD_BY_CATEGORY,
+    PARTS,
+    PEOPLE,
+    REPORT,
+    SUBMISSION,
+    VIDEO_ACTIONS,
+    average_precision,
+    detector_confusion,
+    predictions,
+    psc,
+)
+from tps_pipeline.reading import frame_index
+from tps_pipeline.recipe import WHOLE, Recipe
+from tps_pipeline.stages.evaluation import boxes_of, scored
+
+if TYPE_CHECKING:
+    from tps_pipeline.report.breakdown import Breakdown
+    from tps_pipeline.report.clips import Clip
+
+
+def steps_of(recipe: Recipe) -> list[Step]:
+    """The submission made from the predictions that the recipe names, and the report."""
+    return [_submission(recipe), _report(recipe)]
+
+
+def _submission(recipe: Recipe) -> Step:
+    return Step(
+        (SUBMISSION,),
+        partial(_export, recipe.submission),
+        reads=(FRAMES, VIDEO_ACTIONS, predictions(recipe.submission)),
+        sections=("submission",),
+        splits=("test",),
+        group="delivery",
+        description="The test videos' predictions in the challenge's format, zipped, read back and checked.",
+        code=_export,
+    )
+
+
+def _export(method: str, read: Reader) -> Path:
+    from tps_pipeline.data import submission
+
+    out = read.scratch / "submission"
+    submission.write(out, read(predictions(method)), video_actions=read(VIDEO_ACTIONS), frames=frame_index(read))
+    return out
+
+
+def _report(recipe: Recipe) -> Step:
+    boxes = list(boxes_of(recipe))
+    return Step(
+        (REPORT,),
+        _write_report,
+        reads=(
+            LEADERBOARD,
+            SUBMISSION,
+            METHOD_BY_CATEGORY,
+            *map(average_precision, boxes),
+            *map(detector_confusion, boxes),
+            FRAMES,
+            ACTIONS,
+            LABELLED_FRAMES,
+            PEOPLE,
+            PARTS,
+            VIDEO_ACTIONS,
+            *map(predictions, recipe.scored),
+            *map(psc, recipe.scored),
+        ),
+        sections=(WHOLE,),
+        splits=recipe.predict_splits,
+        version="3",
+        group="delivery",
+        description="One HTML page: scores, where methods are wrong and differ, videos to play, where all came from.",
+        code=_write_report,
+    )
+
+
+def _write_report(read: Reader) -> Path:
+    import yaml
+
+    from tps_pipeline.report import page
+
+    recipe: Recipe = read.setting(WHOLE)
+    boxes, out = list(boxes_of(recipe)), read.scratch / "report.html"
+    page.write(
+        out,
+        title=f"{recipe.submission} on {read.data.name}",
+        method=recipe.submission,
+        leaderboard=read(LEADERBOARD),
+        psc=scored(read, recipe.scored),
+        chosen=read(METHOD_BY_CATEGORY),
+        **_details(read, recipe),
+        average_precision={name: read(average_precision(name)) for name in boxes},
+        confusion={name: read(detector_confusion(name)) for name in boxes},
+        recipe_yaml=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
+        recipe=read.run.recipe_name,
+        store=read.run.store_name,
+        lineage=read.history(SUBMISSION, LEADERBOARD),
+    )
+    return out
+
+
+def _details(read: Reader, recipe: Recipe) -> dict:
+    """Parts, states and clips of one split, and which it is: the last one that is labelled."""
+    labelled = [split for split in recipe.predict_splits if len(read.of(split)(psc(recipe.submission)))]
+    if not labelled:
+        return {"split": None, "breakdown": None, "worst": [], "best": []}
+    of_split = read.of(labelled[-1])
+    worst, best = _clips(of_split, recipe.submission)
+    return {"split": labelled[-1], "breakdown": _breakdown(of_split, recipe), "worst": worst, "best": best}
+
+
+def _breakdown(read: Reader, recipe: Recipe) -> Breakdown:
+    """What each method makes of a split's annotated parts."""
+    from tps_pipeline.evaluation import sampled
+    from tps_pipeline.parsing import annotated, predicted
+    from tps_pipeline.report.breakdown import break_down
+
+    frames, labelled = frame_index(read), sampled(read(LABELLED_FRAMES), recipe.frames.sample_stride)
+    return break_down(
+        annotated(labelled, read(PEOPLE), read(PARTS)),
+        ((name, predicted(read(predictions(name)), frames)) for name in recipe.scored),
+    )
+
+
+def _clips(read: Reader, method: str) -> list[list[Clip]]:
+    """A split's videos that a method does worst and best on."""
+    from tps_pipeline.report import clips
+
+    rows, shard_of = {}, {}
+    for shard in read.shards():
+        here = read.at(shard)
+        (frames,) = here.frames()
+        drawable = clips.drawable(frames, here(PARTS))
+        for row in here(psc(method)).to_pylist():
+            if row["video_id"] in drawable:
+                rows[row["video_id"]], shard_of[row["video_id"]] = row, here
+    chosen = clips.choose({video: row["psc"] for video, row in rows.items()})
+    return [[_draw(shard_of[video], method, rows[video]) for video in videos] for videos in chosen]
+
+
+def _draw(read: Reader, method: str, row: dict) -> Clip:
+    """A video of a shard with what is annotated and what is predicted, to be played."""
+    from tps_pipeline.report import clips
+
+    (frames,) = read.frames()
+    return clips.draw_clip(
+        frames,
+        row,
+        people=read(PEOPLE),
+        parts=read(PARTS),
+        predictions=read(predictions(method)),
+        video_actions=read(VIDEO_ACTIONS),
+    )

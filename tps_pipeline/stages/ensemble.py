@@ -1,0 +1,96 @@
+"""What is made of several methods' predictions: the vote, and the method that is best in a video's action."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.step import Step, over_all, over_shards
+from tps_pipeline.outputs import METHOD_BY_CATEGORY, RANKING, VIDEO_ACTIONS, predictions, psc
+from tps_pipeline.recipe import Recipe
+from tps_pipeline.stages.evaluation import scored
+
+
+def steps_of(recipe: Recipe) -> list[Step]:
+    """The recipe's ensembles, and what they are chosen by."""
+    return [_ranking(recipe), _voting(recipe), _method_by_category(recipe), _by_category(recipe)]
+
+
+def _ranking(recipe: Recipe) -> Step:
+    split, voters = recipe.ensemble.choose_on, recipe.voters
+
+    @over_all(
+        RANKING,
+        reads=tuple(map(psc, voters)),
+        sections=("ensemble.choose_on", "ensemble.voting.methods"),
+        splits=(split,),
+    )
+    def ranking(read: Reader) -> pa.Table:
+        """The methods that vote, the best first."""
+        from tps_pipeline import ensemble
+
+        return ensemble.ranking(scored(read, voters), voters, split=split)
+
+    return ranking
+
+
+def _voting(recipe: Recipe) -> Step:
+    voters = recipe.voters
+
+    @over_shards(
+        predictions("voting"),
+        reads=(RANKING, *map(predictions, voters)),
+        sections=("ensemble.voting.iou", "ensemble.voting.weigh_by"),
+    )
+    def voting(read: Reader) -> pa.Table:
+        """The best method's boxes with the states that most methods give."""
+        from tps_pipeline import ensemble
+
+        return ensemble.voting(
+            {name: read(predictions(name)) for name in voters},
+            read(RANKING),
+            iou=read.setting("ensemble.voting.iou"),
+            weigh_by=read.setting("ensemble.voting.weigh_by"),
+        )
+
+    return voting
+
+
+def _method_by_category(recipe: Recipe) -> Step:
+    split, candidates = recipe.ensemble.choose_on, recipe.candidates
+
+    @over_all(
+        METHOD_BY_CATEGORY,
+        reads=tuple(map(psc, candidates)),
+        sections=("ensemble.choose_on", "ensemble.by_category"),
+        splits=(split,),
+        figures=_gain,
+    )
+    def method_by_category(read: Reader) -> pa.Table:
+        """Mean PSC by action and candidate, the chosen one of each action, and what the choice gains."""
+        from tps_pipeline import ensemble
+
+        min_videos = read.setting("ensemble.by_category").min_videos
+        return ensemble.method_by_category(scored(read, candidates), candidates, split=split, min_videos=min_videos)
+
+    return method_by_category
+
+
+def _gain(choice: pa.Table) -> dict[str, float]:
+    from tps_pipeline.ensemble import gain
+
+    return gain(choice)
+
+
+def _by_category(recipe: Recipe) -> Step:
+    candidates = recipe.candidates
+
+    @over_shards(predictions("by_category"), reads=(METHOD_BY_CATEGORY, VIDEO_ACTIONS, *map(predictions, candidates)))
+    def by_category(read: Reader) -> pa.Table:
+        """Every video from the candidate that is best in the action predicted for it."""
+        from tps_pipeline import ensemble
+
+        found = {name: read(predictions(name)) for name in candidates}
+        return ensemble.by_category(found, read(VIDEO_ACTIONS), read(METHOD_BY_CATEGORY))
+
+    return by_category

@@ -1,0 +1,145 @@
+"""How good it is: each video's score, the precision and confusion of boxes, and the leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import pyarrow as pa
+
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.step import Step
+from tps_pipeline.outputs import (
+    FRAMES,
+    LABELLED_FRAMES,
+    LEADERBOARD,
+    PARTS,
+    PEOPLE,
+    SCORED_WITH,
+    SINGLE_STAGE,
+    TWO_STAGE,
+    Output,
+    average_precision,
+    detector_confusion,
+    predictions,
+    psc,
+)
+from tps_pipeline.reading import frame_index
+from tps_pipeline.recipe import Recipe
+
+Compare = Callable[[Reader, Output, str], pa.Table]
+"""Scores boxes of a split against its annotations."""
+
+ANNOTATED = (LABELLED_FRAMES, PEOPLE, PARTS, FRAMES)
+"""What boxes are compared with."""
+
+
+def steps_of(recipe: Recipe) -> list[Step]:
+    """The scores of each method and ensemble, of all that has boxes of its own, and the leaderboard."""
+    boxes = boxes_of(recipe)
+    return [
+        *(_psc(name) for name in recipe.scored),
+        *(_of_boxes(average_precision(name), boxes[name], _precision, recipe) for name in boxes),
+        *(_of_boxes(detector_confusion(name), boxes[name], _confusion, recipe) for name in boxes),
+        _leaderboard(recipe),
+    ]
+
+
+def boxes_of(recipe: Recipe) -> dict[str, Output]:
+    """What has people's and parts' boxes of its own, by the name that its precision goes by."""
+    single_stage = {"single_stage": SINGLE_STAGE} if recipe.single_stage_detector else {}
+    return {"two_stage": TWO_STAGE} | single_stage | {name: predictions(name) for name in recipe.part_state_detectors}
+
+
+def scored(read: Reader, names: Iterable[str]) -> pa.Table:
+    """The scores of methods and ensembles (`tables.PSC`)."""
+    return pa.concat_tables(read(psc(name)) for name in names).unify_dictionaries()
+
+
+def _psc(name: str) -> Step:
+    return Step(
+        (psc(name),),
+        partial(_score, name),
+        reads=(*SCORED_WITH, predictions(name)),
+        sections=("frames.sample_stride",),
+        group="evaluation",
+        description=f"Part state correctness of each labelled video by {name}.",
+        code=_score,
+    )
+
+
+def _score(name: str, read: Reader) -> pa.Table:
+    from tps_pipeline import evaluation
+
+    split, stride = str(read.shard).partition("-")[0], read.setting("frames.sample_stride")
+    return evaluation.score(read, read(predictions(name)), method=name, split=split, stride=stride)
+
+
+def _of_boxes(output: Output, boxes: Output, compare: Compare, recipe: Recipe) -> Step:
+    about = "COCO-style average precision, by class" if compare is _precision else "How often sides or people mix up"
+    return Step(
+        (output,),
+        partial(_by_split, boxes, compare),
+        reads=(*ANNOTATED, boxes),
+        sections=("predict_splits",),
+        splits=recipe.predict_splits,
+        group="evaluation",
+        description=f"{about}, in {boxes.key}.",
+        figures=_figures,
+        code=compare,
+    )
+
+
+def _figures(scores: pa.Table) -> dict[str, float]:
+    from tps_pipeline.evaluation import figures
+
+    return figures(scores)
+
+
+def _by_split(boxes: Output, compare: Compare, read: Reader) -> pa.Table:
+    """What a comparison gives for each split that has videos."""
+    splits = [split for split in read.setting("predict_splits") if read.of(split).shards()]
+    return pa.concat_tables(compare(read.of(split), boxes, split) for split in splits).unify_dictionaries()
+
+
+def _precision(read: Reader, boxes: Output, split: str) -> pa.Table:
+    from tps_pipeline.detection.average_precision import average_precision as precision
+
+    truth = read(LABELLED_FRAMES), read(PEOPLE), read(PARTS)
+    return precision(read(boxes), *truth, frames=frame_index(read), split=split)
+
+
+def _confusion(read: Reader, boxes: Output, split: str) -> pa.Table:
+    from tps_pipeline.detection.confusion import confusion
+
+    truth = read(LABELLED_FRAMES), read(PEOPLE), read(PARTS)
+    return confusion(read(boxes), *truth, frames=frame_index(read), split=split)
+
+
+def _leaderboard(recipe: Recipe) -> Step:
+    box_of = {name: name if name in recipe.part_state_detectors else "two_stage" for name in recipe.methods}
+    return Step(
+        (LEADERBOARD,),
+        partial(_rank, recipe.scored, box_of),
+        reads=(*map(average_precision, sorted(set(box_of.values()))), *map(psc, recipe.scored)),
+        sections=("predict_splits",),
+        splits=recipe.predict_splits,
+        group="evaluation",
+        description="The score of every method and ensemble on every labelled split, best first, beside the report's.",
+        picture=partial(_picture, recipe.scored),
+        code=_rank,
+    )
+
+
+def _rank(names: list[str], box_of: dict[str, str], read: Reader) -> pa.Table:
+    from tps_pipeline import evaluation
+    from tps_pipeline.recipe import reported
+
+    precision = {name: read(average_precision(own)) for name, own in box_of.items()}
+    return evaluation.leaderboard(scored(read, names), precision, reported())
+
+
+def _picture(names: list[str], read: Reader) -> str:
+    from tps_pipeline.report.plots import preview
+
+    return preview(scored(read, names))

@@ -1,0 +1,58 @@
+"""What is on disk, as tables: probed videos, annotations, extracted frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.step import over_shards
+from tps_pipeline.outputs import ACTIONS, FRAMES, LABELLED_FRAMES, OBJECTS, PARTS, PEOPLE, SHARDS, VIDEOS, Output
+
+SHOWN = 20
+"""Problems of a shard's annotations that are told; the rest is in `tps data validate`."""
+
+
+@over_shards(VIDEOS, reads=(SHARDS,))
+def videos(read: Reader) -> pa.Table:
+    """Every video, probed: how many frames, how fast, how large; what cannot be read is marked, not dropped."""
+    from tps_pipeline.data.shards import probe_videos
+
+    return probe_videos(read.data, read(SHARDS))
+
+
+@over_shards(ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, OBJECTS, reads=(SHARDS,))
+def annotation_tables(read: Reader) -> dict[Output, pa.Table]:
+    """Actions, labelled frames, people, parts and objects; of test videos where their ground truth is there."""
+    from tps_pipeline.data.kinetics_tps import read_annotations
+
+    found = read_annotations(read.data, read(SHARDS))
+    for problem in found.problems[:SHOWN]:
+        read.run.warn(str(problem))
+    return {
+        ACTIONS: found.actions,
+        LABELLED_FRAMES: found.labelled_frames,
+        PEOPLE: found.people,
+        PARTS: found.parts,
+        OBJECTS: found.objects,
+    }
+
+
+def _picture(read: Reader) -> str:
+    from tps_pipeline.video.frames import preview
+
+    (frames,) = read.frames()
+    return preview(frames)
+
+
+@over_shards(FRAMES, reads=(VIDEOS, LABELLED_FRAMES), sections=("frames",), picture=_picture)
+def frames(read: Reader) -> Path:
+    """The frames that networks see, as JPEGs in one memory-mapped file a shard."""
+    from tps_pipeline.video.frames import extract, wanted_frames
+
+    settings, out = read.setting("frames"), read.scratch / "frames.arrow"
+    wanted = wanted_frames(read(VIDEOS), read(LABELLED_FRAMES), settings, data=read.data)
+    for video_id, error in extract(wanted, out, jpeg_quality=settings.jpeg_quality, decoder=settings.decoder):
+        read.run.warn(f"{video_id}: {error}")
+    return out
