@@ -12,20 +12,22 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets import promotion
 from assets.automation import INGESTION, ONE_SHARD, RETRAIN
 from assets.definitions import assets_of, definitions, definitions_of
-from assets.promotion import RETRAINING
-from assets.resources import Pipeline
+from assets.resources import RETRAINING, Pipeline
 from assets.run import materialize
-from assets.shards import SHARDS
+from assets.steps import SHARDS
 from tests.workplace import ROOT, environment, make
 from tests.workplace import pipeline as pipeline_of
-from tps_pipeline import recipe
 from tps_pipeline.data import submission
 from tps_pipeline.data.challenge_json import read_submission
 from tps_pipeline.data.synthetic import generate
+from tps_pipeline.graph import promotion
+from tps_pipeline.graph.plan import plan
+from tps_pipeline.learners import learners_of
 from tps_pipeline.lineage import Lineage
+from tps_pipeline.outputs import LEADERBOARD, VIDEOS, psc
+from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
 
@@ -69,7 +71,7 @@ def test_the_code_location_loads_without_torch():
 
 def test_videos_in_scored_submission_out(pipeline, first_run, workplace):
     assert {"shards/train-000", "videos/val-000", "frames/test-000", "leaderboard", "report"} <= first_run
-    ranked = pipeline.read("leaderboard").to_pandas()
+    ranked = pipeline.read(LEADERBOARD).to_pandas()
     assert set(ranked.split) == {"val", "test"}
     assert ranked.score.between(0, 0.9999).all()
     submitted = ranked[(ranked.split == "test") & (ranked.method == pipeline.recipe.submission)]
@@ -136,10 +138,11 @@ def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, fir
     settings["two_stage"] = {"person_threshold": 0.02}
     changed = workplace / "changed.yaml"
     changed.write_text(yaml.safe_dump(settings))
-    stale = dict(Lineage(Store(pipeline.store_root)).stale(recipe.load(changed)))
+    other = Pipeline(data=pipeline.data, recipe_name=str(changed), store_root=pipeline.store_root)
+    stale = plan(other.run(), graph_of(other.recipe)).due
     assert "recipe changed" in stale["detections/two_stage/val-000"]
     assert "checkpoints/person_detector" not in stale
-    made = run(Pipeline(data=pipeline.data, recipe_name=str(changed), store_root=pipeline.store_root), instance)
+    made = run(other, instance)
     assert {name.rpartition("/")[0] for name in made if name.startswith("detections")} == {"detections/two_stage"}
     assert not any(name.startswith(("frames", "video_actions", "datasets")) for name in made)
     assert {name for name in made if name.startswith("checkpoints")} <= {"checkpoints/instance_pcp"}
@@ -169,7 +172,7 @@ def test_one_more_video_computes_only_its_shard(pipeline, instance, first_run, w
 def test_a_corrupt_video_does_not_lose_the_rest(pipeline, instance, first_run, workplace):
     (workplace / "data" / "test_videos" / "zzz_000000_000010.mp4").write_bytes(b"not a video")
     made = run(pipeline, instance)
-    broken = pipeline.read("videos", "test-002").to_pandas()
+    broken = pipeline.read(VIDEOS, "test-002").to_pandas()
     assert broken.status.tolist() == ["unreadable"]
     assert "zzz_000000_000010.mp4" in broken.error.item()
     assert "submission" in made
@@ -179,14 +182,14 @@ def test_without_test_ground_truth_there_is_a_submission_and_no_test_score(pipel
     submitted = (workplace / "store" / "submission" / "pred_part_result.json").read_bytes()
     (workplace / "data" / "gt").rename(workplace / "gt")
     made = run(pipeline, instance)
-    assert set(pipeline.read("leaderboard").to_pandas().split) == {"val"}
+    assert set(pipeline.read(LEADERBOARD).to_pandas().split) == {"val"}
     assert (workplace / "store" / "submission" / "pred_part_result.json").read_bytes() == submitted
     # Frames are extracted again, for which were labelled has changed; their content has not, and nothing follows.
     assert not any(name.startswith(("checkpoints", "detections", "video_actions", "predictions")) for name in made)
 
 
 def test_assets_follow_from_the_recipe(pipeline):
-    keys = {key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys}
+    keys = {key.to_user_string() for assets in assets_of(graph_of(pipeline.recipe)) for key in assets.keys}
     for name in pipeline.recipe.methods:
         assert {f"checkpoints/{name}", f"predictions/{name}", f"psc/{name}"} <= keys
 
@@ -213,8 +216,8 @@ def test_retraining_counts_new_shards_and_keeps_what_is_better(pipeline, instanc
     assert retraining.execute_in_process(instance=instance).success
 
     after = pipeline.lineage.latest().records
-    names = [asset.removeprefix("checkpoints/") for asset, _ in before if asset.startswith("checkpoints/")]
-    for name in names:
+    learners = {learner.name: learner for learner in learners_of(pipeline.recipe)}
+    for name in learners:
         aside, current = after.get((f"candidates/{name}", None)), after[f"checkpoints/{name}", None]
         promoted = current.record != before[f"checkpoints/{name}", None].record
         assert promoted == (aside is None)
@@ -222,20 +225,22 @@ def test_retraining_counts_new_shards_and_keeps_what_is_better(pipeline, instanc
         assert made is not None
         assert any(i.partition == grown for i in made.inputs)
         if not promoted and "after" in made.metrics:
-            _, shards = promotion.measure_of(pipeline, name)
+            learner, of = learners[name], pipeline.run()
             assert made.metrics["after"] < made.metrics["before"]
             kept = pipeline.store.local(current.path)
-            assert made.metrics["before"] == pytest.approx(promotion.value(pipeline, name, kept, shards))
+            shards = promotion.comparable(of, learner)
+            assert made.metrics["before"] == pytest.approx(promotion.value(of, learner, kept, shards))
     assert retraining.execute_in_process(instance=instance).success
     again = pipeline.lineage.latest().records
     assert {k: r.record for k, r in again.items()} == {k: r.record for k, r in after.items()}
 
 
 def test_a_network_is_compared_by_what_its_scores_say(pipeline, first_run):
-    method = next(iter(pipeline.recipe.methods))
-    _, shards = promotion.measure_of(pipeline, method)
-    compared = promotion.value(pipeline, method, pipeline.checkpoint(method), shards)
-    scored = [pipeline.read(f"psc/{method}", shard).to_pandas() for shard in shards]
+    learner = next(learner for learner in learners_of(pipeline.recipe) if learner.name in pipeline.recipe.methods)
+    run, network = pipeline.run(), pipeline.lineage.latest().records[f"checkpoints/{learner.name}", None]
+    shards = promotion.comparable(run, learner)
+    compared = promotion.value(run, learner, pipeline.store.local(network.path), shards)
+    scored = [pipeline.read(psc(learner.name), shard).to_pandas() for shard in shards]
     assert compared == pytest.approx(pd.concat(scored).psc.mean())
 
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from tps_pipeline import tables, versions
+from tps_pipeline import tables
 from tps_pipeline.cli import app
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage import Lineage, Work, differences, find
-from tps_pipeline.store import Store, table_path
+from tps_pipeline.store import Store
 
 PERSON = (10, 10, 49, 89)
 
@@ -21,17 +21,19 @@ def lineage(tmp_path) -> Lineage:
     return Lineage(Store(tmp_path))
 
 
-def make(lineage, asset, partition=None, reads=(), table=None, content=0, digest="r"):
-    work = Work(asset, partition, lineage.latest().inputs(reads), ("two_stage",), digest)
-    written = lineage.store.write(table_path(asset, partition), table or pa.table({"content": [content]}))
+def make(lineage, asset, partition=None, reads=(), table=None, content=0, digest="r", version="1"):
+    work = Work(asset, partition, lineage.latest().inputs(reads), ("two_stage",), digest, version)
+    path = f"{asset}/{partition}.parquet" if partition else f"{asset}.parquet"
+    written = lineage.store.write(path, table or pa.table({"content": [content]}))
     return lineage.record(work, written, run_id="run")
 
 
-def result(lineage, *, video=0, digest="r"):
+def result(lineage, *, video=0, digest="r", version="1"):
     """A submission from one shard; its content follows from its shard's and the recipe."""
     make(lineage, "shards", "test-000", content=video)
     content = hash((video, digest))
-    make(lineage, "detections/two_stage", "test-000", [("shards", "test-000")], content=content, digest=digest)
+    make(lineage, "detections/two_stage", "test-000", [("shards", "test-000")], content=content, digest=digest,
+         version=version)  # fmt: skip
     return make(lineage, "submission", None, [("detections/two_stage", "test-000")], content=content, digest="s")
 
 
@@ -45,7 +47,7 @@ def test_equal_results_do_not_differ(lineage):
     assert compared(lineage, same, same) == []
 
 
-def test_the_cause_of_a_difference_comes_before_what_follows(lineage, monkeypatch):
+def test_the_cause_of_a_difference_comes_before_what_follows(lineage):
     first, second = result(lineage), result(lineage, video=1)
     assert compared(lineage, first, second) == [
         ("input", "shards/test-000", ""),
@@ -55,8 +57,7 @@ def test_the_cause_of_a_difference_comes_before_what_follows(lineage, monkeypatc
     third = result(lineage, video=1, digest="other")
     causes = [found for found in compared(lineage, second, third) if found[0] != "result"]
     assert causes == [("recipe", "detections/two_stage/test-000", "two_stage")]
-    monkeypatch.setitem(versions.CODE_VERSIONS, "detections/two_stage", "2")
-    fourth = result(lineage, video=2, digest="other")
+    fourth = result(lineage, video=2, digest="other", version="2")
     causes = [found for found in compared(lineage, third, fourth) if found[0] != "result"]
     assert causes == [("code", "detections/two_stage/test-000", "code version"), ("input", "shards/test-000", "")]
 
