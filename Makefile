@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all test-browser test-orchestration lint bench bench-claims bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run dev test test-all test-browser test-orchestration versions lint bench bench-claims bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,7 @@ dev: setup $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on the same stor
 
 test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores.
 	$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m tests.versions --bumped
 	$(BIN)/pytest
 
 test-all: setup  ## The slow tests too.
@@ -59,6 +60,9 @@ test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: w
 .venv/orchestration: .venv/installed requirements-orchestration.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-orchestration.lock
 	@touch $@
+
+versions: setup  ## Say that changed code gives the same results (or a bumped version's others): tests/code_versions.json.
+	$(BIN)/python -m tests.versions
 
 lint: setup  ## ruff, pyright and the import layers.
 	$(BIN)/ruff check .

@@ -19,8 +19,10 @@ from tests import syntax
 from tests.syntax import FUNCTIONS, Reference
 
 PLUMBING = (
+    "tps_pipeline.checkpoint",
     "tps_pipeline.console",
     "tps_pipeline.data.layout.progress",
+    "tps_pipeline.device",
     "tps_pipeline.errors",
     "tps_pipeline.graph",
     "tps_pipeline.lineage",

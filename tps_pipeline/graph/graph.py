@@ -14,12 +14,14 @@ class Graph:
 
     Args:
         steps: All steps of a recipe, in any order.
+        scored: The splits that the recipe predicts.
 
     Attributes:
         steps: The same; each comes after what it reads.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], scored: Sequence[str] = SPLITS) -> None:
+        self.scored = scored
         self.maker: dict[Output, Step] = {output: step for step in steps for output in step.makes}
         ordered: dict[str, Step] = {}
         for step in steps:
@@ -46,10 +48,13 @@ class Graph:
     def splits(self) -> dict[str, tuple[str, ...]]:
         """The splits whose shards a whole run makes, by the name of the step.
 
-        What a step without shards reads is wanted, and what that is made from.
+        What a step without shards reads is wanted, and what that is made from. What nobody reads (tracks, with methods
+        that need none) is there for people and for the next method: it is made of what is scored.
         """
         wanted: dict[str, set[str]] = {step.name: set() for step in self.steps}
         for step in reversed(self.steps):
+            if step.sharded and not wanted[step.name]:
+                wanted[step.name] = set(self.scored)
             over = wanted[step.name] if step.sharded else set(step.splits)
             for read in self.before(step):
                 wanted[read.name] |= over

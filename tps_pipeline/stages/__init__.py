@@ -26,5 +26,6 @@ def graph_of(recipe: Recipe) -> Graph:
             *ensemble.steps_of(recipe),
             *evaluation.steps_of(recipe),
             *delivery.steps_of(recipe),
-        ]
+        ],
+        recipe.predict_splits,
     )
