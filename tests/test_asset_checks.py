@@ -10,10 +10,10 @@ import pytest
 
 from assets.checks import checks_of
 from assets.resources import Pipeline
-from assets.shards import SHARDS
-from tps_pipeline import tables
+from assets.steps import SHARDS
+from tps_pipeline import outputs, tables
 from tps_pipeline.lineage import Work
-from tps_pipeline.store import table_path
+from tps_pipeline.outputs import FRAMES, STATE_LABELS, SUBMISSION, VIDEOS, Output, dataset, predictions, psc
 
 SHARD = "test-000"
 
@@ -24,10 +24,10 @@ def pipeline(tmp_path) -> Pipeline:
     made = Pipeline(data=str(tmp_path), recipe_name="demo", store_root=str(tmp_path / "store"))
     video = {"video_id": "a", "split": "test", "action": None, "path": "a.mp4", "n_frames": 5, "fps": 25.0}
     video |= {"width": 32, "height": 24, "rotation": 0, "sha256": "", "status": "ok", "error": None}
-    made.store.write(table_path("videos", SHARD), tables.conform(pd.DataFrame([video]), tables.VIDEOS))
+    record(made, VIDEOS, SHARD, made.store.write(VIDEOS.path(SHARD), conform([video], VIDEOS)))
     states = {"part": ["head"], "state": ["bend"], "most_frequent": [True]}
-    made.store.write("vocabulary/states.parquet", tables.conform(states, tables.STATE_LABELS))
-    write_frames(made, [1])
+    record(made, STATE_LABELS, None, made.store.write(STATE_LABELS.path(), tables.conform(states, tables.STATE_LABELS)))
+    record(made, FRAMES, SHARD, write_frames(made, [1]))
     return made
 
 
@@ -39,7 +39,7 @@ def write_frames(pipeline, numbers):
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table.combine_chunks())
         sink.close()
-        return pipeline.store.keep(scratch / "frames.arrow", table_path("frames", SHARD, ".arrow"))
+        return pipeline.store.keep(scratch / "frames.arrow", FRAMES.path(SHARD))
 
 
 def part(**changed) -> pd.DataFrame:
@@ -48,8 +48,17 @@ def part(**changed) -> pd.DataFrame:
     return pd.DataFrame([row | {"state": "bend", "state_score": 1.0, "state_scores": {}} | changed])
 
 
-def write(asset: str, schema: pa.Schema) -> Callable:
-    return lambda pipeline, rows: pipeline.store.write(table_path(asset, SHARD), tables.conform(rows, schema))
+def write(output: Output) -> Callable:
+    return lambda pipeline, rows: pipeline.store.write(output.path(SHARD), conform(rows, output))
+
+
+def conform(rows, output: Output) -> pa.Table:
+    assert output.schema is not None
+    return tables.conform(pd.DataFrame(rows), output.schema)
+
+
+def record(pipeline, output: Output, shard: str | None, written, run_id: str = "") -> None:
+    pipeline.lineage.record(Work(output.key, shard, (), (), ""), written, run_id=run_id)
 
 
 def mirrored(label: str) -> pd.DataFrame:
@@ -64,25 +73,25 @@ def scored(psc: float) -> pd.DataFrame:
 
 
 FAULTS = {
-    "frames": (write_frames, [1], []),
-    "datasets/part": (write("datasets/part", tables.SAMPLES), mirrored("right_arm"), mirrored("left_arm")),
-    "detections/two_stage": (write("detections/two_stage", tables.DETECTIONS), part(), part(x2=32)),
-    "predictions/video_level": (write("predictions/video_level", tables.PREDICTIONS), part(), part(state="bnd")),
-    "psc/video_level": (write("psc/video_level", tables.PSC), scored(1.0), scored(1.01)),
+    FRAMES: (write_frames, [1], []),
+    dataset("part"): (write(dataset("part")), mirrored("right_arm"), mirrored("left_arm")),
+    outputs.TWO_STAGE: (write(outputs.TWO_STAGE), part(), part(x2=32)),
+    predictions("video_level"): (write(predictions("video_level")), part(), part(state="bnd")),
+    psc("video_level"): (write(psc("video_level")), scored(1.0), scored(1.01)),
 }
-"""How an asset's shard is written, what is right there, and what is not."""
+"""How an output's shard is written, what is right there, and what is not."""
 
 
-@pytest.mark.parametrize("asset", list(FAULTS))
+@pytest.mark.parametrize("output", list(FAULTS))
 @pytest.mark.parametrize("right", [True, False])
-def test_nothing_is_built_on_a_wrong_shard(pipeline, asset, right):
-    put, good, bad = FAULTS[asset]
+def test_nothing_is_built_on_a_wrong_shard(pipeline, output, right):
+    put, good, bad = FAULTS[output]
 
     def make(context: dg.AssetExecutionContext) -> None:
         written = put(pipeline, good if right else bad)
-        pipeline.lineage.record(Work(asset, SHARD, (), (), ""), written, run_id=context.run.run_id)
+        record(pipeline, output, SHARD, written, context.run.run_id)
 
-    assert run(pipeline, asset, make, partition=SHARD) == (right, right)
+    assert run(pipeline, output.key, make, partition=SHARD) == (right, right)
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -90,9 +99,9 @@ def test_nothing_is_built_where_a_video_is_in_two_splits(pipeline, right):
     def make(context: dg.AssetExecutionContext) -> None:
         for shard, video in (("train-000", "a"), ("val-000", "b" if right else "a")):
             row = {"video_id": video, "split": shard[:-4], "action": "x", "path": "", "sha256": "", "bytes": 0}
-            manifest = tables.conform(pd.DataFrame([row | {"mtime_ns": 0, "annotations": None}]), tables.SHARD)
-            written = pipeline.store.write(table_path("shards", shard), manifest)
-            pipeline.lineage.record(Work("shards", shard, (), (), ""), written, run_id=context.run.run_id)
+            manifest = conform([row | {"mtime_ns": 0, "annotations": None}], outputs.SHARDS)
+            written = pipeline.store.write(outputs.SHARDS.path(shard), manifest)
+            record(pipeline, outputs.SHARDS, shard, written, context.run.run_id)
 
     assert run(pipeline, "shards", make) == (right, right)
 
@@ -106,7 +115,7 @@ def test_a_submission_over_the_challenge_s_limits_is_found(pipeline, people, pro
             (scratch / "made").mkdir()
             frames = {"a": {"img_00001.json": {"humans": [person] * people}}}
             (scratch / "made" / "pred_part_result.json").write_text(json.dumps(frames))
-            pipeline.store.keep(scratch / "made", "submission")
+            record(pipeline, SUBMISSION, None, pipeline.store.keep(scratch / "made", SUBMISSION.path()))
 
     assert run(pipeline, "submission", make) == (right, True)  # the report is wanted all the same
 
@@ -139,4 +148,4 @@ def test_every_check_has_its_planted_fault():
         k.asset_key.to_user_string() for c in checks_of(Pipeline.from_environment().recipe) for k in c.check_keys
     }
     kinds = {name.split("/")[0] for name in checked}
-    assert kinds - {"ensemble"} == {*(name.split("/")[0] for name in FAULTS), "shards", "submission"}
+    assert kinds - {"ensemble"} == {*(output.key.split("/")[0] for output in FAULTS), "shards", "submission"}

@@ -4,18 +4,13 @@ import json
 import sys
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 
-from assets import promotion
 from assets.automation import EAGER, INGESTION, ONE_SHARD
 from assets.definitions import definitions_of
 from assets.executors import GPU
-from assets.promotion import Defender
 from assets.resources import Pipeline
-from assets.shards import SHARDS
-from tps_pipeline.lineage import Work
-from tps_pipeline.store import table_path
+from assets.steps import SHARDS
 
 
 @pytest.fixture
@@ -118,62 +113,6 @@ def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipel
     assert job.execute_in_process(instance=instance, asset_selection=only, partition_key="test-000").success
     requests, _ = tick(definitions, pipeline, instance, cursor)
     assert requests == []
-
-
-def checkpoint(folder, value: float, name: str):
-    path = folder / name
-    path.mkdir()
-    (path / "model.safetensors").write_text(str(value))
-    (path / "metrics.json").write_text(json.dumps({"loss": 1.0}))
-    return path
-
-
-@pytest.fixture
-def defender(pipeline, monkeypatch) -> Defender:
-    """Of a detector whose checkpoint says how good it is; 0.5 the current one."""
-    name, shards = "person_detector", ["val-000"]
-    monkeypatch.setattr(promotion, "measure_of", lambda *_: ("AP", shards))
-    worth = lambda _pipeline, _name, network, _shards: float((network / "model.safetensors").read_text())  # noqa: E731
-    monkeypatch.setattr(promotion, "value", worth)
-    with pipeline.store.scratch() as scratch:
-        written = pipeline.store.keep(checkpoint(scratch, 0.5, "current"), f"checkpoints/{name}/0")
-    pipeline.lineage.record(work(pipeline, name), written, run_id="first")
-    return Defender(pipeline, name, "run")
-
-
-def work(pipeline, name, *shards):
-    for shard in shards:
-        written = pipeline.store.write(table_path("shards", shard), pa.table({"shard": [shard]}))
-        pipeline.lineage.record(Work("shards", shard, (), (), ""), written, run_id="")
-    inputs = pipeline.lineage.latest().inputs([("shards", shard) for shard in shards])
-    return Work(f"checkpoints/{name}", None, inputs, (), "recipe")
-
-
-@pytest.mark.parametrize(("candidate", "refused"), [(0.49, True), (0.5, False), (0.6, False)])
-def test_only_a_network_that_is_not_worse_takes_the_current_one_s_place(
-    defender, pipeline, tmp_path, candidate, refused
-):
-    again = work(pipeline, "person_detector", "train-000")
-    why = defender.refuses(pipeline.lineage.latest(), again, checkpoint(tmp_path, candidate, "new"))
-    assert bool(why) == refused
-    if refused:
-        assert (
-            why == "the current person_detector stays: AP 0.4900 of the new one, 0.5000 of the current one, on val-000"
-        )
-        aside = pipeline.lineage.latest().records["candidates/person_detector", None]
-        assert (aside.metrics["before"], aside.metrics["after"]) == (0.5, 0.49)
-        assert pipeline.store.exists(aside.path)
-        assert "was refused" in str(defender.has_refused(pipeline.lineage.latest(), again))
-        grown = work(pipeline, "person_detector", "train-000", "train-001")
-        assert defender.has_refused(pipeline.lineage.latest(), grown) is None
-    assert pipeline.lineage.latest().records["checkpoints/person_detector", None].run_id == "first"
-
-
-def test_without_validation_shards_the_current_network_stays(defender, pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr(promotion, "measure_of", lambda *_: ("AP", []))
-    again = work(pipeline, "person_detector", "train-000")
-    why = defender.refuses(pipeline.lineage.latest(), again, checkpoint(tmp_path, 1.0, "new"))
-    assert "no validation shard" in str(why)
 
 
 def test_a_failed_run_is_told_to_the_command_in_the_environment(definitions, instance, tmp_path, monkeypatch, pipeline):

@@ -22,11 +22,12 @@ from tests.workplace import pipeline as pipeline_of
 from tps_pipeline.data import submission
 from tps_pipeline.data.challenge_json import read_submission
 from tps_pipeline.data.synthetic import generate
-from tps_pipeline.graph import promotion
+from tps_pipeline.graph import Reader, promotion
 from tps_pipeline.graph.plan import plan
+from tps_pipeline.graph.run import keys_read
 from tps_pipeline.learners import learners_of
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.outputs import LEADERBOARD, VIDEOS, psc
+from tps_pipeline.outputs import LEADERBOARD, VIDEOS, Output, psc
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
@@ -57,10 +58,16 @@ def first_run(pipeline, instance) -> set[str]:
 
 
 def run(pipeline, instance) -> set[str]:
-    """Run everything that is due; the names of what was written."""
+    """Run everything that is due; the names of what was written. What was planned beforehand is what happened."""
     before = {record.record for record in Lineage(Store(pipeline.store_root)).records()}
+    planned = plan(pipeline.run(), graph_of(pipeline.recipe))
     materialize(pipeline, instance)
-    return {r.name for r in Lineage(Store(pipeline.store_root)).records() if r.record not in before}
+    made = {r.name for r in Lineage(Store(pipeline.store_root)).records() if r.record not in before}
+    if not any(name.startswith("shards/") for name in made):  # else the folder has changed, too
+        sure = {name for each in planned.outputs for name, why in each.due.items() if not why.endswith(" is stale")}
+        assert sure <= made <= planned.due.keys()
+        assert len(sure) == planned.make
+    return made
 
 
 def test_the_code_location_loads_without_torch():
@@ -81,6 +88,34 @@ def test_videos_in_scored_submission_out(pipeline, first_run, workplace):
 
 def test_a_second_run_makes_nothing(pipeline, instance, first_run):
     assert run(pipeline, instance) == set()
+
+
+def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, monkeypatch):
+    """Of outputs and of the recipe: what is declared too much would make outputs stale for nothing."""
+    read_by: dict[str, set] = {}
+    of, setting = Reader._of, Reader.setting
+
+    def _of(self, output):
+        read_by.setdefault(self.step.name, set()).add(output)
+        return of(self, output)
+
+    def _setting(self, name):
+        read_by.setdefault(self.step.name, set()).add(name)
+        return setting(self, name)
+
+    monkeypatch.setattr(Reader, "_of", _of)
+    monkeypatch.setattr(Reader, "setting", _setting)
+    run, graph = pipeline.run(), graph_of(pipeline.recipe)
+    for step in graph.steps:
+        shard = next((s for s in pipeline.shards("val", "test") if step.sharded and s[:-4] in graph.splits[step.name]), None)
+        latest = pipeline.lineage.latest()
+        inputs = latest.inputs(keys_read(step, shard, latest))
+        with pipeline.store.scratch() as folder:
+            step.make(Reader(run, step, inputs, shard, scratch=folder, workspace=folder))
+        seen = read_by.pop(step.name, set())
+        assert {each for each in seen if isinstance(each, Output)} == set(step.reads), step.name
+        if step.learner is None and step.group != "predictions":  # these have theirs from their entry
+            assert {each for each in seen if isinstance(each, str)} == set(step.sections), step.name
 
 
 def test_what_learns_from_detections_is_trained_after_them(pipeline, first_run):

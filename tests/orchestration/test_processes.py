@@ -6,17 +6,19 @@ import pytest
 import yaml
 
 from tests.orchestration.conftest import Workplace
+from tps_pipeline import device
 from tps_pipeline.models.weights import load_checkpoint
 
 torch = pytest.importorskip("torch")
 
 
-def curve(workplace: Workplace) -> tuple[list[dict[str, float]], dict]:
+def curve(workplace: Workplace, processes: int) -> tuple[list[dict[str, float]], dict]:
     record = workplace.lineage.latest().records["checkpoints/video_action", None]
     folder = workplace.folder / "store" / record.path
     with (folder / "log.csv").open() as file:
         rows = [{k: float(v) for k, v in row.items() if v and k != "seconds"} for row in csv.DictReader(file)]
     assert record.metrics["loss"] == rows[-1]["loss"]
+    assert record.device == ("" if processes == 1 else f"{processes} x ") + device.CPU  # all ranks, as they said
     return rows, load_checkpoint(folder / "model.safetensors")[0]
 
 
@@ -26,10 +28,10 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_same_global_batch(wor
     settings["video_action"]["network"] |= {"stochastic_depth": 0.0}  # what is drawn by process would differ
     (workplace.folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
     workplace.materialize("checkpoints/video_action")
-    alone, weights = curve(workplace)
+    alone, weights = curve(workplace, 1)
     log = workplace.materialize("checkpoints/video_action", force=True, TPS_PROCESSES="2")
     assert "[pipes]" in log
-    together, same_weights = curve(workplace)
+    together, same_weights = curve(workplace, 2)
     assert len(alone) == 3
     assert together == [{name: pytest.approx(value, rel=1e-3) for name, value in row.items()} for row in alone]
     for name, value in weights.items():

@@ -19,10 +19,11 @@ from tps_pipeline.recipe import Recipe
 
 def steps_of(recipe: Recipe) -> list[Step]:
     """A checkpoint for each thing that learns."""
-    return [_checkpoint(learner) for learner in learners_of(recipe)]
+    return [step_of(learner) for learner in learners_of(recipe)]
 
 
-def _checkpoint(learner: Learner) -> Step:
+def step_of(learner: Learner) -> Step:
+    """The step that makes a learner's checkpoint."""
     starts_from = (weights(learner.weights),) if learner.weights else ()
     return Step(
         (checkpoint(learner.name),),
