@@ -15,13 +15,13 @@ import torch
 import yaml
 from typer.testing import CliRunner, Result
 
-from assets.resources import Pipeline
-from assets.training import _weights
 from tests import published
 from tests.test_weights import official, official_model  # noqa: F401
 from tps_pipeline import recipe
 from tps_pipeline.cli import app
 from tps_pipeline.errors import WeightsError
+from tps_pipeline.graph import Run
+from tps_pipeline.graph.plan import plan
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import DEPTHS, Csn

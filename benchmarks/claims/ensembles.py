@@ -30,19 +30,19 @@ Choice = Literal["train", "val"]
 def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[str, float]:
     """The challenge's score of methods, of their vote and of the choice by category."""
     test = world.sources("test")
-    names = sorted(set(test.table("videos")["video_id"].to_pylist()))
+    names = sorted(set(test(outputs.VIDEOS)["video_id"].to_pylist()))
     found = {method: world.predictions(method) for method in methods}
     if choose_on == "val":
         shown, of, seen = names[::2], test, dict(found)
     else:
         of = world.sources("train", every=SOME)
-        shown = of.table("videos")["video_id"].to_pylist()
+        shown = of(outputs.VIDEOS)["video_id"].to_pylist()
         seen = {method: world.predictions(method, "train", every=SOME) for method in methods}
     ranking = ensemble.ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
     for predictions in (seen, found):
         predictions["voting"] = ensemble.voting({method: predictions[method] for method in methods}, ranking)
     choice = ensemble.method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
-    found["by_category"] = ensemble.by_category(found, test.table("video_actions"), choice)
+    found["by_category"] = ensemble.by_category(found, test(outputs.VIDEO_ACTIONS), choice)
     rows = scored(world, found, test, names[1::2], "test").to_pandas().astype({"method": str})
     return {
         str(method): psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())

@@ -71,11 +71,11 @@ class States(World):
         if detections is None:
             detections = as_detections(people, sampled(parts, self.settings.frames.sample_stride))
         content = {
-            "videos": of_split(self.probed),
+            outputs.VIDEOS: of_split(self.probed),
             **{f"annotations/{name}": content for name, content in annotated.items()},
-            "vocabulary/states": state_labels(parts),
-            "detections/two_stage": detections,
-            "video_actions": as_video_actions(annotated["actions"]),
+            outputs.STATE_LABELS: state_labels(parts),
+            outputs.TWO_STAGE: detections,
+            outputs.VIDEO_ACTIONS: as_video_actions(annotated["actions"]),
         }
 
         def table(name: str) -> pa.Table:
@@ -122,7 +122,7 @@ class States(World):
         return psc.evaluate(
             parsing.annotated(sampled(labelled, self.settings.frames.sample_stride), people, parts),
             parsing.predicted(predictions, frames),
-            actions=actions, video_actions=of.table("video_actions"), method=method, split=split,
+            actions=actions, video_actions=of(outputs.VIDEO_ACTIONS), method=method, split=split,
         )  # fmt: skip
 
     def accuracy(self, method: str, *, changing: bool = False) -> float:
