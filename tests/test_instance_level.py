@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from tests import crowds
+from tests import crowds, in_force
 from tps_pipeline import outputs, recipe, tables, training
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build, clip_classifier, people_classifier, people_training
@@ -79,6 +79,14 @@ def test_everyone_above_the_threshold_is_predicted(trained, tmp_path: Path) -> N
         predicted = build(settings(inference={"person_threshold": threshold})).predict(test, trained[0]).to_pandas()
         kept = detections[detections.person_score >= threshold].reset_index(drop=True)
         assert predicted[[*tables.KEYS, "x1"]].astype(str).equals(kept[[*tables.KEYS, "x1"]].astype(str))
+
+
+def test_the_entry_in_force_decides_who_is_looked_at_whatever_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
+    source = crowds.make(tmp_path / "data", range(200, 202))
+    entries = [settings(epochs=1, inference={"person_threshold": threshold}) for threshold in (0.01, 0.1)]
+    everyone, sure = in_force.predictions(tmp_path, entries, source, person_threshold=1.0)
+    assert everyone.num_rows == source(outputs.TWO_STAGE).num_rows
+    assert 0 < sure.num_rows == (everyone["person_score"].to_numpy() >= 0.1).sum() < everyone.num_rows
 
 
 def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_path: Path, monkeypatch) -> None:
@@ -226,9 +234,7 @@ def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -
     source = crowds.make(tmp_path, range(202, 203))
     parts, videos = source(outputs.PARTS), source(outputs.VIDEOS)
     content = {
-        outputs.PARTS: parts.filter(
-            pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))
-        ),
+        outputs.PARTS: parts.filter(pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))),
         outputs.PEOPLE: source(outputs.PEOPLE),
         outputs.VIDEOS: tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
     }

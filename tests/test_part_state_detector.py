@@ -106,7 +106,9 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     }
     sources = InMemory(given, data=tmp_path, files=[file])
     method = build(
-        recipe.PartStateDetector(kind="part_state_detector", inference={"choice": "vote"}, detector=detector_settings(64, 2))
+        recipe.PartStateDetector(
+            kind="part_state_detector", inference={"choice": "vote"}, detector=detector_settings(64, 2)
+        )
     )
     (tmp_path / "checkpoint").mkdir()
     metrics = method.fit(sources, sources, tmp_path / "checkpoint", seed=0)
@@ -121,6 +123,11 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     corners = table[[*BOX]].to_numpy()
     assert (corners >= 0).all()
     assert (corners[:, [0, 2]] < WIDTH).all()
+    for threshold, own in ((0.0, 40), (1.0, 0)):  # the entry in force decides, whatever it was trained with
+        inference = recipe.PartStateDetectorInference(box_threshold=threshold)
+        again = build(method.settings.model_copy(update={"inference": inference}))
+        moved = again.predict(sources, tmp_path / "checkpoint").to_pandas()[[*BOX]].to_numpy() != (1, 2, 3, 4)
+        assert moved.any(1).sum() == own
 
 
 def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:

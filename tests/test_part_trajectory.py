@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tests import in_force
 from tps_pipeline import outputs, recipe, tables, training
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
@@ -153,6 +154,15 @@ def test_faint_parts_get_a_state_without_being_looked_at(trained: Path) -> None:
     assert (moved.state_score == there.state_score).all()
     assert not (method.predict(shown, trained).to_pandas().state_score == there.state_score).all()
     assert accuracy(method.predict(hidden, trained), TEST, "left_arm") > 0.8
+
+
+def test_the_entry_in_force_decides_which_parts_are_faint_whatever_the_checkpoint_was_trained_with(
+    tmp_path: Path,
+) -> None:
+    entries = [settings(epochs=1, inference={"part_threshold": threshold}) for threshold in (0.0, 0.1)]
+    shown, hidden = in_force.predictions(tmp_path, entries, sources(TEST, faint=("right_arm",)), part_threshold=1.0)
+    assert shown.num_rows == hidden.num_rows
+    assert not shown.equals(hidden)
 
 
 def test_a_single_frame_nobody_and_parts_never_annotated(trained: Path) -> None:

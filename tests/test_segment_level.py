@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import squares
+from tests import in_force, squares
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.methods import build, clip_classifier, clip_training
 from tps_pipeline.methods.segment_level import SegmentLevel
@@ -66,12 +66,24 @@ def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
 def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_path: Path) -> None:
     test = squares.make(tmp_path, range(200, 203))
     every, third = (
-        build(settings(inference={"key_frame_stride": stride})).predict(test, trained[0]).to_pandas() for stride in (5, 15)
+        build(settings(inference={"key_frame_stride": stride})).predict(test, trained[0]).to_pandas()
+        for stride in (5, 15)
     )
     scores = {frame: rows.state_score.to_numpy() for frame, rows in every.groupby("frame")}
     sparse = {frame: rows.state_score.to_numpy() for frame, rows in third.groupby("frame")}
     for frame, nearest in {1: 1, 6: 1, 11: 16, 16: 16, 21: 16}.items():  # indices 0, 5, ... of key frames 0 and 15
         assert sparse[frame] == pytest.approx(scores[nearest])
+
+
+def test_the_entry_in_force_decides_on_key_frames_whatever_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
+    source = squares.make(tmp_path / "data", range(3))
+    entries = [settings(epochs=1, inference={"key_frame_stride": stride}) for stride in (5, 20)]
+    every, few = in_force.predictions(tmp_path, entries, source, key_frame_stride=10)
+    scores = {frame: rows.state_score.to_numpy() for frame, rows in every.to_pandas().groupby("frame")}
+    sparse = {frame: rows.state_score.to_numpy() for frame, rows in few.to_pandas().groupby("frame")}
+    for frame, nearest in {1: 1, 6: 1, 11: 1, 16: 21, 21: 21}.items():  # indices 0, 5, ... of key frames 0 and 20
+        assert sparse[frame] == pytest.approx(scores[nearest])
+    assert not every.equals(few)
 
 
 @given(n_frames=st.integers(1, 60), stride=st.integers(1, 20), data=st.data())
