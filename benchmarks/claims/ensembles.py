@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.states import States
-from tps_pipeline import ensemble, psc
-from tps_pipeline.methods import Sources
+from tps_pipeline import ensemble, outputs, psc
+from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
 """The report's methods."""
@@ -50,7 +50,7 @@ def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[s
     }
 
 
-def scored(world: States, predictions: dict[str, pa.Table], of: Sources, videos: list[str], split: str) -> pa.Table:
+def scored(world: States, predictions: dict[str, pa.Table], of: Reads, videos: list[str], split: str) -> pa.Table:
     """The score of each of some videos by each method (`tables.PSC`), under a split's name."""
     tables = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
     everything = pa.concat_tables(tables).unify_dictionaries()
