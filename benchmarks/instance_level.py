@@ -62,10 +62,7 @@ def measure(relation: str, path: Path, rounds: int) -> dict[str, object]:
     for _ in range(rounds + 1):  # the first warms up
         for people in PEOPLE:
             began = time.process_time()
-            predict(
-                classifier, InstanceLevel(entry).clips, detections[people], pa.table(video), path.parent,
-                person_threshold=entry.person_threshold,
-            )  # fmt: skip
+            predict(classifier, InstanceLevel(entry).clips, detections[people], pa.table(video), path.parent)
             seconds[people].append(time.process_time() - began)
     medians = {people: statistics.median(times[1:]) for people, times in seconds.items()}
     share = {people: round((medians[people] / medians[1] - 1) / (people - 1), 3) for people in PEOPLE[1:]}

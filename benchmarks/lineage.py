@@ -1,7 +1,7 @@
 """Questions to a store of 100,000 lineage records, each asked of a new process's `Lineage`, the loading counted.
 
-Ninety-nine shards, forty assets over them and twenty-five over all shards, made again and again: about 26 versions of
-each output, compacted into one file as `make run` leaves it, and a hundred small files that came after. Prints one line
+Ninety-nine shards, forty outputs over them and twenty-five over all shards, made again and again: about 26 versions of
+each, compacted into one file as `make run` leaves it, and a hundred small files that came after. Prints one line
 of JSON: wall seconds of each question (best of some rounds), and what turning every record into Python objects first,
 the plain way, takes as a ratio to the slowest question.
 """
@@ -19,7 +19,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tps_pipeline import recipe
+from tps_pipeline.graph import Graph, Run, Step
+from tps_pipeline.graph.plan import plan
 from tps_pipeline.lineage import SCHEMA, Lineage, differences
+from tps_pipeline.outputs import Output
 from tps_pipeline.store import Store
 
 SHARDS = [f"train-{i:03}" for i in range(64)] + [f"val-{i:03}" for i in range(15)] + [f"test-{i:03}" for i in range(20)]
@@ -27,12 +31,15 @@ PER_SHARD = ["shards", *(f"stage_{i:02}" for i in range(39))]
 WHOLE = [f"table_{i:02}" for i in range(24)] + ["submission"]
 LATER = 100
 """Records that were written after the last compaction."""
+RECIPE = recipe.load("demo")
+SECTIONS = ("seed",)
+"""What every step depends on."""
 
 
 def generate(root: Path, records: int) -> int:
     """Write the lineage of a store in which everything is up to date; returns how many outputs it has."""
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    outputs = len(SHARDS) * len(PER_SHARD) + len(WHOLE)
+    outputs, digest = len(SHARDS) * len(PER_SHARD) + len(WHOLE), RECIPE.digest_of(SECTIONS)
     rows = []
     for n, (generation, asset, shard, reads) in enumerate(_writes(records)):
         inputs = [(name, of, _version(name, of, generation), f"{name}/{of}.parquet") for name, of in reads]
@@ -44,8 +51,8 @@ def generate(root: Path, records: int) -> int:
                 "run_id": f"run-{generation}",
                 "data_version": _version(asset, shard, generation),
                 "code_version": "1",
-                "recipe_sections": [f"methods.{asset}", "seed"],
-                "recipe_digest": _version(asset)[:16],
+                "recipe_sections": list(SECTIONS),
+                "recipe_digest": digest,
                 "git_sha": _version(generation)[:40],
                 "path": f"{asset}/{shard}.parquet",
                 "rows": n,
@@ -75,6 +82,7 @@ def main() -> None:
     arguments.add_argument("--records", type=int, default=100_000)
     arguments.add_argument("--rounds", type=int, default=3)
     given = arguments.parse_args()
+    graph = graph_of_all()
     with tempfile.TemporaryDirectory() as folder:
         outputs = generate(Path(folder), given.records)
 
@@ -89,7 +97,7 @@ def main() -> None:
         questions: dict[str, Callable[[], int]] = {
             "latest": lambda: len(fresh().latest().records),
             "trace": lambda: len(list(fresh().trace(("submission", None)))),
-            "stale": lambda: len(list(fresh().stale())),
+            "plan": lambda: plan(Run(RECIPE, Path(folder), fresh()), graph).keep,
             "diff": diff,
             "all_as_objects": lambda: len(fresh().records()),
         }
@@ -100,7 +108,8 @@ def main() -> None:
                 start = time.perf_counter()
                 answers[name] = ask()
                 best[name] = min(best[name], time.perf_counter() - start)
-    if answers["latest"] != outputs or answers["all_as_objects"] != given.records:
+    planned = outputs - len(SHARDS)  # ingestion is no step
+    if (answers["latest"], answers["plan"], answers["all_as_objects"]) != (outputs, planned, given.records):
         raise SystemExit(f"wrong answers: {answers}")
     plain = best.pop("all_as_objects")
     seconds = {f"{name}_s": round(value, 3) for name, value in best.items()}
@@ -108,12 +117,30 @@ def main() -> None:
                       "ratio": round(plain / max(best.values()), 1)}))  # fmt: skip
 
 
+def graph_of_all() -> Graph:
+    """The steps that would have made such a store."""
+    made = {name: Output(name, sharded=name in PER_SHARD) for name in (*PER_SHARD, *WHOLE)}
+
+    def step(name: str) -> Step:
+        read = dict.fromkeys(other for other, _ in _reads(name, "train-000"))
+        return Step((made[name],), lambda _: b"", reads=tuple(made[other] for other in read), sections=SECTIONS)
+
+    return Graph([step(name) for name in (*PER_SHARD[1:], *WHOLE)])
+
+
+def _reads(asset: str, shard: str | None) -> list[tuple[str, str]]:
+    """What an output, or its part of a shard, is made from."""
+    if asset in WHOLE:
+        return [(PER_SHARD[-1 - WHOLE.index(asset)], of) for of in SHARDS]
+    at = PER_SHARD.index(asset)
+    return [(other, shard) for other in PER_SHARD[max(0, at - 3) : at] if shard]
+
+
 def _writes(records: int) -> Iterator[tuple[int, str, str | None, list[tuple[str, str]]]]:
     """Generation, asset, shard and what it reads; the last generation is whole."""
     every = [
-        *((asset, shard, [(other, shard) for other in PER_SHARD[max(0, i - 3) : i]])
-          for i, asset in enumerate(PER_SHARD) for shard in SHARDS),
-        *((asset, None, [(PER_SHARD[-1 - i], shard) for shard in SHARDS]) for i, asset in enumerate(WHOLE)),
+        *((asset, shard, _reads(asset, shard)) for asset in PER_SHARD for shard in SHARDS),
+        *((asset, None, _reads(asset, None)) for asset in WHOLE),
     ]  # fmt: skip
     first = -records % len(every)
     for n in range(first, first + records):

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tps_pipeline import tables
+from tps_pipeline import outputs, tables
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import Sources
+from tps_pipeline.reading import InMemory
 
 SIZE, FRAMES, SIDE = 64, 12, 20
 LEFT = (0, 22, 44)
@@ -61,7 +61,7 @@ def write_video(path: Path, squares: list[Square]) -> None:
         container.mux(stream.encode(None))
 
 
-def make(folder: Path, indices: range) -> Sources:
+def make(folder: Path, indices: range) -> InMemory:
     """Videos with annotations of every second frame; in frames 1, 6, ... everyone is detected, and a faint ghost."""
     folder.mkdir(parents=True, exist_ok=True)
     videos, annotated, parts, detections, tracks = [], [], [], [], []
@@ -88,14 +88,14 @@ def make(folder: Path, indices: range) -> Sources:
                 detections += [key | dict(boxes) | {"part": part} for part in PARTS]
                 tracks.append(key | {"track_id": person})
     content = {
-        "videos": tables.conform(pd.DataFrame(videos), tables.VIDEOS),
-        "annotations/people": tables.conform(pd.DataFrame(annotated), tables.PEOPLE),
-        "annotations/parts": tables.conform(pd.DataFrame(parts), tables.PARTS),
-        "tracks": tables.conform(pd.DataFrame(tracks), tables.TRACKS),
-        "detections/two_stage": tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
+        outputs.VIDEOS: tables.conform(pd.DataFrame(videos), tables.VIDEOS),
+        outputs.PEOPLE: tables.conform(pd.DataFrame(annotated), tables.PEOPLE),
+        outputs.PARTS: tables.conform(pd.DataFrame(parts), tables.PARTS),
+        outputs.TRACKS: tables.conform(pd.DataFrame(tracks), tables.TRACKS),
+        outputs.TWO_STAGE: tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
     }
-    content["vocabulary/states"] = state_labels(content["annotations/parts"])
-    return Sources(table=content.__getitem__, frames=list, data=folder)
+    content[outputs.STATE_LABELS] = state_labels(content[outputs.PARTS])
+    return InMemory(content, data=folder)
 
 
 def accuracy(predicted: pa.Table, part: str) -> float:

@@ -11,17 +11,20 @@ import pandas as pd
 import pyarrow as pa
 
 from tests.clips import write_clip
-from tps_pipeline import parsing, psc, tables
+from tps_pipeline import outputs, parsing, psc, tables
 from tps_pipeline.labels import PARTS
-from tps_pipeline.lineage import Key, Lineage, Record, Work
+from tps_pipeline.lineage import Lineage, Record, Work
+from tps_pipeline.outputs import Key, Output
 from tps_pipeline.report.breakdown import break_down
 from tps_pipeline.report.clips import draw_clip
-from tps_pipeline.store import Store, table_path
+from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile, extract
 
 HOSTILE = '<script>alert("x")</script> & $x_1$'
 METHODS = {"video_category": 1.0, "voting": 0.5}
 """Share of each method's states that are right."""
+VOTED = Output("predictions/voting", tables.PREDICTIONS, sharded=True)
+"""An ensemble's predictions, under the key that a method's have."""
 
 
 def boxes(names: tuple[str, ...], values: tuple[int, int, int, int]) -> dict[str, int]:
@@ -79,20 +82,20 @@ def lineage(records: Lineage, table: pa.Table) -> list[Record]:
     """Records of a leaderboard over a network's predictions on two shards; the older shard was made by older code."""
     shards = ("val-000", "val-001")
 
-    def make(asset: str, shard: str | None = None, reads: Sequence[Key] = ()) -> None:
-        work = Work(asset, shard, records.latest().inputs(reads), ("evaluation",), "0123456789abcdef")
-        records.record(work, records.store.write(table_path(asset, shard), table), run_id="run")
+    def make(output: Output, shard: str | None = None, reads: Sequence[Key] = ()) -> None:
+        work = Work(output.key, shard, records.latest().inputs(reads), ("evaluation",), "0123456789abcdef")
+        records.record(work, records.store.write(output.path(shard), table), run_id="run")
 
     for shard in shards:
-        make("shards", shard)
-        for asset in ("annotations/parts", "annotations/people"):
-            make(asset, shard, [("shards", shard)])
-    network = ("checkpoints/part_detector", None)
-    make(*network, reads=[("annotations/parts", shard) for shard in shards])
+        make(outputs.SHARDS, shard)
+        for output in (outputs.PARTS, outputs.PEOPLE):
+            make(output, shard, [outputs.SHARDS.at(shard)])
+    network, scored = outputs.checkpoint("part_detector"), outputs.psc("voting")
+    make(network, reads=[outputs.PARTS.at(shard) for shard in shards])
     for shard in shards:
-        make("predictions/voting", shard, [network])
-        make("psc/voting", shard, [("predictions/voting", shard), ("annotations/parts", shard)])
-    make("leaderboard", None, [("psc/voting", shard) for shard in shards])
+        make(VOTED, shard, [network.at()])
+        make(scored, shard, [VOTED.at(shard), outputs.PARTS.at(shard)])
+    make(outputs.LEADERBOARD, None, [scored.at(shard) for shard in shards])
     return [
         replace(record, code_version="0") if record.name == "psc/voting/val-000" else record
         for record in records.records()

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tps_pipeline import tables
+from tps_pipeline import outputs, tables
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import Method, Sources
+from tps_pipeline.methods import Method
+from tps_pipeline.reading import InMemory
 
 SIZE, FRAMES = 48, 24
 
@@ -41,7 +42,7 @@ def states(index: int) -> list[dict[str, str]]:
     return [steady | {arm: "raise", "hip": first if frame < turn else second} for frame in range(FRAMES)]
 
 
-def make(folder: Path, indices: range) -> Sources:
+def make(folder: Path, indices: range) -> InMemory:
     """Videos with their annotations (every second frame), and detections of all parts in frames 1, 6, ..."""
     folder.mkdir(parents=True, exist_ok=True)
     videos, parts, detections = [], [], []
@@ -68,12 +69,12 @@ def make(folder: Path, indices: range) -> Sources:
                 key = {"video_id": name, "frame": frame + 1, "person": person, "person_score": 0.5, "part_score": 0.5}
                 detections += [key | box | dict.fromkeys(tables.PERSON_BOX, 0) | {"part": part} for part in PARTS]
     content = {
-        "videos": tables.conform(pd.DataFrame(videos), tables.VIDEOS),
-        "annotations/parts": tables.conform(pd.DataFrame(parts), tables.PARTS),
-        "detections/two_stage": tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
+        outputs.VIDEOS: tables.conform(pd.DataFrame(videos), tables.VIDEOS),
+        outputs.PARTS: tables.conform(pd.DataFrame(parts), tables.PARTS),
+        outputs.TWO_STAGE: tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
     }
-    content["vocabulary/states"] = state_labels(content["annotations/parts"])
-    return Sources(table=content.__getitem__, frames=list, data=folder)
+    content[outputs.STATE_LABELS] = state_labels(content[outputs.PARTS])
+    return InMemory(content, data=folder)
 
 
 def train(method: Method, folder: Path) -> tuple[Path, dict[str, float]]:

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tps_pipeline import recipe, tables
+from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.data.vocabulary import state_labels
-from tps_pipeline.methods import Sources, build
+from tps_pipeline.methods import build
+from tps_pipeline.reading import InMemory
 
 SIZE, FRAMES, SIDE = 160, 4, 32
 """Pixels of the picture; what a place of the narrow network sees is some 107 of them wide, so a person in one corner is
 described by nothing of the opposite one."""
 
 
-def scenes(folder: Path, indices: range) -> Sources:
+def scenes(folder: Path, indices: range) -> InMemory:
     """Videos of one and the same person, who holds something if and only if the far corner is red, not blue."""
     folder.mkdir()
     videos, people, parts = [], [], []
@@ -45,12 +46,12 @@ def scenes(folder: Path, indices: range) -> Sources:
         people.append(key)
         parts.append(key | {"part": "left_arm", "state": "hold" if red else "bend"})
     content = {
-        "videos": tables.conform(pd.DataFrame(videos), tables.VIDEOS),
-        "annotations/people": tables.conform(pd.DataFrame(people), tables.PEOPLE),
-        "annotations/parts": tables.conform(pd.DataFrame(parts), tables.PARTS),
+        outputs.VIDEOS: tables.conform(pd.DataFrame(videos), tables.VIDEOS),
+        outputs.PEOPLE: tables.conform(pd.DataFrame(people), tables.PEOPLE),
+        outputs.PARTS: tables.conform(pd.DataFrame(parts), tables.PARTS),
     }
-    content["vocabulary/states"] = state_labels(content["annotations/parts"])
-    return Sources(content.__getitem__, list, folder)
+    content[outputs.STATE_LABELS] = state_labels(content[outputs.PARTS])
+    return InMemory(content, data=folder)
 
 
 def test_what_only_the_context_tells_is_learned_with_it_and_not_from_the_person_alone(tmp_path: Path) -> None:

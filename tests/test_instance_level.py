@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,10 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from tests import crowds
-from tps_pipeline import recipe, tables, training
+from tests import crowds, in_force
+from tps_pipeline import outputs, recipe, tables, training
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import Sources, build, clip_classifier, people_classifier, people_training
+from tps_pipeline.methods import build, clip_classifier, people_classifier, people_training
 from tps_pipeline.methods.crowds import Crowd, crowded_videos, matching, shares
 from tps_pipeline.methods.instance_level import InstanceLevel
 from tps_pipeline.methods.part_state_loss import part_state_loss
@@ -24,6 +25,7 @@ from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.people_classifier import Everyone
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
+from tps_pipeline.reading import InMemory
 from tps_pipeline.video import clips
 from tps_pipeline.video.clips import Windows
 
@@ -62,7 +64,7 @@ def test_people_of_one_frame_get_states_of_their_own(trained, tmp_path: Path) ->
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
     test = crowds.make(tmp_path, range(200, 212))
-    predicted = build(settings(person_threshold=0.1)).predict(test, folder)
+    predicted = build(settings(inference={"person_threshold": 0.1})).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
     for part in ("hip", "head", "left_arm", "right_arm"):
         assert crowds.accuracy(predicted, part) > 0.9
@@ -72,15 +74,23 @@ def test_people_of_one_frame_get_states_of_their_own(trained, tmp_path: Path) ->
 
 def test_everyone_above_the_threshold_is_predicted(trained, tmp_path: Path) -> None:
     test = crowds.make(tmp_path, range(200, 204))
-    detections = test.table("detections/two_stage").to_pandas()
+    detections = test(outputs.TWO_STAGE).to_pandas()
     for threshold in (0.01, 0.1, 1.0):
-        predicted = build(settings(person_threshold=threshold)).predict(test, trained[0]).to_pandas()
+        predicted = build(settings(inference={"person_threshold": threshold})).predict(test, trained[0]).to_pandas()
         kept = detections[detections.person_score >= threshold].reset_index(drop=True)
         assert predicted[[*tables.KEYS, "x1"]].astype(str).equals(kept[[*tables.KEYS, "x1"]].astype(str))
 
 
+def test_the_entry_in_force_decides_who_is_looked_at_whatever_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
+    source = crowds.make(tmp_path / "data", range(200, 202))
+    entries = [settings(epochs=1, inference={"person_threshold": threshold}) for threshold in (0.01, 0.1)]
+    everyone, sure = in_force.predictions(tmp_path, entries, source, person_threshold=1.0)
+    assert everyone.num_rows == source(outputs.TWO_STAGE).num_rows
+    assert 0 < sure.num_rows == (everyone["person_score"].to_numpy() >= 0.1).sum() < everyone.num_rows
+
+
 def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_path: Path, monkeypatch) -> None:
-    classifier = people_classifier.load(trained[0])
+    classifier = people_classifier.load(trained[0], settings(inference={"person_threshold": 0.0}))
     looks, decoded = [], Counter()
 
     def read_frames(path, *arguments, **options):
@@ -94,15 +104,14 @@ def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_pat
     test = crowds.make(tmp_path, range(200, 206))
     assert {len(crowds.people(index)) for index in range(200, 206)} == {1, 2, 3}
     people_classifier.predict(
-        classifier, InstanceLevel(settings()).clips, test.table("detections/two_stage"), test.table("videos"), tmp_path,
-        person_threshold=0.0,
-    )  # fmt: skip
+        classifier, InstanceLevel(settings()).clips, test(outputs.TWO_STAGE), test(outputs.VIDEOS), tmp_path
+    )
     assert looks == 6 * [2, 1]  # clips of a video's three frames, two at once
     assert set(decoded.values()) == {1}
 
 
 def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained) -> None:
-    classifier = people_classifier.load(trained[0])
+    classifier = people_classifier.load(trained[0], settings())
     random = np.random.default_rng(0)
     frames, shown = random.integers(0, 255, (12, 64, 64, 3), dtype=np.uint8), random.integers(0, 12, (3, 8))
     boxes, clip_of = np.sort(random.random((4, 2, 2)), axis=1).reshape(4, 4).astype(np.float32), np.array([0, 0, 2, 2])
@@ -115,12 +124,12 @@ def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained) -> None
 def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tmp_path: Path) -> None:
     entry = settings(tracked=True, track_stride=4, clips_per_video=3, augment={"flip": 0.5}, box_jitter=0.0)
     source = crowds.make(tmp_path, range(202, 206))
-    space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
+    space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
     videos = crowded_videos(source, space, entry)
-    people = source.table("annotations/people")
+    people = source(outputs.PEOPLE)
     first = 6 * len(crowds.people(202))
-    content = {"annotations/people": pa.concat_tables([people.slice(first), people.slice(0, first)])}  # another shard's
-    shuffled = Sources(lambda name: content.get(name, source.table(name)), list, tmp_path)
+    content = {outputs.PEOPLE: pa.concat_tables([people.slice(first), people.slice(0, first)])}  # another shard's
+    shuffled = replace(source, tables={**source.tables, **content})
     for one, other in zip(videos, crowded_videos(shuffled, space, entry), strict=True):
         assert [crowd.tracks.tolist() for crowd in one.crowds] == [crowd.tracks.tolist() for crowd in other.crowds]
     method = InstanceLevel(entry)
@@ -148,8 +157,8 @@ def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tm
 def test_tracked_people_are_told_apart_end_to_end(tmp_path: Path) -> None:
     entry = settings(relation="person_person", relation_blocks=2, tracked=True, track_stride=4, clips_per_video=3)
     entry = entry.model_copy(update={"training": entry.training.model_copy(update={"batch_size": 6})})
-    method = build(entry.model_copy(update={"person_threshold": 0.1}))
-    assert set(method.predict_reads) - set(build(settings()).predict_reads) == {"tracks"}
+    method = build(entry.model_copy(update={"inference": recipe.InstanceLevelInference(person_threshold=0.1)}))
+    assert set(method.predict_reads) - set(build(settings()).predict_reads) == {outputs.TRACKS}
     (tmp_path / "checkpoint").mkdir()
     sources = crowds.make(tmp_path / "train", range(48)), crowds.make(tmp_path / "val", range(100, 104))
     assert method.fit(*sources, tmp_path / "checkpoint", seed=0)["part_accuracy"] > 0.9
@@ -179,23 +188,23 @@ def test_videos_shorter_than_the_clip(tmp_path: Path, monkeypatch, frames: int) 
 
 def test_a_shard_without_people_has_no_predictions(trained, tmp_path: Path) -> None:
     test = crowds.make(tmp_path, range(200, 201))
-    nobody = Sources(lambda name: test.table(name).slice(0, 0), list, tmp_path)
+    nobody = replace(test, tables={output: table.slice(0, 0) for output, table in test.tables.items()})
     assert build(settings()).predict(nobody, trained[0]).num_rows == 0
 
 
 def test_detected_people_who_match_are_learned_from_as_whom_they_match(tmp_path: Path) -> None:
     source = crowds.make(tmp_path, range(202, 203))
-    space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
-    squares, detections = crowds.people(202), source.table("detections/two_stage").to_pandas()
+    space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
+    squares, detections = crowds.people(202), source(outputs.TWO_STAGE).to_pandas()
     assert len(squares) > 1
     at_first = (detections.frame == 1) & (detections.person == 0)
     detections.loc[at_first, "person_x1"] += 1
     detections.loc[(detections.frame == 11) & (detections.person == 1), "person_score"] = 0.4
-    content = {"detections/two_stage": tables.conform(detections, tables.DETECTIONS)}
-    mixed = Sources(lambda name: content.get(name, source.table(name)), list, tmp_path)
+    content = {outputs.TWO_STAGE: tables.conform(detections, tables.DETECTIONS)}
+    mixed = replace(source, tables={**source.tables, **content})
     entry = settings(tracked=True, matching_detections={"person_score": 0.5, "iou": 0.9})
-    assert "detections/two_stage" in build(entry).fit_reads
-    assert "detections/two_stage" not in build(settings()).fit_reads
+    assert outputs.TWO_STAGE in build(entry).fit_reads
+    assert outputs.TWO_STAGE not in build(settings()).fit_reads
     (alone,), (video,) = (crowded_videos(mixed, space, each) for each in (settings(tracked=True), entry))
     added = [len(crowd.boxes) - len(squares) for crowd in video.crowds]
     # Frames 6 is not annotated; at 1 everyone matches, at 11 all but the doubtful one; the ghost is nobody.
@@ -223,16 +232,14 @@ def test_a_detection_between_two_people_is_the_nearer_one() -> None:
 
 def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -> None:
     source = crowds.make(tmp_path, range(202, 203))
-    parts, videos = source.table("annotations/parts"), source.table("videos")
+    parts, videos = source(outputs.PARTS), source(outputs.VIDEOS)
     content = {
-        "annotations/parts": parts.filter(
-            pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))
-        ),
-        "annotations/people": source.table("annotations/people"),
-        "videos": tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
+        outputs.PARTS: parts.filter(pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))),
+        outputs.PEOPLE: source(outputs.PEOPLE),
+        outputs.VIDEOS: tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
     }
-    space = LabelSpace.of(source.table("vocabulary/states"), pairs="all")
-    (video,) = crowded_videos(Sources(content.__getitem__, list, tmp_path), space, settings())
+    space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
+    (video,) = crowded_videos(InMemory(content, data=tmp_path), space, settings())
     squares = crowds.people(202)
     assert len(squares) > 1
     assert video.frames.tolist() == [0, 2, 4, 6]  # the others are past the end

@@ -11,15 +11,16 @@ import pytest
 import yaml
 
 from assets.definitions import assets_of
-from assets.resources import Pipeline
 from tests.test_two_stage import WIDTH, detector_settings, jpeg, network, scene, write_frames
-from tps_pipeline import recipe, tables
+from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.data import vocabulary
 from tps_pipeline.detection.datasets import part_state_samples
 from tps_pipeline.errors import RecipeError
 from tps_pipeline.labels import PARTS, swap
-from tps_pipeline.methods import Sources, build
+from tps_pipeline.methods import build
 from tps_pipeline.methods.part_state_detector import Found, choose, classes, find, with_found
+from tps_pipeline.reading import InMemory
+from tps_pipeline.stages import graph_of
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 
@@ -99,13 +100,15 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     of_people = tables.conform(pd.DataFrame(parts, columns=tables.PARTS.names), tables.PARTS)
     file = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
     given = {
-        "datasets/part_state": part_state_samples(annotated, of_people, file.index, margin=0.1),
-        "vocabulary/states": vocabulary.state_labels(of_people),
-        "detections/two_stage": detections(frames=4),
+        outputs.dataset("part_state"): part_state_samples(annotated, of_people, file.index, margin=0.1),
+        outputs.STATE_LABELS: vocabulary.state_labels(of_people),
+        outputs.TWO_STAGE: detections(frames=4),
     }
-    sources = Sources(given.__getitem__, lambda: [file], tmp_path)
+    sources = InMemory(given, data=tmp_path, files=[file])
     method = build(
-        recipe.PartStateDetector(kind="part_state_detector", choice="vote", detector=detector_settings(64, 2))
+        recipe.PartStateDetector(
+            kind="part_state_detector", inference={"choice": "vote"}, detector=detector_settings(64, 2)
+        )
     )
     (tmp_path / "checkpoint").mkdir()
     metrics = method.fit(sources, sources, tmp_path / "checkpoint", seed=0)
@@ -120,6 +123,11 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     corners = table[[*BOX]].to_numpy()
     assert (corners >= 0).all()
     assert (corners[:, [0, 2]] < WIDTH).all()
+    for threshold, own in ((0.0, 40), (1.0, 0)):  # the entry in force decides, whatever it was trained with
+        inference = recipe.PartStateDetectorInference(box_threshold=threshold)
+        again = build(method.settings.model_copy(update={"inference": inference}))
+        moved = again.predict(sources, tmp_path / "checkpoint").to_pandas()[[*BOX]].to_numpy() != (1, 2, 3, 4)
+        assert moved.any(1).sum() == own
 
 
 def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:
@@ -132,8 +140,8 @@ def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:
     keys = []
     for name, settings in (("less", content), ("more", content | more)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
-        pipeline = Pipeline(data="", recipe_name=str(tmp_path / f"{name}.yaml"), store_root=str(tmp_path))
-        keys.append({key.to_user_string() for assets in assets_of(pipeline) for key in assets.keys})
+        graph = graph_of(recipe.load(tmp_path / f"{name}.yaml"))
+        keys.append({key.to_user_string() for assets in assets_of(graph) for key in assets.keys})
     single = {f"{kind}/single_stage" for kind in ("datasets", "detections", "average_precision", "detector_confusion")}
     mine = {f"{kind}/mine" for kind in ("checkpoints", "predictions", "psc", "average_precision", "detector_confusion")}
     assert keys[1] - keys[0] == single | mine | {"datasets/part_state", "checkpoints/single_stage_detector"}
@@ -143,7 +151,7 @@ def test_methods_that_share_the_data_set_must_mean_the_same_by_it(tmp_path: Path
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     entry = {"kind": "part_state_detector", "detector": content["part_detector"]}
     del content["methods"]["part_state_detector"]
-    content["methods"] |= {"a": entry, "b": entry | {"choice": "vote"}}
+    content["methods"] |= {"a": entry, "b": entry | {"inference": {"choice": "vote"}}}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(content))
     assert list(recipe.load(path).part_state_detectors) == ["a", "b"]

@@ -10,16 +10,18 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tps_pipeline import recipe, tables, training
+from tests import in_force
+from tps_pipeline import outputs, recipe, tables, training
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import Sources, build
+from tps_pipeline.methods import build
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.trajectories import Boxes, People, arrange, at_steps, augment
 from tps_pipeline.methods.trajectory_classifier import FILE, classify, collate, mirror_closed
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint
+from tps_pipeline.reading import InMemory
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.tracks import track
 
@@ -68,7 +70,7 @@ def flip(table: pd.DataFrame) -> pd.DataFrame:
     return flipped.assign(part=table.part.replace(sides))
 
 
-def sources(scenes: list[pd.DataFrame], *, faint: tuple[str, ...] = ()) -> Sources:
+def sources(scenes: list[pd.DataFrame], *, faint: tuple[str, ...] = ()) -> InMemory:
     """Annotations of every frame, and detections of frames 1, 6, ...; boxes of ``faint`` parts are anywhere."""
     rows = pd.concat(scenes) if scenes else scene("0").iloc[:0]
     people = rows.drop_duplicates(_KEYS)
@@ -76,15 +78,15 @@ def sources(scenes: list[pd.DataFrame], *, faint: tuple[str, ...] = ()) -> Sourc
     detected = rows[rows.frame % STRIDE == 1].assign(person_score=0.8, part_score=0.7)
     detected.loc[detected.part.isin(faint), ["part_score", *BOX]] = (0.001, 0, 0, 3, 3)
     given = {
-        "annotations/people": tables.conform(people, tables.PEOPLE),
-        "annotations/parts": tables.conform(rows, tables.PARTS),
-        "annotations/actions": actions(people.video_id.unique(), tables.ACTIONS),
-        "detections/two_stage": tables.conform(detected, tables.DETECTIONS),
-        "video_actions": actions(people.video_id.unique(), tables.VIDEO_ACTIONS),
+        outputs.PEOPLE: tables.conform(people, tables.PEOPLE),
+        outputs.PARTS: tables.conform(rows, tables.PARTS),
+        outputs.ACTIONS: actions(people.video_id.unique(), tables.ACTIONS),
+        outputs.TWO_STAGE: tables.conform(detected, tables.DETECTIONS),
+        outputs.VIDEO_ACTIONS: actions(people.video_id.unique(), tables.VIDEO_ACTIONS),
     }
-    given["vocabulary/states"] = state_labels(given["annotations/parts"])
-    given["tracks"] = track(given["detections/two_stage"])
-    return Sources(given.__getitem__, list, Path())
+    given[outputs.STATE_LABELS] = state_labels(given[outputs.PARTS])
+    given[outputs.TRACKS] = track(given[outputs.TWO_STAGE])
+    return InMemory(given)
 
 
 def actions(videos: np.ndarray, schema: pa.Schema) -> pa.Table:
@@ -124,7 +126,7 @@ def test_motion_tells_states_that_no_single_frame_tells_on_either_side(trained: 
     scenes = [flip(each) if mirrored else each for each in TEST]
     predicted = build(settings()).predict(sources(scenes), trained)
     assert predicted.schema == tables.PREDICTIONS
-    assert predicted.num_rows == sources(scenes).table("detections/two_stage").num_rows
+    assert predicted.num_rows == sources(scenes)(outputs.TWO_STAGE).num_rows
     assert accuracy(predicted, scenes, "right_arm" if mirrored else "left_arm") > 0.9
 
 
@@ -144,14 +146,23 @@ def test_the_mirror_image_gets_the_mirrored_states_and_scores(trained: Path) -> 
 def test_faint_parts_get_a_state_without_being_looked_at(trained: Path) -> None:
     shown, hidden = sources(TEST), sources(TEST, faint=("right_arm",))
     method = build(settings())
-    elsewhere = hidden.table("detections/two_stage").to_pandas()
+    elsewhere = hidden(outputs.TWO_STAGE).to_pandas()
     elsewhere.loc[elsewhere.part == "right_arm", [*BOX]] += 50
-    given = {"detections/two_stage": tables.conform(elsewhere, tables.DETECTIONS), "tracks": hidden.table("tracks")}
-    moved = method.predict(Sources(given.__getitem__, list, Path()), trained).to_pandas()
+    given = {outputs.TWO_STAGE: tables.conform(elsewhere, tables.DETECTIONS), outputs.TRACKS: hidden(outputs.TRACKS)}
+    moved = method.predict(InMemory(given), trained).to_pandas()
     there = method.predict(hidden, trained).to_pandas()
     assert (moved.state_score == there.state_score).all()
     assert not (method.predict(shown, trained).to_pandas().state_score == there.state_score).all()
     assert accuracy(method.predict(hidden, trained), TEST, "left_arm") > 0.8
+
+
+def test_the_entry_in_force_decides_which_parts_are_faint_whatever_the_checkpoint_was_trained_with(
+    tmp_path: Path,
+) -> None:
+    entries = [settings(epochs=1, inference={"part_threshold": threshold}) for threshold in (0.0, 0.1)]
+    shown, hidden = in_force.predictions(tmp_path, entries, sources(TEST, faint=("right_arm",)), part_threshold=1.0)
+    assert shown.num_rows == hidden.num_rows
+    assert not shown.equals(hidden)
 
 
 def test_a_single_frame_nobody_and_parts_never_annotated(trained: Path) -> None:
@@ -174,8 +185,8 @@ def test_the_action_tells_what_boxes_do_not(tmp_path: Path) -> None:
     method.fit(sources([of_action(video) for video in range(24)]), sources([]), tmp_path, seed=0)
     predicted = method.predict(sources(scenes), tmp_path)
     assert accuracy(predicted, scenes, "head") > 0.95
-    assert "video_actions" in method.predict_reads
-    assert "video_actions" not in build(settings()).predict_reads
+    assert outputs.VIDEO_ACTIONS in method.predict_reads
+    assert outputs.VIDEO_ACTIONS not in build(settings()).predict_reads
 
 
 def random_boxes(rng: np.random.Generator, length: int = 7) -> Boxes:
@@ -246,8 +257,8 @@ def test_a_batch_of_noise_is_learned_by_heart(tmp_path: Path) -> None:
 
 def test_sequences_hold_each_person_once_in_steps_of_a_stride() -> None:
     given = sources([scene("1", people=2, frames=range(1, 12)), scene("2", frames=range(3, 20, 7))])
-    people = given.table("annotations/people")
-    found = arrange(people, given.table("annotations/parts"), track(people), stride=STRIDE)
+    people = given(outputs.PEOPLE)
+    found = arrange(people, given(outputs.PARTS), track(people), stride=STRIDE)
     assert sorted(np.concatenate(found.sequences).tolist()) == list(range(people.num_rows))
     frames = people["frame"].to_numpy()
     for own, steps in zip(found.sequences, found.steps, strict=True):

@@ -15,13 +15,14 @@ import torch
 import yaml
 from typer.testing import CliRunner, Result
 
-from assets.resources import Pipeline
-from assets.training import _weights
 from tests import published
 from tests.test_weights import official, official_model  # noqa: F401
 from tps_pipeline import recipe
 from tps_pipeline.cli import app
 from tps_pipeline.errors import WeightsError
+from tps_pipeline.graph import Reader, Run, train_here
+from tps_pipeline.graph.plan import plan
+from tps_pipeline.learners.detector import DetectorLearner
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import DEPTHS, Csn
@@ -29,6 +30,8 @@ from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
+from tps_pipeline.outputs import checkpoint, weights
+from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
 HEAD = "model.77"
@@ -208,17 +211,37 @@ def test_weights_of_another_network_and_unknown_names_are_refused(
     pretrained.check(recipe.load(scratch).model_dump(mode="json"), store)
 
 
-def test_training_gets_the_weights_and_says_which(tmp_path: Path, store: Store, tiny_file: Path) -> None:
-    mine = recipe_with(tmp_path, variant="tiny", weights="yolov7_tiny_coco")
-    pipeline = Pipeline(data="data", recipe_name=str(mine), store_root=store.root)
+def test_training_gets_the_weights_and_says_which(
+    tmp_path: Path, store: Store, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def fit(self, train, val, folder: Path, *, seed: int, weights: Path | None = None) -> dict[str, float]:
+        given.append(weights)
+        return {}
+
+    monkeypatch.setattr(DetectorLearner, "fit", fit)
+    settings = recipe.load(recipe_with(tmp_path, variant="tiny", weights="yolov7_tiny_coco"))
+    run = Run(settings, tmp_path, Lineage(store))
+
+    def train(name: str, folder: Path, *reads: str) -> None:
+        folder.mkdir()
+        step = graph_of(settings).step(checkpoint(name).key)
+        assert step.learner is not None
+        assert {output.key for output in step.reads if output.key.startswith("weights/")} == set(reads)
+        there = [key for key in run.lineage.latest().records if key[0] in reads]
+        train_here(step.learner, Reader(run, step, run.lineage.latest().inputs(there), workspace=folder))
+
+    theirs = weights("yolov7_tiny_coco").key
     with pytest.raises(WeightsError, match=r"person_detector\.network\.weights: yolov7_tiny_coco is not in"):
-        _weights(pipeline, "person_detector", tmp_path)
+        train("person_detector", tmp_path / "without", theirs)
+    assert given == []
     pretrained.import_weights(tiny_file, "yolov7_tiny_coco", kind="yolov7_tiny", store=store)
-    assert _weights(pipeline, "person_detector", tmp_path) == store.local("weights/yolov7_tiny_coco/model.safetensors")
-    kept = json.loads((tmp_path / "weights.json").read_text())
+    train("person_detector", tmp_path / "with", theirs)
+    train("part_detector", tmp_path / "scratch")
+    assert given == [store.local("weights/yolov7_tiny_coco/model.safetensors"), None]
+    kept = json.loads((tmp_path / "with" / "weights.json").read_text())
     assert kept == pretrained.metadata_of("yolov7_tiny_coco", store)
-    (tmp_path / "scratch").mkdir()
-    assert _weights(pipeline, "part_detector", tmp_path / "scratch") is None
     assert not list((tmp_path / "scratch").iterdir())
 
 
@@ -227,7 +250,10 @@ def test_a_name_stays_what_it_is_and_is_in_lineage(tmp_path: Path, store: Store,
     lineage = Lineage(store)
     (traced,) = lineage.trace(lineage.latest().key_of("weights/mine"))
     assert traced[1].path == "weights/mine"
-    assert not dict(lineage.stale(recipe.load("demo")))
+    settings = recipe.load(recipe_with(tmp_path, variant="tiny", weights="mine"))
+    due = plan(Run(settings, tmp_path, lineage), graph_of(settings)).due
+    assert due["checkpoints/person_detector"] == "never made"
+    assert not [name for name in due if name.startswith("weights/")]
     pretrained.import_weights(tiny_file, "mine", kind="yolov7_tiny", store=store)
     assert len(lineage.records()) == 1
     other = tmp_path / "other.pt"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import squares
-from tps_pipeline import recipe, tables
+from tests import in_force, squares
+from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.methods import build, clip_classifier, clip_training
 from tps_pipeline.methods.segment_level import SegmentLevel
 
@@ -43,7 +43,7 @@ def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Pat
     test = squares.make(tmp_path, range(200, 212))
     predicted = build(settings()).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
-    assert predicted.num_rows == test.table("detections/two_stage").num_rows
+    assert predicted.num_rows == test(outputs.TWO_STAGE).num_rows
     for part in ("head", "left_arm", "right_arm"):
         assert squares.accuracy(predicted, part) > 0.9
     assert squares.accuracy(predicted, "hip") > 0.9  # a state for each video cannot have more than two thirds right
@@ -52,7 +52,7 @@ def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Pat
 
 
 def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
-    classifier = clip_classifier.load(trained[0], recipe.SegmentLevel)
+    classifier = clip_classifier.load(trained[0], settings())
     random = np.random.default_rng(0)
     frames, shown = random.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), random.integers(0, 20, (5, 8))
     at_once = classifier.scores(frames, shown)
@@ -66,7 +66,8 @@ def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
 def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_path: Path) -> None:
     test = squares.make(tmp_path, range(200, 203))
     every, third = (
-        build(settings(key_frame_stride=stride)).predict(test, trained[0]).to_pandas() for stride in (5, 15)
+        build(settings(inference={"key_frame_stride": stride})).predict(test, trained[0]).to_pandas()
+        for stride in (5, 15)
     )
     scores = {frame: rows.state_score.to_numpy() for frame, rows in every.groupby("frame")}
     sparse = {frame: rows.state_score.to_numpy() for frame, rows in third.groupby("frame")}
@@ -74,10 +75,21 @@ def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_pat
         assert sparse[frame] == pytest.approx(scores[nearest])
 
 
+def test_the_entry_in_force_decides_on_key_frames_whatever_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
+    source = squares.make(tmp_path / "data", range(3))
+    entries = [settings(epochs=1, inference={"key_frame_stride": stride}) for stride in (5, 20)]
+    every, few = in_force.predictions(tmp_path, entries, source, key_frame_stride=10)
+    scores = {frame: rows.state_score.to_numpy() for frame, rows in every.to_pandas().groupby("frame")}
+    sparse = {frame: rows.state_score.to_numpy() for frame, rows in few.to_pandas().groupby("frame")}
+    for frame, nearest in {1: 1, 6: 1, 11: 1, 16: 21, 21: 21}.items():  # indices 0, 5, ... of key frames 0 and 20
+        assert sparse[frame] == pytest.approx(scores[nearest])
+    assert not every.equals(few)
+
+
 @given(n_frames=st.integers(1, 60), stride=st.integers(1, 20), data=st.data())
 def test_every_frame_has_the_clip_of_its_nearest_key_frame(n_frames: int, stride: int, data) -> None:
     frames = np.array(sorted(data.draw(st.sets(st.integers(0, n_frames - 1), min_size=1))))
-    method = SegmentLevel(settings(frames=3, key_frame_stride=stride))
+    method = SegmentLevel(settings(frames=3, inference={"key_frame_stride": stride}))
     indices, clip_of_frame = method.plan(n_frames, frames)
     key_frames = np.arange(0, n_frames, stride)
     for frame, clip in zip(frames, clip_of_frame, strict=True):

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from tps_pipeline.errors import StoreError
-from tps_pipeline.store import Store, table_path
+from tps_pipeline.outputs import psc
+from tps_pipeline.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -23,7 +24,7 @@ def test_a_table_comes_back_and_equal_content_has_an_equal_version(store):
 
 
 def test_pandas_alone_reads_the_store(tmp_path):
-    Store(tmp_path).write(table_path("psc/voting", "val-000"), pa.table({"psc": [0.5]}))
+    Store(tmp_path).write(psc("voting").path("val-000"), pa.table({"psc": [0.5]}))
     assert pd.read_parquet(tmp_path / "psc" / "voting" / "val-000.parquet").psc.tolist() == [0.5]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from tps_pipeline.detection.detector import Detector
 from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 
@@ -278,6 +280,36 @@ def test_a_checkpoint_is_all_that_a_detector_needs(tmp_path: Path) -> None:
     found = loaded(loaded.prepare([picture]))[0]
     assert np.abs(found[0] - boxes[0].numpy()).max() < 1e-3
     assert np.abs(found[1] - scores[0].numpy()).max() < 1e-5
+
+
+def test_the_entry_in_force_decides_how_pictures_are_looked_at_whatever_the_checkpoint_was_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = recipe.DetectorInference(canvas="rectangle", precision="bf16-mixed")
+    settings = detector_settings(64).model_copy(update={"inference": fast})
+    paths = {labels: tmp_path / f"{len(labels)}.safetensors" for labels in ((PERSON,), PARTS)}
+    for labels, path in paths.items():
+        detector.save(path, detector.build(settings.network, classes=len(labels)).state_dict(), settings, labels)
+    old = tmp_path / "version_0_1.safetensors"
+    state, said = load_checkpoint(paths[PARTS])
+    flat = json.loads(said["settings"])
+    assert "inference" not in flat
+    save_checkpoint(old, state, metadata=said | {"settings": json.dumps(flat | fast.model_dump())})
+
+    def ways(path: Path, inference: recipe.DetectorInference | None) -> tuple[str, str]:
+        loaded = detector.load(path, inference=inference, device="cpu")
+        return loaded.canvas, loaded.precision
+
+    for path in (paths[PARTS], old):
+        assert ways(path, None) == ("square", "32-true")
+        assert ways(path, fast) == ("rectangle", "bf16-mixed")
+    frames, used = FrameFile(write_frames(tmp_path / "frames.arrow", [("v", 1, jpeg(scene(9)[0]))])), []
+    monkeypatch.setattr(two_stage, "find", lambda _, *both, settings: used.extend(both))
+    slow = recipe.DetectorInference()
+    two_stage.detect(frames, paths[(PERSON,)], old, settings=recipe.TwoStage(), inference=(fast, slow))
+    two_stage.detect(frames, paths[(PERSON,)], old, settings=recipe.TwoStage(), inference=(slow, fast))
+    assert [each.labels for each in used] == 2 * [(PERSON,), PARTS]
+    assert [each.canvas for each in used] == ["rectangle", "square", "square", "rectangle"]
 
 
 def test_a_checkpoint_of_other_labels_is_refused(tmp_path: Path) -> None:

@@ -1,13 +1,8 @@
-from pathlib import Path
-
 import pyarrow as pa
 
-from tps_pipeline import recipe, tables
-from tps_pipeline.methods import Sources, build
-
-
-def sources(**given) -> Sources:
-    return Sources(table=lambda asset: given[asset.replace("/", "_")], frames=list, data=Path())
+from tps_pipeline import outputs, recipe, tables
+from tps_pipeline.methods import build
+from tps_pipeline.reading import InMemory
 
 
 def parts(rows) -> pa.Table:
@@ -33,14 +28,15 @@ def test_each_part_gets_its_most_frequent_state_in_the_predicted_action(tmp_path
         + [("b", "hip", "sit"), ("b", "hip", "stoop")]
     )  # fmt: skip
     actions = tables.conform({"video_id": ["a", "b"], "action": ["lunge", "push_up"]}, tables.ACTIONS)
-    method.fit(sources(annotations_actions=actions, annotations_parts=train), sources(), tmp_path, seed=0)
+    method.fit(InMemory({outputs.ACTIONS: actions, outputs.PARTS: train}), InMemory({}), tmp_path, seed=0)
 
     found = detections([("x", "head"), ("x", "hip"), ("x", "left_leg"), ("y", "head"), ("y", "hip")])
     predicted = tables.conform(
         {"video_id": ["x", "y"], "action": ["lunge", "push_up"], "score": [1.0, 1.0], "probabilities": [{}, {}]},
         tables.VIDEO_ACTIONS,
     )
-    result = method.predict(sources(detections_two_stage=found, video_actions=predicted), tmp_path).to_pandas()
+    shard = InMemory({outputs.TWO_STAGE: found, outputs.VIDEO_ACTIONS: predicted})
+    result = method.predict(shard, tmp_path).to_pandas()
     states = {(row.video_id, row.part): row for row in result.itertuples()}
     assert states["x", "head"].state == "raise"
     assert round(states["x", "head"].state_score, 6) == 0.6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import pytest
 import torch
 
 from tests import squares
-from tps_pipeline import recipe, tables
-from tps_pipeline.errors import WeightsError
+from tps_pipeline import outputs, recipe, tables
+from tps_pipeline.errors import UndeclaredError, WeightsError
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import Sources, build, clip_classifier, clip_training
+from tps_pipeline.methods import build, clip_classifier, clip_training
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
+from tps_pipeline.outputs import Output
+from tps_pipeline.reading import InMemory
 
 PLAIN = {
     "kind": "video_level",
@@ -40,21 +43,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, f
     return squares.train(build(settings()), tmp_path_factory.mktemp("video_level"))
 
 
-def without(sources: Sources, *names: str) -> Sources:
-    def table(name: str):
-        assert name not in names
-        return sources.table(name)
-
-    return Sources(table, sources.frames, sources.data)
+def without(sources: InMemory, *hidden: Output) -> InMemory:
+    """The same, but who reads what is hidden gets an error."""
+    left = replace(sources, tables={output: table for output, table in sources.tables.items() if output not in hidden})
+    for output in hidden:
+        with pytest.raises(UndeclaredError, match=output.key):
+            left(output)
+    return left
 
 
 def test_each_video_gets_its_own_states_in_all_frames(trained, tmp_path: Path) -> None:
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
-    test = without(squares.make(tmp_path, range(200, 212)), "annotations/parts", "vocabulary/states")
+    test = without(squares.make(tmp_path, range(200, 212)), outputs.PARTS, outputs.STATE_LABELS)
     predicted = build(settings()).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
-    assert predicted.num_rows == test.table("detections/two_stage").num_rows
+    assert predicted.num_rows == test(outputs.TWO_STAGE).num_rows
     for part in ("head", "left_arm", "right_arm"):
         assert squares.accuracy(predicted, part) == 1.0
     assert squares.accuracy(predicted, "hip") < 0.75  # it changes within a video: two thirds is the most
@@ -68,21 +72,21 @@ def test_an_undecodable_video_gets_the_most_frequent_states(trained, tmp_path: P
     test = squares.make(tmp_path, range(200, 202))
     (tmp_path / "video_200.mp4").write_bytes(b"no video")
     rows = build(settings()).predict(test, folder).to_pandas()
-    often = clip_classifier.load(folder, recipe.VideoLevel).frequencies
+    often = clip_classifier.load(folder, settings()).frequencies
     broken = rows[(rows.video_id == "video_200") & (rows.part == "head")]
     assert broken.state_score.to_numpy() == pytest.approx(max(often[:2]))
     assert dict(broken.state_scores.iloc[0]) == pytest.approx(dict(zip(["bright", "dark"], often[:2], strict=True)))
 
 
 def test_nothing_detected_is_nothing_predicted(trained, tmp_path: Path) -> None:
-    empty = {"detections/two_stage": tables.empty(tables.DETECTIONS), "videos": tables.empty(tables.VIDEOS)}
-    shard = Sources(empty.__getitem__, list, tmp_path)
+    empty = {outputs.TWO_STAGE: tables.empty(tables.DETECTIONS), outputs.VIDEOS: tables.empty(tables.VIDEOS)}
+    shard = InMemory(empty, data=tmp_path)
     assert build(settings()).predict(shard, trained[0]).equals(tables.empty(tables.PREDICTIONS))
 
 
 def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
     source, method = squares.make(tmp_path, range(4)), build(settings())
-    space = LabelSpace.of(source.table("vocabulary/states"), pairs="most_frequent")
+    space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="most_frequent")
     videos = clip_training.labelled_videos(source, ["video_id"], space)
     plain, mirrored = (
         clip_training.TrainingClips(videos, method.draw, settings(augment={"flip": flip}), space=space)  # type: ignore

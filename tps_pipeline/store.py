@@ -220,15 +220,6 @@ class Store:
         return str(sorted(self.fs.find(self.full(path), detail=True).items()))
 
 
-def table_path(asset: str, partition: str | None = None, suffix: str = ".parquet") -> str:
-    """Where an asset's output is, relative to the store's root.
-
-    >>> table_path("annotations/people", "train-000"), table_path("leaderboard")
-    ('annotations/people/train-000.parquet', 'leaderboard.parquet')
-    """
-    return f"{asset}/{partition}{suffix}" if partition else f"{asset}{suffix}"
-
-
 def _remove_abandoned(parent: Path) -> None:
     """Remove the scratch folders that no living process holds."""
     for folder in parent.iterdir():

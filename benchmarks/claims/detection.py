@@ -19,7 +19,7 @@ from tps_pipeline.detection.datasets import Flip, part_samples, person_samples, 
 from tps_pipeline.detection.train import train
 from tps_pipeline.evaluation import figures
 from tps_pipeline.labels import PARTS, PERSON
-from tps_pipeline.recipe import Detector, Recipe
+from tps_pipeline.recipe import Detector, DetectorInference, Recipe
 from tps_pipeline.video.frames import FrameFile
 
 CROWD = 4
@@ -53,8 +53,13 @@ class Detectors(World):
         frames = self.pictures("test")
         if way == "two_stage":
             networks = self.network("person", "label_swap"), self.network("part", flip)
-            return two_stage.detect(frames, *networks, settings=self.settings.two_stage)
-        return single_stage.detect(frames, self.network(way, flip), settings=self.settings.single_stage)
+            return two_stage.detect(
+                frames, *networks, settings=self.settings.two_stage, inference=inference_of(self.settings)
+            )
+        inference = _single_stage(self.settings, way).inference
+        return single_stage.detect(
+            frames, self.network(way, flip), settings=self.settings.single_stage, inference=inference
+        )
 
     def scores(self, way: Way, *, flip: Flip = "label_swap", crowds: bool = False) -> dict[str, float]:
         """Precision and confusion on the held-out frames, or on those that show a crowd."""
@@ -65,6 +70,11 @@ class Detectors(World):
         found = self.detections(way, flip)
         scored = [score(found, *tables, frames=index, split="test") for score in (average_precision, confusion)]
         return {name.removeprefix("test_"): value for table in scored for name, value in figures(table).items()}
+
+
+def inference_of(settings: Recipe) -> tuple[DetectorInference, DetectorInference]:
+    """How the detectors of people and of parts look at pictures."""
+    return settings.person_detector.inference, settings.part_detector.inference
 
 
 def trained(world: World, kind: Kind, flip: Flip, frames: FrameFile) -> Path:

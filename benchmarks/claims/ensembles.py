@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.states import States
-from tps_pipeline import ensemble, psc
-from tps_pipeline.methods import Sources
+from tps_pipeline import ensemble, outputs, psc
+from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
 """The report's methods."""
@@ -30,19 +30,19 @@ Choice = Literal["train", "val"]
 def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[str, float]:
     """The challenge's score of methods, of their vote and of the choice by category."""
     test = world.sources("test")
-    names = sorted(set(test.table("videos")["video_id"].to_pylist()))
+    names = sorted(set(test(outputs.VIDEOS)["video_id"].to_pylist()))
     found = {method: world.predictions(method) for method in methods}
     if choose_on == "val":
         shown, of, seen = names[::2], test, dict(found)
     else:
         of = world.sources("train", every=SOME)
-        shown = of.table("videos")["video_id"].to_pylist()
+        shown = of(outputs.VIDEOS)["video_id"].to_pylist()
         seen = {method: world.predictions(method, "train", every=SOME) for method in methods}
     ranking = ensemble.ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
     for predictions in (seen, found):
         predictions["voting"] = ensemble.voting({method: predictions[method] for method in methods}, ranking)
     choice = ensemble.method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
-    found["by_category"] = ensemble.by_category(found, test.table("video_actions"), choice)
+    found["by_category"] = ensemble.by_category(found, test(outputs.VIDEO_ACTIONS), choice)
     rows = scored(world, found, test, names[1::2], "test").to_pandas().astype({"method": str})
     return {
         str(method): psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())
@@ -50,7 +50,7 @@ def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[s
     }
 
 
-def scored(world: States, predictions: dict[str, pa.Table], of: Sources, videos: list[str], split: str) -> pa.Table:
+def scored(world: States, predictions: dict[str, pa.Table], of: Reads, videos: list[str], split: str) -> pa.Table:
     """The score of each of some videos by each method (`tables.PSC`), under a split's name."""
     tables = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
     everything = pa.concat_tables(tables).unify_dictionaries()

@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
-from benchmarks.claims.detection import trained
+from benchmarks.claims.detection import inference_of, trained
 from benchmarks.claims.world import World
-from tps_pipeline import parsing, psc, tables
+from tps_pipeline import evaluation, outputs, psc, recipe, tables
 from tps_pipeline.data.shards import ingest, probe_videos
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.detection import two_stage
 from tps_pipeline.detection.datasets import part_state_samples
 from tps_pipeline.evaluation import sampled
-from tps_pipeline.methods import Sources, build
+from tps_pipeline.methods import build
+from tps_pipeline.reading import InMemory, Reads
 from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.tracks import track
@@ -55,7 +56,7 @@ class States(World):
 
     def sources(
         self, split: Split, *, detections: pa.Table | None = None, stride: int | None = None, every: int = 1
-    ) -> Sources:
+    ) -> InMemory:
         """What a method reads, of one split: annotated boxes unless detections are given; see `World.pictures`."""
         frames = [] if split == "none" else [self.pictures(split, stride=stride, every=every)]
         of = self.probed.filter(pc.field("split").cast(pa.string()) == split)["video_id"].to_pylist()
@@ -65,30 +66,29 @@ class States(World):
         def of_split(table: pa.Table) -> pa.Table:
             return table.filter(pc.field("video_id").cast(pa.string()).isin(names))
 
-        names_of = ("actions", "labelled_frames", "people", "parts")
-        annotated = {name: of_split(getattr(self.annotations, name)) for name in names_of}
-        people, parts = annotated["people"], annotated["parts"]
+        of_all = self.annotations
+        actions, labelled, people, parts = map(
+            of_split, (of_all.actions, of_all.labelled_frames, of_all.people, of_all.parts)
+        )
         if detections is None:
             detections = as_detections(people, sampled(parts, self.settings.frames.sample_stride))
+        margin = self.settings.two_stage.crop_margin
+        samples = [part_state_samples(people, parts, file.index, margin=margin) for file in frames]
         content = {
-            "videos": of_split(self.probed),
-            **{f"annotations/{name}": content for name, content in annotated.items()},
-            "vocabulary/states": state_labels(parts),
-            "detections/two_stage": detections,
-            "video_actions": as_video_actions(annotated["actions"]),
+            outputs.VIDEOS: of_split(self.probed),
+            outputs.ACTIONS: actions,
+            outputs.LABELLED_FRAMES: labelled,
+            outputs.PEOPLE: people,
+            outputs.PARTS: parts,
+            outputs.STATE_LABELS: state_labels(parts),
+            outputs.TWO_STAGE: detections,
+            outputs.TRACKS: track(detections),
+            outputs.VIDEO_ACTIONS: as_video_actions(actions),
+            outputs.dataset("part_state"): pa.concat_tables(
+                [tables.empty(tables.SAMPLES), *samples]
+            ).unify_dictionaries(),
         }
-
-        def table(name: str) -> pa.Table:
-            match name:
-                case "tracks":
-                    return track(detections)
-                case "datasets/part_state":
-                    margin = self.settings.two_stage.crop_margin
-                    made = [part_state_samples(people, parts, file.index, margin=margin) for file in frames]
-                    return pa.concat_tables([tables.empty(tables.SAMPLES), *made]).unify_dictionaries()
-            return content[name]
-
-        return Sources(table, lambda: frames, self.data)
+        return InMemory(content, data=self.data, files=frames)
 
     def checkpoint(self, method: str) -> Path:
         """What a method has learned."""
@@ -106,7 +106,7 @@ class States(World):
         """What a method says of the annotated people in some videos (`tables.PREDICTIONS`)."""
         return build(self.settings.methods[method]).predict(self.sources(split, every=every), self.checkpoint(method))
 
-    def psc(self, method: str, predictions: pa.Table, of: Sources, *, split: str = "test") -> pa.Table:
+    def psc(self, method: str, predictions: pa.Table, of: Reads, *, split: str = "test") -> pa.Table:
         """Part state correctness of predictions, video by video (`tables.PSC`).
 
         Args:
@@ -115,15 +115,8 @@ class States(World):
             of: What was predicted from.
             split: What the videos are called.
         """
-        frames = pa.concat_tables([file.index for file in of.frames()])
-        labelled, people, parts, actions = (
-            of.table(f"annotations/{name}") for name in ("labelled_frames", "people", "parts", "actions")
-        )
-        return psc.evaluate(
-            parsing.annotated(sampled(labelled, self.settings.frames.sample_stride), people, parts),
-            parsing.predicted(predictions, frames),
-            actions=actions, video_actions=of.table("video_actions"), method=method, split=split,
-        )  # fmt: skip
+        stride = self.settings.frames.sample_stride
+        return evaluation.score(of, predictions, method=method, split=split, stride=stride)
 
     def accuracy(self, method: str, *, changing: bool = False) -> float:
         """The share of annotated parts that get the right state; of all, or of those that change within the video."""
@@ -145,11 +138,13 @@ class States(World):
         """What two stages find in the held-out videos that learned from a few of the training videos."""
         few = self.pictures("train", every=FEW)
         networks = [trained(self, kind, "label_swap", few) for kind in ("person", "part")]
-        return two_stage.detect(self.pictures("test"), *networks, settings=self.settings.two_stage)
+        inference = inference_of(self.settings)
+        return two_stage.detect(self.pictures("test"), *networks, settings=self.settings.two_stage, inference=inference)
 
     def score(self, method: str, *, person_threshold: float) -> float:
         """The challenge's score, on detections, of a method that looks at people from some score on."""
-        settings = self.settings.methods[method].model_copy(update={"person_threshold": person_threshold})
+        inference = recipe.InstanceLevelInference(person_threshold=person_threshold)
+        settings = self.settings.methods[method].model_copy(update={"inference": inference})
         test = self.sources("test", detections=self.detections)
         found = build(settings).predict(test, self.checkpoint(method))
         scored = self.psc(method, found, test)

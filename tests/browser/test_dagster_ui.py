@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.workplace import ROOT, dagster_dev, environment, make, pipeline
+from tps_pipeline.outputs import FRAMES
+from tps_pipeline.video.frames import FrameFile
 
 TIMEOUT = 180_000
 """Milliseconds."""
@@ -52,7 +54,7 @@ def test_a_shard_is_materialized_from_the_graph_and_shows_its_picture(chromium: 
     tab.get_by_role("button", name="Materialize").first.click()
     tab.get_by_role("dialog").get_by_role("button", name="Launch 1 run").click()
     tab.get_by_text("Materialized (1)").wait_for()
-    assert pipeline(workplace).frames("train-000").videos
+    assert FrameFile(pipeline(workplace).store.local(FRAMES.path("train-000"))).videos
 
     tab.goto(f"{url}/assets/frames?view=partitions&partition=train-000")
     tab.get_by_text("[Show Markdown]").click()
