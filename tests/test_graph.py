@@ -31,6 +31,9 @@ from tps_pipeline.outputs import LEADERBOARD, VIDEOS, Output, psc
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
+SHAPE_THE_GRAPH = {"ensemble.choose_on", "ensemble.voting.methods", "predict_splits", "submission"}
+"""Parts of the recipe that say what a step reads, and need not be looked at by it again."""
+
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
@@ -107,7 +110,9 @@ def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, m
     monkeypatch.setattr(Reader, "setting", _setting)
     run, graph = pipeline.run(), graph_of(pipeline.recipe)
     for step in graph.steps:
-        shard = next((s for s in pipeline.shards("val", "test") if step.sharded and s[:-4] in graph.splits[step.name]), None)
+        shard = next(
+            (s for s in pipeline.shards("val", "test") if step.sharded and s[:-4] in graph.splits[step.name]), None
+        )
         latest = pipeline.lineage.latest()
         inputs = latest.inputs(keys_read(step, shard, latest))
         with pipeline.store.scratch() as folder:
@@ -115,7 +120,8 @@ def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, m
         seen = read_by.pop(step.name, set())
         assert {each for each in seen if isinstance(each, Output)} == set(step.reads), step.name
         if step.learner is None and step.group != "predictions":  # these have theirs from their entry
-            assert {each for each in seen if isinstance(each, str)} == set(step.sections), step.name
+            unread = set(step.sections) - {each for each in seen if isinstance(each, str)}
+            assert unread <= SHAPE_THE_GRAPH, step.name
 
 
 def test_what_learns_from_detections_is_trained_after_them(pipeline, first_run):

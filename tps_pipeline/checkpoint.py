@@ -14,9 +14,6 @@ from typing import Any
 
 import yaml
 
-from tps_pipeline.lineage import Input
-from tps_pipeline.outputs import name_of
-
 WEIGHTS = "model.safetensors"
 """A network's weights, with its settings and labels as metadata."""
 
@@ -35,7 +32,7 @@ Settings are in `recipe.yaml`, the course of the training in `log.csv` and `tens
 """
 
 
-def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float], inputs: Sequence[Input]) -> None:
+def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float], inputs: Sequence[str]) -> None:
     """Write what people and later stages want to know beside a trained network.
 
     Args:
@@ -43,13 +40,12 @@ def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float
         name: The network's name.
         settings: The recipe's section it was trained with, as plain values.
         metrics: Its figures.
-        inputs: What it was made from.
+        inputs: The names of what it was made from.
     """
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    names = ", ".join(name_of(i.key) for i in inputs)
     figures = "\n".join(f"| {figure} | {value:.4g} |" for figure, value in metrics.items())
-    (folder / "card.md").write_text(_CARD.format(name=name, inputs=names, figures=figures))
+    (folder / "card.md").write_text(_CARD.format(name=name, inputs=", ".join(inputs), figures=figures))
 
 
 def metrics(folder: Path) -> dict[str, float]:

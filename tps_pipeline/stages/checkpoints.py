@@ -13,7 +13,7 @@ from pathlib import Path
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step
 from tps_pipeline.learners import Learner, learners_of
-from tps_pipeline.outputs import checkpoint, weights
+from tps_pipeline.outputs import checkpoint, name_of, weights
 from tps_pipeline.recipe import Recipe
 
 
@@ -45,5 +45,6 @@ def _train(learner: Learner, read: Reader) -> Path:
 
     metrics = read.run.train(learner, read)
     settings = read.run.recipe.learned(learner.section)
-    describe(read.workspace, name=learner.name, settings=settings, metrics=metrics, inputs=read.inputs)
+    inputs = [name_of(i.key) for i in read.inputs]
+    describe(read.workspace, name=learner.name, settings=settings, metrics=metrics, inputs=inputs)
     return read.workspace

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step
 from tps_pipeline.outputs import (
-    ACTIONS,
     FRAMES,
     LABELLED_FRAMES,
     LEADERBOARD,
@@ -71,7 +70,6 @@ def _report(recipe: Recipe) -> Step:
             *map(average_precision, boxes),
             *map(detector_confusion, boxes),
             FRAMES,
-            ACTIONS,
             LABELLED_FRAMES,
             PEOPLE,
             PARTS,
