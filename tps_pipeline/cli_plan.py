@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tps_pipeline.console import print_table
-
 if TYPE_CHECKING:
     from tps_pipeline.graph.plan import Plan, Planned
 
@@ -49,11 +47,14 @@ def show(plan: Plan) -> None:
     if plan.arrivals:
         more = f" and {len(plan.arrivals) - SHOWN} more" if len(plan.arrivals) > SHOWN else ""
         named = ", ".join(plan.arrivals[:SHOWN])
-        typer.echo(f"taken in first, into shards of their own if they are new: {named}{more}")
+        typer.echo(f"taken in first, new ones into shards of their own: {named}{more}")
+    if not plan.shards:
+        typer.echo("no shards yet: what is made shard by shard is not counted")
     due = [each for each in plan.outputs if each.due]
-    if due:
-        rows = [[e.output.key, len(e.make), len(e.follow), len(e.keep), _why(e)] for e in due]
-        print_table("what is due", ["asset", "make", "follow", "keep", "why"], rows)
+    width = max((len(each.output.key) for each in due), default=0)
+    for e in due:
+        counts = f"make {len(e.make):>3}  follow {len(e.follow):>3}  keep {len(e.keep):>3}"
+        typer.echo(f"{e.output.key:<{width}}  {counts}  {_why(e)}")
     for names in plan.networks(sure=False):
         typer.echo(f"{' = '.join(names)}: trained again if what it learned from turns out other than it was")
     typer.echo(plan.summary())

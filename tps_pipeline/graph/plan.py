@@ -46,10 +46,12 @@ class Plan:
     Attributes:
         outputs: All outputs of the recipe, in the order of their making.
         arrivals: Videos of the data folder that are new or changed; they are taken in first, and form new shards.
+        shards: How many shards there are.
     """
 
     outputs: list[Planned]
     arrivals: list[str]
+    shards: int
 
     @property
     def make(self) -> int:
@@ -100,6 +102,7 @@ class Plan:
             "networks": self.networks(),
             "networks_that_may_follow": self.networks(sure=False),
             "arrivals": self.arrivals,
+            "shards": self.shards,
             "outputs": [
                 {
                     "output": planned.output.key,
@@ -128,7 +131,7 @@ def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = ()) -> Plan:
             for shard in latest.shards(*graph.splits[step.name]) if step.sharded else [None]:
                 _decide(run, planned, shard, latest, due)
             outputs.append(planned)
-    return Plan(outputs, list(arrivals))
+    return Plan(outputs, list(arrivals), len(latest.shards(*SPLITS)))
 
 
 def _decide(run: Run, planned: Planned, shard: str | None, latest: Snapshot, due: set[Key]) -> None:

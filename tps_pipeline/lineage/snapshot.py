@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.records import Input, Record, Work
 from tps_pipeline.outputs import SHARDS, Key, name_of
+from tps_pipeline.recipe import WHOLE
 from tps_pipeline.store import Store
 
 
@@ -56,7 +57,7 @@ class Snapshot:
         if last.code_version != work.code_version:
             return f"code version {last.code_version} is now {work.code_version}"
         if last.recipe_digest != work.recipe_digest and not work.means_the_same(last):
-            return f"the recipe changed in {', '.join(work.recipe_sections)}"
+            return f"the recipe changed in {', '.join(work.recipe_sections)}".removesuffix(f" in {WHOLE}")
         return _changed_inputs(last.inputs, work.inputs, growth_counts=not work.keeps_when_inputs_grow)
 
 
