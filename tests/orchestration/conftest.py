@@ -19,7 +19,7 @@ import yaml
 
 from assets.definitions import definitions_of
 from assets.resources import Pipeline
-from assets.shards import SHARDS
+from assets.steps import SHARDS
 from benchmarks.orchestration.ray_head import ray_head
 from tests.workplace import heed_interrupts
 from tps_pipeline import recipe

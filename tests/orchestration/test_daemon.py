@@ -16,11 +16,11 @@ import yaml
 from dagster._core.scheduler.instigation import InstigatorType, ScheduleInstigatorData
 
 from assets.executors import GPU
-from assets.resources import SPLITS
-from assets.shards import SHARDS
+from assets.steps import SHARDS
 from tests.workplace import ROOT, dagster_dev, environment, make, pipeline
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage, Record
+from tps_pipeline.outputs import SPLITS
 from tps_pipeline.store import Store
 
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "assets.definitions"}

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from assets.executors import GPU
-from assets.shards import SHARDS
+from assets.steps import SHARDS
 from tests.orchestration.conftest import Workplace, make_sources
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline.lineage import Lineage

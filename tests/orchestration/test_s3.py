@@ -9,6 +9,7 @@ import pytest
 
 from assets.resources import Pipeline
 from tests.orchestration.conftest import Workplace, execute, make_sources
+from tps_pipeline.outputs import VIDEO_ACTIONS, VIDEOS
 from tps_pipeline.store import Store
 
 moto = pytest.importorskip("moto.server", reason="make test-orchestration installs an S3 server")
@@ -87,4 +88,4 @@ def test_the_same_graph_on_s3(workplace: Workplace, s3: dict[str, str], tmp_path
     remote = pipeline.lineage.latest().records
     for key in [("frames", "train-000"), ("videos", "val-000"), ("vocabulary/actions", None)]:
         assert remote[key].data_version == local[key].data_version
-    assert pipeline.read("video_actions", "val-000").num_rows == pipeline.read("videos", "val-000").num_rows
+    assert pipeline.read(VIDEO_ACTIONS, "val-000").num_rows == pipeline.read(VIDEOS, "val-000").num_rows
