@@ -18,6 +18,9 @@ from tps_pipeline.store import Store
 RECIPE = "tps/recipe"
 """The tag of a run that names its recipe: the text is `recipes/<this>.yaml` in the store."""
 
+FROZEN_IN = "tps/recipe_frozen_in"
+"""The tag that says which run froze it."""
+
 RETRAINING = "tps/retraining"
 """The tag of runs in which new shards are a reason to train again, and the current networks are defended."""
 
@@ -114,14 +117,14 @@ class Pipeline(dg.ConfigurableResource):
 
     def _of_run(self, instance: dg.DagsterInstance, run_id: str) -> str:
         """The digest of a run's recipe; the first of its steps that asks freezes it."""
-        with self.store.lock(f"recipe.{run_id}"):
+        with self.store.lock("recipe"):
             run = instance.get_run_by_id(run_id)
-            known = run.tags.get(RECIPE) if run else None
-            if known:
-                return known
+            tags = run.tags if run else {}
+            if tags.get(FROZEN_IN) == run_id:  # a run that is launched again has its parent's tags, and the file anew
+                return tags[RECIPE]
             digest = self.recipe_digest or self.freeze().recipe_digest
             if run:
-                instance.add_run_tags(run_id, {RECIPE: digest})
+                instance.add_run_tags(run_id, {RECIPE: digest, FROZEN_IN: run_id})
             return digest
 
 

@@ -11,7 +11,7 @@ from assets.executors import GPU, INFERS, TRAINS
 from assets.resources import RETRAINING, Pipeline
 from assets.training import train
 from tps_pipeline.graph import Outcome, Step, make
-from tps_pipeline.outputs import Output
+from tps_pipeline.outputs import WEIGHTS, Output
 from tps_pipeline.stages import graph_of
 
 SHARDS = dg.DynamicPartitionsDefinition(name="shards")
@@ -45,7 +45,7 @@ def key_of(output: Output) -> dg.AssetKey:
 
 def asset_of(step: Step) -> dg.AssetsDefinition:
     """The asset, or the assets made together, of a step."""
-    read = [key_of(output) for output in step.reads if not output.key.startswith("weights/")]  # which no asset makes
+    read = [key_of(output) for output in step.reads if not output.key.startswith(WEIGHTS)]  # which no asset makes
     specs = [
         dg.AssetSpec(
             key_of(output),

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from assets.definitions import definitions_of
-from assets.resources import RECIPE, Pipeline
+from assets.resources import FROZEN_IN, RECIPE, Pipeline
 from assets.run import materialize
 from assets.steps import SHARDS
 from tests import workplace
@@ -42,14 +43,16 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
-def materialize_these(folder: Path, instance: dg.DagsterInstance, *keys: str, over: bool = False) -> dg.DagsterRun:
+def materialize_these(
+    folder: Path, instance: dg.DagsterInstance, *keys: str, over: bool = False, tags: Mapping[str, str] | None = None
+) -> dg.DagsterRun:
     job = definitions_of(workplace.pipeline(folder), dg.in_process_executor).resolve_implicit_global_asset_job_def()
     shards = instance.get_dynamic_partitions(str(SHARDS.name)) if over else []
     ends = zip(("start", "end"), (shards[0], shards[-1]), strict=True) if over else ()
     done = job.execute_in_process(
         asset_selection=[dg.AssetKey(key.split("/")) for key in keys],
         instance=instance,
-        tags={f"dagster/asset_partition_range_{end}": shard for end, shard in ends},
+        tags=dict(tags or {}) | {f"dagster/asset_partition_range_{end}": shard for end, shard in ends},
     )
     run = instance.get_run_by_id(done.run_id)
     assert run is not None
@@ -83,6 +86,7 @@ def test_an_edit_between_two_shards_changes_no_shard_of_the_run(folder, monkeypa
         assert len(before) > 2
         as_begun = parse(text, folder / "recipe.yaml").digest_of(["frames"])
         assert {record.recipe_digest for record in before.values()} == {as_begun}
+        assert run.tags[FROZEN_IN] == run.run_id
         kept = (folder / "store" / "recipes" / f"{run.tags[RECIPE]}.yaml").read_text()
         assert kept == text
 
@@ -92,6 +96,16 @@ def test_an_edit_between_two_shards_changes_no_shard_of_the_run(folder, monkeypa
     # With the old quality all shards would be as large as before: each was made anew with the new one.
     assert all(after[shard].bytes < 0.8 * before[shard].bytes for shard in before)
     assert {record.recipe_digest for record in after.values()} != {as_begun}
+
+
+def test_a_run_that_is_launched_again_has_the_recipe_as_it_is_then(folder):
+    """Dagster gives it the tags of the run before."""
+    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
+        first = materialize_these(folder, instance, "vocabulary/actions")
+        edit(folder, frames={"jpeg_quality": 31})
+        again = materialize_these(folder, instance, "vocabulary/actions", tags=first.tags)
+    assert again.tags[RECIPE] != first.tags[RECIPE]
+    assert "jpeg_quality: 31" in (folder / "store" / "recipes" / f"{again.tags[RECIPE]}.yaml").read_text()
 
 
 def test_a_checkpoint_says_what_it_was_trained_with(folder, monkeypatch):
@@ -105,7 +119,7 @@ def test_a_checkpoint_says_what_it_was_trained_with(folder, monkeypatch):
 
     monkeypatch.setattr(trajectory_classifier, "fit", edit_then_fit)
     with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
-        materialize_these(folder, instance, "vocabulary/states")
+        materialize_these(folder, instance, "vocabulary/states", "vocabulary/actions")
         materialize_these(folder, instance, "checkpoints/part_trajectory")
         (made,) = newest(folder, "checkpoints/part_trajectory").values()
         beside = yaml.safe_load((folder / "store" / made.path / "recipe.yaml").read_text())

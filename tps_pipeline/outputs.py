@@ -84,18 +84,18 @@ SCORED_WITH = (ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, FRAMES, VIDEO_ACTIONS)
 """What predictions are scored with."""
 
 
-CHECKPOINTS = "checkpoints/"
-"""How the keys of all that is trained begin."""
+CHECKPOINTS, DATASETS, WEIGHTS = "checkpoints/", "datasets/", "weights/"
+"""How the keys of all that is trained begin, of what detectors are trained on, and of imported weights."""
 
 
 def weights(name: str) -> Output:
     """Imported weights that a network starts from."""
-    return Output(f"weights/{name}", suffix="")
+    return Output(f"{WEIGHTS}{name}", suffix="")
 
 
 def dataset(name: str) -> Output:
     """What a detector trains on."""
-    return Output(f"datasets/{name}", tables.SAMPLES, sharded=True)
+    return Output(f"{DATASETS}{name}", tables.SAMPLES, sharded=True)
 
 
 def checkpoint(name: str) -> Output:

@@ -19,8 +19,11 @@ from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
 from tps_pipeline.lineage import Record, Snapshot, Work
-from tps_pipeline.outputs import Output, name_of
+from tps_pipeline.outputs import CHECKPOINTS, Output, name_of
 from tps_pipeline.store import Written
+
+Works = Mapping[Output, Work]
+"""The outputs of a step that are made together, of one shard."""
 
 
 @dataclass
@@ -61,8 +64,7 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
     outcomes = {output: Outcome() for output in step.makes}
     latest, last = run.lineage.latest(), None
     for shard in sorted(shards) if step.sharded else [None]:
-        works = {output: run.work(step, output, shard, latest) for output in step.makes}
-        if _make_one(run, step, works, latest, outcomes, force=force):
+        if works := _make_one(run, step, shard, latest, outcomes, force=force):
             last = works
     if last and step.picture:
         outcomes[step.makes[0]].picture = _picture(run, step, last[step.makes[0]])
@@ -70,33 +72,39 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
 
 
 def _make_one(
-    run: Run, step: Step, works: dict[Output, Work], latest: Snapshot, outcomes: dict[Output, Outcome], *, force: bool
-) -> bool:
-    """Make the outputs of one shard, or of a step without shards, if one of them is stale; whether that was so."""
-    first = works[step.makes[0]]
+    run: Run, step: Step, shard: str | None, latest: Snapshot, outcomes: dict[Output, Outcome], *, force: bool
+) -> Works | None:
+    """Make the outputs of one shard, or of a step without shards, if one of them is stale; None if none was made."""
+    works = _works(run, step, shard, latest)
+    first = step.makes[0]
     if force or any(map(latest.why_stale, works.values())):
         with ExitStack() as locks:
-            locks.enter_context(run.store.lock(name_of(first.key)))
+            locks.enter_context(run.store.lock(name_of(first.at(shard))))
+            works = _works(run, step, shard, run.lineage.latest())  # what there is now that it is this run's turn
             if step.learner:  # who trains the same under another name waits, and shares the result
-                locks.enter_context(run.store.lock(f"checkpoints/{first.digest}"))
+                locks.enter_context(run.store.lock(f"{CHECKPOINTS}{works[first].digest}"))
             latest = run.lineage.latest()
             reasons = {output: "forced" if force else latest.why_stale(work) for output, work in works.items()}
             if any(reasons.values()):
-                refused = None if step.learner is None or force else refused_before(run, step.learner, first, latest)
+                refused = None if step.learner is None or force else refused_before(run, step.learner, works[first])
                 refused = refused or _compute(run, step, works, reasons, outcomes, force=force)
                 if not refused:
-                    return True
+                    return works
                 run.warn(refused)
-                outcomes[step.makes[0]].refused = refused
-    for output, work in works.items():
-        outcomes[output].kept.append(work.partition or work.asset)
-    return False
+                outcomes[first].refused = refused
+    for output in works:
+        outcomes[output].kept.append(shard or output.key)
+    return None
+
+
+def _works(run: Run, step: Step, shard: str | None, latest: Snapshot) -> Works:
+    return {output: run.work(step, output, shard, latest) for output in step.makes}
 
 
 def _compute(
     run: Run,
     step: Step,
-    works: Mapping[Output, Work],
+    works: Works,
     reasons: Mapping[Output, str | None],
     outcomes: Mapping[Output, Outcome],
     *,

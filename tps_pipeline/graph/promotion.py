@@ -15,14 +15,14 @@ from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Step
 from tps_pipeline.learners import Learner
-from tps_pipeline.lineage import Record, Snapshot, Work
+from tps_pipeline.lineage import Record, Work
 from tps_pipeline.outputs import candidate
 from tps_pipeline.store import Written
 
 
-def refused_before(run: Run, learner: Learner, work: Work, latest: Snapshot) -> str | None:
+def refused_before(run: Run, learner: Learner, work: Work) -> str | None:
     """Why the outcome of this very work did not take the current network's place before, or None."""
-    last = latest.records.get(candidate(learner.name).at())
+    last = run.lineage.latest().records.get(candidate(learner.name).at())
     if not run.retraining or last is None or last.path.rpartition("/")[2] != work.digest:
         return None
     return f"a candidate made from the same was refused on {last.finished_at:%Y-%m-%d}, see {last.path}"

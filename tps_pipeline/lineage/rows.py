@@ -18,7 +18,7 @@ from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.ledger import Lineage
 from tps_pipeline.lineage.records import Input, Record
 from tps_pipeline.lineage.snapshot import Snapshot
-from tps_pipeline.outputs import CHECKPOINTS, PEOPLE, SHARDS, TWO_STAGE
+from tps_pipeline.outputs import CHECKPOINTS, DATASETS, PARTS, PEOPLE, SHARDS, TWO_STAGE
 from tps_pipeline.store import Store
 from tps_pipeline.tables import BOX, PERSON_BOX
 
@@ -99,7 +99,7 @@ class _Sought:
             return _most_like(rows, PERSON_BOX, self.box)
         if asset == PEOPLE.key:
             return _most_like(rows, BOX, self.box)
-        number = self.annotated if asset.startswith(("annotations/", "datasets/")) else self.person
+        number = self.annotated if (asset == PARTS.key or asset.startswith(DATASETS)) else self.person
         return rows.filter(pc.field("person") == pa.scalar(number, rows["person"].type)), None
 
 
