@@ -7,8 +7,7 @@ import dagster as dg
 
 from assets.resources import Pipeline
 from assets.steps import key_of
-from tps_pipeline.graph import Reader
-from tps_pipeline.graph.run import keys_read
+from tps_pipeline.graph.work import keys_read
 from tps_pipeline.outputs import SHARDS
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.stages import checks
@@ -45,4 +44,4 @@ def _made(check: Check, pipeline: Pipeline, run_id: str) -> list[str | None]:
 def _problems(check: Check, pipeline: Pipeline, shard: str | None) -> list[str]:
     latest = pipeline.lineage.latest()
     inputs = latest.inputs(keys_read(check.step, shard, latest))
-    return check.find(check.output, Reader(pipeline.run(), check.step, inputs, shard))
+    return check.find(check.output, check.step.reader(pipeline.run(), inputs, shard))

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -36,7 +37,7 @@ def train(context: dg.AssetExecutionContext, pipeline: Pipeline, learner: Learne
     # By its own name, which it looks up otherwise, not every machine finds itself.
     launch = [*torchrun, "--local-addr=localhost", f"--nproc_per_node={PROCESSES}"]
     ran = dg.PipesSubprocessClient().run(
-        command=[*launch, "-m", "assets.training", read.step.name, str(read.workspace), str(inputs)],
+        command=[*launch, "-m", "assets.training", read.name, str(read.workspace), str(inputs)],
         context=context,
         cwd=str(Path(__file__).parent.parent),
         env={
@@ -58,7 +59,7 @@ def main(name: str, workspace: str, inputs: str) -> None:
     step = graph_of(run.recipe).step(name)
     assert step.learner is not None
     known = tuple(Input(**i) for i in json.loads(Path(inputs).read_text()))
-    read = Reader(run, step, known, workspace=Path(workspace))
+    read = replace(step.reader(run, known), workspace=Path(workspace))
     if os.environ["RANK"] != "0":
         train_here(step.learner, read)
         return

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +25,7 @@ from tps_pipeline.data.challenge_json import read_submission
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.graph import Reader, promotion
 from tps_pipeline.graph.plan import plan
-from tps_pipeline.graph.run import keys_read
+from tps_pipeline.graph.work import keys_read
 from tps_pipeline.learners import learners_of
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.outputs import LEADERBOARD, VIDEOS, Output, psc
@@ -99,11 +100,11 @@ def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, m
     of, setting = Reader._of, Reader.setting
 
     def _of(self, output):
-        read_by.setdefault(self.step.name, set()).add(output)
+        read_by.setdefault(self.name, set()).add(output)
         return of(self, output)
 
     def _setting(self, name):
-        read_by.setdefault(self.step.name, set()).add(name)
+        read_by.setdefault(self.name, set()).add(name)
         return setting(self, name)
 
     monkeypatch.setattr(Reader, "_of", _of)
@@ -116,7 +117,7 @@ def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, m
         latest = pipeline.lineage.latest()
         inputs = latest.inputs(keys_read(step, shard, latest))
         with pipeline.store.scratch() as folder:
-            step.make(Reader(run, step, inputs, shard, scratch=folder, workspace=folder))
+            step.make(replace(step.reader(run, inputs, shard), scratch=folder, workspace=folder))
         seen = read_by.pop(step.name, set())
         assert {each for each in seen if isinstance(each, Output)} == set(step.reads), step.name
         if step.learner is None and step.group != "predictions":  # these have theirs from their entry

@@ -7,7 +7,7 @@ import pytest
 
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.errors import UndeclaredError
-from tps_pipeline.graph import Graph, Reader, Run, make, over_all, over_shards
+from tps_pipeline.graph import Graph, Reader, Run, make, step
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import ACTION_NAMES, ACTIONS, LEADERBOARD, PARTS, RANKING, TRACKS, VIDEO_ACTIONS
 from tps_pipeline.reading import InMemory
@@ -31,7 +31,7 @@ def action(name: str) -> pa.Table:
 
 
 def test_a_step_reads_its_shard_or_all_shards_of_its_splits(run):
-    @over_all(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))
+    @step(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))
     def names(read: Reader) -> pa.Table:
         assert read.shards() == ["train-000", "train-001"]
         assert read.at("train-001")(ACTIONS)["action"].to_pylist() == ["train-001"]
@@ -43,7 +43,7 @@ def test_a_step_reads_its_shard_or_all_shards_of_its_splits(run):
     assert [i.key for i in record.inputs] == [ACTIONS.at("train-000"), ACTIONS.at("train-001")]
     assert run.store.read(record.path)["action"].to_pylist() == ["train-000", "train-001"]
 
-    @over_shards(VIDEO_ACTIONS, reads=(ACTIONS, ACTION_NAMES))
+    @step(VIDEO_ACTIONS, reads=(ACTIONS, ACTION_NAMES))
     def one(read: Reader) -> bytes:
         assert (read.shard, read(ACTIONS)["action"].to_pylist()) == ("val-000", ["val-000"])
         assert read(ACTION_NAMES).num_rows == 2
@@ -57,7 +57,7 @@ def test_a_step_reads_its_shard_or_all_shards_of_its_splits(run):
 def test_reading_what_was_not_declared_names_both(run, there):
     read_too = ACTIONS if there else PARTS  # in the store, or never made
 
-    @over_all(ACTION_NAMES, reads=(RANKING,) if there else (ACTIONS,), splits=("train",))
+    @step(ACTION_NAMES, reads=(RANKING,) if there else (ACTIONS,), splits=("train",))
     def names(read: Reader) -> pa.Table:
         return read(read_too)
 
@@ -70,7 +70,7 @@ def test_reading_what_was_not_declared_names_both(run, there):
 
 
 def test_a_part_of_the_recipe_that_was_not_declared_cannot_be_read(run):
-    @over_all(ACTION_NAMES, sections=("two_stage.crop_margin", "person_detector"))
+    @step(ACTION_NAMES, sections=("two_stage.crop_margin", "person_detector"))
     def names(read: Reader) -> pa.Table:
         assert read.setting("two_stage.crop_margin") == 0.1
         return read.setting("two_stage.person_iou")
@@ -84,12 +84,12 @@ def test_who_trains_cannot_see_what_inference_is_set_to(run):
     detector = run.recipe.person_detector.model_copy(update={"inference": changed})
     other = Run(run.recipe.model_copy(update={"person_detector": detector}), run.data, run.lineage)
 
-    @over_all(ACTION_NAMES, sections=("person_detector",))
+    @step(ACTION_NAMES, sections=("person_detector",))
     def trains(read: Reader) -> bytes:
         assert read.setting("person_detector").inference == recipe.DetectorInference()
         return b""
 
-    @over_all(LEADERBOARD, sections=("person_detector.inference",))
+    @step(LEADERBOARD, sections=("person_detector.inference",))
     def infers(read: Reader) -> bytes:
         assert read.setting("person_detector.inference") == changed
         return b""
@@ -121,16 +121,16 @@ def test_a_graph_is_whole(name):
 
 
 def test_a_step_is_staged_after_what_it_reads_however_it_is_declared():
-    @over_shards(TRACKS, reads=(VIDEO_ACTIONS,))
+    @step(TRACKS, reads=(VIDEO_ACTIONS,))
     def second(read: Reader) -> bytes: ...
 
-    @over_shards(VIDEO_ACTIONS, reads=(outputs.SHARDS,))
+    @step(VIDEO_ACTIONS, reads=(outputs.SHARDS,))
     def first(read: Reader) -> bytes: ...
 
-    @over_all(LEADERBOARD, reads=(TRACKS,), splits=("val",))
+    @step(LEADERBOARD, reads=(TRACKS,), splits=("val",))
     def last(read: Reader) -> bytes: ...
 
-    @over_shards(outputs.TWO_STAGE, reads=(VIDEO_ACTIONS,))
+    @step(outputs.TWO_STAGE, reads=(VIDEO_ACTIONS,))
     def unread(read: Reader) -> bytes: ...
 
     graph = Graph([last, unread, second, first], scored=("val", "test"))

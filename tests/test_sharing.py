@@ -11,6 +11,7 @@ from tests import workplace
 from tps_pipeline import recipe
 from tps_pipeline.graph import Run
 from tps_pipeline.graph.plan import plan
+from tps_pipeline.graph.work import work_of
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.recipe.section import Section
@@ -141,7 +142,7 @@ def test_a_store_of_version_0_1_stays_as_it_is(folder):
         shard = "test-000" if step.sharded else None
         record = latest.records[output.at(shard)]
         before = vars(record) | {"recipe_sections": old, "recipe_digest": settings.digest_of_0_1(old)}
-        work = run.work(step, output, shard, latest)
+        work = work_of(run, step, output, shard, latest)
         assert work.means_the_same(type(record)(**before))
         other = settings.model_copy(update={"seed": 1, "two_stage": recipe.TwoStage(), "frames": recipe.Frames(
             jpeg_quality=5), "methods": {"trajectory": settings.methods["statistics"]}})  # fmt: skip

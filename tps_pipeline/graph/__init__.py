@@ -7,7 +7,8 @@ This knows neither how anything is computed (`tps_pipeline.stages`) nor who sche
 from tps_pipeline.graph.graph import Graph
 from tps_pipeline.graph.making import Outcome, make
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.run import Run, train_here
-from tps_pipeline.graph.step import Product, Step, over_all, over_shards
+from tps_pipeline.graph.run import Run
+from tps_pipeline.graph.step import Product, Step, step
+from tps_pipeline.graph.training import train_here
 
-__all__ = ["Graph", "Outcome", "Product", "Reader", "Run", "Step", "make", "over_all", "over_shards", "train_here"]
+__all__ = ["Graph", "Outcome", "Product", "Reader", "Run", "Step", "make", "step", "train_here"]

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from tps_pipeline import checkpoint, device
 from tps_pipeline.graph.promotion import refused_before, refuses
-from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
+from tps_pipeline.graph.work import work_of
 from tps_pipeline.lineage import Record, Snapshot, Work
 from tps_pipeline.outputs import CHECKPOINTS, Output, name_of
 from tps_pipeline.store import Written
@@ -98,7 +98,7 @@ def _make_one(
 
 
 def _works(run: Run, step: Step, shard: str | None, latest: Snapshot) -> Works:
-    return {output: run.work(step, output, shard, latest) for output in step.makes}
+    return {output: work_of(run, step, output, shard, latest) for output in step.makes}
 
 
 def _compute(
@@ -123,7 +123,7 @@ def _compute(
         return None
     with run.store.scratch() as scratch, device.used() as devices:
         workspace = run.store.workspace(f"{work.asset}/{work.digest}") if step.learner else scratch
-        made = step.make(Reader(run, step, work.inputs, work.partition, scratch, workspace))
+        made = step.make(replace(step.reader(run, work.inputs, work.partition), scratch=scratch, workspace=workspace))
         products = made if isinstance(made, Mapping) else {output: made}
         computed = device.described(devices)
         if step.learner and isinstance(made, Path) and (why := refuses(run, step, work, made, device=computed)):
@@ -176,4 +176,5 @@ def _picture(run: Run, step: Step, work: Work) -> str:
     assert step.picture is not None
     latest = run.lineage.latest()
     inputs = (*work.inputs, *latest.inputs([output.at(work.partition) for output in step.makes]))
-    return step.picture(Reader(run, replace(step, reads=(*step.reads, *step.makes)), inputs, work.partition))
+    reader = step.reader(run, inputs, work.partition)
+    return step.picture(replace(reader, reads=(*step.reads, *step.makes)))

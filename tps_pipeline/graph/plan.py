@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tps_pipeline.graph.graph import Graph
-from tps_pipeline.graph.run import Run, keys_read
+from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Step
+from tps_pipeline.graph.work import keys_read, work_on
 from tps_pipeline.lineage import Snapshot
 from tps_pipeline.outputs import SHARDS, SPLITS, Key, Output, name_of
 
@@ -127,7 +128,7 @@ def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = ()) -> Plan:
     outputs = []
     for step in graph.steps:
         for output in step.makes:
-            planned = Planned(step, output, run.recipe.digest_of(step.sections))
+            planned = Planned(step, output, run.digest_of(step.sections))
             for shard in latest.shards(*graph.splits[step.name]) if step.sharded else [None]:
                 _decide(run, planned, shard, latest, due)
             outputs.append(planned)
@@ -142,7 +143,7 @@ def _decide(run: Run, planned: Planned, shard: str | None, latest: Snapshot, due
     last = latest.records.get(key)
     made_from = {i.key for i in last.inputs} if last else set()
     counts = made_from if step.learner and not run.retraining else set(keys)  # new shards alone do not count
-    work = run.work_on(step, planned.output, shard, latest, there)
+    work = work_on(run, step, planned.output, shard, latest, there)
     if reason := latest.why_stale(work):
         planned.make[shard] = reason
     elif cause := next((read for read in keys if read in due and read in counts), None):

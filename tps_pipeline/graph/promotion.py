@@ -75,8 +75,8 @@ def value(run: Run, learner: Learner, network: Path, shards: list[str]) -> float
     reads, latest = learner.evaluate_reads, run.lineage.latest()
     keys = [output.at(shard) for output in reads if output.sharded for shard in shards]
     keys += [output.at() for output in reads if not output.sharded]
-    judge = Step((candidate(learner.name),), make=lambda _: network, reads=reads)
-    return learner.evaluate(network, Reader(run, judge, latest.inputs(keys)))
+    who = f"the judge of {learner.name}"
+    return learner.evaluate(network, Reader(run, who, reads, (), latest.inputs(keys)))
 
 
 def _put_aside(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,12 @@ import pyarrow as pa
 
 from tps_pipeline import reading
 from tps_pipeline.errors import UndeclaredError
-from tps_pipeline.graph.step import Step
+from tps_pipeline.graph.run import Run
 from tps_pipeline.lineage import Input, Record
 from tps_pipeline.outputs import FRAMES, Output
 from tps_pipeline.recipe import WHOLE
 
 if TYPE_CHECKING:
-    from tps_pipeline.graph.run import Run
     from tps_pipeline.video.frames import FrameFile
 
 
@@ -27,21 +25,23 @@ class Reader:
 
     Attributes:
         run: What it runs in.
-        step: Who reads.
+        name: Who reads, for messages.
+        reads: The outputs that may be read.
+        sections: The parts of the recipe that may be read.
         inputs: What there is to read, as the step's lineage names it.
         shard: The shard that is computed; None in a step without shards.
         scratch: A folder for files to be handed back; it is gone when they have been taken.
         workspace: A folder that outlasts a run that was cut off (trainings).
-        seen: Told of every output and section that is read.
     """
 
     run: Run
-    step: Step
+    name: str
+    reads: tuple[Output, ...]
+    sections: tuple[str, ...]
     inputs: tuple[Input, ...]
     shard: str | None = None
     scratch: Path = Path()
     workspace: Path = Path()
-    seen: Callable[[Output | str], object] = lambda _: None
 
     @property
     def data(self) -> Path:
@@ -77,13 +77,12 @@ class Reader:
         Raises:
             UndeclaredError: The step has not declared that it depends on this.
         """
-        declared = self.step.sections
+        declared = self.sections
         if not any(name == each or each == WHOLE or name.startswith(f"{each}.") for each in declared):
             raise UndeclaredError(
-                f"{self.step.name} reads {name} of the recipe without having declared it; it declares "
+                f"{self.name} reads {name} of the recipe without having declared it; it declares "
                 f"{', '.join(declared) or 'nothing of it'}"
             )
-        self.seen(name)
         return self.run.recipe.setting(name) if WHOLE in declared else self.run.recipe.without_inference(name)
 
     def history(self, *outputs: Output) -> list[Record]:
@@ -105,6 +104,5 @@ class Reader:
         return list(dict.fromkeys(i.partition for i in self.inputs if i.partition is not None))
 
     def _of(self, output: Output) -> list[Input]:
-        reading.check(output, self.step.reads, self.step.name)
-        self.seen(output)
+        reading.check(output, self.reads, self.name)
         return [version for version in self.inputs if version.asset == output.key]

@@ -2,7 +2,7 @@
 
 ::
 
-    @over_shards(TRACKS, reads=(TWO_STAGE,))
+    @step(TRACKS, reads=(TWO_STAGE,))
     def tracks(read: Reader) -> pa.Table:
         "Who of the detected people is who from frame to frame."
         return track(read(TWO_STAGE))
@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.graph.run import Run
+from tps_pipeline.lineage import Input
 from tps_pipeline.outputs import SPLITS, Output
 
 if TYPE_CHECKING:
-    from tps_pipeline.graph.reader import Reader
     from tps_pipeline.learners import Learner
 
 Product = pa.Table | Path | bytes
 """What a step gives back for an output: a table, or a finished local file or folder, or a file's content."""
 
-Make = Callable[["Reader"], Product | Mapping[Output, Product]]
+Make = Callable[[Reader], Product | Mapping[Output, Product]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,48 +74,30 @@ class Step:
         """What it is called in messages and as an op: its first output's key without the table's name."""
         return self.makes[0].key if len(self.makes) == 1 else self.makes[0].key.partition("/")[0]
 
+    def reader(self, run: Run, inputs: tuple[Input, ...], shard: str | None = None) -> Reader:
+        """What it reads with in a run."""
+        return Reader(run, self.name, self.reads, self.sections, inputs, shard)
+
     @property
     def sharded(self) -> bool:
         """Whether it is run shard by shard."""
         return self.makes[0].sharded
 
 
-def over_shards(
-    *makes: Output,
-    reads: tuple[Output, ...] = (),
-    sections: tuple[str, ...] = (),
-    version: str = "1",
-    gpu: bool = False,
-    picture: Callable[[Reader], str] | None = None,
-) -> Callable[[Make], Step]:
-    """Make a step of a function that computes one shard; see `Step`. Its docstring is the description."""
-
-    def declare(make: Make) -> Step:
-        return Step(
-            makes,
-            make,
-            reads,
-            sections,
-            version=version,
-            group=_group(make),
-            description=inspect.getdoc(make) or "",
-            gpu=gpu,
-            picture=picture,
-            code=make,
-        )
-
-    return declare
-
-
-def over_all(
+def step(
     *makes: Output,
     reads: tuple[Output, ...] = (),
     sections: tuple[str, ...] = (),
     splits: tuple[str, ...] = SPLITS,
     version: str = "1",
+    gpu: bool = False,
     figures: Callable[[pa.Table], dict[str, float]] | None = None,
+    picture: Callable[[Reader], str] | None = None,
 ) -> Callable[[Make], Step]:
-    """Make a step of a function that computes an output without shards; see `Step`."""
+    """Make a step of a function; see `Step`. Its docstring is the description, its module's name the group.
+
+    Where the outputs have shards, the function computes one of them.
+    """
 
     def declare(make: Make) -> Step:
         return Step(
@@ -122,16 +106,13 @@ def over_all(
             reads,
             sections,
             splits,
-            version=version,
-            group=_group(make),
+            version,
+            group=make.__module__.rpartition(".")[2],
             description=inspect.getdoc(make) or "",
+            gpu=gpu,
             figures=figures,
+            picture=picture,
             code=make,
         )
 
     return declare
-
-
-def _group(make: Make) -> str:
-    """The stage whose module a function stands in."""
-    return make.__module__.rpartition(".")[2]

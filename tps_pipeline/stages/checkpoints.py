@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step
+from tps_pipeline.graph.training import train_here
 from tps_pipeline.learners import Learner, learners_of
 from tps_pipeline.outputs import checkpoint, name_of, weights
 from tps_pipeline.recipe import Recipe
@@ -43,7 +44,7 @@ def step_of(learner: Learner) -> Step:
 def _train(learner: Learner, read: Reader) -> Path:
     from tps_pipeline.checkpoint import describe
 
-    metrics = read.run.train(learner, read)
+    metrics = (read.run.train or train_here)(learner, read)
     settings = read.run.recipe.learned(learner.section)
     inputs = [name_of(i.key) for i in read.inputs]
     describe(read.workspace, name=learner.name, settings=settings, metrics=metrics, inputs=inputs)

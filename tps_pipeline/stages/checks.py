@@ -38,7 +38,7 @@ class Check:
 
     @property
     def step(self) -> Step:
-        """Who reads, for a `Reader`."""
+        """What it reads, as a step does; it makes nothing."""
         name = f"the check {self.name} of {self.output.key}"
         return Step((Output(name),), lambda _: b"", (self.output, *self.reads), self.sections)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.step import Step, over_all, over_shards
+from tps_pipeline.graph.step import Step, step
 from tps_pipeline.outputs import ACTION_NAMES, ACTIONS, FRAMES, LABELLED_FRAMES, PARTS, PEOPLE, STATE_LABELS, dataset
 from tps_pipeline.reading import frame_index
 from tps_pipeline.recipe import Recipe
@@ -18,7 +18,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
     return [action_names, state_labels, person_samples, part_samples, *single_stage, *part_state]
 
 
-@over_all(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))
+@step(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))
 def action_names(read: Reader) -> pa.Table:
     """The actions of the training videos."""
     from tps_pipeline.data import vocabulary
@@ -26,7 +26,7 @@ def action_names(read: Reader) -> pa.Table:
     return vocabulary.action_names(read(ACTIONS))
 
 
-@over_all(STATE_LABELS, reads=(PARTS,), splits=("train",))
+@step(STATE_LABELS, reads=(PARTS,), splits=("train",))
 def state_labels(read: Reader) -> pa.Table:
     """The label spaces over (part, state) pairs: all pairs, and those that are a video's most frequent."""
     from tps_pipeline.data import vocabulary
@@ -34,7 +34,7 @@ def state_labels(read: Reader) -> pa.Table:
     return vocabulary.state_labels(read(PARTS))
 
 
-@over_shards(dataset("person"), reads=(LABELLED_FRAMES, PEOPLE, FRAMES), sections=("person_detector.augment.flip",))
+@step(dataset("person"), reads=(LABELLED_FRAMES, PEOPLE, FRAMES), sections=("person_detector.augment.flip",))
 def person_samples(read: Reader) -> pa.Table:
     """Images and boxes that the person detector trains on, and their mirror images."""
     from tps_pipeline.detection import datasets
@@ -43,7 +43,7 @@ def person_samples(read: Reader) -> pa.Table:
     return datasets.person_samples(read(LABELLED_FRAMES), read(PEOPLE), frame_index(read), flip=flip)
 
 
-@over_shards(
+@step(
     dataset("part"),
     reads=(PEOPLE, PARTS, FRAMES),
     sections=("part_detector.augment.flip", "two_stage.crop_margin"),
@@ -56,7 +56,7 @@ def part_samples(read: Reader) -> pa.Table:
     return datasets.part_samples(read(PEOPLE), read(PARTS), frame_index(read), margin=margin, flip=flip)
 
 
-@over_shards(
+@step(
     dataset("single_stage"),
     reads=(LABELLED_FRAMES, PEOPLE, PARTS, FRAMES),
     sections=("single_stage_detector.augment.flip",),
@@ -72,7 +72,7 @@ def single_stage_samples(read: Reader) -> pa.Table:
 def _part_state(method: str) -> Step:
     entry = f"methods.{method}"
 
-    @over_shards(
+    @step(
         dataset("part_state"),
         reads=(PEOPLE, PARTS, FRAMES),
         sections=(f"{entry}.detector.augment.flip", f"{entry}.crop_margin"),

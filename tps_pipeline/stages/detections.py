@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.step import Step, over_shards
+from tps_pipeline.graph.step import Step, step
 from tps_pipeline.outputs import FRAMES, SINGLE_STAGE, TRACKS, TWO_STAGE, VIDEO_ACTIONS, VIDEOS, checkpoint
 from tps_pipeline.recipe import Recipe
 
@@ -15,7 +15,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
     return [two_stage, *([single_stage] if recipe.single_stage_detector else []), tracks, video_actions]
 
 
-@over_shards(
+@step(
     TWO_STAGE,
     reads=(FRAMES, checkpoint("person_detector"), checkpoint("part_detector")),
     sections=("two_stage", "person_detector.inference", "part_detector.inference"),
@@ -36,7 +36,7 @@ def two_stage(read: Reader) -> pa.Table:
     )
 
 
-@over_shards(
+@step(
     SINGLE_STAGE,
     reads=(FRAMES, checkpoint("single_stage_detector")),
     sections=("single_stage", "single_stage_detector.inference"),
@@ -56,7 +56,7 @@ def single_stage(read: Reader) -> pa.Table:
     )
 
 
-@over_shards(TRACKS, reads=(TWO_STAGE,))
+@step(TRACKS, reads=(TWO_STAGE,))
 def tracks(read: Reader) -> pa.Table:
     """Who of the detected people is who from frame to frame."""
     from tps_pipeline.tracks import track
@@ -64,7 +64,7 @@ def tracks(read: Reader) -> pa.Table:
     return track(read(TWO_STAGE))
 
 
-@over_shards(VIDEO_ACTIONS, reads=(VIDEOS, checkpoint("video_action")), gpu=True)
+@step(VIDEO_ACTIONS, reads=(VIDEOS, checkpoint("video_action")), gpu=True)
 def video_actions(read: Reader) -> pa.Table:
     """The action of every video."""
     from tps_pipeline import video_action

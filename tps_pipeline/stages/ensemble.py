@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.step import Step, over_all, over_shards
+from tps_pipeline.graph.step import Step, step
 from tps_pipeline.outputs import METHOD_BY_CATEGORY, RANKING, VIDEO_ACTIONS, predictions, psc
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.stages.evaluation import scored
@@ -19,7 +19,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
 def _ranking(recipe: Recipe) -> Step:
     split, voters = recipe.ensemble.choose_on, recipe.voters
 
-    @over_all(
+    @step(
         RANKING,
         reads=tuple(map(psc, voters)),
         sections=("ensemble.choose_on", "ensemble.voting.methods"),
@@ -37,7 +37,7 @@ def _ranking(recipe: Recipe) -> Step:
 def _voting(recipe: Recipe) -> Step:
     voters = recipe.voters
 
-    @over_shards(
+    @step(
         predictions("voting"),
         reads=(RANKING, *map(predictions, voters)),
         sections=("ensemble.voting.iou", "ensemble.voting.weigh_by"),
@@ -59,7 +59,7 @@ def _voting(recipe: Recipe) -> Step:
 def _method_by_category(recipe: Recipe) -> Step:
     split, candidates = recipe.ensemble.choose_on, recipe.candidates
 
-    @over_all(
+    @step(
         METHOD_BY_CATEGORY,
         reads=tuple(map(psc, candidates)),
         sections=("ensemble.choose_on", "ensemble.by_category"),
@@ -85,7 +85,7 @@ def _gain(choice: pa.Table) -> dict[str, float]:
 def _by_category(recipe: Recipe) -> Step:
     candidates = recipe.candidates
 
-    @over_shards(predictions("by_category"), reads=(METHOD_BY_CATEGORY, VIDEO_ACTIONS, *map(predictions, candidates)))
+    @step(predictions("by_category"), reads=(METHOD_BY_CATEGORY, VIDEO_ACTIONS, *map(predictions, candidates)))
     def by_category(read: Reader) -> pa.Table:
         """Every video from the candidate that is best in the action predicted for it."""
         from tps_pipeline import ensemble

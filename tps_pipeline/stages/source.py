@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.step import over_shards
+from tps_pipeline.graph.step import step
 from tps_pipeline.outputs import ACTIONS, FRAMES, LABELLED_FRAMES, OBJECTS, PARTS, PEOPLE, SHARDS, VIDEOS, Output
 
 SHOWN = 20
 """Problems of a shard's annotations that are told; the rest is in `tps data validate`."""
 
 
-@over_shards(VIDEOS, reads=(SHARDS,))
+@step(VIDEOS, reads=(SHARDS,))
 def videos(read: Reader) -> pa.Table:
     """Every video, probed: how many frames, how fast, how large; what cannot be read is marked, not dropped."""
     from tps_pipeline.data.shards import probe_videos
@@ -22,7 +22,7 @@ def videos(read: Reader) -> pa.Table:
     return probe_videos(read.data, read(SHARDS))
 
 
-@over_shards(ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, OBJECTS, reads=(SHARDS,))
+@step(ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, OBJECTS, reads=(SHARDS,))
 def annotation_tables(read: Reader) -> dict[Output, pa.Table]:
     """Actions, labelled frames, people, parts and objects; of test videos where their ground truth is there."""
     from tps_pipeline.data.kinetics_tps import read_annotations
@@ -46,7 +46,7 @@ def _picture(read: Reader) -> str:
     return preview(frames)
 
 
-@over_shards(FRAMES, reads=(VIDEOS, LABELLED_FRAMES), sections=("frames",), picture=_picture)
+@step(FRAMES, reads=(VIDEOS, LABELLED_FRAMES), sections=("frames",), picture=_picture)
 def frames(read: Reader) -> Path:
     """The frames that networks see, as JPEGs in one memory-mapped file a shard."""
     from tps_pipeline.video.frames import extract, wanted_frames
