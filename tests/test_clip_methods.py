@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from tests import squares, test_segment_level, test_video_level
-from tps_pipeline import training
+from tps_pipeline.clips import reading as clips
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, clip_training
+from tps_pipeline.methods import build
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.clips import training as clip_training
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.video import clips
+from tps_pipeline.training import loop
 
 METHODS = {"video_level": test_video_level.settings, "segment_level": test_segment_level.settings}
 
@@ -83,6 +85,6 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str, epochs: int, l
         return part_state_loss(logits, batch["targets"], space, kind=loss), {}
 
     torch.manual_seed(0)
-    task = training.Task(clip_classifier.build(settings.network, len(space)), Noise(settings.frames, space), of_batch)
-    fitted = training.fit(task, settings.training, folder=tmp_path, seed=0)
+    task = loop.Task(clip_classifier.build(settings.network, len(space)), Noise(settings.frames, space), of_batch)
+    fitted = loop.fit(task, settings.training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]

@@ -16,7 +16,7 @@ from assets.steps import SHARDS
 from tests import workplace
 from tests.workplace import ROOT, environment
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.methods import trajectory_classifier
+from tps_pipeline.methods.trajectories import classifier as trajectory_classifier
 from tps_pipeline.recipe import parse
 from tps_pipeline.store import Store
 from tps_pipeline.video import frames

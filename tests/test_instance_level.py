@@ -15,19 +15,23 @@ import pytest
 import torch
 
 from tests import crowds, in_force
-from tps_pipeline import outputs, recipe, tables, training
+from tps_pipeline import outputs, recipe, tables
+from tps_pipeline.clips import reading as clips
+from tps_pipeline.clips.reading import Windows
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, people_classifier, people_training
-from tps_pipeline.methods.crowds import Crowd, crowded_videos, matching, shares
-from tps_pipeline.methods.instance_level import InstanceLevel
+from tps_pipeline.methods import build
+from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.methods.people_classifier import Everyone
+from tps_pipeline.methods.people import classifier as people_classifier
+from tps_pipeline.methods.people import training as people_training
+from tps_pipeline.methods.people.classifier import Everyone
+from tps_pipeline.methods.people.crowds import Crowd, crowded_videos, matching, shares
+from tps_pipeline.methods.people.instance_level import InstanceLevel
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
 from tps_pipeline.reading import InMemory
-from tps_pipeline.video import clips
-from tps_pipeline.video.clips import Windows
+from tps_pipeline.training import loop
 
 PLAIN = {
     "kind": "instance_level",
@@ -321,6 +325,6 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, relation: str, loss: Lite
 
     torch.manual_seed(0)
     network = InstanceNet(entry, len(space))
-    task = training.Task(network, Noise(space), of_batch, collate=people_training.collate)
-    fitted = training.fit(task, entry.training, folder=tmp_path, seed=0)
+    task = loop.Task(network, Noise(space), of_batch, collate=people_training.collate)
+    fitted = loop.fit(task, entry.training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]

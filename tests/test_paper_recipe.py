@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests import published
 from tps_pipeline import recipe, tables
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
 from tps_pipeline.detection import detector
 from tps_pipeline.detection.datasets import person_samples
 from tps_pipeline.detection.train import CHECKPOINT, train

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from tests import published
 from tests.test_weights import official, official_model  # noqa: F401
 from tps_pipeline import recipe
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.graph import Reader, Run, train_here
 from tps_pipeline.graph.plan import plan

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tps_pipeline import recipe, tables, training, video_action
+from tps_pipeline import recipe, tables
+from tps_pipeline.clips import video_action
+from tps_pipeline.clips.video_action import Clips, Video
 from tps_pipeline.errors import DataError
 from tps_pipeline.models.video_swin import VideoSwin
-from tps_pipeline.video_action import Clips, Video
+from tps_pipeline.training import loop
 
 ACTIONS = ["falling", "rising"]
 
@@ -153,7 +155,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = VideoSwin(settings().network, 4)
     how = settings().training.model_copy(update={"epochs": 100})
-    fitted = training.fit(training.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
+    fitted = loop.fit(loop.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 1.0 < fitted.history[0]["loss"]
 
 

@@ -15,7 +15,9 @@ from tests import squares
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.errors import UndeclaredError, WeightsError
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, clip_training
+from tps_pipeline.methods import build
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.clips import training as clip_training
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.outputs import Output

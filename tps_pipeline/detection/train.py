@@ -21,7 +21,7 @@ from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
-from tps_pipeline.training import Task, fit, processes
+from tps_pipeline.training.loop import Task, fit, processes
 from tps_pipeline.video.frames import FrameFile
 
 CHECKPOINT = "model.safetensors"

@@ -16,11 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import boxes, recipe, tables
-from tps_pipeline.checkpoint import WEIGHTS
 from tps_pipeline.labels import NO_STATE, PARTS, swap
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, TWO_STAGE, Output, dataset
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 if TYPE_CHECKING:
     from tps_pipeline.detection.detector import Batch, Detector

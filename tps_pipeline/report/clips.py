@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tps_pipeline.drawing.frame import MIN_WIDTH, beside
+from tps_pipeline.drawing.video import Layer, encode
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
-from tps_pipeline.video.overlay import MIN_WIDTH, beside
-from tps_pipeline.video.overlay_video import Layer, encode
 
 SHOWN_SCORE = 0.3
 """People below this score are not drawn: predictions hold everyone down to the recipe's threshold, who cost nothing."""

@@ -1,11 +1,11 @@
 """Video in, frames and pictures out."""
 
+from tps_pipeline.clips.sampling import dense_sample, sampled_frames, uniform_sample
+from tps_pipeline.drawing.frame import draw
+from tps_pipeline.drawing.video import write_video
 from tps_pipeline.video.decode import Decoder, read_frames
 from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs
-from tps_pipeline.video.overlay import draw
-from tps_pipeline.video.overlay_video import write_video
 from tps_pipeline.video.probe import Probe, probe
-from tps_pipeline.video.sampling import dense_sample, sampled_frames, uniform_sample
 
 __all__ = [
     "Decoder",

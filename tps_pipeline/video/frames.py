@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.clips.sampling import sampled_frames
 from tps_pipeline.cpu import keep_freed_memory
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.video.decode import Decoder, read_frames
-from tps_pipeline.video.sampling import sampled_frames
 from tps_pipeline.whole_file import whole_file
 
 _NONE = np.empty(0, np.int32)

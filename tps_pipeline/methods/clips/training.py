@@ -13,18 +13,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe, training
-from tps_pipeline.batches import Groups
+from tps_pipeline import recipe
+from tps_pipeline.clips.reading import ClipReader, Video
+from tps_pipeline.clips.video_action import augment
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import DataError, VideoError, WeightsError
-from tps_pipeline.methods.clip_classifier import FILE, build, normalise
+from tps_pipeline.methods.clips.classifier import FILE, build, normalise
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace, frequencies, targets_by
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.outputs import PARTS, STATE_LABELS, VIDEOS
 from tps_pipeline.reading import Reads
-from tps_pipeline.video.clips import ClipReader, Video
-from tps_pipeline.video_action import augment
+from tps_pipeline.training import loop
+from tps_pipeline.training.batches import Groups
 
 ATTEMPTS = 10
 """Training videos tried in place of one that cannot be decoded."""
@@ -101,7 +102,7 @@ def fit(
     samples = TrainingClips(videos, draw, settings, space=space)
     evaluate = accuracy_on(held_out, draw, classify, settings, space=space) if held_out else None
     often = frequencies(np.concatenate([video.targets for video in videos]), space) if videos else np.zeros(len(space))
-    task = training.Task(model, samples, loss, evaluate=evaluate, groups=groups_of(settings))
+    task = loop.Task(model, samples, loss, evaluate=evaluate, groups=groups_of(settings))
     return learn(task, settings, space=space, often=often, folder=folder, seed=seed)
 
 
@@ -125,7 +126,7 @@ def groups_of(settings: recipe.ClipMethod) -> Groups:
 
 
 def learn(
-    task: training.Task, settings: recipe.ClipMethod, *, space: LabelSpace, often: np.ndarray, folder: Path, seed: int
+    task: loop.Task, settings: recipe.ClipMethod, *, space: LabelSpace, often: np.ndarray, folder: Path, seed: int
 ) -> dict[str, float]:
     """Train, and leave the network in a folder with what is needed to use it.
 
@@ -149,7 +150,7 @@ def learn(
         }
         save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
 
-    fitted = training.fit(replace(task, save=save), settings.training, folder=folder, seed=seed)
+    fitted = loop.fit(replace(task, save=save), settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 
 

@@ -18,7 +18,7 @@ from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
-    from tps_pipeline.methods.clip_training import LabelledVideo
+    from tps_pipeline.methods.clips.training import LabelledVideo
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SegmentLevel:
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train on the states of labelled frames; see `clip_training.fit`."""
-        from tps_pipeline.methods import clip_training
+        from tps_pipeline.methods.clips import training as clip_training
 
         keys = ["video_id", "frame"]
         return clip_training.fit(
@@ -44,7 +44,7 @@ class SegmentLevel:
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that is likeliest around its frame; see `clip_classifier.predict`."""
-        from tps_pipeline.methods import clip_classifier
+        from tps_pipeline.methods.clips import classifier as clip_classifier
 
         classifier = clip_classifier.load(checkpoint, self.settings)
         plan = SegmentLevel(classifier.settings).plan
@@ -52,7 +52,7 @@ class SegmentLevel:
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""
-        from tps_pipeline.video.sampling import choose
+        from tps_pipeline.clips.sampling import choose
 
         chosen = choose(len(video.frames), self.settings.clips_per_video, rng)
         return self._clips(video.n_frames, video.frames[chosen]), video.targets[chosen]
@@ -66,7 +66,7 @@ class SegmentLevel:
         return self._clips(n_frames, key_frames), clip_of_frame
 
     def _clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
-        from tps_pipeline.video.sampling import dense_samples
+        from tps_pipeline.clips.sampling import dense_samples
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame
         return dense_samples(key_frames, n_frames, length=length, interval=interval, label=label)

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pandas as pd
 
+from tps_pipeline.drawing.frame import beside, draw
 from tps_pipeline.errors import VideoError
 from tps_pipeline.video.decode import read_frames
-from tps_pipeline.video.overlay import beside, draw
 from tps_pipeline.video.probe import probe
 from tps_pipeline.whole_file import whole_file
 

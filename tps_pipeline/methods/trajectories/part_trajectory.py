@@ -35,13 +35,13 @@ class PartTrajectory:
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Train on annotated people; see `trajectory_classifier.fit`."""
-        from tps_pipeline.methods import trajectory_classifier
+        from tps_pipeline.methods.trajectories import classifier as trajectory_classifier
 
         return trajectory_classifier.fit(self.settings, train, val, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every part of everyone detected a state; see `trajectory_classifier.predict`."""
-        from tps_pipeline.methods import trajectory_classifier
+        from tps_pipeline.methods.trajectories import classifier as trajectory_classifier
 
         return trajectory_classifier.predict(
             checkpoint, *(shard(output) for output in self.predict_reads), inference=self.settings.inference

@@ -16,7 +16,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe, video_action
+from tps_pipeline import recipe
+from tps_pipeline.clips import video_action
+from tps_pipeline.clips.reading import read_windows
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.data.layout import progress
 from tps_pipeline.device import choose_device
@@ -27,7 +29,6 @@ from tps_pipeline.models import csn
 from tps_pipeline.models.csn import Csn
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
-from tps_pipeline.video.clips import read_windows
 
 FILE = "model.safetensors"
 BATCH = 8

@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from tps_pipeline import outputs, recipe, training
+from tps_pipeline import outputs, recipe
 from tps_pipeline.cpu import prepare_cpu
+from tps_pipeline.detection.tracks import track
 from tps_pipeline.device import choose_device
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods.part_state_loss import part_state_loss, part_state_scores
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, with_states
-from tps_pipeline.methods.trajectories import People, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps, augment
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
 from tps_pipeline.reading import Reads
-from tps_pipeline.tracks import track
+from tps_pipeline.training import loop
 
 FILE = "model.safetensors"
 TOGETHER = 256
@@ -77,7 +78,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         }
         save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
 
-    task = training.Task(
+    task = loop.Task(
         PartTrajectoryNet(settings.network, len(space), len(names)),
         TrainingSequences(known, settings, space=space),
         loss,
@@ -85,7 +86,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         evaluate=evaluate if (held_out.targets >= 0).any() else None,
         save=save,
     )
-    fitted = training.fit(task, settings.training, folder=folder, seed=seed)
+    fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 
 

@@ -13,18 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe, training
-from tps_pipeline.batches import Groups
+from tps_pipeline import recipe
+from tps_pipeline.clips.video_action import draw_warp, warp_and_tint
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.methods.clip_classifier import normalise
-from tps_pipeline.methods.clip_training import Draw, TrainingClips, accuracy_on, groups_of, learn, start_from
-from tps_pipeline.methods.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
+from tps_pipeline.methods.clips.classifier import normalise
+from tps_pipeline.methods.clips.training import Draw, TrainingClips, accuracy_on, groups_of, learn, start_from
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, frequencies
+from tps_pipeline.methods.people.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.outputs import STATE_LABELS
 from tps_pipeline.reading import Reads
-from tps_pipeline.video_action import draw_warp, warp_and_tint
+from tps_pipeline.training import loop
+from tps_pipeline.training.batches import Groups
 
 VISIBLE = 0.3
 """Share of a box that must be left in a moved picture for the person to be learned from. Ours."""
@@ -80,7 +81,7 @@ def fit(
     often = frequencies(np.concatenate(everyone), space) if everyone else np.zeros(len(space))
     # Neighbours are one sample; those of videos in random order are mixed as they are.
     groups = Groups(1, 0) if settings.tracked else groups_of(settings)
-    task = training.Task(model, samples, loss, collate=collate, evaluate=evaluate, groups=groups)
+    task = loop.Task(model, samples, loss, collate=collate, evaluate=evaluate, groups=groups)
     return learn(task, settings, space=space, often=often, folder=folder, seed=seed)
 
 

@@ -19,14 +19,15 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tps_pipeline import recipe, tables, training
+from tps_pipeline import recipe, tables
+from tps_pipeline.clips.sampling import uniform_sample
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import DataError, VideoError
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
+from tps_pipeline.training import loop
 from tps_pipeline.video.decode import read_frames
-from tps_pipeline.video.sampling import uniform_sample
 
 FILE = "model.safetensors"
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -218,8 +219,8 @@ def train(
         save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
 
     evaluate = _accuracy_on(held_out, settings) if held_out else None
-    task = training.Task(model, Clips(known, settings), _loss, evaluate=evaluate, save=save)
-    fitted = training.fit(task, settings.training, folder=folder, seed=seed)
+    task = loop.Task(model, Clips(known, settings), _loss, evaluate=evaluate, save=save)
+    fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "accuracy")}
 
 

@@ -29,10 +29,10 @@ from torch.utils.data import default_collate
 
 from tps_pipeline import device as devices
 from tps_pipeline import recipe
-from tps_pipeline.batches import Batches, Groups, Samples
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import TpsError
-from tps_pipeline.optimization import moving_average, parameter_groups, rates
+from tps_pipeline.training.batches import Batches, Groups, Samples
+from tps_pipeline.training.optimization import moving_average, parameter_groups, rates
 
 if TYPE_CHECKING:  # seconds that inference, which calls `prepare_cpu`, need not pay
     from lightning.fabric import Fabric
