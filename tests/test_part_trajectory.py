@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from tps_pipeline.methods.trajectories.classifier import FILE, classify, collate, mirror_closed
 
 from tests import in_force
 from tps_pipeline import outputs, recipe, tables
@@ -19,12 +18,15 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.trajectories.classifier import classify
 from tps_pipeline.methods.trajectories.sequences import Boxes, People, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.training import collate, mirror_closed
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint
 from tps_pipeline.reading import InMemory
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training import loop
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 WIDTH, STRIDE, LAST = 200, 5, 46
 SPACE = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
@@ -301,5 +303,5 @@ def test_equal_seeds_give_equal_weights(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         build(settings(epochs=1)).fit(given, none, tmp_path / name, seed=5)
-    one, two = (load_checkpoint(tmp_path / name / FILE)[0] for name in ("one", "two"))
+    one, two = (load_checkpoint(tmp_path / name / WEIGHTS)[0] for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -22,6 +22,7 @@ from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.outputs import Output
 from tps_pipeline.reading import InMemory
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 PLAIN = {
     "kind": "video_level",
@@ -109,10 +110,10 @@ def test_training_starts_from_the_weights_that_the_recipe_names(trained, tmp_pat
     method = build(settings(network=network, training=still))
     with pytest.raises(WeightsError, match="mine"):
         method.fit(source, source, tmp_path, seed=0)
-    theirs = load_checkpoint(trained[0] / clip_classifier.FILE)[0]
+    theirs = load_checkpoint(trained[0] / WEIGHTS)[0]
     save_checkpoint(tmp_path / "weights.safetensors", theirs)
     method.fit(source, source, tmp_path, seed=0, weights=tmp_path / "weights.safetensors")  # type: ignore
-    ours = load_checkpoint(tmp_path / clip_classifier.FILE)[0]
+    ours = load_checkpoint(tmp_path / WEIGHTS)[0]
     assert torch.equal(ours["patch_embed.proj.weight"], theirs["patch_embed.proj.weight"])
 
 

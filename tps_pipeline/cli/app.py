@@ -110,9 +110,8 @@ def frames_export(
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality, of a video's frames.")] = 95,
 ) -> None:
     """Write frames as pictures."""
-    from tps_pipeline.clips.sampling import sampled_frames
     from tps_pipeline.errors import VideoError
-    from tps_pipeline.video.frames import FrameFile, export, read_jpegs
+    from tps_pipeline.video.frames import FrameFile, export, read_jpegs, sampled_frames
     from tps_pipeline.video.probe import probe
 
     if source.suffix == ".arrow":

@@ -34,21 +34,21 @@ class SegmentLevel:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on the states of labelled frames; see `clip_training.fit`."""
-        from tps_pipeline.methods.clips import training as clip_training
+        """Train on the states of labelled frames; see `training.fit`."""
+        from tps_pipeline.methods.clips import training
 
         keys = ["video_id", "frame"]
-        return clip_training.fit(
+        return training.fit(
             self.settings, train, val, keys=keys, draw=self.draw, folder=folder, seed=seed, weights=weights
         )
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give every detected part the state that is likeliest around its frame; see `clip_classifier.predict`."""
-        from tps_pipeline.methods.clips import classifier as clip_classifier
+        """Give every detected part the state that is likeliest around its frame; see `classifier.predict`."""
+        from tps_pipeline.methods.clips import classifier
 
-        classifier = clip_classifier.load(checkpoint, self.settings)
-        plan = SegmentLevel(classifier.settings).plan
-        return clip_classifier.predict(classifier, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
+        network = classifier.load(checkpoint, self.settings)
+        plan = SegmentLevel(network.settings).plan
+        return classifier.predict(network, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""

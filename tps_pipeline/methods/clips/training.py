@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -14,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe
-from tps_pipeline.clips.reading import ClipReader, Video
-from tps_pipeline.clips.video_action import augment
+from tps_pipeline.clips.augment import augment
+from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.errors import DataError, VideoError, WeightsError
-from tps_pipeline.methods.clips.classifier import FILE, build, normalise
+from tps_pipeline.errors import WeightsError
+from tps_pipeline.methods.clips.classifier import build, normalise
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace, frequencies, targets_by
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
@@ -26,11 +25,7 @@ from tps_pipeline.outputs import PARTS, STATE_LABELS, VIDEOS
 from tps_pipeline.reading import Reads
 from tps_pipeline.training import loop
 from tps_pipeline.training.batches import Groups
-
-ATTEMPTS = 10
-"""Training videos tried in place of one that cannot be decoded."""
-
-log = logging.getLogger(__name__)
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 
 class LabelledVideo(NamedTuple):
@@ -148,7 +143,7 @@ def learn(
             "frequencies": " ".join(map(str, often.tolist())),
             "settings": settings.model_dump_json(exclude={"inference"}),
         }
-        save_checkpoint(folder / FILE, trained.state_dict(), metadata=metadata)
+        save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
 
     fitted = loop.fit(replace(task, save=save), settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
@@ -201,16 +196,7 @@ class TrainingClips:
 
     def read(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         """Clips ``(K, T, H, W, 3)`` of a video, or of another if it cannot be decoded, and each one's targets."""
-        for _ in range(ATTEMPTS):
-            indices, targets = self.draw(self.videos[index], rng)
-            try:
-                return self.reader.read(index, indices), targets
-            except VideoError as error:
-                log.warning("%s", error)
-                index = int(rng.integers(len(self)))
-        raise DataError(
-            f"{ATTEMPTS} training videos in a row cannot be decoded; check the data with `tps data validate`"
-        )
+        return self.reader.draw(index, lambda video: self.draw(self.videos[video], rng), rng)
 
 
 def _files(videos: list[Any]) -> list[Video]:
@@ -234,23 +220,17 @@ def accuracy_on(
         settings: The recipe's entry.
         space: The labels.
     """
-    reader = ClipReader(_files(videos), size=settings.image_size)
     drawn = [draw(video, None) for video in videos]
-    pixels = sum(indices.size for indices, _ in drawn) * settings.image_size**2
-
-    def read() -> Iterator[tuple[np.ndarray, Any]]:
-        for video, (indices, targets) in enumerate(drawn):
-            try:
-                yield reader.read(video, indices), targets
-            except VideoError as error:
-                log.warning("%s", error)
-
-    kept = list(read()) if 3 * pixels <= settings.cache_megabytes * 2**20 else None
+    indices, targets_of = [list(each) for each in zip(*drawn, strict=True)]
+    budget = settings.cache_megabytes
+    read = held_out(_files(videos), indices, size=settings.image_size, cache_megabytes=budget)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
         right = np.zeros(0, bool)
-        for clips, labels in read() if kept is None else kept:
+        for clips, labels in zip(read(), targets_of, strict=True):
+            if clips is None:
+                continue
             logits, targets = classify(model, torch.from_numpy(clips).to(device), labels)
             best = space.best(logits.float().cpu().numpy())
             right = np.append(right, best[targets >= 0] == targets[targets >= 0])

@@ -33,20 +33,20 @@ class VideoLevel:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on each video's most frequent states; see `clip_training.fit`."""
-        from tps_pipeline.methods.clips import training as clip_training
+        """Train on each video's most frequent states; see `training.fit`."""
+        from tps_pipeline.methods.clips import training
 
-        return clip_training.fit(
+        return training.fit(
             self.settings, train, val, keys=["video_id"], draw=self.draw, folder=folder, seed=seed, weights=weights
         )
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give every detected part the state that is likeliest in its video; see `clip_classifier.predict`."""
-        from tps_pipeline.methods.clips import classifier as clip_classifier
+        """Give every detected part the state that is likeliest in its video; see `classifier.predict`."""
+        from tps_pipeline.methods.clips import classifier
 
-        classifier = clip_classifier.load(checkpoint, self.settings)
-        plan = VideoLevel(classifier.settings).plan
-        return clip_classifier.predict(classifier, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
+        network = classifier.load(checkpoint, self.settings)
+        plan = VideoLevel(network.settings).plan
+        return classifier.predict(network, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips: frames from random places in equal segments (or one of their middles), with the targets."""

@@ -44,19 +44,19 @@ class InstanceLevel:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on annotated people, and on detected ones who match; see `people_training.fit`."""
-        from tps_pipeline.methods.people import training as people_training
+        """Train on annotated people, and on detected ones who match; see `training.fit`."""
+        from tps_pipeline.methods.people import training
 
-        return people_training.fit(self.settings, train, val, draw=self.draw, folder=folder, seed=seed, weights=weights)
+        return training.fit(self.settings, train, val, draw=self.draw, folder=folder, seed=seed, weights=weights)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give the parts of everyone detected the likeliest states; see `people_classifier.predict`."""
-        from tps_pipeline.methods.people import classifier as people_classifier
+        """Give the parts of everyone detected the likeliest states; see `classifier.predict`."""
+        from tps_pipeline.methods.people import classifier
 
-        classifier = people_classifier.load(checkpoint, self.settings)
-        clips = InstanceLevel(classifier.settings).clips
+        network = classifier.load(checkpoint, self.settings)
+        clips = InstanceLevel(network.settings).clips
         tracks = shard(TRACKS) if self.settings.tracked else None
-        return people_classifier.predict(classifier, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
+        return classifier.predict(network, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
 
     def draw(self, video: CrowdedVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[Crowd]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe
-from tps_pipeline.clips.video_action import draw_warp, warp_and_tint
+from tps_pipeline.clips.augment import draw_warp, warp_and_tint
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.clips.training import Draw, TrainingClips, accuracy_on, groups_of, learn, start_from
