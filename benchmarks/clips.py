@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -36,7 +37,8 @@ from tps_pipeline.clips.reading import read_windows
 from tps_pipeline.clips.sampling import dense_sample
 from tps_pipeline.methods.clips.classifier import Classifier, build
 from tps_pipeline.methods.clips.segment_level import SegmentLevel
-from tps_pipeline.methods.clips.training import LabelledVideo, TrainingClips
+from tps_pipeline.methods.clips.training import LabelledVideo, augmented
+from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.training.batches import Batches, Groups
 from tps_pipeline.training.loop import prepare_cpu
@@ -149,7 +151,8 @@ def draw(path: Path) -> None:
     settings = narrow().settings
     assert isinstance(settings, recipe.SegmentLevel)
     labelled = LabelledVideo(path, FRAMES, np.arange(FRAMES), np.zeros((FRAMES, 10), np.int64))
-    clips = TrainingClips([labelled] * 10, SegmentLevel(settings).draw, settings, space=SPACE)
+    samples = partial(augmented, settings.augment, SPACE)
+    clips = TrainingClips([labelled] * 10, SegmentLevel(settings).draw, settings, samples)
     groups = Groups(settings.clips_per_video, settings.shuffle_buffer)
     for _ in Batches(clips, default_collate, size=settings.training.batch_size, seed=0, groups=groups).of(0):
         pass

@@ -12,9 +12,8 @@ import torch
 from tests import squares, test_segment_level, test_video_level
 from tps_pipeline.clips import reading as clips
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build
+from tps_pipeline.methods import build, lessons
 from tps_pipeline.methods.clips import classifier as clip_classifier
-from tps_pipeline.methods.clips import training as clip_training
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.training import loop
@@ -49,7 +48,7 @@ def test_an_epoch_decodes_a_video_once_and_uses_all_its_clips(tmp_path: Path, mo
 
     original = clips.read_frames
     monkeypatch.setattr(clips, "read_frames", read_frames)
-    monkeypatch.setattr(clip_training, "part_state_loss", loss)
+    monkeypatch.setattr(lessons, "part_state_loss", loss)
     settings = METHODS[kind](epochs=2, clips_per_video=3, cache_megabytes=0)
     four = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_size": 4})})
     build(four).fit(train, val, tmp_path, seed=0)

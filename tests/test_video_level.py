@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build
 from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips import training as clip_training
+from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.outputs import Output
@@ -92,7 +94,9 @@ def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="most_frequent")
     videos = clip_training.labelled_videos(source, ["video_id"], space)
     plain, mirrored = (
-        clip_training.TrainingClips(videos, method.draw, settings(augment={"flip": flip}), space=space)  # type: ignore
+        TrainingClips(
+            videos, method.draw, settings(), partial(clip_training.augmented, recipe.ClipAugmentation(flip=flip), space)
+        )  # type: ignore
         for flip in (0, 1)
     )
     (one,), (other,) = (clips.sample(1, np.random.default_rng(0)) for clips in (plain, mirrored))

@@ -187,7 +187,7 @@ def overlay(
 
     A frame shows the boxes of the nearest sampled frame: what the method said, nothing interpolated.
     """
-    from tps_pipeline.drawing.of_store import overlay_video
+    from tps_pipeline.drawing.overlay import overlay_video
     from tps_pipeline.store import Store
 
     out = out or Path(f"{video}_{method}.mp4")
