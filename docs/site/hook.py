@@ -46,6 +46,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Give the first page the width of its commands: it is short enough without a table of contents."""
+    if page.is_homepage:
+        page.meta["hide"] = ["toc"]
+    return markdown
+
+
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Show a docstring's literal block (after a double colon) as Markdown does."""
     if not page.file.src_uri.startswith(f"{REFERENCE}/"):
