@@ -26,7 +26,7 @@ from tps_pipeline.outputs import LEADERBOARD, REPORT, SUBMISSION
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-IMPORTED_ONCE = ["assets.definitions", "tps_pipeline.detection.train", "tps_pipeline.video_action"]
+IMPORTED_ONCE = ["assets.definitions", "tps_pipeline.detection.train", "tps_pipeline.clips.video_action"]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds."""
 
 console = Console(stderr=True)

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -32,14 +33,15 @@ from torch.utils.data import default_collate
 
 from benchmarks.frames import make_clip
 from tps_pipeline import recipe
-from tps_pipeline.batches import Batches, Groups
-from tps_pipeline.methods.clip_classifier import Classifier, build
-from tps_pipeline.methods.clip_training import LabelledVideo, TrainingClips
+from tps_pipeline.clips.reading import read_windows
+from tps_pipeline.clips.sampling import dense_sample
+from tps_pipeline.methods.clips.classifier import Classifier, build
+from tps_pipeline.methods.clips.segment_level import SegmentLevel
+from tps_pipeline.methods.clips.training import LabelledVideo, augmented
+from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.methods.segment_level import SegmentLevel
-from tps_pipeline.training import prepare_cpu
-from tps_pipeline.video.clips import read_windows
-from tps_pipeline.video.sampling import dense_sample
+from tps_pipeline.training.batches import Batches, Groups
+from tps_pipeline.training.loop import prepare_cpu
 
 FRAMES, LENGTH, STRIDE, BATCH = 300, 32, 5, 8
 INDICES = np.stack([dense_sample(key, FRAMES, length=LENGTH, interval=1) for key in range(0, FRAMES, STRIDE)])
@@ -149,7 +151,8 @@ def draw(path: Path) -> None:
     settings = narrow().settings
     assert isinstance(settings, recipe.SegmentLevel)
     labelled = LabelledVideo(path, FRAMES, np.arange(FRAMES), np.zeros((FRAMES, 10), np.int64))
-    clips = TrainingClips([labelled] * 10, SegmentLevel(settings).draw, settings, space=SPACE)
+    samples = partial(augmented, settings.augment, SPACE)
+    clips = TrainingClips([labelled] * 10, SegmentLevel(settings).draw, settings, samples)
     groups = Groups(settings.clips_per_video, settings.shuffle_buffer)
     for _ in Batches(clips, default_collate, size=settings.training.batch_size, seed=0, groups=groups).of(0):
         pass

@@ -20,7 +20,7 @@ import av
 import cv2
 import numpy as np
 
-from tps_pipeline.training import prepare_cpu
+from tps_pipeline.training.loop import prepare_cpu
 from tps_pipeline.video import extract, probe, sampled_frames
 
 QUALITY = 95

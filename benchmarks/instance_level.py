@@ -25,10 +25,10 @@ from benchmarks.frames import make_clip
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods.clip_classifier import Classifier
-from tps_pipeline.methods.instance_level import InstanceLevel
+from tps_pipeline.methods.clips.classifier import Classifier
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.methods.people_classifier import predict
+from tps_pipeline.methods.people.classifier import predict
+from tps_pipeline.methods.people.instance_level import InstanceLevel
 from tps_pipeline.models.instance_level import InstanceNet
 
 FRAMES, STRIDE, WIDTH, HEIGHT = 300, 5, 340, 256

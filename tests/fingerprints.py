@@ -19,8 +19,8 @@ from tests import syntax
 from tests.syntax import FUNCTIONS, Reference
 
 PLUMBING = (
-    "tps_pipeline.checkpoint",
-    "tps_pipeline.console",
+    "tps_pipeline.training.checkpoint",
+    "tps_pipeline.cli.console",
     "tps_pipeline.data.layout.progress",
     "tps_pipeline.device",
     "tps_pipeline.errors",
@@ -29,8 +29,8 @@ PLUMBING = (
     "tps_pipeline.outputs",
     "tps_pipeline.reading",
     "tps_pipeline.store",
-    "tps_pipeline.training._bar",
-    "tps_pipeline.video_action._progress",
+    "tps_pipeline.training.loop._bar",
+    "tps_pipeline.clips.video_action._progress",
 )
 """What is not followed, with all below it: where things are kept and what is shown, not what is computed."""
 

@@ -13,8 +13,7 @@ from tps_pipeline import recipe
 from tps_pipeline.methods import build
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.reading import Reads
-
-FILE = "model.safetensors"
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 
 def predictions(folder: Path, entries: Sequence[recipe.Method], source: Reads, **beside: float) -> list[pa.Table]:
@@ -26,7 +25,7 @@ def predictions(folder: Path, entries: Sequence[recipe.Method], source: Reads, *
     for checkpoint, entry in zip(checkpoints, entries, strict=True):
         checkpoint.mkdir()
         build(entry).fit(source, source, checkpoint, seed=0)
-    (state, said), *others = (load_checkpoint(checkpoint / FILE) for checkpoint in checkpoints)
+    (state, said), *others = (load_checkpoint(checkpoint / WEIGHTS) for checkpoint in checkpoints)
     for other, said_too in others:
         assert said_too == said
         assert all(torch.equal(tensor, other[name]) for name, tensor in state.items())
@@ -34,7 +33,7 @@ def predictions(folder: Path, entries: Sequence[recipe.Method], source: Reads, *
     old.mkdir()
     settings = json.loads(said["settings"])
     assert not {"inference", *beside} & set(settings)
-    save_checkpoint(old / FILE, state, metadata=said | {"settings": json.dumps(settings | beside)})
+    save_checkpoint(old / WEIGHTS, state, metadata=said | {"settings": json.dumps(settings | beside)})
     found = []
     for entry in entries:
         one, *same = (build(entry).predict(source, checkpoint) for checkpoint in (*checkpoints, old))

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from tests.test_training import Line, settings, squares
-from tps_pipeline import training
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
+from tps_pipeline.training import loop
 
 SETTINGS = {
     "one_batch_a_step": settings(batch_size=4, ema=0.9, clip_norm=0.5),
@@ -24,7 +24,7 @@ SETTINGS = {
 }
 
 
-def train(folder: Path, *, batch_size: int, name: str) -> training.Fit:
+def train(folder: Path, *, batch_size: int, name: str) -> loop.Fit:
     """Train without what looks at a whole batch (batch norm) or draws by process (dropout)."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -43,8 +43,8 @@ def train(folder: Path, *, batch_size: int, name: str) -> training.Fit:
         return {"bias": network.get_parameter("2.bias").item(), "ap": float(ap[0])}
 
     how = SETTINGS[name].model_copy(update={"batch_size": batch_size})
-    task = training.Task(model, Line(48), squares, evaluate=evaluate, save=save)
-    return training.fit(task, how, folder=folder, seed=5, accelerator="cpu")
+    task = loop.Task(model, Line(48), squares, evaluate=evaluate, save=save)
+    return loop.fit(task, how, folder=folder, seed=5, accelerator="cpu")
 
 
 def main() -> None:

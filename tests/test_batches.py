@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tps_pipeline.batches import Batches, Groups, shuffled
+from tps_pipeline.training.batches import Batches, Groups, shuffled
 
 
 class Numbers:

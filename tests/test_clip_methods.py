@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from tests import squares, test_segment_level, test_video_level
-from tps_pipeline import training
+from tps_pipeline.clips import reading as clips
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, clip_training
+from tps_pipeline.methods import build, lessons
+from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.video import clips
+from tps_pipeline.training import loop
 
 METHODS = {"video_level": test_video_level.settings, "segment_level": test_segment_level.settings}
 
@@ -47,7 +48,7 @@ def test_an_epoch_decodes_a_video_once_and_uses_all_its_clips(tmp_path: Path, mo
 
     original = clips.read_frames
     monkeypatch.setattr(clips, "read_frames", read_frames)
-    monkeypatch.setattr(clip_training, "part_state_loss", loss)
+    monkeypatch.setattr(lessons, "part_state_loss", loss)
     settings = METHODS[kind](epochs=2, clips_per_video=3, cache_megabytes=0)
     four = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_size": 4})})
     build(four).fit(train, val, tmp_path, seed=0)
@@ -83,6 +84,6 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str, epochs: int, l
         return part_state_loss(logits, batch["targets"], space, kind=loss), {}
 
     torch.manual_seed(0)
-    task = training.Task(clip_classifier.build(settings.network, len(space)), Noise(settings.frames, space), of_batch)
-    fitted = training.fit(task, settings.training, folder=tmp_path, seed=0)
+    task = loop.Task(clip_classifier.build(settings.network, len(space)), Noise(settings.frames, space), of_batch)
+    fitted = loop.fit(task, settings.training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]

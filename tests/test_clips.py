@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.clips import barcode, write_clip
+from tps_pipeline.clips import reading as module
+from tps_pipeline.clips.reading import ClipReader, Video, read_windows
+from tps_pipeline.clips.sampling import dense_sample
 from tps_pipeline.errors import VideoError
-from tps_pipeline.video import clips as module
-from tps_pipeline.video.clips import ClipReader, Video, read_windows
-from tps_pipeline.video.sampling import dense_sample
 
 FRAMES = 40
 
@@ -129,8 +129,8 @@ def test_ten_seconds_of_720p_take_little_memory(tmp_path: Path) -> None:
     code = f"""
 import resource
 import numpy as np
-from tps_pipeline.video.clips import read_windows
-from tps_pipeline.video.sampling import dense_sample
+from tps_pipeline.clips.reading import read_windows
+from tps_pipeline.clips.sampling import dense_sample
 indices = np.stack([dense_sample(key, 300, length=32, interval=2) for key in range(0, 300, 5)])
 for windows in read_windows({str(path)!r}, indices, batch=8):
     windows.clips()

@@ -16,7 +16,7 @@ from assets.steps import SHARDS
 from tests import workplace
 from tests.workplace import ROOT, environment
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.methods import trajectory_classifier
+from tps_pipeline.methods.trajectories import training as trajectory_training
 from tps_pipeline.recipe import parse
 from tps_pipeline.store import Store
 from tps_pipeline.video import frames
@@ -109,7 +109,7 @@ def test_a_run_that_is_launched_again_has_the_recipe_as_it_is_then(folder):
 
 
 def test_a_checkpoint_says_what_it_was_trained_with(folder, monkeypatch):
-    fit = trajectory_classifier.fit
+    fit = trajectory_training.fit
 
     def edit_then_fit(*args, **options):
         settings = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -117,7 +117,7 @@ def test_a_checkpoint_says_what_it_was_trained_with(folder, monkeypatch):
         (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
         return fit(*args, **options)
 
-    monkeypatch.setattr(trajectory_classifier, "fit", edit_then_fit)
+    monkeypatch.setattr(trajectory_training, "fit", edit_then_fit)
     with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
         materialize_these(folder, instance, "vocabulary/states", "vocabulary/actions")
         materialize_these(folder, instance, "checkpoints/part_trajectory")

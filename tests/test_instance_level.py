@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,19 +16,24 @@ import pytest
 import torch
 
 from tests import crowds, in_force
-from tps_pipeline import outputs, recipe, tables, training
+from tps_pipeline import outputs, recipe, tables
+from tps_pipeline.clips import reading as clips
+from tps_pipeline.clips.reading import Windows
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, people_classifier, people_training
-from tps_pipeline.methods.crowds import Crowd, crowded_videos, matching, shares
-from tps_pipeline.methods.instance_level import InstanceLevel
+from tps_pipeline.methods import build
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.methods.people_classifier import Everyone
+from tps_pipeline.methods.people import classifier as people_classifier
+from tps_pipeline.methods.people import training as people_training
+from tps_pipeline.methods.people.classifier import Everyone
+from tps_pipeline.methods.people.crowds import Crowd, crowded_videos, matching, shares
+from tps_pipeline.methods.people.instance_level import InstanceLevel
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
 from tps_pipeline.reading import InMemory
-from tps_pipeline.video import clips
-from tps_pipeline.video.clips import Windows
+from tps_pipeline.training import loop
 
 PLAIN = {
     "kind": "instance_level",
@@ -137,7 +143,7 @@ def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tm
         indices, chosen = method.draw(videos[0], np.random.default_rng(seed))
         assert np.diff(indices[:, 4]).tolist() in ([4, 4], [4, 2])  # key frames; the last labelled one is near the end
         assert all(np.array_equal(crowd.tracks, chosen[0].tracks) for crowd in chosen)
-    data = people_training.TrainingPeople(videos, method.draw, entry, space=space)
+    data = TrainingClips(videos, method.draw, entry, partial(people_training.augmented, entry, space))
     flips = set()
     for seed in range(10):
         (sample,) = data.sample(0, np.random.default_rng(seed))
@@ -252,14 +258,14 @@ def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -
 def test_boxes_go_where_the_people_go_and_sides_change_in_the_mirror() -> None:
     space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b")))
     augment = {"rotation": 15, "scale": 0.2, "translate": 0.15, "flip": 0.5}
-    clips = people_training.TrainingPeople([], lambda *_: None, settings(augment=augment, box_jitter=0.0), space=space)
+    entry = settings(augment=augment, box_jitter=0.0)
     picture = np.zeros((2, 60, 80, 3), np.uint8)
     picture[:, 18:42, 20:50] = 255
     targets = np.array([[labels[at % 2] for at, labels in enumerate(space.of_part)]])
     crowd = Crowd(shares(np.array([[20, 18, 49, 41]]), 80, 60), targets, *np.zeros((2, 1), int))
     mirrored = 0
     for seed in range(30):
-        moved, people = clips.augmented(picture, crowd, np.random.default_rng(seed))
+        moved, people = people_training.moved(entry, space, picture, crowd, np.random.default_rng(seed))
         rows, columns = np.nonzero(moved[0, ..., 0] > 127)
         seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / (80, 60, 80, 60)
         assert people.boxes[0] == pytest.approx(seen, abs=0.03)
@@ -276,14 +282,12 @@ def test_nobody_out_of_the_picture_is_learned_from_and_somebody_always_is() -> N
     assert left == pytest.approx([0.2, 1.0], abs=1e-5)
     assert moved[0] == pytest.approx([0.0, 0.4, 0.02, 0.6], abs=1e-5)
     space = LabelSpace((("head", "a"), ("head", "b")))
-    clips = people_training.TrainingPeople(
-        [], lambda *_: None, settings(augment={"translate": 3.0}, box_jitter=0.0), space=space
-    )
+    entry = settings(augment={"translate": 3.0}, box_jitter=0.0)
     targets = np.full((2, len(PARTS)), -1)
     targets[1, PARTS.index("head")] = 1
     crowd, picture = Crowd(boxes, targets, *np.zeros((2, 2), int)), np.zeros((1, 50, 50, 3), np.uint8)
     for seed in range(30):
-        _, people = clips.augmented(picture, crowd, np.random.default_rng(seed))
+        _, people = people_training.moved(entry, space, picture, crowd, np.random.default_rng(seed))
         assert (people.targets >= 0).any()
         assert ((people.boxes >= 0) & (people.boxes <= 1)).all()
 
@@ -321,6 +325,6 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, relation: str, loss: Lite
 
     torch.manual_seed(0)
     network = InstanceNet(entry, len(space))
-    task = training.Task(network, Noise(space), of_batch, collate=people_training.collate)
-    fitted = training.fit(task, entry.training, folder=tmp_path, seed=0)
+    task = loop.Task(network, Noise(space), of_batch, collate=people_training.collate)
+    fitted = loop.fit(task, entry.training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]

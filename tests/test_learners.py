@@ -14,8 +14,7 @@ from tps_pipeline.outputs import ACTIONS, SHARDS, candidate, checkpoint
 from tps_pipeline.reading import Reads
 from tps_pipeline.stages.checkpoints import step_of
 from tps_pipeline.store import Store
-
-FILE = "model.safetensors"
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,12 @@ class Counter:
     def fit(self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None):
         device.note("cuda (A)", "cuda (A)")
         counted = len(train(ACTIONS)), len(val(ACTIONS))
-        (folder / FILE).write_text(f"{self.worth} {counted} {seed}")
+        (folder / WEIGHTS).write_text(f"{self.worth} {counted} {seed}")
         return {"videos": float(sum(counted))}
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         assert len(val(ACTIONS)) == 1
-        return float((checkpoint / FILE).read_text().split()[0])
+        return float((checkpoint / WEIGHTS).read_text().split()[0])
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def trained(run: Run, learner: Learner, **options) -> Record:
 
 def test_a_checkpoint_follows_from_the_learner_alone(run):
     record = trained(run, Counter(0.5))
-    assert (run.store.local(record.path) / FILE).read_text() == "0.5 (1, 1) 0"
+    assert (run.store.local(record.path) / WEIGHTS).read_text() == "0.5 (1, 1) 0"
     assert record.metrics == {"videos": 2.0}
     assert [i.key for i in record.inputs] == [ACTIONS.at("train-000"), ACTIONS.at("val-000")]
     assert record.device == "2 x cuda (A)"
@@ -142,7 +141,7 @@ def test_what_is_forced_leaves_what_others_share_as_they_know_it(run):
     first, second = trained(run, Counter(0.5)), trained(run, Counter(0.5, name="other"))
     forced = trained(run, Counter(0.7), force=True)
     assert forced.path != second.path == first.path
-    assert (run.store.local(second.path) / FILE).read_text().startswith("0.5")
+    assert (run.store.local(second.path) / WEIGHTS).read_text().startswith("0.5")
 
 
 def test_every_learner_of_a_recipe_says_what_it_needs():

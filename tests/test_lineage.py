@@ -116,5 +116,7 @@ def test_a_trace_knows_what_was_made_since_the_one_before(lineage):
 
 
 def test_inputs_never_made_are_named(lineage):
-    with pytest.raises(StoreError, match="frames/train-000"):
+    with pytest.raises(StoreError, match="frames/train-000; materialize them first"):
         lineage.latest().inputs([("frames", "train-000")])
+    with pytest.raises(StoreError, match="weights/yolov7x_coco; import them first, see `tps weights list`"):
+        lineage.latest().inputs([("weights/yolov7x_coco", None)])

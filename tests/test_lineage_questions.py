@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tps_pipeline import tables
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage import Lineage, Work, differences, find
 from tps_pipeline.store import Store

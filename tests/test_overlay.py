@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tps_pipeline.video.overlay import LEFT, MIDDLE, PERSON, RIGHT, draw
+from tps_pipeline.drawing.frame import LEFT, MIDDLE, PERSON, RIGHT, draw
 
 BOXES = {"left_arm": (100, 150, 200, 250), "right_arm": (300, 150, 400, 250), "head": (220, 20, 280, 80)}
 

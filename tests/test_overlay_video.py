@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from tests.clips import HEIGHT, rotate, write_clip
 from tests.test_overlay import rows, share
 from tps_pipeline import tables
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
+from tps_pipeline.drawing.frame import LEFT, RIGHT
+from tps_pipeline.drawing.video import Layer, write_video
 from tps_pipeline.errors import VideoError
 from tps_pipeline.store import Store
 from tps_pipeline.video.decode import read_frames
 from tps_pipeline.video.frames import extract
-from tps_pipeline.video.overlay import LEFT, RIGHT
-from tps_pipeline.video.overlay_video import Layer, write_video
 from tps_pipeline.video.probe import probe
 
 SAMPLED = (1, 6, 11, 16)

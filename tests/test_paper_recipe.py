@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from tests import published
 from tps_pipeline import recipe, tables
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
 from tps_pipeline.detection import detector
 from tps_pipeline.detection.datasets import person_samples
-from tps_pipeline.detection.train import CHECKPOINT, train
+from tps_pipeline.detection.train import train
 from tps_pipeline.labels import PERSON
 from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import Csn
@@ -27,6 +27,7 @@ from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
 from tps_pipeline.store import Store
+from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile
 
 
@@ -107,13 +108,13 @@ def test_the_report_s_detector_takes_an_optimiser_step_at_full_size(tmp_path: Pa
     )  # fmt: skip
 
     assert np.isfinite(metrics["loss"])
-    trained, began = load_checkpoint(tmp_path / CHECKPOINT)[0], load_checkpoint(tmp_path / "coco.safetensors")[0]
+    trained, began = load_checkpoint(tmp_path / WEIGHTS)[0], load_checkpoint(tmp_path / "coco.safetensors")[0]
     fresh = {name for name, tensor in trained.items() if tensor.shape != began[name].shape}
     assert all(name.startswith("head.") for name in fresh)
     moved = [name for name in trained.keys() - fresh if not torch.equal(trained[name], began[name])]
     kernels = [name for name in trained if name.endswith("conv.weight")]
     assert set(kernels) <= set(moved)
-    assert detector.load(tmp_path / CHECKPOINT, device="cpu").size == 640
+    assert detector.load(tmp_path / WEIGHTS, device="cpu").size == 640
 
 
 @pytest.mark.slow

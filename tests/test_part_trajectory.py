@@ -11,19 +11,22 @@ import pytest
 import torch
 
 from tests import in_force
-from tps_pipeline import outputs, recipe, tables, training
+from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.data.vocabulary import state_labels
+from tps_pipeline.detection.tracks import track
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.methods.trajectories import Boxes, People, arrange, at_steps, augment
-from tps_pipeline.methods.trajectory_classifier import FILE, classify, collate, mirror_closed
+from tps_pipeline.methods.trajectories.classifier import classify
+from tps_pipeline.methods.trajectories.sequences import Boxes, People, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.training import collate, mirror_closed
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint
 from tps_pipeline.reading import InMemory
 from tps_pipeline.tables import BOX, PERSON_BOX
-from tps_pipeline.tracks import track
+from tps_pipeline.training import loop
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 WIDTH, STRIDE, LAST = 200, 5, 46
 SPACE = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
@@ -250,8 +253,8 @@ def test_a_batch_of_noise_is_learned_by_heart(tmp_path: Path) -> None:
         logits = net(batch["corners"], batch["confidences"], batch["actions"])
         return part_state_loss(logits.flatten(0, 1), batch["targets"].flatten(0, 1), SPACE, kind="softmax"), {}
 
-    task = training.Task(network(), Noise(), loss, collate=collate)
-    fitted = training.fit(task, settings(epochs=150).training, folder=tmp_path, seed=0)
+    task = loop.Task(network(), Noise(), loss, collate=collate)
+    fitted = loop.fit(task, settings(epochs=150).training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.9 < fitted.history[0]["loss"]
 
 
@@ -300,5 +303,5 @@ def test_equal_seeds_give_equal_weights(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         build(settings(epochs=1)).fit(given, none, tmp_path / name, seed=5)
-    one, two = (load_checkpoint(tmp_path / name / FILE)[0] for name in ("one", "two"))
+    one, two = (load_checkpoint(tmp_path / name / WEIGHTS)[0] for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from typer.testing import CliRunner, Result
 from tests import published
 from tests.test_weights import official, official_model  # noqa: F401
 from tps_pipeline import recipe
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.graph import Reader, Run, train_here
+from tps_pipeline.graph import Run, train_here
 from tps_pipeline.graph.plan import plan
 from tps_pipeline.learners.detector import DetectorLearner
 from tps_pipeline.lineage import Lineage
@@ -230,7 +231,7 @@ def test_training_gets_the_weights_and_says_which(
         assert step.learner is not None
         assert {output.key for output in step.reads if output.key.startswith("weights/")} == set(reads)
         there = [key for key in run.lineage.latest().records if key[0] in reads]
-        train_here(step.learner, Reader(run, step, run.lineage.latest().inputs(there), workspace=folder))
+        train_here(step.learner, replace(step.reader(run, run.lineage.latest().inputs(there)), workspace=folder))
 
     theirs = weights("yolov7_tiny_coco").key
     with pytest.raises(WeightsError, match=r"person_detector\.network\.weights: yolov7_tiny_coco is not in"):

@@ -11,11 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tps_pipeline import recipe
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.preview import draw
-from tps_pipeline.video.overlay import LEFT, RIGHT
+from tps_pipeline.drawing.frame import LEFT, RIGHT
 
 
 @pytest.fixture(scope="module")

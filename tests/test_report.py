@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from tests import report_sample
 from tests.report_sample import HOSTILE, METHODS
 from tps_pipeline import tables
-from tps_pipeline.cli import app
+from tps_pipeline.cli.app import app
+from tps_pipeline.drawing import contact_sheet
 from tps_pipeline.lineage import Input
-from tps_pipeline.report import clips, contact_sheet, page, plots, terminal
+from tps_pipeline.report import clips, page, plots, terminal
 from tps_pipeline.report.heat_map import heat_map
 from tps_pipeline.video.decode import read_frames
 

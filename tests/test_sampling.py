@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tps_pipeline.video.sampling import dense_sample, sampled_frames, uniform_sample
+from tps_pipeline.clips.sampling import dense_sample, uniform_sample
+from tps_pipeline.video.frames import sampled_frames
 
 counts = st.integers(1, 5000)
 lengths = st.integers(1, 64)

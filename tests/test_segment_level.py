@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tests import in_force, squares
 from tps_pipeline import outputs, recipe, tables
-from tps_pipeline.methods import build, clip_classifier, clip_training
-from tps_pipeline.methods.segment_level import SegmentLevel
+from tps_pipeline.methods import build
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.clips import training as clip_training
+from tps_pipeline.methods.clips.segment_level import SegmentLevel
 
 PLAIN = {
     "kind": "segment_level",

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.data.synthetic.video import frames_of, shoot
+from tps_pipeline.detection.tracks import track
 from tps_pipeline.labels import PARTS
-from tps_pipeline.tracks import track
 
 STRIDE = 5
 

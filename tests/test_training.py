@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from tps_pipeline import optimization, recipe, training
-from tps_pipeline.batches import Groups
+from tps_pipeline import recipe
 from tps_pipeline.errors import TpsError
+from tps_pipeline.training import loop, optimization
+from tps_pipeline.training.batches import Groups
 
 STEPS = 3
 
@@ -51,12 +52,12 @@ def settings(**changes) -> recipe.Training:
     return recipe.Training.model_validate(plain | changes)
 
 
-def task(**changes) -> training.Task:
-    return training.Task(**({"model": network(), "data": Line(), "loss": squares} | changes))
+def task(**changes) -> loop.Task:
+    return loop.Task(**({"model": network(), "data": Line(), "loss": squares} | changes))
 
 
-def run(folder, task_, settings_, **options) -> training.Fit:
-    return training.fit(task_, settings_, folder=folder, seed=5, accelerator="cpu", **options)
+def run(folder, task_, settings_, **options) -> loop.Fit:
+    return loop.fit(task_, settings_, folder=folder, seed=5, accelerator="cpu", **options)
 
 
 def weights(model: nn.Module) -> torch.Tensor:

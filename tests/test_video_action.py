@@ -10,10 +10,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tps_pipeline import recipe, tables, training, video_action
+from tps_pipeline import recipe, tables
+from tps_pipeline.clips import video_action
+from tps_pipeline.clips.augment import augment
+from tps_pipeline.clips.reading import ClipReader, Video
+from tps_pipeline.clips.video_action import Clips, LabelledVideo
 from tps_pipeline.errors import DataError
 from tps_pipeline.models.video_swin import VideoSwin
-from tps_pipeline.video_action import Clips, Video
+from tps_pipeline.training import loop
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 ACTIONS = ["falling", "rising"]
 
@@ -103,20 +108,20 @@ def test_predictions_need_no_labels(trained) -> None:
 
 def test_a_video_shorter_than_the_clip_repeats_frames(tmp_path: Path, trained) -> None:
     write_video(tmp_path / "short.mp4", rising=True, seed=0, frames=2)
-    video = Video(tmp_path / "short.mp4", 2, 1)
+    video = LabelledVideo(tmp_path / "short.mp4", 2, 1)
     clip = Clips([video], settings(cache_megabytes=0)).sample(0, np.random.default_rng(0))["clip"]
     assert clip.shape == (4, 32, 32, 3)
-    plain = video_action.read_clip(video, [0, 0, 1, 1], 32)
+    (plain,) = ClipReader([Video(video.path, 2)], size=32).read(0, np.array([[0, 0, 1, 1]]))
     assert np.array_equal(plain[0], plain[1])
     assert not np.array_equal(plain[1], plain[2])
 
 
 def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", rising=True, seed=0)
-    videos = [Video(tmp_path / "a.mp4", 12, 1)]
+    videos = [LabelledVideo(tmp_path / "a.mp4", 12, 1)]
     cached, decoded = Clips(videos, settings()), Clips(videos, settings(cache_megabytes=0))
-    assert cached.decoded
-    assert not decoded.decoded
+    assert cached.reader.decoded
+    assert not decoded.reader.decoded
     ours, theirs = (clips.sample(0, np.random.default_rng(3))["clip"] for clips in (cached, decoded))
     assert np.array_equal(ours, theirs)
 
@@ -124,21 +129,24 @@ def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
 def test_a_broken_training_video_gives_way_to_another(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", rising=True, seed=0)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    clips = Clips([Video(tmp_path / "broken.mp4", 12, 0), Video(tmp_path / "a.mp4", 12, 1)], settings())
+    clips = Clips([LabelledVideo(tmp_path / "broken.mp4", 12, 0), LabelledVideo(tmp_path / "a.mp4", 12, 1)], settings())
     assert clips.sample(0, np.random.default_rng(0))["action"] == 1
+    hopeless = Clips([LabelledVideo(tmp_path / "broken.mp4", 12, 0)], settings())
+    with pytest.raises(DataError, match="10 training videos in a row cannot be decoded"):
+        hopeless.sample(0, np.random.default_rng(0))
 
 
 def test_augmentation_is_the_same_for_all_frames_and_follows_the_recipe() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (1, 24, 24, 3), dtype=np.uint8)
     clip = np.repeat(picture, 3, axis=0)
     everything = recipe.ClipAugmentation(rotation=20, scale=0.2, translate=0.2, color=0.3, flip=0.5)
-    changed = video_action.augment(clip, everything, np.random.default_rng(1))
+    changed = augment(clip, everything, np.random.default_rng(1))
     assert np.array_equal(changed[0], changed[1])
     assert not np.array_equal(changed[0], clip[0])
     nothing = recipe.ClipAugmentation(flip=0)
-    assert np.array_equal(video_action.augment(clip, nothing, np.random.default_rng(1)), clip)
+    assert np.array_equal(augment(clip, nothing, np.random.default_rng(1)), clip)
     mirrored = recipe.ClipAugmentation(flip=1)
-    assert np.array_equal(video_action.augment(clip, mirrored, np.random.default_rng(1)), clip[:, :, ::-1])
+    assert np.array_equal(augment(clip, mirrored, np.random.default_rng(1)), clip[:, :, ::-1])
 
 
 def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
@@ -153,7 +161,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = VideoSwin(settings().network, 4)
     how = settings().training.model_copy(update={"epochs": 100})
-    fitted = training.fit(training.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
+    fitted = loop.fit(loop.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 1.0 < fitted.history[0]["loss"]
 
 
@@ -165,5 +173,5 @@ def test_an_action_that_is_not_to_be_learned_is_an_error(tmp_path: Path) -> None
 
 def test_settings_are_kept_with_the_weights(trained) -> None:
     _, folder, _ = trained
-    _, metadata = video_action.load_checkpoint(folder / video_action.FILE)
+    _, metadata = video_action.load_checkpoint(folder / WEIGHTS)
     assert recipe.VideoAction.model_validate_json(metadata["settings"]) == settings()

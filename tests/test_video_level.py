@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,15 @@ from tests import squares
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.errors import UndeclaredError, WeightsError
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods import build, clip_classifier, clip_training
+from tps_pipeline.methods import build
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.clips import training as clip_training
+from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.outputs import Output
 from tps_pipeline.reading import InMemory
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 PLAIN = {
     "kind": "video_level",
@@ -89,7 +94,9 @@ def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="most_frequent")
     videos = clip_training.labelled_videos(source, ["video_id"], space)
     plain, mirrored = (
-        clip_training.TrainingClips(videos, method.draw, settings(augment={"flip": flip}), space=space)  # type: ignore
+        TrainingClips(
+            videos, method.draw, settings(), partial(clip_training.augmented, recipe.ClipAugmentation(flip=flip), space)
+        )  # type: ignore
         for flip in (0, 1)
     )
     (one,), (other,) = (clips.sample(1, np.random.default_rng(0)) for clips in (plain, mirrored))
@@ -107,10 +114,10 @@ def test_training_starts_from_the_weights_that_the_recipe_names(trained, tmp_pat
     method = build(settings(network=network, training=still))
     with pytest.raises(WeightsError, match="mine"):
         method.fit(source, source, tmp_path, seed=0)
-    theirs = load_checkpoint(trained[0] / clip_classifier.FILE)[0]
+    theirs = load_checkpoint(trained[0] / WEIGHTS)[0]
     save_checkpoint(tmp_path / "weights.safetensors", theirs)
     method.fit(source, source, tmp_path, seed=0, weights=tmp_path / "weights.safetensors")  # type: ignore
-    ours = load_checkpoint(tmp_path / clip_classifier.FILE)[0]
+    ours = load_checkpoint(tmp_path / WEIGHTS)[0]
     assert torch.equal(ours["patch_embed.proj.weight"], theirs["patch_embed.proj.weight"])
 
 

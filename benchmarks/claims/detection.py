@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.world import World
-from tps_pipeline.checkpoint import WEIGHTS
 from tps_pipeline.detection import single_stage, two_stage
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.confusion import confusion
@@ -20,6 +19,7 @@ from tps_pipeline.detection.train import train
 from tps_pipeline.evaluation import figures
 from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.recipe import Detector, DetectorInference, Recipe
+from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile
 
 CROWD = 4

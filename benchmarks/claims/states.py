@@ -21,12 +21,12 @@ from tps_pipeline.data.shards import ingest, probe_videos
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.detection import two_stage
 from tps_pipeline.detection.datasets import part_state_samples
+from tps_pipeline.detection.tracks import track
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.methods import build
 from tps_pipeline.reading import InMemory, Reads
 from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
-from tps_pipeline.tracks import track
 
 Split = Literal["train", "test", "none"]
 FEW = 24

@@ -20,7 +20,7 @@ from assets.steps import SHARDS
 from tests.workplace import ROOT, dagster_dev, environment, make, pipeline
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.lineage import Lineage, Record
-from tps_pipeline.outputs import SPLITS
+from tps_pipeline.outputs import SPLITS, VIDEOS
 from tps_pipeline.store import Store
 
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "assets.definitions"}
@@ -162,7 +162,7 @@ def test_a_new_video_goes_all_the_way_to_the_submission(url: str, folder: Path, 
     shard = wait_until(submitted)
     with instance_of(folder) as instance:
         assert shard in instance.get_dynamic_partitions(str(SHARDS.name))
-    assert pipeline(folder).read("videos", shard)["path"].to_pylist() == ["test_videos/a_new_one.mp4"]
+    assert pipeline(folder).read(VIDEOS, shard)["path"].to_pylist() == ["test_videos/a_new_one.mp4"]
 
 
 def test_the_pool_holds_between_ui_and_shell_and_a_cancelled_run_frees_it(tmp_path: Path) -> None:

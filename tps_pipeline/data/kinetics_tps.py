@@ -11,7 +11,8 @@ from tps_pipeline import tables
 from tps_pipeline.cpu import collection_paused
 from tps_pipeline.data.annotations import Index, LabelFile, find_annotations, find_ground_truth, read_files
 from tps_pipeline.data.decoding import VideoLabels, decode, join
-from tps_pipeline.data.layout import Problem, Video, find_videos, known_states, progress
+from tps_pipeline.data.layout import Problem, Video, find_videos, known_states
+from tps_pipeline.progress import progress
 
 TABLES = ("actions", "labelled_frames", "people", "parts", "objects")
 VIDEOS_AT_ONCE = 64

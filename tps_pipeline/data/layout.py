@@ -12,14 +12,10 @@ Videos that lie directly in the data folder count as test videos, so any folder 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
-
-from rich.console import Console
-from rich.progress import track
 
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import NO_STATE
@@ -97,11 +93,6 @@ def known_states(data: Path) -> frozenset[str] | None:
     """The states that labels may have, or None (any) without a ``list/part_stat.txt``."""
     names = read_names(data / "list" / "part_stat.txt")
     return frozenset(names) | UNLISTED_STATES if names else None
-
-
-def progress(items: Sequence[T], doing: str) -> Iterable[T]:
-    """Iterate with a progress bar on stderr, silent without a terminal."""
-    return track(items, doing, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def entries(folder: Path) -> list[Path]:

@@ -19,7 +19,8 @@ import pyarrow as pa
 from tps_pipeline import tables
 from tps_pipeline.data.annotations import Index, digest, find_annotations, find_ground_truth
 from tps_pipeline.data.kinetics_tps import action_of, label_files
-from tps_pipeline.data.layout import Problem, Video, find_videos, progress
+from tps_pipeline.data.layout import Problem, Video, find_videos
+from tps_pipeline.progress import progress
 from tps_pipeline.recipe import Shards
 
 MIN_VIDEOS_FOR_VAL = 4

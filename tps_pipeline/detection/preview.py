@@ -24,11 +24,11 @@ from tps_pipeline.detection.datasets import (
     person_samples,
     single_stage_samples,
 )
+from tps_pipeline.drawing.contact_sheet import contact_sheet
+from tps_pipeline.drawing.frame import DARK, LEFT, MIDDLE, PERSON, RIGHT
 from tps_pipeline.errors import DataError, RecipeError
 from tps_pipeline.recipe import BoxAugmentation, Detector, Recipe
-from tps_pipeline.report.contact_sheet import contact_sheet
 from tps_pipeline.video.frames import FrameFile, extract
-from tps_pipeline.video.overlay import DARK, LEFT, MIDDLE, PERSON, RIGHT
 
 Kind = Literal["person", "part", "single_stage", "part_state"]
 

@@ -21,10 +21,10 @@ from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
-from tps_pipeline.training import Task, fit, processes
+from tps_pipeline.training.checkpoint import WEIGHTS
+from tps_pipeline.training.loop import Task, fit, processes
 from tps_pipeline.video.frames import FrameFile
 
-CHECKPOINT = "model.safetensors"
 EVALUATION_BATCH = 32
 EVALUATION_THRESHOLD, EVALUATION_IOU = 0.01, 0.65
 """Score and overlap at which the validation images' boxes are dropped (YOLOv7's test settings, threshold raised)."""
@@ -92,7 +92,7 @@ def train(
         loss=loss,
         collate=collate,
         evaluate=(lambda model: evaluate(model, validation, classes=len(labels))) if len(validation) else None,
-        save=lambda model: save(folder / CHECKPOINT, model.state_dict(), settings, labels),
+        save=lambda model: save(folder / WEIGHTS, model.state_dict(), settings, labels),
     )
     return fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tps_pipeline import checkpoint, device
+from tps_pipeline import device
 from tps_pipeline.graph.promotion import refused_before, refuses
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
@@ -21,6 +21,7 @@ from tps_pipeline.graph.work import work_of
 from tps_pipeline.lineage import Record, Snapshot, Work
 from tps_pipeline.outputs import CHECKPOINTS, Output, name_of
 from tps_pipeline.store import Written
+from tps_pipeline.training import checkpoint
 
 Works = Mapping[Output, Work]
 """The outputs of a step that are made together, of one shard."""

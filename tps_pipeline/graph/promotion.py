@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tps_pipeline import checkpoint
 from tps_pipeline import device as devices
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
@@ -18,6 +17,7 @@ from tps_pipeline.learners import Learner
 from tps_pipeline.lineage import Record, Work
 from tps_pipeline.outputs import candidate
 from tps_pipeline.store import Written
+from tps_pipeline.training import checkpoint
 
 
 def refused_before(run: Run, learner: Learner, work: Work) -> str | None:

@@ -15,8 +15,8 @@ def train_here(learner: Learner, read: Reader) -> dict[str, float]:
     Returns:
         Figures about it.
     """
-    from tps_pipeline.checkpoint import WEIGHTS
     from tps_pipeline.models import pretrained
+    from tps_pipeline.training.checkpoint import WEIGHTS
 
     weights = None
     if learner.weights:

@@ -106,7 +106,7 @@ class DetectorLearner:
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """Average precision, the mean over its classes."""
-        from tps_pipeline.checkpoint import WEIGHTS
         from tps_pipeline.detection.train import validate
+        from tps_pipeline.training.checkpoint import WEIGHTS
 
         return validate(checkpoint / WEIGHTS, val(self.kind.samples), val.frames())["ap"]

@@ -1,4 +1,4 @@
-"""The video's action as a learner; how it is trained stands in `tps_pipeline.video_action`."""
+"""The video's action as a learner; how it is trained stands in `tps_pipeline.clips.video_action`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class VideoActionLearner:
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """See `video_action.train`."""
-        from tps_pipeline import video_action
+        from tps_pipeline.clips import video_action
 
         return video_action.train(
             train(VIDEOS),
@@ -56,7 +56,7 @@ class VideoActionLearner:
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
-        from tps_pipeline import video_action
+        from tps_pipeline.clips import video_action
 
         videos = val(VIDEOS)
         found = video_action.predict(checkpoint, videos, val.data)

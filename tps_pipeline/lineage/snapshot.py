@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.records import Input, Record, Work
-from tps_pipeline.outputs import SHARDS, Key, name_of
+from tps_pipeline.outputs import SHARDS, WEIGHTS, Key, name_of
 from tps_pipeline.recipe import WHOLE
 from tps_pipeline.store import Store
 
@@ -44,7 +44,9 @@ class Snapshot:
         """
         missing = [name_of(key) for key in keys if key not in self.records]
         if missing:
-            raise StoreError(f"not in the store yet: {', '.join(missing)}; materialize them first")
+            imported = all(name.startswith(WEIGHTS) for name in missing)
+            first = "import them first, see `tps weights list`" if imported else "materialize them first"
+            raise StoreError(f"not in the store yet: {', '.join(missing)}; {first}")
         return tuple(self.records[key].as_input for key in keys)
 
     def why_stale(self, work: Work) -> str | None:

@@ -64,15 +64,15 @@ def build(settings: recipe.Method) -> Method:
 
             return VideoCategory(settings)
         case recipe.VideoLevel():
-            from tps_pipeline.methods.video_level import VideoLevel
+            from tps_pipeline.methods.clips.video_level import VideoLevel
 
             return VideoLevel(settings)
         case recipe.SegmentLevel():
-            from tps_pipeline.methods.segment_level import SegmentLevel
+            from tps_pipeline.methods.clips.segment_level import SegmentLevel
 
             return SegmentLevel(settings)
         case recipe.InstanceLevel():
-            from tps_pipeline.methods.instance_level import InstanceLevel
+            from tps_pipeline.methods.people.instance_level import InstanceLevel
 
             return InstanceLevel(settings)
         case recipe.PartStateDetector():
@@ -80,6 +80,6 @@ def build(settings: recipe.Method) -> Method:
 
             return PartStateDetector(settings)
         case recipe.PartTrajectory():
-            from tps_pipeline.methods.part_trajectory import PartTrajectory
+            from tps_pipeline.methods.trajectories.part_trajectory import PartTrajectory
 
             return PartTrajectory(settings)

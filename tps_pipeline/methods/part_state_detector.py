@@ -15,19 +15,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tps_pipeline import boxes, recipe, tables
-from tps_pipeline.checkpoint import WEIGHTS
-from tps_pipeline.labels import NO_STATE, PARTS, swap
+from tps_pipeline import boxes, recipe
+from tps_pipeline.labels import PARTS, swap
+from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, TWO_STAGE, Output, dataset
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 if TYPE_CHECKING:
     from tps_pipeline.detection.detector import Batch, Detector
     from tps_pipeline.video.frames import FrameFile
 
-LIKELIEST = 5
-"""States kept in ``state_scores``."""
 SAMPLES = dataset("part_state")
 """What it trains on."""
 _PERSON = ["video_id", "frame", "person"]
@@ -206,13 +205,11 @@ def with_found(detections: pa.Table, found: Sequence[Found], *, box_threshold: f
     rows = detections.to_pandas()
     keys = zip(rows.video_id.astype(str), rows.frame, rows.person, rows.part.astype(str), strict=True)
     matched = [own.get(key) for key in keys]
-    states = [each.states if each else {NO_STATE: 1.0} for each in matched]
-    rows["state"], rows["state_score"] = [next(iter(s)) for s in states], [next(iter(s.values())) for s in states]
-    rows["state_scores"] = states
+    states = [tuple(each.states.items()) if each else UNKNOWN for each in matched]
     replaced = [i for i, each in enumerate(matched) if each and each.score >= box_threshold]
     better = [each for each in matched if each and each.score >= box_threshold]
     rows.loc[replaced, [*BOX]] = np.array([each.box for each in better], np.int16).reshape(-1, 4)
     rows.loc[replaced, "part_score"] = rows.person_score.iloc[replaced] * np.array(
         [e.score for e in better], np.float32
     )
-    return tables.conform(rows, tables.PREDICTIONS)
+    return in_states(rows, states)

@@ -23,6 +23,8 @@ UNLABELLED = -1
 """The label of a part that is not annotated, or in a state outside the label space."""
 LIKELIEST = 5
 """States kept in ``state_scores``."""
+UNKNOWN = ((NO_STATE, 1.0),)
+"""The states of a part whose state cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +158,25 @@ def with_states(detections: pa.Table, space: LabelSpace, scores: np.ndarray, cli
         for part, labels in zip(PARTS, space.of_part, strict=True)
         if len(labels)
     }
-    rows = detections.to_pandas()
-    unknown = [(NO_STATE, 1.0)]
-    found = [
-        likeliest[part][clip] if part in likeliest else unknown for part, clip in zip(rows.part, clips, strict=True)
-    ]
-    rows["state"] = [states[0][0] for states in found]
-    rows["state_score"] = [states[0][1] for states in found]
-    rows["state_scores"] = found
-    return tables.conform(rows, tables.PREDICTIONS)
+    parts = detections["part"].to_pylist()
+    found = [likeliest[part][clip] if part in likeliest else UNKNOWN for part, clip in zip(parts, clips, strict=True)]
+    return in_states(detections, found)
+
+
+def in_states(detections: pa.Table | pd.DataFrame, likeliest: Sequence[Sequence[tuple[str, float]]]) -> pa.Table:
+    """Detections with the states that were found for them.
+
+    Args:
+        detections: `tables.DETECTIONS`.
+        likeliest: The likeliest states of each of them with their scores, the likeliest first.
+
+    Returns:
+        A table of `tables.PREDICTIONS`.
+    """
+    rows = detections.to_pandas() if isinstance(detections, pa.Table) else detections
+    states, scores = zip(*(found[0] for found in likeliest), strict=True) if len(likeliest) else ((), ())
+    columns = {"state": states, "state_score": scores, "state_scores": list(likeliest)}
+    return tables.conform(rows.assign(**columns), tables.PREDICTIONS)
 
 
 def _likeliest(states: list[str], scores: np.ndarray) -> list[list[tuple[str, float]]]:

@@ -12,13 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tps_pipeline import recipe, tables
-from tps_pipeline.labels import NO_STATE
+from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
 from tps_pipeline.outputs import ACTIONS, PARTS, TWO_STAGE, VIDEO_ACTIONS, Output
 from tps_pipeline.reading import Reads
 
 FILE = "state_counts.parquet"
-LIKELIEST = 5
-"""States kept in ``state_scores``."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +87,7 @@ def with_states(detections: pa.Table, video_actions: pa.Table, counts: pa.Table)
         video_actions.to_pandas().astype({"video_id": str}).set_index("video_id").action
     )
     found = [
-        likeliest.get((action, part)) or likeliest.get(("", part)) or [(NO_STATE, 1.0)]
+        likeliest.get((action, part)) or likeliest.get(("", part)) or UNKNOWN
         for action, part in zip(actions, rows.part, strict=True)
     ]
-    rows["state"] = [states[0][0] for states in found]
-    rows["state_score"] = [states[0][1] for states in found]
-    rows["state_scores"] = found
-    return tables.conform(rows, tables.PREDICTIONS)
+    return in_states(rows, found)

@@ -21,6 +21,7 @@ from tps_pipeline.errors import WeightsError
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.models.conversion import KINDS, Converted
 from tps_pipeline.store import Store
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ MANIFEST = (
 
 def path_of(name: str) -> str:
     """Where weights are, relative to the store's root."""
-    return f"{outputs.weights(name).path()}/model.safetensors"
+    return f"{outputs.weights(name).path()}/{WEIGHTS}"
 
 
 def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: str | None = None) -> Converted:
@@ -173,7 +174,7 @@ def _keep(store: Store, name: str, write: Callable[[Path], None]) -> None:
     work = Work(outputs.weights(name).key, None, (), (), digest)
     with store.scratch() as folder:
         (folder / name).mkdir()
-        write(folder / name / "model.safetensors")
+        write(folder / name / WEIGHTS)
         written = store.keep(folder / name, outputs.weights(name).path())
     Lineage(store).record(work, written, run_id="tps weights import")
 

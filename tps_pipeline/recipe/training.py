@@ -8,7 +8,7 @@ from tps_pipeline.recipe.section import Positive, Section
 
 
 class Training(Section):
-    """One optimisation: what `tps_pipeline.training` does with any network."""
+    """One optimisation: what `tps_pipeline.training.loop` does with any network."""
 
     epochs: Positive
     batch_size: Positive

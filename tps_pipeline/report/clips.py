@@ -13,15 +13,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tps_pipeline.drawing.frame import MIN_WIDTH, beside
+from tps_pipeline.drawing.video import SHOWN_SCORE, Layer, encode, rows_of
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
-from tps_pipeline.video.overlay import MIN_WIDTH, beside
-from tps_pipeline.video.overlay_video import Layer, encode
-
-SHOWN_SCORE = 0.3
-"""People below this score are not drawn: predictions hold everyone down to the recipe's threshold, who cost nothing."""
 
 RATE = Fraction(3)
 """Sampled frames a second, so slow that states can be read: half the speed of life at a stride of 5 in 30 a second."""
@@ -128,11 +124,6 @@ def draw_clip(
         width=width + width % 2,
         height=height + height % 2,
     )
-
-
-def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:
-    """One video's rows of a table."""
-    return table.filter(pc.field("video_id").cast(pa.string()) == video_id).to_pandas()
 
 
 def _mp4(pictures: list[np.ndarray], max_bytes: int) -> bytes:

@@ -42,7 +42,7 @@ def step_of(learner: Learner) -> Step:
 
 
 def _train(learner: Learner, read: Reader) -> Path:
-    from tps_pipeline.checkpoint import describe
+    from tps_pipeline.training.checkpoint import describe
 
     metrics = (read.run.train or train_here)(learner, read)
     settings = read.run.recipe.learned(learner.section)

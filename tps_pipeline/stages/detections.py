@@ -23,8 +23,8 @@ def steps_of(recipe: Recipe) -> list[Step]:
 )
 def two_stage(read: Reader) -> pa.Table:
     """People on each sampled frame, then the ten parts on each person's crop."""
-    from tps_pipeline.checkpoint import WEIGHTS
     from tps_pipeline.detection.two_stage import detect
+    from tps_pipeline.training.checkpoint import WEIGHTS
 
     (frames,) = read.frames()
     return detect(
@@ -44,8 +44,8 @@ def two_stage(read: Reader) -> pa.Table:
 )
 def single_stage(read: Reader) -> pa.Table:
     """People and parts on each sampled frame at once, then parts given to people."""
-    from tps_pipeline.checkpoint import WEIGHTS
     from tps_pipeline.detection.single_stage import detect
+    from tps_pipeline.training.checkpoint import WEIGHTS
 
     (frames,) = read.frames()
     return detect(
@@ -59,7 +59,7 @@ def single_stage(read: Reader) -> pa.Table:
 @step(TRACKS, reads=(TWO_STAGE,))
 def tracks(read: Reader) -> pa.Table:
     """Who of the detected people is who from frame to frame."""
-    from tps_pipeline.tracks import track
+    from tps_pipeline.detection.tracks import track
 
     return track(read(TWO_STAGE))
 
@@ -67,6 +67,6 @@ def tracks(read: Reader) -> pa.Table:
 @step(VIDEO_ACTIONS, reads=(VIDEOS, checkpoint("video_action")), gpu=True)
 def video_actions(read: Reader) -> pa.Table:
     """The action of every video."""
-    from tps_pipeline import video_action
+    from tps_pipeline.clips import video_action
 
     return video_action.predict(read.path(checkpoint("video_action")), read(VIDEOS), read.data)

@@ -1,24 +1,17 @@
-"""Video in, frames and pictures out."""
+"""Video in, frames out: probing, decoding, extraction."""
 
 from tps_pipeline.video.decode import Decoder, read_frames
-from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs
-from tps_pipeline.video.overlay import draw
-from tps_pipeline.video.overlay_video import write_video
+from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs, sampled_frames
 from tps_pipeline.video.probe import Probe, probe
-from tps_pipeline.video.sampling import dense_sample, sampled_frames, uniform_sample
 
 __all__ = [
     "Decoder",
     "FrameFile",
     "Probe",
-    "dense_sample",
-    "draw",
     "export",
     "extract",
     "probe",
     "read_frames",
     "read_jpegs",
     "sampled_frames",
-    "uniform_sample",
-    "write_video",
 ]

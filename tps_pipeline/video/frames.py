@@ -14,10 +14,25 @@ from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import keep_freed_memory
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.video.decode import Decoder, read_frames
-from tps_pipeline.video.sampling import sampled_frames
 from tps_pipeline.whole_file import whole_file
 
 _NONE = np.empty(0, np.int32)
+
+
+def sampled_frames(n_frames: int, stride: int = 5) -> np.ndarray:
+    """The frames that are detected, predicted and scored: the challenge's 1, 6, 11, ...
+
+    Args:
+        n_frames: Frames in the video.
+        stride: Step between sampled frames (5 in Kinetics-TPS).
+
+    Returns:
+        Frame numbers from 1, int64.
+
+    >>> sampled_frames(12)
+    array([ 1,  6, 11])
+    """
+    return np.arange(1, n_frames + 1, stride)
 
 
 def wanted_frames(

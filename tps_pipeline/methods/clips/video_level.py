@@ -17,7 +17,7 @@ from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
-    from tps_pipeline.methods.clip_training import LabelledVideo
+    from tps_pipeline.methods.clips.training import LabelledVideo
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class VideoLevel:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on each video's most frequent states; see `clip_training.fit`."""
-        from tps_pipeline.methods import clip_training
+        """Train on each video's most frequent states; see `training.fit`."""
+        from tps_pipeline.methods.clips import training
 
-        return clip_training.fit(
+        return training.fit(
             self.settings, train, val, keys=["video_id"], draw=self.draw, folder=folder, seed=seed, weights=weights
         )
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give every detected part the state that is likeliest in its video; see `clip_classifier.predict`."""
-        from tps_pipeline.methods import clip_classifier
+        """Give every detected part the state that is likeliest in its video; see `classifier.predict`."""
+        from tps_pipeline.methods.clips import classifier
 
-        classifier = clip_classifier.load(checkpoint, self.settings)
-        plan = VideoLevel(classifier.settings).plan
-        return clip_classifier.predict(classifier, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
+        network = classifier.load(checkpoint, self.settings)
+        plan = VideoLevel(network.settings).plan
+        return classifier.predict(network, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips: frames from random places in equal segments (or one of their middles), with the targets."""
-        from tps_pipeline.video.sampling import uniform_sample
+        from tps_pipeline.clips.sampling import uniform_sample
 
         wanted = self.settings.clips_per_video if rng else 1
         clips = [uniform_sample(video.n_frames, self.settings.frames, rng) for _ in range(wanted)]
@@ -59,6 +59,6 @@ class VideoLevel:
 
     def plan(self, n_frames: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The one clip that tells about all frames: those in the middle of equal segments."""
-        from tps_pipeline.video.sampling import uniform_sample
+        from tps_pipeline.clips.sampling import uniform_sample
 
         return uniform_sample(n_frames, self.settings.frames)[None], np.zeros(len(frames), np.int64)

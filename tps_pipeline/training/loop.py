@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from tps_pipeline import device as devices
 from tps_pipeline import recipe
-from tps_pipeline.batches import Batches, Groups, Samples
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import TpsError
-from tps_pipeline.optimization import moving_average, parameter_groups, rates
+from tps_pipeline.progress import bar as progress_bar
+from tps_pipeline.training.batches import Batches, Groups, Samples
+from tps_pipeline.training.optimization import moving_average, parameter_groups, rates
 
 if TYPE_CHECKING:  # seconds that inference, which calls `prepare_cpu`, need not pay
     from lightning.fabric import Fabric
@@ -128,7 +127,8 @@ def fit(
     run = _Run(fabric, task, settings, folder, seed)
     run.restore()
     steps, done = len(run.batches), len(run.history)
-    bar, line = _bar(settings.epochs * steps, done * steps, progress and fabric.is_global_zero)
+    shown = progress and fabric.is_global_zero
+    bar, line = progress_bar("training", settings.epochs * steps, done=done * steps, shown=shown)
     events = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1) if fabric.is_global_zero else nullcontext()
     with bar, events as board:
         for epoch in range(done, settings.epochs):
@@ -313,11 +313,3 @@ def _log(row: dict[str, float], history: list[dict[str, float]], folder: Path, b
         writer.writerows(history)
     for name, value in row.items():
         board.add_scalar(name, value, int(row["epoch"]))
-
-
-def _bar(total: int, done: int, shown: bool) -> tuple[Progress, TaskID]:
-    """A progress bar on stderr; silent without a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, disable=not (shown and console.is_terminal))
-    return bar, bar.add_task("training", total=total, completed=done)

@@ -16,9 +16,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe, video_action
+from tps_pipeline import recipe
+from tps_pipeline.clips import normalisation
+from tps_pipeline.clips.normalisation import IMAGENET, Pixels
+from tps_pipeline.clips.reading import read_windows
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.data.layout import progress
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
@@ -27,9 +29,9 @@ from tps_pipeline.models import csn
 from tps_pipeline.models.csn import Csn
 from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
-from tps_pipeline.video.clips import read_windows
+from tps_pipeline.progress import progress
+from tps_pipeline.training.checkpoint import WEIGHTS
 
-FILE = "model.safetensors"
 BATCH = 8
 """Clips read at once."""
 PIXELS = 2**22
@@ -53,13 +55,12 @@ def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.Sl
     """Clips ``(B, T, H, W, 3)`` uint8 as the section's published weights take them: ``(B, 3, T, H, W)``."""
     match settings:
         case recipe.SlowFast():
-            pixels = (settings.mean, settings.std)
+            pixels = Pixels(settings.mean, settings.std)
         case recipe.Csn():
-            pixels = (csn.MEAN, csn.STD)
+            pixels = Pixels(csn.MEAN, csn.STD)
         case _:
-            pixels = (video_action.MEAN, video_action.STD)
-    mean, std = (torch.tensor(values, device=clips.device) for values in pixels)
-    return clips.float().sub_(mean).div_(std).permute(0, 4, 1, 2, 3)
+            pixels = IMAGENET
+    return normalisation.normalise(clips, pixels)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Modu
         network: Builds the network of an entry, with so many outputs.
     """
     prepare_cpu()
-    state, metadata = load_checkpoint(checkpoint / FILE)
+    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
     settings = as_in_force(type(entry).model_validate_json(metadata["settings"]), entry)
     space = LabelSpace.from_json(metadata["labels"])
     model = network(settings, len(space))

@@ -10,12 +10,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from tps_pipeline.drawing.frame import beside, draw
 from tps_pipeline.errors import VideoError
 from tps_pipeline.video.decode import read_frames
-from tps_pipeline.video.overlay import beside, draw
 from tps_pipeline.video.probe import probe
 from tps_pipeline.whole_file import whole_file
+
+SHOWN_SCORE = 0.3
+"""People below this score are not drawn: predictions hold everyone down to the recipe's threshold, who cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: i
                 stream.height, stream.width, _ = picture.shape
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode(None))
+
+
+def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:
+    """One video's rows of a table."""
+    return table.filter(pc.field("video_id").cast(pa.string()) == video_id).to_pandas()
 
 
 def _drawn(path: str | Path, layers: tuple[Layer, ...], sampled: Sequence[int]) -> Iterator[np.ndarray]:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from tps_pipeline import outputs, recipe
 from tps_pipeline.boxes import paired_iou
+from tps_pipeline.detection.tracks import track
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, targets_by
 from tps_pipeline.models.relations import People
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
-from tps_pipeline.tracks import track
 
 _FRAME = ["video_id", "frame"]
 _PERSON = [*_FRAME, "person"]

@@ -18,7 +18,7 @@ from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
-    from tps_pipeline.methods.clip_training import LabelledVideo
+    from tps_pipeline.methods.clips.training import LabelledVideo
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,25 @@ class SegmentLevel:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on the states of labelled frames; see `clip_training.fit`."""
-        from tps_pipeline.methods import clip_training
+        """Train on the states of labelled frames; see `training.fit`."""
+        from tps_pipeline.methods.clips import training
 
         keys = ["video_id", "frame"]
-        return clip_training.fit(
+        return training.fit(
             self.settings, train, val, keys=keys, draw=self.draw, folder=folder, seed=seed, weights=weights
         )
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give every detected part the state that is likeliest around its frame; see `clip_classifier.predict`."""
-        from tps_pipeline.methods import clip_classifier
+        """Give every detected part the state that is likeliest around its frame; see `classifier.predict`."""
+        from tps_pipeline.methods.clips import classifier
 
-        classifier = clip_classifier.load(checkpoint, self.settings)
-        plan = SegmentLevel(classifier.settings).plan
-        return clip_classifier.predict(classifier, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
+        network = classifier.load(checkpoint, self.settings)
+        plan = SegmentLevel(network.settings).plan
+        return classifier.predict(network, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""
-        from tps_pipeline.video.sampling import choose
+        from tps_pipeline.clips.sampling import choose
 
         chosen = choose(len(video.frames), self.settings.clips_per_video, rng)
         return self._clips(video.n_frames, video.frames[chosen]), video.targets[chosen]
@@ -66,7 +66,7 @@ class SegmentLevel:
         return self._clips(n_frames, key_frames), clip_of_frame
 
     def _clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
-        from tps_pipeline.video.sampling import dense_samples
+        from tps_pipeline.clips.sampling import dense_samples
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame
         return dense_samples(key_frames, n_frames, length=length, interval=interval, label=label)

@@ -34,15 +34,15 @@ class PartTrajectory:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on annotated people; see `trajectory_classifier.fit`."""
-        from tps_pipeline.methods import trajectory_classifier
+        """Train on annotated people; see `training.fit`."""
+        from tps_pipeline.methods.trajectories import training
 
-        return trajectory_classifier.fit(self.settings, train, val, folder=folder, seed=seed)
+        return training.fit(self.settings, train, val, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give every part of everyone detected a state; see `trajectory_classifier.predict`."""
-        from tps_pipeline.methods import trajectory_classifier
+        """Give every part of everyone detected a state; see `classifier.predict`."""
+        from tps_pipeline.methods.trajectories import classifier
 
-        return trajectory_classifier.predict(
+        return classifier.predict(
             checkpoint, *(shard(output) for output in self.predict_reads), inference=self.settings.inference
         )

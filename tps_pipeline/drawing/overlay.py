@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from tps_pipeline import outputs
+from tps_pipeline.drawing.video import SHOWN_SCORE, Layer, rows_of, write_video
 from tps_pipeline.errors import DataError, StoreError
 from tps_pipeline.outputs import Output
-from tps_pipeline.report.clips import SHOWN_SCORE, rows_of
 from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile
-from tps_pipeline.video.overlay_video import Layer, write_video
 
 
 def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Path, *, truth: bool = False) -> None:

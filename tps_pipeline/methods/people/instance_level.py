@@ -18,7 +18,7 @@ from tps_pipeline.outputs import PARTS, PEOPLE, STATE_LABELS, TRACKS, TWO_STAGE,
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
-    from tps_pipeline.methods.crowds import Crowd, CrowdedVideo
+    from tps_pipeline.methods.people.crowds import Crowd, CrowdedVideo
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,23 @@ class InstanceLevel:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on annotated people, and on detected ones who match; see `people_training.fit`."""
-        from tps_pipeline.methods import people_training
+        """Train on annotated people, and on detected ones who match; see `training.fit`."""
+        from tps_pipeline.methods.people import training
 
-        return people_training.fit(self.settings, train, val, draw=self.draw, folder=folder, seed=seed, weights=weights)
+        return training.fit(self.settings, train, val, draw=self.draw, folder=folder, seed=seed, weights=weights)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """Give the parts of everyone detected the likeliest states; see `people_classifier.predict`."""
-        from tps_pipeline.methods import people_classifier
+        """Give the parts of everyone detected the likeliest states; see `classifier.predict`."""
+        from tps_pipeline.methods.people import classifier
 
-        classifier = people_classifier.load(checkpoint, self.settings)
-        clips = InstanceLevel(classifier.settings).clips
+        network = classifier.load(checkpoint, self.settings)
+        clips = InstanceLevel(network.settings).clips
         tracks = shard(TRACKS) if self.settings.tracked else None
-        return people_classifier.predict(classifier, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
+        return classifier.predict(network, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
 
     def draw(self, video: CrowdedVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[Crowd]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""
-        from tps_pipeline.video.sampling import choose
+        from tps_pipeline.clips.sampling import choose
 
         if self.settings.tracked:
             chosen = self._neighbours(video.frames, rng)
@@ -70,7 +70,7 @@ class InstanceLevel:
 
     def clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
         """The frames of the clips around some frames of a video, ascending from 0: ``(K, T)``."""
-        from tps_pipeline.video.sampling import dense_samples
+        from tps_pipeline.clips.sampling import dense_samples
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame
         return dense_samples(key_frames, n_frames, length=length, interval=interval, label=label)

@@ -6,6 +6,7 @@ are learned from as well, if the recipe says so.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe, training
-from tps_pipeline.batches import Groups
-from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.methods.clip_classifier import normalise
-from tps_pipeline.methods.clip_training import Draw, TrainingClips, accuracy_on, groups_of, learn, start_from
-from tps_pipeline.methods.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
-from tps_pipeline.methods.part_state_loss import part_state_loss
-from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, frequencies
+from tps_pipeline import recipe
+from tps_pipeline.clips.augment import draw_warp, warp_and_tint
+from tps_pipeline.methods.clips.classifier import normalise
+from tps_pipeline.methods.lessons import Draw, Lesson, TrainingClips, begin, groups_of, learn, start_from
+from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
+from tps_pipeline.methods.people.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
 from tps_pipeline.models.instance_level import InstanceNet
-from tps_pipeline.outputs import STATE_LABELS
 from tps_pipeline.reading import Reads
-from tps_pipeline.video_action import draw_warp, warp_and_tint
+from tps_pipeline.training.batches import Groups
 
 VISIBLE = 0.3
 """Share of a box that must be left in a moved picture for the person to be learned from. Ours."""
@@ -57,68 +55,79 @@ def fit(
     Raises:
         WeightsError: The recipe names weights that were not given.
     """
-    prepare_cpu()
-    torch.manual_seed(seed)
-    space = LabelSpace.of(train(STATE_LABELS), pairs="all")
+    space = begin(train, pairs="all", seed=seed)
     model = InstanceNet(settings, len(space))
     start_from(weights, model.backbone, settings.network)
     videos, held_out = (crowded_videos(source, space, settings) for source in (train, val))
 
-    def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         logits = network(normalise(batch["clips"], settings.network), people_of(batch, settings))
         labelled = (batch["targets"] >= 0).any(1)
-        return part_state_loss(logits[labelled], batch["targets"][labelled], space, kind=settings.loss), {}
+        return logits[labelled], batch["targets"][labelled]
 
     def classify(network: nn.Module, clips: Tensor, crowds: list[Crowd]) -> tuple[Tensor, np.ndarray]:
         people = {name: rows.to(clips.device) for name, rows in joined([crowds]).items()}
         logits = network(normalise(clips, settings.network), people_of(people, settings))
         return logits, people["targets"].cpu().numpy()
 
-    samples = TrainingPeople(videos, draw, settings, space=space)
-    evaluate = accuracy_on(held_out, draw, classify, settings, space=space) if held_out else None
-    everyone = [crowd.targets for video in videos for crowd in video.crowds]
-    often = frequencies(np.concatenate(everyone), space) if everyone else np.zeros(len(space))
+    samples = TrainingClips(videos, draw, settings, partial(augmented, settings, space))
+    targets = [crowd.targets for video in videos for crowd in video.crowds]
     # Neighbours are one sample; those of videos in random order are mixed as they are.
     groups = Groups(1, 0) if settings.tracked else groups_of(settings)
-    task = training.Task(model, samples, loss, collate=collate, evaluate=evaluate, groups=groups)
-    return learn(task, settings, space=space, often=often, folder=folder, seed=seed)
+    lesson = Lesson(model, samples, answer, classify, held_out, draw, targets, collate, groups)
+    return learn(lesson, settings, space, folder=folder, seed=seed)
 
 
-class TrainingPeople(TrainingClips):
-    """Training samples in groups: the clips drawn from a video in one pass, each augmented by itself with its boxes.
+def augmented(
+    settings: recipe.InstanceLevel,
+    space: LabelSpace,
+    clips: np.ndarray,
+    crowds: list[Crowd],
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    """Training samples of some clips of a video, each augmented by itself with its boxes.
 
     Neighbouring clips, where tracks matter, are one sample and augmented alike.
+
+    Args:
+        settings: The recipe's entry.
+        space: The labels.
+        clips: ``(K, T, H, W, 3)`` uint8.
+        crowds: The people in each.
+        rng: Where all draws come from.
+
+    Returns:
+        ``clips`` ``(K, T, H, W, 3)`` uint8 and ``crowds`` of each.
     """
+    together = len(clips) if settings.tracked else 1
+    samples = []
+    for start in range(0, len(clips), together):
+        seed, some = int(rng.integers(2**63)), slice(start, start + together)
+        pairs = zip(clips[some], crowds[some], strict=True)
+        alike = (moved(settings, space, *pair, np.random.default_rng(seed)) for pair in pairs)
+        pictures, people = zip(*alike, strict=True)
+        samples.append({"clips": np.stack(pictures), "crowds": list(people)})
+    return samples
 
-    settings: recipe.InstanceLevel
 
-    def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-        """Clips ``(K, T, H, W, 3)`` uint8 with the people in each; an undecodable video gives way to another."""
-        clips, crowds = self.read(index, rng)
-        together = len(clips) if self.settings.tracked else 1
-        samples = []
-        for start in range(0, len(clips), together):
-            seed, some = int(rng.integers(2**63)), slice(start, start + together)
-            pairs = zip(clips[some], crowds[some], strict=True)
-            moved, people = zip(*(self.augmented(*pair, np.random.default_rng(seed)) for pair in pairs), strict=True)
-            samples.append({"clips": np.stack(moved), "crowds": list(people)})
-        return samples
-
-    def augmented(self, clip: np.ndarray, crowd: Crowd, rng: np.random.Generator) -> tuple[np.ndarray, Crowd]:
-        """A clip and its people moved alike, with someone to learn from."""
-        size = clip.shape[2], clip.shape[1]
-        warp, flip = draw_warp(*size, self.unmirrored, rng), rng.random() < self.settings.augment.flip
-        moved, left = warped(crowd.boxes, warp, *size)
-        labels = np.where(left[:, None] >= VISIBLE, crowd.targets, UNLABELLED)
-        if (labels >= 0).any():
-            clip, boxes = warp_and_tint(clip, warp, self.unmirrored, rng), moved
-        else:  # everyone labelled would be out of the picture
-            boxes, labels = crowd.boxes, crowd.targets
-        mirrored = self.space.mirrored(labels)
-        if flip and (mirrored >= 0).any():
-            clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
-            boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
-        return clip, crowd._replace(boxes=_jittered(boxes, self.settings.box_jitter, rng), targets=labels)
+def moved(
+    settings: recipe.InstanceLevel, space: LabelSpace, clip: np.ndarray, crowd: Crowd, rng: np.random.Generator
+) -> tuple[np.ndarray, Crowd]:
+    """A clip and its people moved alike, with someone to learn from."""
+    unmirrored = settings.augment.model_copy(update={"flip": 0.0})
+    size = clip.shape[2], clip.shape[1]
+    warp, flip = draw_warp(*size, unmirrored, rng), rng.random() < settings.augment.flip
+    inside, left = warped(crowd.boxes, warp, *size)
+    labels = np.where(left[:, None] >= VISIBLE, crowd.targets, UNLABELLED)
+    if (labels >= 0).any():
+        clip, boxes = warp_and_tint(clip, warp, unmirrored, rng), inside
+    else:  # everyone labelled would be out of the picture
+        boxes, labels = crowd.boxes, crowd.targets
+    mirrored = space.mirrored(labels)
+    if flip and (mirrored >= 0).any():
+        clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
+        boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
+    return clip, crowd._replace(boxes=_jittered(boxes, settings.box_jitter, rng), targets=labels)
 
 
 def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

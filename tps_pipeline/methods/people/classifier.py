@@ -12,17 +12,17 @@ import pyarrow as pa
 import torch
 
 from tps_pipeline import recipe
-from tps_pipeline.data.layout import progress
+from tps_pipeline.clips.reading import Windows, read_windows
 from tps_pipeline.errors import VideoError
-from tps_pipeline.methods import clip_classifier
-from tps_pipeline.methods.clip_classifier import BATCH, PIXELS, Classifier, normalise
-from tps_pipeline.methods.crowds import shares
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, Classifier, normalise
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
+from tps_pipeline.methods.people.crowds import shares
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
+from tps_pipeline.progress import progress
 from tps_pipeline.tables import PERSON_BOX
-from tps_pipeline.video.clips import Windows, read_windows
 
 _PERSON = ["video_id", "frame", "person"]
 

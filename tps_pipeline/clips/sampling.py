@@ -7,22 +7,6 @@ from typing import Literal
 import numpy as np
 
 
-def sampled_frames(n_frames: int, stride: int = 5) -> np.ndarray:
-    """The frames that are detected, predicted and scored: the challenge's 1, 6, 11, ...
-
-    Args:
-        n_frames: Frames in the video.
-        stride: Step between sampled frames (5 in Kinetics-TPS).
-
-    Returns:
-        Frame numbers from 1, int64.
-
-    >>> sampled_frames(12)
-    array([ 1,  6, 11])
-    """
-    return np.arange(1, n_frames + 1, stride)
-
-
 def uniform_sample(n_frames: int, length: int, rng: np.random.Generator | None = None) -> np.ndarray:
     """One frame from each of ``length`` equal segments of a video (Wang et al., TSN, 2016, section 3.1).
 

@@ -7,15 +7,20 @@ once a batch, beside the clips' indices into them: overlapping clips are not cop
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from tps_pipeline.data.layout import progress
-from tps_pipeline.errors import VideoError
+from tps_pipeline.errors import DataError, VideoError
+from tps_pipeline.progress import progress
 from tps_pipeline.video.decode import Decoder, read_frames
+
+ATTEMPTS = 10
+"""Training videos tried in place of one that cannot be decoded."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +109,7 @@ class ClipReader:
         fitting = []
         for index, video in enumerate(videos):
             left -= video.n_frames * size * size * 3
-            if left >= 0:
+            if video.n_frames and left >= 0:
                 fitting.append(index)
         for index in progress(fitting, "decoding videos"):
             try:
@@ -130,3 +135,59 @@ class ClipReader:
         path = self.videos[video].path
         (windows,) = read_windows(path, indices, batch=len(indices), size=(self.size, self.size))
         return windows.clips()
+
+    def draw(
+        self, video: int, choose: Callable[[int], tuple[np.ndarray, T]], rng: np.random.Generator
+    ) -> tuple[np.ndarray, T]:
+        """Read training clips of a video, or of another in its place if it cannot be decoded.
+
+        Args:
+            video: Which.
+            choose: Chooses a video's clips: their frames, ``(K, T)``, and what goes with them.
+            rng: Where the choice of another video comes from.
+
+        Returns:
+            The clips, ``(K, T, size, size, 3)``, and what goes with them.
+
+        Raises:
+            DataError: Many videos in a row cannot be decoded.
+        """
+        for _ in range(ATTEMPTS):
+            indices, beside = choose(video)
+            try:
+                return self.read(video, indices), beside
+            except VideoError as error:
+                log.warning("%s", error)
+                video = int(rng.integers(len(self.videos)))
+        raise DataError(
+            f"{ATTEMPTS} training videos in a row cannot be decoded; check the data with `tps data validate`"
+        )
+
+
+def held_out(
+    videos: Sequence[Video], drawn: Sequence[np.ndarray | None], *, size: int, cache_megabytes: int = 0
+) -> Callable[[], Iterable[np.ndarray | None]]:
+    """Clips of held-out videos, to be looked at again and again; kept if a budget holds all of them.
+
+    Args:
+        videos: The videos.
+        drawn: The frames of each one's clips, ``(K, T)``; None for a video that is passed over.
+        size: Rows and columns that pictures are scaled to.
+        cache_megabytes: The budget.
+
+    Returns:
+        Gives each video's clips, ``(K, T, size, size, 3)``; None for one that is passed over or cannot be decoded.
+    """
+    reader = ClipReader(videos, size=size)
+
+    def read() -> Iterator[np.ndarray | None]:
+        for video, indices in enumerate(drawn):
+            try:
+                yield None if indices is None else reader.read(video, indices)
+            except VideoError as error:
+                log.warning("%s", error)
+                yield None
+
+    total = 3 * size * size * sum(indices.size for indices in drawn if indices is not None)
+    kept = list(read()) if total <= cache_megabytes * 2**20 else None
+    return read if kept is None else lambda: kept

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tps_pipeline.cli_plan import Data, planned
-from tps_pipeline.console import Json, Root, print_json
+from tps_pipeline.cli.console import Json, Root, print_json
+from tps_pipeline.cli.plan import Data, planned
 
 if TYPE_CHECKING:
     from tps_pipeline.lineage import Found, Lineage, Record

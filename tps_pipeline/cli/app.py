@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from tps_pipeline.cli_lineage import lineage
-from tps_pipeline.cli_plan import Data, planned, show
-from tps_pipeline.console import Json, Root, print_json, print_table
+from tps_pipeline.cli.console import Json, Root, print_json, print_table
+from tps_pipeline.cli.lineage import lineage
+from tps_pipeline.cli.plan import Data, planned, show
 from tps_pipeline.errors import TpsError
 
 
@@ -111,9 +111,8 @@ def frames_export(
 ) -> None:
     """Write frames as pictures."""
     from tps_pipeline.errors import VideoError
-    from tps_pipeline.video.frames import FrameFile, export, read_jpegs
+    from tps_pipeline.video.frames import FrameFile, export, read_jpegs, sampled_frames
     from tps_pipeline.video.probe import probe
-    from tps_pipeline.video.sampling import sampled_frames
 
     if source.suffix == ".arrow":
         jpegs = iter(FrameFile(source))
@@ -188,7 +187,7 @@ def overlay(
 
     A frame shows the boxes of the nearest sampled frame: what the method said, nothing interpolated.
     """
-    from tps_pipeline.report.overlay_video import overlay_video
+    from tps_pipeline.drawing.overlay import overlay_video
     from tps_pipeline.store import Store
 
     out = out or Path(f"{video}_{method}.mp4")

@@ -1,0 +1,25 @@
+"""Pictures as networks take them: what is subtracted and divided by follows the weights that they start from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Pixels(NamedTuple):
+    """Mean and deviation of red, green and blue, 0 to 255."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""What published Video Swin weights expect."""
+
+
+def normalise(clips: Tensor, pixels: Pixels) -> Tensor:
+    """Clips ``(B, T, H, W, 3)`` uint8 as a network takes them: ``(B, 3, T, H, W)``, zero mean, unit deviation."""
+    mean, std = (torch.tensor(values, device=clips.device) for values in pixels)
+    return clips.float().sub_(mean).div_(std).permute(0, 4, 1, 2, 3)

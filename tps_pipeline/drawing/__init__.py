@@ -1,0 +1,1 @@
+"""People, parts and states drawn on pictures: one frame, a whole video, a sheet of them."""

@@ -1,0 +1,102 @@
+"""A trained network that names states from the boxes of people's parts over time, as it is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from tps_pipeline import recipe
+from tps_pipeline.cpu import prepare_cpu
+from tps_pipeline.device import choose_device
+from tps_pipeline.methods.part_state_loss import part_state_scores
+from tps_pipeline.methods.part_states import LabelSpace, with_states
+from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps
+from tps_pipeline.models.part_trajectory import PartTrajectoryNet
+from tps_pipeline.models.weights import load_checkpoint, load_strictly
+from tps_pipeline.training.checkpoint import WEIGHTS
+
+TOGETHER = 256
+"""Sequences classified at once."""
+
+
+def predict(
+    checkpoint: Path,
+    detections: pa.Table,
+    tracks: pa.Table,
+    video_actions: pa.Table | None = None,
+    *,
+    inference: recipe.PartTrajectoryInference,
+) -> pa.Table:
+    """Give every part of everyone detected its likeliest state, also parts that are too faint to be looked at.
+
+    Args:
+        checkpoint: The folder that `fit` left.
+        detections: `tables.DETECTIONS`.
+        tracks: `tables.TRACKS` of the same people.
+        video_actions: `tables.VIDEO_ACTIONS` of the same videos, if the network takes them.
+        inference: How the network is used.
+
+    Returns:
+        A table of `tables.PREDICTIONS`.
+    """
+    prepare_cpu()
+    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
+    settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
+    space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
+    network = PartTrajectoryNet(settings.network, len(space), len(names))
+    load_strictly(network, state)
+    people = arrange(detections, detections, tracks, stride=settings.stride, threshold=inference.part_threshold)
+    rows = video_actions.to_pylist() if video_actions else []
+    shown = {row["video_id"]: dict(row["probabilities"]) for row in rows}
+    scores = classify(network.to(choose_device()).eval(), people, action_probabilities(people, shown, names), space)
+    return with_states(detections, space, scores, people.person_of_part)
+
+
+@torch.inference_mode()
+def classify(
+    network: nn.Module, people: People, actions: NDArray[np.float32], space: LabelSpace
+) -> NDArray[np.float32]:
+    """Score the states of everyone's parts: the mean of what is seen and of its mirror image.
+
+    Args:
+        network: In eval mode, on the device that it is to run on.
+        people: Whom to classify.
+        actions: Probabilities of the actions for each of them, ``(N, A)``.
+        space: The labels; each has its mirror image.
+
+    Returns:
+        Probabilities among the states of each part, ``(N, labels)``.
+    """
+    device = next(network.parameters()).device
+    mirror = space.mirrored_labels
+    scores = np.zeros((len(people.videos), len(space)), np.float32)
+    order = np.argsort([steps[-1] for steps in people.steps], kind="stable")
+    for some in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
+        found = []
+        for flipped in (False, True):
+            boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in some]
+            boxes = [each.mirrored() for each in boxes] if flipped else boxes
+            corners, confidences = (
+                pad_sequence([torch.from_numpy(each[k]) for each in boxes], batch_first=True).to(device) for k in (0, 1)
+            )
+            seen = torch.from_numpy(actions[[people.sequences[i][0] for i in some]]).to(device)
+            logits = network(corners, confidences, seen)
+            chances = part_state_scores(logits.flatten(0, 1), space, kind="softmax").view(logits.shape).cpu().numpy()
+            found.append(chances[..., mirror] if flipped else chances)
+        for i, of_sequence in zip(some, (found[0] + found[1]) / 2, strict=True):
+            scores[people.sequences[i]] = of_sequence[people.steps[i]]
+    return scores
+
+
+def action_probabilities(people: People, shown: dict[str, dict[str, float]], names: list[str]) -> NDArray[np.float32]:
+    """Probabilities of the named actions in each person's video, ``(N, A)``."""
+    videos, of_person = np.unique(people.videos, return_inverse=True)
+    rows = [[shown[video].get(name, 0.0) for name in names] for video in videos.tolist()]
+    return np.array(rows, np.float32).reshape(len(videos), len(names))[of_person]
