@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all test-browser test-orchestration versions lint bench bench-claims bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run dev test test-all test-browser test-orchestration versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,13 @@ test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: w
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-orchestration.lock
 	@touch $@
 
+docs: .venv/docs  ## The documentation as a site in build/site; a broken link or an undocumented name fails.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.venv/docs: .venv/installed requirements-docs.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
+	@touch $@
+
 versions: setup  ## Say that changed code gives the same results (or a bumped version's others): tests/code_versions.json.
 	$(BIN)/python -m tests.versions
 
@@ -87,6 +94,8 @@ lock: .venv/installed  ## Resolve requirements.lock anew.
 	  --no-emit-index-url --upgrade --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra orchestration --universal --python-version 3.11 \
 	  --no-annotate --no-header --no-emit-index-url -c requirements.lock --output-file requirements-orchestration.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
+	  --no-annotate --no-header --no-emit-index-url -c requirements.lock --output-file requirements-docs.lock
 
 clean:  ## Remove the demo and caches; the environment stays.
-	rm -rf demo .dagster .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf demo .dagster .pytest_cache .ruff_cache .hypothesis build dist
