@@ -318,6 +318,6 @@ def _probabilities(model: nn.Module, clips: Iterable[np.ndarray | None]) -> list
 
 
 def _progress(sequence: Sequence[Any], what: str) -> Iterable[Any]:
-    """Shows a bar on a terminal's stderr."""
+    """Shows a bar on a terminal's stderr, until it is full."""
     console = Console(stderr=True)
-    return track(sequence, what, console=console, disable=not console.is_terminal)
+    return track(sequence, what, console=console, transient=True, disable=not console.is_terminal)

@@ -12,7 +12,6 @@ Videos that lie directly in the data folder count as test videos, so any folder 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +99,9 @@ def known_states(data: Path) -> frozenset[str] | None:
 
 
 def progress(items: Sequence[T], doing: str) -> Iterable[T]:
-    """Iterate with a progress bar on stderr, silent without a terminal."""
-    return track(items, doing, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    """Iterate with a progress bar on stderr, silent without a terminal; it goes when it is full."""
+    console = Console(stderr=True)
+    return track(items, doing, console=console, transient=True, disable=not console.is_terminal)
 
 
 def entries(folder: Path) -> list[Path]:
