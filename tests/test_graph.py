@@ -165,6 +165,22 @@ def test_the_report_shows_what_this_submission_was_made_from(pipeline, first_run
 def test_the_shell_commands_of_the_readme_work(option, shards, workplace, instance, first_run):
     lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
     command = next(line for line in lines if line.startswith("dagster asset materialize") and f"{option} " in line)
+    assert made_by(command, workplace, instance) == shards
+
+
+@pytest.mark.parametrize(
+    ("command", "shards"),
+    [
+        ("dg launch --assets predictions/video_category --partition test-000", {"test-000"}),
+        ('dg launch --assets "key:detections/two_stage" --partition-range val-000...test-000', {"val-000", "test-000"}),
+    ],
+)
+def test_dg_launches_shards(command, shards, workplace, instance, first_run):
+    assert made_by(command, workplace, instance) == shards
+
+
+def made_by(command: str, workplace: Path, instance: dg.DagsterInstance) -> set[str | None]:
+    """The shards that a shell command materializes."""
     done = subprocess.run(
         shlex.split(command), cwd=ROOT, env=environment(workplace), capture_output=True, text=True, check=False
     )
@@ -172,7 +188,7 @@ def test_the_shell_commands_of_the_readme_work(option, shards, workplace, instan
     assert "RUN_SUCCESS" in done.stderr
     (record,) = instance.get_run_records(limit=1)
     made = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-    assert {event.get_dagster_event().partition for event in made} == shards
+    return {event.get_dagster_event().partition for event in made}
 
 
 def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, first_run, workplace):
