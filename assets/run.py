@@ -29,7 +29,12 @@ from tps_pipeline.outputs import LEADERBOARD, REPORT, SUBMISSION
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-IMPORTED_ONCE = ["assets.quiet", "assets.definitions", "tps_pipeline.detection.train", "tps_pipeline.clips.video_action"]
+IMPORTED_ONCE = [
+    "assets.quiet",
+    "assets.definitions",
+    "tps_pipeline.detection.train",
+    "tps_pipeline.clips.video_action",
+]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds."""
 
 console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal)
