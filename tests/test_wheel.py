@@ -1,7 +1,7 @@
 """The wheel, built from the checkout and used without it: an environment of its own, and a folder elsewhere.
 
-Nothing is downloaded. The new environment holds the wheel alone; a ``.pth`` file lends it the libraries of this one, but
-not this one's own ``.pth`` files, and so not the checkout.
+Nothing is downloaded. The new environment holds the wheel alone; a ``.pth`` file lends it the libraries of this one,
+but not this one's own ``.pth`` files, and so not the checkout.
 """
 
 import json
@@ -74,7 +74,9 @@ def test_the_command_line_works_outside_the_checkout(tps: Path, tmp_path: Path):
 
     (tmp_path / "predicted").mkdir()
     parts = json.loads((tmp_path / "made" / "gt" / "gt_part_result.json").read_text())
-    for part in (p for video in parts.values() for f in video.values() for h in f["humans"] for p in h["parts"].values()):
+    for part in (
+        p for video in parts.values() for f in video.values() for h in f["humans"] for p in h["parts"].values()
+    ):
         part |= {"box": [part["box"]], "verb": [part["verb"]]}
     (tmp_path / "predicted" / "pred_part_result.json").write_text(json.dumps(parts))
     actions = (tmp_path / "made" / "gt" / "gt_vid_result.json").read_text()
