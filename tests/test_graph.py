@@ -18,7 +18,7 @@ from assets.definitions import assets_of, definitions, definitions_of
 from assets.resources import RETRAINING, Pipeline
 from assets.run import materialize
 from assets.steps import SHARDS
-from tests.workplace import ROOT, environment, make
+from tests.workplace import ROOT, documented, environment, make
 from tests.workplace import pipeline as pipeline_of
 from tps_pipeline.data import submission
 from tps_pipeline.data.challenge_json import read_submission
@@ -162,10 +162,8 @@ def test_the_report_shows_what_this_submission_was_made_from(pipeline, first_run
 @pytest.mark.parametrize(
     ("option", "shards"), [("--partition", {"test-000"}), ("--partition-range", {"val-000", "test-000"})]
 )
-def test_the_shell_commands_of_the_readme_work(option, shards, workplace, instance, first_run):
-    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
-    command = next(line for line in lines if line.startswith("dagster asset materialize") and f"{option} " in line)
-    assert made_by(command, workplace, instance) == shards
+def test_the_documented_shell_commands_work(option, shards, workplace, instance, first_run):
+    assert made_by(documented(f"{option} "), workplace, instance) == shards
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,13 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def documented(part: str) -> str:
+    """The command in README.md or docs/ that materializes assets and contains this."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    lines = (line.strip() for page in pages for line in page.read_text(encoding="utf-8").splitlines())
+    return next(line for line in lines if line.startswith("dagster asset materialize") and part in line)
+
+
 def heed_interrupts() -> None:
     """Before a service starts: a shell's background job ignores interrupts, and Dagster then ignores SIGTERM, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

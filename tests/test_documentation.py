@@ -1,0 +1,101 @@
+"""What the documentation shows is so: its links, the frame of labels, the messages, the example of a new method."""
+
+import __future__
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import pytest
+
+from tests.workplace import ROOT
+from tps_pipeline import recipe, tables
+from tps_pipeline.data.annotations import LabelFile
+from tps_pipeline.data.decoding import decode
+from tps_pipeline.outputs import PARTS, TWO_STAGE, Output
+from tps_pipeline.reading import InMemory, Reads
+from tps_pipeline.recipe import Section
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "docker" / "README.md"]
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path):
+    for target, anchor in LINK.findall(page.read_text()):
+        there = (page.parent / target).resolve() if target else page
+        assert there.is_file(), target
+        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
+def test_the_readme_is_of_one_screen():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 115
+
+
+def test_the_frame_of_labels_that_is_shown_is_one():
+    labels = decode([LabelFile("img_00001.json", "img_00001.json", blocks("docs/data.md", "json")[0].encode())], None)
+    assert labels.problems == []
+    assert labels.people.num_rows == 2
+    assert labels.parts["state"].to_pylist() == ["raise", "lift", "none"]
+    assert labels.objects["name"].to_pylist() == ["ball"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("{", "is not a frame's labels: Input data was truncated"),
+        ("{}", "is not a frame's labels: Object missing required field `humans`"),
+        ('{"humans": [{"box": [1, 2, 3]}]}', "Expected `array` of length 4 - at `$.humans[0].box`"),
+        (
+            '{"humans": [{"box": [50, 10, 40, 60]}]}',
+            "a person's box [50, 10, 40, 60] is not x1 <= x2, y1 <= y2 in pixels",
+        ),
+        ('{"humans": [{"box": [1, 2, 3, 4], "parts": {"tail": %s}}]}', "'tail' is none of the parts head, hip, "),
+        ('{"humans": [{"box": [1, 2, 3, 4], "parts": {"head": %s}}]}', "'fly' is not in list/part_stat.txt"),
+        ('{"humans": [{"box": [1, 2, 3, 4], "parts": {"head": %s, "head": %s}}]}', "'head' is given twice"),
+    ],
+)
+def test_what_is_refused_is_refused_with_the_message_that_is_shown(labels: str, message: str):
+    part = '{"box": [1, 2, 3, 4], "verb": "fly"}'
+    (problem,) = decode([LabelFile("x", "img_00001.json", labels.replace("%s", part).encode())], {"bend"}).problems
+    assert message in problem.what
+    assert message in (ROOT / "docs" / "data.md").read_text()
+
+
+def test_the_example_of_a_new_method_works(tmp_path: Path):
+    names: dict[str, Any] = {**globals(), "__name__": __name__}
+    section, method = (
+        compile(source, "CONTRIBUTING.md", "exec", flags=__future__.annotations.compiler_flag)
+        for source in blocks("CONTRIBUTING.md", "python")
+    )
+    exec(section, names)
+    settings = names["Commonest"](kind="commonest")
+    exec(method, names)
+    commonest = names["Commonest"](settings)
+    parts = pa.table({"state": ["bend", "none", "bend", "bend"]})
+    assert commonest.fit(InMemory({PARTS: parts}), InMemory({}), tmp_path, seed=0) == {"share": 0.75}
+    found = tables.conform(pa.Table.from_pylist([detection()]), tables.DETECTIONS)
+    predicted = commonest.predict(InMemory({TWO_STAGE: found}), tmp_path)
+    assert predicted.schema.equals(tables.PREDICTIONS)
+    assert predicted["state"].to_pylist() == ["bend"]
+
+
+def detection() -> dict[str, Any]:
+    box = dict.fromkeys([*tables.PERSON_BOX, *tables.BOX], 1)
+    return {"video_id": "a", "frame": 1, "person": 0, "person_score": 0.5, "part": "head", "part_score": 0.5, **box}
+
+
+USED_BY_THE_EXAMPLE = (json, dataclass, ClassVar, Literal, recipe, Output, Reads, Section)
