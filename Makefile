@@ -71,11 +71,12 @@ docs: .venv/docs  ## The documentation as a site in build/site; a broken link or
 versions: setup  ## Say that changed code gives the same results (or a bumped version's others): tests/code_versions.json.
 	$(BIN)/python -m tests.versions
 
-lint: setup  ## ruff, pyright and the import layers.
+lint: setup $(DAGSTER_HOME)/dagster.yaml  ## ruff, pyright, the import layers, and Dagster's definitions as `dg` loads them.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg check defs --log-level warning
 
 bench: setup  ## Speed as ratios against the alternative in the same run.
 	$(BIN)/python -m benchmarks

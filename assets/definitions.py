@@ -17,10 +17,13 @@ from tps_pipeline.stages import graph_of
 NETWORKS = "networks"
 """The job that trains everything."""
 
+_SHARDS = [a for a in dg.with_source_code_references([shards.shards]) if isinstance(a, dg.AssetsDefinition)]
+"""Of the one asset that is no step Dagster finds the code by itself."""
+
 
 def assets_of(graph: Graph) -> list[dg.AssetsDefinition]:
     """Every asset; those of networks and methods follow from the recipe's entries alone."""
-    return [shards.shards, *map(asset_of, graph.steps)]
+    return [*_SHARDS, *map(asset_of, graph.steps)]
 
 
 def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition, recipe: Recipe | None = None) -> dg.Definitions:

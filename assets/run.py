@@ -10,26 +10,35 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from assets.definitions import NETWORKS, definitions_of
 from assets.executors import GPU
+from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError
-from tps_pipeline.graph import Step
-from tps_pipeline.graph.plan import Plan, plan
+from tps_pipeline.graph import Graph, Step
+from tps_pipeline.graph.plan import plan
 from tps_pipeline.outputs import LEADERBOARD, REPORT, SUBMISSION
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-IMPORTED_ONCE = ["assets.definitions", "tps_pipeline.detection.train", "tps_pipeline.clips.video_action"]
+IMPORTED_ONCE = [
+    "assets.quiet",
+    "assets.definitions",
+    "tps_pipeline.detection.train",
+    "tps_pipeline.clips.video_action",
+]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds."""
 
-console = Console(stderr=True)
+console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal)
+"""A terminal, if it is one at the start: others are told later that theirs is none (`progress.shown`)."""
 
 
 def main() -> int:
@@ -46,7 +55,7 @@ def main() -> int:
             materialize(pipeline, instance)
             made = len(pipeline.lineage.records()) - before
     except (TpsError, dg.DagsterError) as error:  # the latter: a blocking check has failed
-        console.print(f"[red]failed:[/] {error}", highlight=False)
+        console.print(f"[red]failed:[/] {escape(str(error))}", highlight=False)
         return 1
     pipeline.lineage.compact()
     _print_results(pipeline, made, time.perf_counter() - begin)
@@ -54,27 +63,81 @@ def main() -> int:
 
 
 def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
-    """Materialize every asset that is due, stage by stage."""
+    """Materialize every asset that is due, stage by stage, and print a line for each stage."""
     pipeline = pipeline.freeze()
     definitions = definitions_of(pipeline, dg.in_process_executor)
-    job, tags = definitions.resolve_implicit_global_asset_job_def(), {RECIPE: pipeline.recipe_digest}
-
-    def run(title: str, keys: Sequence[dg.AssetKey], splits: Sequence[str] = ()) -> None:
-        begin = time.perf_counter()
-        stretches = list(_stretches(pipeline.shards(*splits), instance)) if splits else [{}]
-        for stretch in stretches:
-            job.execute_in_process(asset_selection=list(keys), instance=instance, tags=tags | stretch, run_config=QUIET)
-        console.print(f"{title:<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
-
-    run("shards", [dg.AssetKey("shards")])
-    graph, here = graph_of(pipeline.recipe), pipeline.run()
-    planned = plan(here, graph)
-    console.print(planned.summary(), highlight=False, soft_wrap=True)
+    making = _Making(pipeline, instance, definitions.resolve_implicit_global_asset_job_def())
+    with _stage("shards"):
+        making.run([dg.AssetKey("shards")])
+    graph = graph_of(pipeline.recipe)
+    console.print(plan(pipeline.run(), graph).summary(), highlight=False, soft_wrap=True)
     for stage in graph.stages:
-        if stage[0].learner:
-            _train_side_by_side(pipeline, instance, plan(here, graph), stage)
-        keys = [key_of(output) for step in stage for output in step.makes]
-        run(_title(stage), keys, graph.splits[stage[0].name] if stage[0].sharded else ())
+        with _stage(_title(stage)):
+            keys = [key_of(output) for step in stage for output in step.makes]
+            if stage[0].learner:
+                making.train(graph, stage)
+            else:
+                making.run(keys, graph.splits[stage[0].name] if stage[0].sharded else ())
+
+
+@dataclass(frozen=True)
+class _Making:
+    """One pipeline's assets being materialized, on an instance."""
+
+    pipeline: Pipeline
+    instance: dg.DagsterInstance
+    job: dg.JobDefinition
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What Dagster's runs say of the recipe."""
+        return {RECIPE: self.pipeline.recipe_digest}
+
+    def run(self, keys: Sequence[dg.AssetKey], splits: Sequence[str] = ()) -> None:
+        """Materialize some assets here, those over shards for some splits."""
+        for stretch in _stretches(self.pipeline.shards(*splits), self.instance) if splits else [{}]:
+            self.job.execute_in_process(
+                asset_selection=list(keys), instance=self.instance, tags=self.tags | stretch, run_config=QUIET
+            )
+
+    def train(self, graph: Graph, stage: Sequence[Step]) -> None:
+        """Train the networks of a stage that are due: side by side where that is faster, else one by one.
+
+        Of those that share one the first is trained; the others find it made.
+        """
+        import torch
+
+        run = self.pipeline.run()
+        planned = plan(run, graph)
+        names = {step.learner.name: step for step in stage if step.learner}
+        networks = [*planned.networks(), *planned.networks(sure=False)]
+        due = [names[name] for shared in networks for name in [name for name in shared if name in names][:1]]
+        at_once = min(len(due), cores())
+        with shown(trainings_of(run, due), console):
+            if at_once > 1 and not torch.cuda.is_available():
+                self._side_by_side(due, at_once)
+            self.run([key_of(output) for step in stage for output in step.makes])
+
+    def _side_by_side(self, steps: Sequence[Step], at_once: int) -> None:
+        """Materialize the networks of some steps, each in a process of its own."""
+        pools = self.instance.event_log_storage.get_pool_limits()
+        if not any(pool.name == GPU and not pool.from_default for pool in pools):
+            self.instance.event_log_storage.set_concurrency_slots(GPU, at_once)
+        job = dg.build_reconstructable_job("assets.run", "networks_job", (*self.pipeline.model_dump().values(),))
+        start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
+        config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
+        keys = [key_of(output) for step in steps for output in step.makes]
+        with _threads(cores() // at_once):
+            dg.execute_job(
+                job, self.instance, run_config=config, asset_selection=keys, tags=self.tags, raise_on_error=True
+            )
+
+
+@contextmanager
+def _stage(title: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    console.print(f"{escape(title):<58} [dim]{time.perf_counter() - begin:7.1f} s[/]", highlight=False, soft_wrap=True)
 
 
 def _title(stage: Sequence[Step]) -> str:
@@ -82,33 +145,6 @@ def _title(stage: Sequence[Step]) -> str:
     if len(stage) <= 3:
         return ", ".join(step.name for step in stage)
     return ", ".join(dict.fromkeys(step.group for step in stage))
-
-
-def _train_side_by_side(pipeline: Pipeline, instance: dg.DagsterInstance, planned: Plan, stage: Sequence[Step]) -> None:
-    """Train the networks of a stage that are due in several processes, where that is faster than one by one.
-
-    Of those that share one the first is trained; the others find it made.
-    """
-    import torch
-
-    names = {step.learner.name for step in stage if step.learner}
-    networks = [*planned.networks(), *planned.networks(sure=False)]
-    due = [name for shared in networks for name in [name for name in shared if name in names][:1]]
-    at_once = min(len(due), cores())
-    if torch.cuda.is_available() or at_once < 2:
-        return
-    console.print(f"training {len(due)} networks, {at_once} at a time", highlight=False)
-    begin = time.perf_counter()
-    if not any(pool.name == GPU and not pool.from_default for pool in instance.event_log_storage.get_pool_limits()):
-        instance.event_log_storage.set_concurrency_slots(GPU, at_once)
-    job = dg.build_reconstructable_job("assets.run", "networks_job", (*pipeline.model_dump().values(),))
-    start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
-    config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
-    keys = [dg.AssetKey(["checkpoints", name]) for name in due]
-    tags = {RECIPE: pipeline.recipe_digest}
-    with _threads(cores() // at_once):
-        dg.execute_job(job, instance, run_config=config, asset_selection=keys, tags=tags, raise_on_error=True)
-    console.print(f"{'networks':<58} {time.perf_counter() - begin:7.1f} s", highlight=False)
 
 
 @contextmanager
@@ -150,12 +186,15 @@ def _print_results(pipeline: Pipeline, made: int, seconds: float) -> None:
 
     out = Console()
     out.print(leaderboard(pipeline.read(LEADERBOARD)))
-    for name, path in (("submission", f"{SUBMISSION.path()}/submission.zip"), ("report", REPORT.path())):
-        if pipeline.store.exists(path):
-            out.print(f"{name}: {pipeline.store.full(path)}", soft_wrap=True, highlight=False)
-    out.print(
-        f"UI: make dev DATA={pipeline.data} RECIPE={pipeline.recipe_name} STORE={pipeline.store_root}", soft_wrap=True
-    )
+    out.print()
+    store, command = pipeline.store, f"make dev DATA={pipeline.data} RECIPE={pipeline.recipe_name}"
+    for what, path, why in (
+        ("look first at", REPORT.path(), " (in a browser: scores, curves, the worst and best videos)"),
+        ("to hand in", f"{SUBMISSION.path()}/submission.zip", ""),
+    ):
+        if store.exists(path):
+            out.print(f"{what + ':':<15}{escape(store.full(path))}{why}", soft_wrap=True, highlight=False)
+    out.print(f"{'every step:':<15}{escape(command)} STORE={pipeline.store_root}", soft_wrap=True, highlight=False)
     console.print(f"{made} outputs made; {seconds:.0f} s in all", highlight=False)
 
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.catalog import about
 from assets.resources import Pipeline
 from assets.steps import SHARDS
 from tps_pipeline import outputs
@@ -15,7 +16,7 @@ class Ingestion(dg.Config):
     videos: list[str] | None = None
 
 
-@dg.asset(group_name="source")
+@dg.asset(group_name="source", **about(outputs.SHARDS))
 def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult:
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
     from tps_pipeline.data.shards import ingest

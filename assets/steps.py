@@ -7,6 +7,7 @@ from functools import partial
 
 import dagster as dg
 
+from assets.catalog import about_step
 from assets.executors import GPU, INFERS, TRAINS
 from assets.resources import RETRAINING, Pipeline
 from assets.training import train
@@ -53,6 +54,7 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
             group_name=step.group,
             description=step.description,
             code_version=step.version,
+            **about_step(step, output),
         )
         for output in step.makes
     ]

@@ -74,9 +74,8 @@ def test_the_command_line_works_outside_the_checkout(tps: Path, tmp_path: Path):
 
     (tmp_path / "predicted").mkdir()
     parts = json.loads((tmp_path / "made" / "gt" / "gt_part_result.json").read_text())
-    for part in (
-        p for video in parts.values() for f in video.values() for h in f["humans"] for p in h["parts"].values()
-    ):
+    people = [person for video in parts.values() for frame in video.values() for person in frame["humans"]]
+    for part in (part for person in people for part in person["parts"].values()):
         part |= {"box": [part["box"]], "verb": [part["verb"]]}
     (tmp_path / "predicted" / "pred_part_result.json").write_text(json.dumps(parts))
     actions = (tmp_path / "made" / "gt" / "gt_vid_result.json").read_text()

@@ -165,10 +165,14 @@ class Store:
 
     def workspace(self, name: str) -> Path:
         """A local folder that outlasts a failed run: where a training keeps what it resumes from."""
-        parent = Path(self.root) if self.is_local else Path(tempfile.gettempdir()) / "tps_store"
-        folder = parent / ".work" / name
+        folder = self.workspace_path(name)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def workspace_path(self, name: str) -> Path:
+        """Where such a folder is, or would be."""
+        parent = Path(self.root) if self.is_local else Path(tempfile.gettempdir()) / "tps_store"
+        return parent / ".work" / name
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

@@ -44,7 +44,7 @@ def test_a_shard_is_materialized_from_the_graph_and_shows_its_picture(chromium: 
     tab = context.new_page()
     tab.set_default_timeout(TIMEOUT)
 
-    tab.goto(f"{url}/locations/assets.definitions/asset-groups/source")
+    tab.goto(f"{url}/locations/tps/asset-groups/source")
     tab.get_by_text("25% filled").first.wait_for()  # videos: one of four shards
     assert tab.get_by_text("shards", exact=True).first.is_visible()
 

@@ -23,7 +23,7 @@ from tps_pipeline.lineage import Lineage, Record
 from tps_pipeline.outputs import SPLITS, VIDEOS
 from tps_pipeline.store import Store
 
-REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "assets.definitions"}
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "tps"}
 NEW = "second"
 
 

@@ -5,10 +5,10 @@ This knows neither how anything is computed (`tps_pipeline.stages`) nor who sche
 """
 
 from tps_pipeline.graph.graph import Graph
-from tps_pipeline.graph.making import Outcome, make
+from tps_pipeline.graph.making import Outcome, make, workspace_of
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step, step
 from tps_pipeline.graph.training import train_here
 
-__all__ = ["Graph", "Outcome", "Product", "Reader", "Run", "Step", "make", "step", "train_here"]
+__all__ = ["Graph", "Outcome", "Product", "Reader", "Run", "Step", "make", "step", "train_here", "workspace_of"]

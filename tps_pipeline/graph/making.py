@@ -72,6 +72,11 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
     return outcomes
 
 
+def workspace_of(run: Run, step: Step) -> Path:
+    """Where a network of a step would learn now; the folder is there while it does, or if that was cut off."""
+    return run.store.workspace_path(_workspace_name(work_of(run, step, step.makes[0], None, run.lineage.latest())))
+
+
 def _make_one(
     run: Run, step: Step, shard: str | None, latest: Snapshot, outcomes: dict[Output, Outcome], *, force: bool
 ) -> Works | None:
@@ -123,7 +128,7 @@ def _compute(
         _note(outcomes[output], work, record, reasons[output], None)
         return None
     with run.store.scratch() as scratch, device.used() as devices:
-        workspace = run.store.workspace(f"{work.asset}/{work.digest}") if step.learner else scratch
+        workspace = run.store.workspace(_workspace_name(work)) if step.learner else scratch
         made = step.make(replace(step.reader(run, work.inputs, work.partition), scratch=scratch, workspace=workspace))
         products = made if isinstance(made, Mapping) else {output: made}
         computed = device.described(devices)
@@ -136,6 +141,10 @@ def _compute(
             preview = product if isinstance(product, pa.Table) else None
             _note(outcomes[each], works[each], record, reasons[each], preview)
     return None
+
+
+def _workspace_name(work: Work) -> str:
+    return f"{work.asset}/{work.digest}"
 
 
 def _twin(work: Work, latest: Snapshot) -> Record | None:

@@ -1,0 +1,148 @@
+"""What `make run` shows while networks train: of each its epoch, loss and time left, from the `log.csv` that it writes.
+
+On a terminal a line a network, in place; elsewhere all of them in one plain line a minute. Whoever trains, in whatever
+process, shows no bar of its own meanwhile: only one may draw on a terminal.
+"""
+
+import csv
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from tps_pipeline.graph import Run, Step, workspace_of
+
+EVERY = 60.0
+"""Seconds from one plain line to the next."""
+
+RECENT = 5
+"""Epochs that the time left is told from."""
+
+
+@dataclass
+class Training:
+    """A network that is to learn.
+
+    Attributes:
+        name: Its name.
+        folder: Where it learns; the folder goes into the store when that is done.
+        epochs: How many it takes.
+        history: Loss and seconds of each epoch, as far as its log was seen.
+        begun: Whether it was seen at work.
+    """
+
+    name: str
+    folder: Path
+    epochs: int
+    history: list[tuple[float, float]] = field(default_factory=list)
+    begun: bool = False
+
+    def look(self) -> None:
+        """See how far it is; what is just being written or moved away is seen the next time."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            self.begun = self.begun or any(self.folder.iterdir())
+            with (self.folder / "log.csv").open(newline="") as file:
+                self.history = [
+                    (float(row["loss"]), float(row["seconds"])) for row in csv.DictReader(file)
+                ] or self.history
+
+    @property
+    def epoch(self) -> str:
+        """Epochs that are over, of all."""
+        return f"epoch {len(self.history)}/{self.epochs}"
+
+    @property
+    def state(self) -> str:
+        """Where it stands, in words."""
+        if self.begun and not self.folder.exists():
+            return "done"
+        if not self.history:
+            return "begins" if self.begun else "waits"
+        loss = f"loss {self.history[-1][0]:.3f}"
+        return f"{loss}, {_words(self.left())} left" if len(self.history) < self.epochs else f"{loss}, is saved"
+
+    def left(self) -> float:
+        """Seconds until its last epoch is over, as its latest epochs went."""
+        took = [seconds for _, seconds in self.history[-RECENT:]]
+        with suppress(OSError):
+            since = time.time() - (self.folder / "log.csv").stat().st_mtime
+            return max(0.0, (self.epochs - len(self.history)) * sum(took) / len(took) - since)
+        return 0.0
+
+
+def trainings_of(run: Run, steps: Sequence[Step]) -> list[Training]:
+    """What learns in some steps, epoch by epoch; all that these read must be there."""
+    return [
+        Training(step.learner.name, workspace_of(run, step), epochs)
+        for step in steps
+        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section)))
+    ]
+
+
+@contextmanager
+def shown(trainings: Sequence[Training], console: Console, every: float = EVERY) -> Iterator[None]:
+    """Show meanwhile how far they are; nobody else draws."""
+    before = os.environ.get("TTY_COMPATIBLE")
+    with _live(trainings, console) if console.is_interactive else _lines(trainings, console, every):
+        os.environ["TTY_COMPATIBLE"] = "0"  # which rich reads, in this process and in those that it starts
+        try:
+            yield
+        finally:
+            del os.environ["TTY_COMPATIBLE"]
+            if before is not None:
+                os.environ["TTY_COMPATIBLE"] = before
+
+
+def _live(trainings: Sequence[Training], console: Console) -> Live:
+    return Live(console=console, get_renderable=lambda: _table(trainings), refresh_per_second=2, transient=True)
+
+
+def _table(trainings: Sequence[Training]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for training in trainings:
+        training.look()
+        bar = ProgressBar(training.epochs, len(training.history), width=24)
+        table.add_row(f"  {training.name}", bar, training.epoch, training.state)
+    return table
+
+
+@contextmanager
+def _lines(trainings: Sequence[Training], console: Console, every: float) -> Iterator[None]:
+    over = threading.Event()
+    thread = threading.Thread(target=_tell, args=(trainings, console, every, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _tell(trainings: Sequence[Training], console: Console, every: float, over: threading.Event) -> None:
+    while not over.wait(every):
+        for training in trainings:
+            training.look()
+        told = (f"{training.name} {training.epoch}, {training.state}" for training in trainings)
+        console.print(f"  {'; '.join(told)}", highlight=False, soft_wrap=True)
+
+
+def _epochs(settings: Any) -> int:
+    """The number of epochs among a network's settings, which may be those of a part of it."""
+    if not isinstance(settings, dict):
+        return 0
+    return settings.get("epochs") or max(map(_epochs, settings.values()), default=0)
+
+
+def _words(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

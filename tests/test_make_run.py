@@ -1,0 +1,104 @@
+"""What `make run` shows: in a pipe plain lines, on a terminal the networks that train, side by side; no more."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from assets.progress import Training, shown
+from assets.run import _title
+from tests.workplace import ROOT, environment, make, pipeline
+from tps_pipeline.cpu import cores
+from tps_pipeline.stages import graph_of
+
+COMMAND = [sys.executable, "-m", "assets.run"]
+ESCAPE = "\x1b["
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("shown"), videos=10)
+
+
+@pytest.fixture(scope="module")
+def in_a_terminal(workplace) -> str:
+    """What comes when everything is made."""
+    env = environment(workplace) | {"TERM": "xterm-256color", "COLUMNS": "150", "LINES": "50"}
+    main, end = pty.openpty()
+    process = subprocess.Popen(COMMAND, cwd=ROOT, env=env, stdin=end, stdout=end, stderr=end, close_fds=True)
+    os.close(end)
+    said = b""
+    while True:
+        try:
+            if not (more := os.read(main, 65536)):
+                break
+        except OSError:  # how Linux says that the other end is closed
+            break
+        said += more
+    os.close(main)
+    text = said.decode(errors="replace")
+    assert process.wait() == 0, text
+    return text
+
+
+def test_on_a_terminal_each_network_has_a_line(in_a_terminal, workplace):
+    assert ESCAPE in in_a_terminal
+    assert "DEBUG" not in in_a_terminal
+    assert "STEP_WORKER" not in in_a_terminal
+    for network in ("person_detector", "part_detector", "video_action", "video_level", "instance_pcp"):
+        if cores() > 1 or network == "instance_pcp":
+            assert re.search(rf"{network}\s.*epoch \d+/1", in_a_terminal), network
+
+
+def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal, workplace):
+    (workplace / "recipe.yaml").write_text((workplace / "recipe.yaml").read_text().replace("epochs: 1", "epochs: 2"))
+    done = subprocess.run(COMMAND, cwd=ROOT, env=environment(workplace), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ESCAPE not in done.stdout + done.stderr
+    assert "DEBUG" not in done.stderr
+    shards, _plan, *stages, last = done.stderr.splitlines()
+    assert shards.startswith("shards ")
+    assert " outputs made; " in last
+    titles = [_title(stage) for stage in graph_of(pipeline(workplace).recipe).stages]
+    assert [line.rpartition(" s")[0].rstrip("0123456789. ") for line in stages] == titles
+    assert "look first at: " in done.stdout
+
+
+def test_elsewhere_a_line_comes_now_and_then(tmp_path, capsys):
+    at_work, waiting = Training("one", tmp_path / "one", 4), Training("two", tmp_path / "two", 2)
+    at_work.folder.mkdir()
+    (at_work.folder / "log.csv").write_text("epoch,loss,seconds,AP\n1,0.75,600,\n2,0.5,600,0.1\n")
+    with shown([at_work, waiting], Console(stderr=True, force_terminal=False), every=0.05):
+        time.sleep(0.3)
+        told = threading.active_count()
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == "  one epoch 2/4, loss 0.500, 20 min left; two epoch 0/2, waits"
+    assert threading.active_count() == told - 1
+    assert "TTY_COMPATIBLE" not in os.environ
+
+
+def test_a_training_is_followed_to_its_end(tmp_path):
+    training = Training("one", tmp_path / "one", 2)
+    training.look()
+    assert training.state == "waits"
+    training.folder.mkdir()
+    (training.folder / "tensorboard").mkdir()
+    training.look()
+    assert training.state == "begins"
+    for log in ("epoch,lo", "epoch,loss,seconds\n1.0,0.5,2", "epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0."):
+        (training.folder / "log.csv").write_text(log)
+        training.look()
+    assert (training.epoch, training.history) == ("epoch 1/2", [(0.5, 2.0)])
+    (training.folder / "log.csv").write_text("epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0.25,2.5\n")
+    training.look()
+    assert training.state == "loss 0.250, is saved"
+    training.folder.rename(tmp_path / "kept")
+    training.look()
+    assert (training.state, training.epoch) == ("done", "epoch 2/2")
