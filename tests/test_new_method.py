@@ -40,7 +40,7 @@ def records(folder: Path) -> list[Record]:
 
 def test_one_command_makes_the_new_method_and_a_run_what_follows(folder):
     before = records(folder)
-    command = workplace.documented("checkpoints/NAME")
+    command = workplace.documented("dagster asset materialize", "checkpoints/NAME")
     done = subprocess.run(
         shlex.split(command.replace("NAME", NEW)),
         cwd=workplace.ROOT, env=workplace.environment(folder), capture_output=True, text=True, check=False,

@@ -61,11 +61,11 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def documented(part: str) -> str:
-    """The command in README.md or docs/ that materializes assets and contains this."""
+def documented(command: str, part: str) -> str:
+    """The first line of README.md and docs/ that begins with a command and has this in it."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     lines = (line.strip() for page in pages for line in page.read_text(encoding="utf-8").splitlines())
-    return next(line for line in lines if line.startswith("dagster asset materialize") and part in line)
+    return next(line for line in lines if line.startswith(f"{command} ") and part in line)
 
 
 def heed_interrupts() -> None:
