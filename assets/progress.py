@@ -56,14 +56,19 @@ class Training:
                 ] or self.history
 
     @property
-    def epoch(self) -> str:
-        """Epochs that are over, of all."""
-        return f"epoch {len(self.history)}/{self.epochs}"
+    def done(self) -> bool:
+        """Whether it was at work and its folder is gone: its last epochs may have been over too soon to be seen."""
+        return self.begun and not self.folder.exists()
+
+    @property
+    def over(self) -> int:
+        """Epochs that are over."""
+        return self.epochs if self.done else len(self.history)
 
     @property
     def state(self) -> str:
         """Where it stands, in words."""
-        if self.begun and not self.folder.exists():
+        if self.done:
             return "done"
         if not self.history:
             return "begins" if self.begun else "waits"
@@ -110,8 +115,8 @@ def _table(trainings: Sequence[Training]) -> Table:
     table = Table.grid(padding=(0, 2))
     for training in trainings:
         training.look()
-        bar = ProgressBar(training.epochs, len(training.history), width=24)
-        table.add_row(f"  {training.name}", bar, training.epoch, training.state)
+        bar = ProgressBar(training.epochs, training.over, width=24)
+        table.add_row(f"  {training.name}", bar, f"epoch {training.over}/{training.epochs}", training.state)
     return table
 
 
@@ -131,8 +136,18 @@ def _tell(trainings: Sequence[Training], console: Console, every: float, over: t
     while not over.wait(every):
         for training in trainings:
             training.look()
-        told = (f"{training.name} {training.epoch}, {training.state}" for training in trainings)
-        console.print(f"  {'; '.join(told)}", highlight=False, soft_wrap=True)
+        told = [
+            f"{each.name} (epoch {each.over}/{each.epochs}, {each.state})"
+            for each in trainings
+            if each.begun and not each.done
+        ]
+        told += _counted(sum(each.done for each in trainings), "done")
+        told += _counted(sum(not each.begun for each in trainings), "to come")
+        console.print(f"  training: {', '.join(told)}", highlight=False, soft_wrap=True)
+
+
+def _counted(number: int, what: str) -> list[str]:
+    return [f"{number} {what}"] if number else []
 
 
 def _epochs(settings: Any) -> int:

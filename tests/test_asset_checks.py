@@ -94,6 +94,49 @@ def test_nothing_is_built_on_a_wrong_shard(pipeline, output, right):
     assert run(pipeline, output.key, make, partition=SHARD) == (right, right)
 
 
+def test_each_shard_of_a_range_has_its_own_result(pipeline):
+    """Beside the one of the run, which alone decides whether anything is built on them."""
+    output, shards, wrong = psc("video_level"), ["test-000", "test-001", "test-002"], {"test-001"}
+    key = dg.AssetKey(output.key.split("/"))
+
+    @dg.multi_asset(specs=[dg.AssetSpec(key)], partitions_def=SHARDS, backfill_policy=dg.BackfillPolicy.single_run())
+    def checked(context: dg.AssetExecutionContext):
+        for shard in context.partition_keys:
+            table = conform(scored(1.01 if shard in wrong else 1.0), output)
+            record(pipeline, output, shard, pipeline.store.write(output.path(shard), table), context.run.run_id)
+        yield dg.MaterializeResult(key)
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("after", deps=[key])],
+        partitions_def=SHARDS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def after():
+        yield dg.MaterializeResult("after")
+
+    (check,) = [c for c in checks_of(pipeline.recipe) if key in {k.asset_key for k in c.check_keys}]
+    definitions = dg.Definitions(assets=[checked, after], asset_checks=[check], resources={"pipeline": pipeline})
+    job = definitions.resolve_implicit_global_asset_job_def()
+    everything = {"dagster/asset_partition_range_start": shards[0], "dagster/asset_partition_range_end": shards[-1]}
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(SHARDS.name), shards)
+        assert not job.execute_in_process(instance=instance, tags=everything, raise_on_error=False).success
+        assert results(instance, check) == {None: "FAILED", **dict.fromkeys(shards, "SUCCEEDED"), "test-001": "FAILED"}
+        assert instance.get_latest_materialization_event(dg.AssetKey("after")) is None
+        wrong.clear()
+        assert job.execute_in_process(instance=instance, partition_key="test-001").success
+        assert results(instance, check) == {None: "FAILED", **dict.fromkeys(shards, "SUCCEEDED")}
+        assert job.execute_in_process(instance=instance, tags=everything).success
+        assert results(instance, check) == dict.fromkeys([None, *shards], "SUCCEEDED")
+
+
+def results(instance: dg.DagsterInstance, check: dg.AssetChecksDefinition) -> dict[str | None, str]:
+    """What the UI shows: the latest result of each shard, which is about what was made last."""
+    infos = instance.event_log_storage.get_asset_check_partition_info([check.check_key])
+    assert all(info.is_current for info in infos)
+    return {info.partition_key: info.latest_execution_status.value for info in infos}
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_nothing_is_built_where_a_video_is_in_two_splits(pipeline, right):
     def make(context: dg.AssetExecutionContext) -> None:
