@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import dagster as dg
 from rich.console import Console
@@ -171,7 +172,7 @@ def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[
     order = list(instance.get_dynamic_partitions(str(SHARDS.name)))
     wanted = sorted(order.index(shard) for shard in shards)
     start = None
-    for here, following in zip(wanted, [*wanted[1:], None], strict=True):
+    for here, following in zip_longest(wanted, wanted[1:]):
         start = here if start is None else start
         if following != here + 1:
             yield {
