@@ -58,7 +58,11 @@ def test_a_bumped_version_is_recorded_and_other_changes_are_not(tmp_path, monkey
 
 def test_every_method_and_network_of_every_recipe_has_its_own_entry():
     names = set(versions.recorded())
-    kinds = ("clips.video_level.VideoLevel", "people.instance_level.InstanceLevel", "part_state_detector.PartStateDetector")
+    kinds = (
+        "clips.video_level.VideoLevel",
+        "people.instance_level.InstanceLevel",
+        "part_state_detector.PartStateDetector",
+    )
     for kind in kinds:
         assert {f"tps_pipeline.methods.{kind}.fit", f"tps_pipeline.methods.{kind}.predict"} <= names
     assert {"tps_pipeline.learners.detector.DetectorLearner.fit", "tps_pipeline.stages.source.frames"} <= names
