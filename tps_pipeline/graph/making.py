@@ -135,8 +135,8 @@ def _compute(
         if step.learner and isinstance(made, Path) and (why := refuses(run, step, work, made, device=computed)):
             return why
         for each, product in products.items():
+            figures = _figures(step, product)  # before it moves to the store, which may be far away
             written = _write(run, each, works[each], product, latest)
-            figures = _figures(step, product, run.store.local(written.path) if isinstance(product, Path) else None)
             record = run.lineage.record(works[each], written, run_id=run.id, device=computed, metrics=figures)
             preview = product if isinstance(product, pa.Table) else None
             _note(outcomes[each], works[each], record, reasons[each], preview)
@@ -168,10 +168,10 @@ def _write(run: Run, output: Output, work: Work, product: Product, latest: Snaps
     return run.store.keep(product, path, unversioned=checkpoint.LOGS)
 
 
-def _figures(step: Step, product: Product, kept: Path | None) -> dict[str, float]:
+def _figures(step: Step, product: Product) -> dict[str, float]:
     if step.figures and isinstance(product, pa.Table):
         return step.figures(product)
-    return checkpoint.metrics(kept) if kept else {}
+    return checkpoint.metrics(product) if isinstance(product, Path) else {}
 
 
 def _note(outcome: Outcome, work: Work, record: Record, reason: str | None, preview: pa.Table | None) -> None:
