@@ -1,0 +1,50 @@
+"""`tps weights`: published weights that recipes can start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tps_pipeline.cli.console import Json, Root, print_json
+
+weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
+
+
+@weights.command("import")
+def weights_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The published checkpoint.")],
+    name: Annotated[str, typer.Argument(help="What recipes call it, see `tps weights list`.")],
+    kind: Annotated[str, typer.Option("--as", help="yolov7x, yolov7_tiny, video_swin, swin_imagenet, ...")],
+    sha256: Annotated[str | None, typer.Option(help="The file's expected digest.")] = None,
+    store: Root = "store",
+) -> None:
+    """Turn a published checkpoint into weights that recipes can name; nothing in the file is executed."""
+    from tps_pipeline.models import pretrained
+    from tps_pipeline.store import Store
+
+    if kind not in pretrained.KINDS:
+        raise typer.BadParameter(f"{kind!r} is none of {', '.join(pretrained.KINDS)}", param_hint="--as")
+    target = Store(store)
+    converted = pretrained.import_weights(file, name, kind=kind, store=target, sha256=sha256)
+    typer.echo(f"{name}: {target.full(pretrained.path_of(name))}")
+    typer.echo(f"classes: {converted.classes or 'no classifier'}")
+    typer.echo(f"missing: {', '.join(converted.missing) or 'none'}")
+    typer.echo(f"unexpected: {', '.join(converted.unexpected) or 'none'}")
+
+
+@weights.command("list")
+def weights_list(store: Root = "store", as_json: Json = False) -> None:
+    """List the files we know, what they are, where to get them, and which of them this store has."""
+    from tps_pipeline.models import pretrained
+    from tps_pipeline.store import Store
+
+    rows = pretrained.listing(Store(store))
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['name']}: {row['what']}; {'imported' if row['imported'] else 'not imported'}")
+        for key in ("kind", "file", "source", "licence", "normalisation", "sha256"):
+            typer.echo(f"  {key:<14}{row[key] or 'unknown'}")
