@@ -23,6 +23,9 @@ help:  ## List the targets.
 setup: .venv/installed  ## Make .venv with everything locked in requirements.lock.
 
 .venv/installed: requirements.lock pyproject.toml
+	@python=$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)); \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+	  || { echo "$$python is not Python 3.11 or later: $$(test -x $(BIN)/python && echo 'rm -r .venv, then ')make PYTHON=python3.12 (or another that is)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock

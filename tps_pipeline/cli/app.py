@@ -5,11 +5,13 @@ A topic has a module. Heavy libraries are imported by the command that needs the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from tps_pipeline import __version__
+from tps_pipeline.cli.console import example
 from tps_pipeline.cli.data import data, datasets, frames
 from tps_pipeline.cli.lineage import lineage
 from tps_pipeline.cli.recipes import recipes
@@ -29,12 +31,27 @@ class _Commands(TyperGroup):
             raise typer.Exit(1) from error
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, help="Part-level action parsing of video.")
+app = typer.Typer(cls=_Commands, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(data, name="data")
 app.add_typer(frames, name="frames")
 app.add_typer(datasets, name="datasets")
 app.add_typer(recipes, name="recipe")
 app.add_typer(weights, name="weights")
 app.add_typer(lineage, name="lineage")
-app.command()(evaluate)
-app.command()(overlay)
+app.command(epilog=example("evaluate --gt demo/data/gt --pred demo/store/submission"))(evaluate)
+app.command(epilog=example("overlay BpR1RcpCKAo_000046_000056 --method voting"))(overlay)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tps {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tps(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Part-level action parsing of video."""

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+DEMO_DATA = Path("demo/data")
+"""The data folder where none is named: that of `make demo`."""
+
+DEMO_STORE = "demo/store"
+"""The store where none is named: that of `make demo`."""
+
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Root = Annotated[str, typer.Option("--store", envvar="TPS_STORE", help="The store: a folder or a URL.")]
+
+
+def example(command: str) -> str:
+    """What a command's help ends with: a line that runs as it stands, where `make demo` was run."""
+    return f"Example: tps {command}"
 
 
 def print_json(value: Any) -> None:

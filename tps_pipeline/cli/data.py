@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tps_pipeline.cli.console import Json, print_json, print_table
+from tps_pipeline.cli.console import DEMO_DATA, Json, example, print_json, print_table
 
 data = typer.Typer(no_args_is_help=True, help="Kinetics-TPS folders: check, make, describe.")
 frames = typer.Typer(no_args_is_help=True, help="Frames of videos.")
@@ -18,7 +18,7 @@ datasets = typer.Typer(no_args_is_help=True, help="What detectors train on.")
 Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout.")]
 
 
-@data.command("validate")
+@data.command("validate", epilog=example("data validate demo/data"))
 def data_validate(folder: Folder, as_json: Json = False) -> None:
     """Say what is wrong with a data set, file by file, and what to do; exit 1 if anything is."""
     from tps_pipeline.data.validation import validate
@@ -33,7 +33,7 @@ def data_validate(folder: Folder, as_json: Json = False) -> None:
     raise typer.Exit(1 if problems else 0)
 
 
-@data.command("stats")
+@data.command("stats", epilog=example("data stats demo/data"))
 def data_stats(folder: Folder, as_json: Json = False) -> None:
     """Describe a data set: people a frame, parts a person, states, by action."""
     from tps_pipeline.data.kinetics_tps import read_all
@@ -47,7 +47,7 @@ def data_stats(folder: Folder, as_json: Json = False) -> None:
         print_table(name, table.column_names, [list(row.values()) for row in table.to_pylist()])
 
 
-@data.command("synth")
+@data.command("synth", epilog=example("data synth drawn --videos 8 --seed 1"))
 def data_synth(
     out: Annotated[Path, typer.Argument(help="The folder to make; it must be empty or new.")],
     videos: Annotated[int, typer.Option(min=1, help="How many, test videos included.")],
@@ -73,7 +73,7 @@ def data_synth(
     typer.echo(f"{videos} videos in {out}", err=True)
 
 
-@frames.command("export")
+@frames.command("export", epilog=example("frames export demo/store/frames/test-000.arrow pictures"))
 def frames_export(
     source: Annotated[Path, typer.Argument(exists=True, help="A video, or a shard's extracted frames (.arrow).")],
     out: Annotated[Path, typer.Argument(help="Folder for <video>/img_00001.jpg, ...")],
@@ -96,11 +96,14 @@ def frames_export(
     typer.echo(f"{export(jpegs, out)} pictures in {out}", err=True)
 
 
-@datasets.command("preview")
+@datasets.command("preview", epilog=example("datasets preview --out preview.png"))
 def datasets_preview(
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout.")],
-    recipe: Annotated[str, typer.Option(envvar="TPS_RECIPE", help="A recipe's name or file.")],
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    data: Annotated[
+        Path,
+        typer.Option(envvar="TPS_DATA", exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout."),
+    ] = DEMO_DATA,
+    recipe: Annotated[str, typer.Option(envvar="TPS_RECIPE", help="A recipe's name or file.")] = "demo",
     detector: Annotated[
         Literal["person", "part", "single_stage", "part_state"], typer.Option(help="Whose data set to show.")
     ] = "part",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tps_pipeline.cli.console import Json, Root, print_json
+from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 from tps_pipeline.cli.plan import Data, planned
 
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
 
 
-@lineage.command("trace")
+@lineage.command("trace", epilog=example("lineage trace submission"))
 def trace(
-    store: Root,
     output: Annotated[
         str | None, typer.Argument(help="An asset, or one of its shards: submission, frames/test-000.")
     ] = None,
     video: Annotated[str | None, typer.Option(help="Instead: everything there is on a video, by its id.")] = None,
     frame: Annotated[int | None, typer.Option(min=1, help="Of the video, one frame.")] = None,
     person: Annotated[int | None, typer.Option(min=0, help="Of the frame, one detected person.")] = None,
+    store: Root = DEMO_STORE,
     as_json: Json = False,
 ) -> None:
     """Walk an output back to the videos, by version; or tell what is known of a video, a frame, a person."""
@@ -46,13 +46,13 @@ def trace(
         typer.echo(f"{'  ' * depth}{_line(record)}")
 
 
-@lineage.command("stale")
+@lineage.command("stale", epilog=example("lineage stale --store demo/store"))
 def stale(
-    store: Root,
     recipe: Annotated[
         str | None, typer.Option(envvar="TPS_RECIPE", help="The recipe; the one of the store's last run without.")
     ] = None,
     data: Data = None,
+    store: Root = DEMO_STORE,
     as_json: Json = False,
 ) -> None:
     """List what a run would make again, and why; `tps recipe plan` says it asset by asset."""
@@ -66,15 +66,15 @@ def stale(
         typer.echo("everything is up to date", err=True)
 
 
-@lineage.command("diff")
+@lineage.command("diff", epilog=example("lineage diff leaderboard"))
 def diff(
-    store: Root,
     output: Annotated[str, typer.Argument(help="An asset or a shard of one.")] = "submission",
     before: Annotated[
         str | None, typer.Option(help="A version of it, or how that begins; the one before --after.")
     ] = None,
     after: Annotated[str | None, typer.Option(help="The version to compare; the newest without.")] = None,
     other: Annotated[str | None, typer.Option("--with", help="Compare with the newest of this store.")] = None,
+    store: Root = DEMO_STORE,
     as_json: Json = False,
 ) -> None:
     """Say why two versions of an output differ: inputs, recipe, code, packages; what merely follows comes last."""
@@ -101,8 +101,8 @@ def diff(
         typer.echo("nothing differs", err=True)
 
 
-@lineage.command("compact")
-def compact(store: Root) -> None:
+@lineage.command("compact", epilog=example("lineage compact --store demo/store"))
+def compact(store: Root = DEMO_STORE) -> None:
     """Merge the record files of a store into one."""
     typer.echo(f"{_lineage(store).compact()} files merged", err=True)
 

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tps_pipeline.cli.console import DEMO_DATA, DEMO_STORE
+
 if TYPE_CHECKING:
     from tps_pipeline.graph.plan import Plan, Planned
 
 Data = Annotated[
-    Path | None, typer.Option(envvar="TPS_DATA", help="The data folder: look for new and changed videos there, too.")
+    Path | None,
+    typer.Option(
+        envvar="TPS_DATA",
+        help="The data folder: look for new and changed videos there, too. For the demo's store, the demo's.",
+    ),
 ]
 
 SHOWN = 3
@@ -24,7 +30,7 @@ def planned(store: str, recipe: str | None, data: Path | None) -> Plan:
     Args:
         store: Its root.
         recipe: The recipe's name or file; None for that of the last run.
-        data: The data folder; None leaves new videos out.
+        data: The data folder; None is that of the demo for the demo's store, and for others leaves new videos out.
 
     Raises:
         StoreError: No recipe is named, and the store does not know of a run.
@@ -37,6 +43,8 @@ def planned(store: str, recipe: str | None, data: Path | None) -> Plan:
     from tps_pipeline.store import Store
 
     root = Store(store)
+    if data is None and store == DEMO_STORE and DEMO_DATA.is_dir():
+        data = DEMO_DATA
     settings = recipes.load(recipe) if recipe else recipes.parse(frozen.last(root), Path(store, frozen.FOLDER))
     run = Run(settings, data or Path(), Lineage(root))
     return plan(run, graph_of(settings), arrivals=arrived(run) if data else ())

@@ -6,29 +6,28 @@ from typing import Annotated
 
 import typer
 
-from tps_pipeline.cli.console import Json, Root, print_json
+from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 from tps_pipeline.cli.plan import Data, planned, show
 
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
 
 
-@recipes.command("check")
+@recipes.command("check", epilog=example("recipe check demo"))
 def recipe_check(
     name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
-    store: Annotated[str | None, typer.Option(help="Make sure that the weights it names are in this store.")] = None,
+    store: Root = DEMO_STORE,
 ) -> None:
-    """Say whether a recipe is valid, and what is wrong if not."""
+    """Say whether a recipe is valid, what is wrong if not, and whether the weights that it names are in the store."""
     from tps_pipeline import recipe
     from tps_pipeline.models import pretrained
     from tps_pipeline.store import Store
 
     checked = recipe.load(name)
-    if store is not None:
-        pretrained.check(checked.model_dump(mode="json"), Store(store))
     typer.echo(f"{name}: valid")
+    pretrained.check(checked.model_dump(mode="json"), Store(store))
 
 
-@recipes.command("show")
+@recipes.command("show", epilog=example("recipe show paper"))
 def recipe_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
     """Print a recipe with every default filled in."""
     import yaml
@@ -38,10 +37,10 @@ def recipe_show(name: Annotated[str, typer.Argument(help="A recipe's name or fil
     typer.echo(yaml.safe_dump(recipe.load(name).model_dump(mode="json"), sort_keys=False), nl=False)
 
 
-@recipes.command("plan")
+@recipes.command("plan", epilog=example("recipe plan demo"))
 def recipe_plan(
     name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
-    store: Root = "store",
+    store: Root = DEMO_STORE,
     data: Data = None,
     as_json: Json = False,
 ) -> None:

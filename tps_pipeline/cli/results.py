@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tps_pipeline.cli.console import Json, Root, print_json, print_table
+from tps_pipeline.cli.console import DEMO_DATA, DEMO_STORE, Json, Root, print_json, print_table
 
 
 def evaluate(
@@ -32,10 +32,10 @@ def evaluate(
 def overlay(
     video: Annotated[str, typer.Argument(help="A video's id, as in the store's tables.")],
     method: Annotated[str, typer.Option(help="Whose predictions: a method, voting or by_category.")],
-    store: Root = "store",
+    store: Root = DEMO_STORE,
     data: Annotated[
         Path, typer.Option(envvar="TPS_DATA", exists=True, file_okay=False, help="The folder with the videos.")
-    ] = Path("demo/data"),
+    ] = DEMO_DATA,
     out: Annotated[Path | None, typer.Option(dir_okay=False, help="The MP4; VIDEO_METHOD.mp4 without.")] = None,
     truth: Annotated[bool, typer.Option("--truth", help="Show the annotation beside it.")] = False,
 ) -> None:

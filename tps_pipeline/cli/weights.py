@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from tps_pipeline.cli.console import Json, Root, print_json
+from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 
 weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
 
 
-@weights.command("import")
+@weights.command("import", epilog=example("weights import --as yolov7_tiny yolov7-tiny.pt yolov7_tiny_coco"))
 def weights_import(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The published checkpoint.")],
     name: Annotated[str, typer.Argument(help="What recipes call it, see `tps weights list`.")],
     kind: Annotated[str, typer.Option("--as", help="yolov7x, yolov7_tiny, video_swin, swin_imagenet, ...")],
     sha256: Annotated[str | None, typer.Option(help="The file's expected digest.")] = None,
-    store: Root = "store",
+    store: Root = DEMO_STORE,
 ) -> None:
     """Turn a published checkpoint into weights that recipes can name; nothing in the file is executed."""
     from tps_pipeline.models import pretrained
@@ -34,8 +34,8 @@ def weights_import(
     typer.echo(f"unexpected: {', '.join(converted.unexpected) or 'none'}")
 
 
-@weights.command("list")
-def weights_list(store: Root = "store", as_json: Json = False) -> None:
+@weights.command("list", epilog=example("weights list"))
+def weights_list(store: Root = DEMO_STORE, as_json: Json = False) -> None:
     """List the files we know, what they are, where to get them, and which of them this store has."""
     from tps_pipeline.models import pretrained
     from tps_pipeline.store import Store

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -230,10 +230,22 @@ def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None
         where: The section's dotted name, for the message.
 
     Raises:
-        WeightsError: Names every network whose weights are missing or of other dimensions, what to fetch from where,
-            and the command that imports it.
+        WeightsError: Names all weights that are missing, once each, with what to fetch from where, the command that
+            imports it and the networks it is for; and the networks for which weights are of other dimensions.
     """
-    wrong = [problem for place, network in _named(settings, where) if (problem := _problem(place, network, store))]
+    missing: dict[str, list[str]] = {}
+    wrong: list[str] = []
+    for place, network in _named(settings, where):
+        about = metadata_of(network["weights"], store)
+        if about is None:
+            missing.setdefault(network["weights"], []).append(place)
+        elif problem := _misfit(place, network, about):
+            wrong.append(problem)
+    if missing:
+        wrong += [
+            f"not in {store.root}: these weights; import them, or set `weights: null` to train from scratch",
+            *(_to_fetch(name, places, store) for name, places in missing.items()),
+        ]
     if wrong:
         raise WeightsError("\n".join(wrong))
 
@@ -252,21 +264,22 @@ def weights_named(settings: Mapping[str, Any]) -> str | None:
     return next((str(network["weights"]) for _, network in _named(settings, "")), None)
 
 
-def _problem(where: str, network: Mapping[str, Any], store: Store) -> str | None:
-    name = network["weights"]
-    about = metadata_of(name, store)
-    if about is None:
-        scratch = f"; or set `{where}.weights: null` to train from scratch"
-        known = next((each for each in MANIFEST if each.name == name), None)
-        if known is None:
-            command = f"tps weights import --as KIND FILE {name} --store {store.root}"
-            return f"{where}.weights: {name} is not in {store.root}, nor a name we know; run `{command}`{scratch}"
-        return (
-            f"{where}.weights: {name} is not in {store.root}; fetch {known.file} ({known.what}; {known.licence}) from "
-            f"{known.source} and run `{import_command(known, store)}`{scratch}"
-        )
+def _to_fetch(name: str, places: Sequence[str], store: Store) -> str:
+    """What is missing, for which networks, and how it is got."""
+    known = next((each for each in MANIFEST if each.name == name), None)
+    if known is None:
+        what = "not a name that we know"
+        command = f"tps weights import --as KIND FILE {name} --store {store.root}"
+    else:
+        what = f"{known.what}; {known.licence}\n    fetch {known.file} from {known.source}"
+        command = import_command(known, store)
+    return f"  {name}: {what}\n    run `{command}`\n    for {', '.join(places)}"
+
+
+def _misfit(place: str, network: Mapping[str, Any], about: Mapping[str, str]) -> str | None:
+    """What a network asks for and the weights that it names are not."""
     other = {key: value for key, value in json.loads(about["settings"]).items() if network.get(key) != value}
-    if other:
-        asked = {key: network.get(key) for key in other}
-        return f"{where}: {name} ({about['kind']}) is for {other}, not {asked}; set that, or name other weights"
-    return None
+    if not other:
+        return None
+    asked = {key: network.get(key) for key in other}
+    return f"{place}: {about['name']} ({about['kind']}) is for {other}, not {asked}; set that, or name other weights"
