@@ -36,9 +36,9 @@ def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Pat
     if not store.names(predicted.key):
         ensembles = [name for name in outputs.ENSEMBLES if store.names(outputs.predictions(name).key)]
         known = [*store.names("predictions"), *ensembles]
-        meant = "".join(f"; did you mean {name}?" for name in difflib.get_close_matches(method, known, 1))
+        meant = "".join(f" (did you mean {name}?)" for name in difflib.get_close_matches(method, known, 1))
         there = ", ".join(known) or "nobody"
-        raise StoreError(f"{store.root} has no predictions by {method}{meant or f'; it has some by {there}'}")
+        raise StoreError(f"{store.root} has no predictions by {method}{meant}; it has some by {there}")
     if not store.exists(predicted.path(shard)):
         raise StoreError(
             f"{method} has not been run on {video_id} (shard {shard}): materialize {predicted.key} there first"
