@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 from tps_pipeline.recipe.networks import VideoSwin
-from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.section import Amount, Count, Fraction, Positive, Section
 from tps_pipeline.recipe.training import Training
 
 
 class ClipAugmentation(Section):
     """What is done to a training clip; every frame of a clip gets the same."""
 
-    rotation: float = 0.0
+    rotation: Amount = 0.0
     """Degrees, either way."""
-    scale: float = 0.0
+    scale: Amount = 0.0
     """Gain: 0.2 draws from 0.8 to 1.2."""
-    translate: float = 0.0
+    translate: Amount = 0.0
     """Share of the picture, either way."""
-    color: float = 0.0
+    color: Amount = 0.0
     """Brightness, contrast and saturation, either way."""
     flip: Fraction = 0.5
     """Share of clips mirrored; labels with a side are swapped."""
@@ -32,7 +32,7 @@ class VideoAction(Section):
     image_size: Positive
     training: Training
     augment: ClipAugmentation = ClipAugmentation()
-    cache_megabytes: int = 0
+    cache_megabytes: Count = 0
     """Decoded training videos kept in memory, at the network's size."""
 
 
@@ -50,5 +50,5 @@ class ClipMethod(Section):
     """Training clips drawn from one pass over a video."""
     shuffle_buffer: Positive = 32
     """Clips that wait for batches to be drawn from them, so that those of one video are spread over many batches."""
-    cache_megabytes: int = 0
+    cache_megabytes: Count = 0
     """Decoded training videos kept in memory, at the network's size."""

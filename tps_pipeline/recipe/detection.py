@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Size
 from tps_pipeline.recipe.training import Training
 
 
@@ -12,8 +12,8 @@ class Yolov7(Section):
     """A member of the YOLOv7 family (arXiv 2207.02696)."""
 
     variant: Literal["tiny", "x"]
-    width: float = 1.0
-    depth: float = 1.0
+    width: Size = 1.0
+    depth: Size = 1.0
     anchors: Literal["coco", "kmeans"] = "coco"
     """`kmeans` fits nine anchors to the training boxes."""
     weights: str | None = None
@@ -25,18 +25,18 @@ class BoxAugmentation(Section):
 
     mosaic: Fraction = 0.0
     mixup: Fraction = 0.0
-    rotation: float = 0.0
+    rotation: Amount = 0.0
     """Degrees, either way."""
-    translate: float = 0.0
+    translate: Amount = 0.0
     """Share of the image, either way."""
-    scale: float = 0.0
+    scale: Amount = 0.0
     """Gain: 0.5 draws from 0.5 to 1.5."""
-    shear: float = 0.0
+    shear: Amount = 0.0
     """Degrees, either way."""
-    perspective: float = 0.0
-    hue: float = 0.0
-    saturation: float = 0.0
-    value: float = 0.0
+    perspective: Amount = 0.0
+    hue: Amount = 0.0
+    saturation: Amount = 0.0
+    value: Amount = 0.0
     flip: Literal["label_swap", "plain", "none"] = "label_swap"
     """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not."""
 
@@ -44,10 +44,10 @@ class BoxAugmentation(Section):
 class DetectionGains(Section):
     """Weights of a detector's three losses (YOLOv7's by default)."""
 
-    box: float = 0.05
-    objectness: float = 0.7
+    box: Amount = 0.05
+    objectness: Amount = 0.7
     """For 640-pixel images: it is multiplied by (image size / 640)²."""
-    classification: float = 0.3
+    classification: Amount = 0.3
     """For 80 classes: it is multiplied by classes / 80."""
 
 
@@ -79,7 +79,7 @@ class TwoStage(Section):
     person_iou: Fraction = 0.65
     """Overlap above which non-maximum suppression drops the weaker person."""
     people_per_frame: Positive = 10
-    crop_margin: float = 0.1
+    crop_margin: Amount = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
 
 

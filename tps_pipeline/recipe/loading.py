@@ -15,6 +15,12 @@ from tps_pipeline.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
+LONGEST = 1_000_000
+"""Characters of a recipe. `paper.yaml` has some 20,000."""
+
+MOST_VALUES = 100_000
+"""Values of a recipe with its aliases written out: a few lines of them can stand for billions."""
+
 
 def load(name: str | Path) -> Recipe:
     """Load a recipe by name (``demo``, ``paper``) or from a YAML file.
@@ -44,10 +50,16 @@ def read_text(name: str | Path) -> str:
     """
     path = path_of(name)
     try:
-        return path.read_text()
+        if path.exists() and not path.is_file():
+            raise RecipeError(f"{path}: is not a file")
+        if path.stat().st_size > LONGEST:
+            raise RecipeError(f"{path}: is no recipe: longer than {LONGEST:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); recipes by name: {known}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
 
 @functools.lru_cache(maxsize=16)
@@ -62,9 +74,14 @@ def parse(text: str, path: Path) -> Recipe:
         RecipeError: Broken YAML, an unknown key, or a bad value.
     """
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        written_out = _values(yaml.compose(text, yaml.SafeLoader), {})
+        content = yaml.safe_load(text) if written_out <= MOST_VALUES else None
+    except (yaml.YAMLError, ValueError) as error:  # the latter: a date or number that is none
         raise RecipeError(f"{path}: not YAML: {error}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path}: is no recipe: nested too deeply") from error
+    if written_out > MOST_VALUES:
+        raise RecipeError(f"{path}: is no recipe: more than {MOST_VALUES:,} values with its aliases written out")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -74,6 +91,17 @@ def parse(text: str, path: Path) -> Recipe:
 def reported() -> dict[str, float]:
     """The challenge report's scores on the challenge's test set, by the name of the method or ensemble."""
     return dict(load("paper").reported)
+
+
+def _values(node: yaml.Node | None, counted: dict[int, float]) -> float:
+    """How many values a document has with its aliases written out; endless if one is inside of itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in counted:
+        counted[id(node)] = float("inf")  # until it is counted: whoever meets it before that is inside of it
+        parts = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
+        counted[id(node)] = 1 + sum(_values(part, counted) for part in parts)
+    return counted[id(node)]
 
 
 def _explain(error: ValidationError, content: Any) -> list[str]:

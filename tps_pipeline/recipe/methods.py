@@ -9,7 +9,7 @@ from pydantic import Field
 from tps_pipeline.recipe.clips import ClipMethod
 from tps_pipeline.recipe.detection import Detector
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
-from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section
 from tps_pipeline.recipe.training import Training
 
 
@@ -107,7 +107,7 @@ class PartStateDetector(Section):
 
     kind: Literal["part_state_detector"]
     detector: Detector
-    crop_margin: float = 0.1
+    crop_margin: Amount = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
     inference: PartStateDetectorInference = PartStateDetectorInference()
 
@@ -124,11 +124,11 @@ class PartTrajectoryNet(Section):
 class TrajectoryAugmentation(Section):
     """What is done to annotated boxes to make them like detected ones."""
 
-    jitter: float = 0.1
+    jitter: Amount = 0.1
     """Standard deviation of each edge of the most doubtful boxes, as a share of their size; surer ones move less."""
     drop: Fraction = 0.1
     """Share of parts left out, each by itself; of parts left out of a whole sequence; of videos without an action."""
-    stretch: float = 0.1
+    stretch: Amount = 0.1
     """Gain of width and of height: 0.1 draws from 0.9 to 1.1."""
     flip: Fraction = 0.5
     """Share of sequences mirrored; labels with a side are swapped."""

@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tps_pipeline.recipe.section import Fraction, Positive, Section
+from tps_pipeline.recipe.section import Count, Fraction, Positive, Section, Size
 
 
 class VideoSwin(Section):
     """Video Swin Transformer (arXiv 2106.13230) dimensions."""
 
-    patch: tuple[int, int, int] = (2, 4, 4)
+    patch: tuple[Positive, Positive, Positive] = (2, 4, 4)
     embed: Positive = 128
-    depths: tuple[int, ...] = (2, 2, 18, 2)
-    heads: tuple[int, ...] = (4, 8, 16, 32)
-    window: tuple[int, int, int] = (16, 7, 7)
-    stochastic_depth: float = 0.4
+    depths: tuple[Positive, ...] = (2, 2, 18, 2)
+    heads: tuple[Positive, ...] = (4, 8, 16, 32)
+    window: tuple[Positive, Positive, Positive] = (16, 7, 7)
+    stochastic_depth: Fraction = 0.4
     input: Literal["pixels", "gradients"] = "pixels"
     """`gradients`: patches of oriented gradients, for trainings too small to learn edges (patch: multiples of 4)."""
     weights: str | None = None
@@ -27,7 +27,7 @@ class VideoSwin(Section):
 class Csn(Section):
     """Interaction-reduced channel-separated network (ir-CSN, arXiv 1904.02811) dimensions."""
 
-    depths: tuple[int, int, int, int] = (3, 8, 36, 3)
+    depths: tuple[Positive, Positive, Positive, Positive] = (3, 8, 36, 3)
     """Bottlenecks a stage: those of depth 152."""
     stem: Positive = 64
     """Channels of the first convolution; everything else follows."""
@@ -41,7 +41,7 @@ class Csn(Section):
 class SlowFast(Section):
     """SlowFast network (arXiv 1812.03982) dimensions, with the last stage dilated as for AVA."""
 
-    depths: tuple[int, int, int, int] = (3, 4, 23, 3)
+    depths: tuple[Positive, Positive, Positive, Positive] = (3, 4, 23, 3)
     """Bottlenecks a stage: those of depth 101."""
     stem: Positive = 64
     """Channels of the slow pathway's first convolution; everything else follows."""
@@ -55,13 +55,13 @@ class SlowFast(Section):
     """They are followed by a batch norm and a ReLU."""
     temporal_blocks: Positive | None = None
     """So many first blocks of the third stage convolve in time (null: all)."""
-    non_local: tuple[int, ...] = ()
+    non_local: tuple[Count, ...] = ()
     """Blocks of the slow pathway's third stage, from 0, that are followed by a non-local block."""
     full_span: bool = False
     """The slow pathway's frames reach from the first to the last; else they are every ``alpha``-th from the first."""
     mean: tuple[float, float, float] = (110.6, 103.2, 96.3)
     """Of red, green and blue, 0 to 255, as `weights` expect (ACAR-Net's 101-layer network)."""
-    std: tuple[float, float, float] = (38.8, 37.9, 40.0)
+    std: tuple[Size, Size, Size] = (38.8, 37.9, 40.0)
     frozen_norms: bool = False
     """Batch norms keep the statistics of `weights`: for batches too small to have their own."""
     weights: str | None = None

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,7 +27,7 @@ WHOLE = "*"
 class Recipe(Section):
     """Everything a run depends on."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     shards: Shards = Shards()
     frames: Frames = Frames()
     person_detector: Detector

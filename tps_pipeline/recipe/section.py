@@ -6,8 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MOST = 1_000_000
+"""The greatest count or amount: far beyond what any network or machine takes, so more is a slip of the keyboard."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Amount = Annotated[float, Field(ge=0, le=MOST)]
+Size = Annotated[float, Field(gt=0, le=MOST)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 INFERENCE = "inference"
@@ -15,9 +21,9 @@ INFERENCE = "inference"
 
 
 class Section(BaseModel):
-    """A frozen part of a recipe; unknown keys are refused."""
+    """A frozen part of a recipe; unknown keys are refused, and numbers that are none (`.nan`, `.inf`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
