@@ -128,10 +128,7 @@ class _Making:
         start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
         config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
         keys = [key_of(output) for step in steps for output in step.makes]
-        with _threads(cores() // at_once):
-            dg.execute_job(
-                job, self.instance, run_config=config, asset_selection=keys, tags=self.tags, raise_on_error=True
-            )
+        dg.execute_job(job, self.instance, run_config=config, asset_selection=keys, tags=self.tags, raise_on_error=True)
 
 
 @contextmanager
@@ -146,19 +143,6 @@ def _title(stage: Sequence[Step]) -> str:
     if len(stage) <= 3:
         return ", ".join(step.name for step in stage)
     return ", ".join(dict.fromkeys(step.group for step in stage))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Processes that start meanwhile give their networks so many threads (see `prepare_cpu`)."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    try:
-        yield
-    finally:
-        del os.environ["OMP_NUM_THREADS"]
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 def networks_job(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:

@@ -17,6 +17,7 @@ from assets.dead_runs import end_with
 from assets.executors import PROCESSES
 from assets.resources import Pipeline
 from tps_pipeline import device
+from tps_pipeline.cpu import sharing_cores
 from tps_pipeline.graph import Reader, train_here
 from tps_pipeline.learners import Learner
 from tps_pipeline.lineage import Input
@@ -30,7 +31,11 @@ def train(context: dg.AssetExecutionContext, pipeline: Pipeline, learner: Learne
         Figures about it.
     """
     if PROCESSES == 1 or learner.alone:
-        return train_here(learner, read)
+        import torch
+
+        graph = graph_of(pipeline.recipe)
+        with sharing_cores(1 if torch.cuda.is_available() else graph.at_once(graph.step(read.name))):
+            return train_here(learner, read)
     inputs = read.scratch / "inputs.json"
     inputs.write_text(json.dumps([vars(i) for i in read.inputs]))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

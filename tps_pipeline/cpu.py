@@ -10,13 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_among = 1
+
+
+@contextmanager
+def sharing_cores(among: int) -> Iterator[None]:
+    """Count on others that compute at the same time, each in a process of its own.
+
+    Args:
+        among: How many they are with this one. It must not depend on what is left to do: sums of other numbers of
+            threads differ in their last digits, and a training that goes on would end with other weights.
+    """
+    global _among
+    before, _among = _among, max(1, among)
+    try:
+        yield
+    finally:
+        _among = before
+
 
 def prepare_cpu(*, workers: int = 0) -> None:
     """Make this process fit for networks on the CPU; call it before training or inference.
 
-    Threads are as many as the cores this process may use (affinity and container quota), less one for each worker,
-    unless ``OMP_NUM_THREADS`` says otherwise: threads of a network wait for one another, and a core that is busy with
-    something else makes all of them several times slower.
+    Threads are as many as the cores this process may use (affinity and container quota) and has for itself
+    (`sharing_cores`), less one for each worker, unless ``OMP_NUM_THREADS`` says otherwise: threads of a network wait
+    for one another, and a core that is busy with something else makes all of them several times slower.
 
     Args:
         workers: Processes that load data beside this one.
@@ -25,7 +43,7 @@ def prepare_cpu(*, workers: int = 0) -> None:
 
     keep_freed_memory()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, min(_torch_threads(), cores()) - workers))
+        torch.set_num_threads(max(1, min(_torch_threads(), cores() // _among) - workers))
 
 
 def keep_freed_memory() -> None:

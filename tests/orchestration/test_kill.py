@@ -47,8 +47,7 @@ def copy(workplace: Path, folder: Path) -> Path:
 
 
 def environment_of(folder: Path) -> dict[str, str]:
-    # The number of threads decides the order in which floats are added up.
-    return environment(folder) | {"OMP_NUM_THREADS": "1"}
+    return environment(folder)  # no number of threads: one network that is left must get as many as beside others
 
 
 def kill_when(condition: Callable[[], bool], command: Sequence[str], variables: Mapping[str, str]) -> None:

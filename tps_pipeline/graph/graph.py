@@ -69,6 +69,10 @@ class Graph:
                 found.add(step.name)
         return found
 
+    def at_once(self, step: Step) -> int:
+        """How many steps run at once, at most, when a step does: all of its stage."""
+        return next(len(stage) for stage in self.stages if step in stage)
+
     @cached_property
     def stages(self) -> list[list[Step]]:
         """The steps in groups that can run as one, in order: all over the same splits, without shards, or training."""
