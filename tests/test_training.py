@@ -1,4 +1,5 @@
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -119,6 +120,60 @@ def test_a_resume_file_of_other_settings_is_not_taken_up(tmp_path):
     assert (tmp_path / "resume.ckpt").exists()
     fitted = run(tmp_path, task(), settings(learning_rate=0.02))
     assert torch.equal(weights(fitted.model), weights(run(tmp_path / "b", task(), settings(learning_rate=0.02)).model))
+
+
+def flipped(content: bytes) -> bytes:
+    """With one bit of each sixteenth byte other than it was, in the middle of the file."""
+    middle = range(len(content) // 3, len(content) // 2, 16)
+    return bytes(byte ^ 1 if at in middle else byte for at, byte in enumerate(content))
+
+
+def without_optimizer(content: bytes) -> bytes:
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    del state["optimizer"]
+    torch.save(state, kept := io.BytesIO())
+    return kept.getvalue()
+
+
+def of_another_network(content: bytes) -> bytes:
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    state["network"] = {name: tensor[..., :0] for name, tensor in state["network"].items()}
+    torch.save(state, kept := io.BytesIO())
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:10],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: bytes(len(content)),
+        lambda content: b"epoch,loss\n1,0.5\n",
+        flipped,
+        without_optimizer,
+        of_another_network,
+    ],
+    ids=["empty", "head", "half", "last byte", "zeros", "text", "bits", "no optimizer", "other network"],
+)
+def test_a_damaged_resume_file_is_set_aside_and_training_starts_anew(tmp_path, damage, caplog):
+    def power_cut(model):
+        raise KeyboardInterrupt
+
+    how = settings(optimizer="adamw", ema=0.9)
+    epochs = iter([lambda model: {}, power_cut])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", task(evaluate=lambda model: next(epochs)(model)), how)
+    resume = tmp_path / "cut" / "resume.ckpt"
+    damaged = damage(resume.read_bytes())
+    resume.write_bytes(damaged)
+    fitted = run(tmp_path / "cut", task(), how)
+    assert torch.equal(weights(fitted.model), weights(run(tmp_path / "whole", task(), how).model))
+    assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4]
+    assert f"{resume} is damaged" in caplog.text
+    assert (tmp_path / "cut" / "resume.damaged").read_bytes() == damaged
+    assert not resume.exists()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
 from tps_pipeline.errors import StoreError
+from tps_pipeline.whole_file import move_whole
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.scratch() as folder:
             (folder / "complete").write_bytes(content)
-            (folder / "complete").replace(target)
+            move_whole(folder / "complete", target)
 
     def _place(self, local: Path, path: str) -> None:
         """Move a local file or folder to its place on the same machine."""
@@ -201,7 +202,7 @@ class Store:
             complete = Path(shutil.move(local, folder / "complete"))  # it may come from another disk, in pieces
             if target.is_dir():
                 shutil.rmtree(target)
-            complete.replace(target)
+            move_whole(complete, target)
 
     def _upload(self, local: Path, path: str) -> None:
         """Move a local file or folder into an object store, file by file, and remove what a former folder had more.

@@ -8,6 +8,7 @@ and writes, and none returns before that is done.
 
 from __future__ import annotations
 
+import copy
 import csv
 import logging
 import math
@@ -32,12 +33,19 @@ from tps_pipeline.errors import TpsError
 from tps_pipeline.progress import bar as progress_bar
 from tps_pipeline.training.batches import Batches, Groups, Samples
 from tps_pipeline.training.optimization import moving_average, parameter_groups, rates
+from tps_pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:  # seconds that inference, which calls `prepare_cpu`, need not pay
     from lightning.fabric import Fabric
     from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
+
+RESUME = "resume.ckpt"
+"""The file in a training's folder that it goes on from."""
+
+DAMAGED = "resume.damaged"
+"""What a resume file is called that cannot be read; nobody reads it again."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +223,12 @@ class _Run:
 
     def save(self) -> None:
         """Replace the resume file, whole or not at all."""
-        state = {
+        with whole_file(self.folder / RESUME) as partial:
+            torch.save(self._state(), partial)
+
+    def _state(self) -> dict[str, Any]:
+        """All that a resumed training needs."""
+        return {
             "made_with": self._made_with(),
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
@@ -223,25 +236,35 @@ class _Run:
             "precision": self.fabric.strategy.precision.state_dict(),
             "history": self.history,
         }
-        partial = self.folder / "resume.ckpt.part"
-        torch.save(state, partial)
-        partial.replace(self.folder / "resume.ckpt")
 
     def restore(self) -> None:
-        """Take up the resume file, if there is one of this very training."""
-        path = self.folder / "resume.ckpt"
+        """Take up the resume file, if there is one of this very training; a damaged one is set aside."""
+        path = self.folder / RESUME
         if not path.exists():
             return
-        state = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        if state["made_with"] != self._made_with():
-            log.warning("%s: from other settings, data or seed; training starts anew", path)
-            return
+        at_first = copy.deepcopy(self._state())
+        try:
+            state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+            if state["made_with"] == self._made_with():
+                self._take_up(state)
+            else:
+                log.warning("%s: from other settings, data or seed; training starts anew", path)
+        except Exception as error:  # whatever half a file, or another version's, raises
+            self._take_up(at_first)
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            log.warning("%s is damaged (%s): kept as %s; training starts anew", path, reason, DAMAGED)
+            self.fabric.barrier()  # all processes have seen it
+            if self.fabric.is_global_zero:
+                path.replace(path.with_name(DAMAGED))
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        """Make a state of `_state` this training's own."""
         self.network.load_state_dict(state["network"])
         if self.averaged:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.history = state["history"]
+        self.history = list(state["history"])
 
     def finish(self) -> Fit:
         """Leave the trained network in the task, and have it saved."""
@@ -250,7 +273,7 @@ class _Run:
         if self.fabric.is_global_zero:
             if self.task.save:
                 self.task.save(model)
-            (self.folder / "resume.ckpt").unlink(missing_ok=True)
+            (self.folder / RESUME).unlink(missing_ok=True)
         self.fabric.barrier()
         return Fit(model, self.history[-1], self.history)
 
