@@ -44,7 +44,7 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
     places = [f"{name}.network" for name in (*detectors, "video_action", *methods)]
     lines = refused.stderr.splitlines()
     named = [line.removeprefix("    for ").split(", ") for line in lines if line.startswith("    for ")]
-    assert sorted(sum(named, [])) == sorted(places)
+    assert sorted(place for line in named for place in line) == sorted(places)
     assert sum(line.startswith("    fetch ") for line in lines) == len(named) == 5
     assert sum(line.startswith("    run `tps weights import --as ") for line in lines) == 5
 

@@ -107,6 +107,10 @@ MANIFEST = (
 )
 
 
+LONGEST_HEAD = 100_000_000
+"""Bytes of a safetensors file's head, as the format limits it; a damaged file's first eight bytes say anything."""
+
+
 def path_of(name: str) -> str:
     """Where weights are, relative to the store's root."""
     return f"{outputs.weights(name).path()}/{WEIGHTS}"
@@ -190,7 +194,7 @@ def metadata_of(name: str, store: Store) -> dict[str, str] | None:
     if not store.exists(path_of(name)):
         return None
     with store.fs.open(store.full(path_of(name)), "rb") as file:
-        head = file.read(int.from_bytes(file.read(8), "little"))
+        head = file.read(min(int.from_bytes(file.read(8), "little"), LONGEST_HEAD))
     try:
         about = json.loads(head).get("__metadata__", {})
     except ValueError:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 import warnings
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -55,6 +57,12 @@ _KNOWN = [
 ]
 """What YOLOv7's own training script puts into its files."""
 
+MOST_TENSORS = 100_000
+"""Entries of a weight file. Published networks have a few thousand; a small file can name billions."""
+
+DEEPEST = 64
+"""Containers within containers of a weight file; a module's are some ten."""
+
 _NESTED = ("ema", "model", "state_dict", "model_state")
 """Where training scripts put the weights in a file, the preferred place first."""
 
@@ -70,7 +78,8 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
         sha256: The file's expected digest in hexadecimal.
 
     Raises:
-        WeightsError: The file is missing, is another one than expected, cannot be read, or asks for code.
+        WeightsError: The file is missing, is another one than expected, cannot be read, asks for code, would take more
+            memory than its size explains, or holds numbers that are none.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
@@ -79,24 +88,59 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
         if actual != sha256.lower():
             raise WeightsError(f"{path}: its SHA-256 is {actual}, not {sha256}; download it again")
-    if path.suffix == ".safetensors":
-        return load_checkpoint(path)[0]
-    if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
-        return _read_caffe2(path)
-    tensors = dict(_tensors(_innermost(_read_pickle(path))))
+    try:
+        tensors = _read(path)
+    except (MemoryError, RecursionError) as error:
+        raise WeightsError(f"{path}: damaged, or made to take all memory ({type(error).__name__})") from error
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
+    for name, tensor in tensors.items():
+        if wrong := _unusable(tensor):
+            raise WeightsError(f"{path}: {name} {wrong}; fetch the file again, or use another one")
     if all(name.startswith("module.") for name in tensors):  # saved from a data-parallel wrapper
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
 
 
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_checkpoint(path)[0]
+    if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
+        return _read_caffe2(path)
+    try:
+        return dict(_tensors(_innermost(_read_pickle(path))))
+    except _BoundsError as error:
+        raise WeightsError(f"{path}: is no weight file: {error}") from error
+
+
+class _BoundsError(Exception):
+    """A file's containers are more, or deeper, than any network's."""
+
+
+def _unusable(tensor: Tensor) -> str | None:
+    """What is wrong with a tensor of a file, if anything is."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        return f"is not a plain tensor ({tensor.layout})"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"says it is {tuple(tensor.shape)} and has {tensor.untyped_storage().nbytes()} bytes"
+    if tensor.is_complex():
+        return f"is complex ({tensor.dtype})"
+    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+        return "holds NaN or infinity"
+    return None
+
+
 def _read_pickle(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        unpacked = sum(member.file_size for member in zipfile.ZipFile(path).infolist())
+        if unpacked > 2 * path.stat().st_size:  # `torch.save` stores, and never compresses
+            raise WeightsError(f"{path}: not written by PyTorch: unpacks to {unpacked:,} bytes")
     with torch.serialization.safe_globals([(_Inert, name) for name in _KNOWN]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # of what is then refused
+        for of_what_is_then_refused in ("Detected pickle protocol", "Sparse "):
+            warnings.filterwarnings("ignore", of_what_is_then_refused, UserWarning)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        except Exception as error:  # whatever a decoder of damaged bytes raises
             if not zipfile.is_zipfile(path):
                 raise WeightsError(
                     f"{path}: damaged, not a weight file, or one from before PyTorch 1.6 that holds more than tensors; "
@@ -113,22 +157,32 @@ def _read_pickle(path: Path) -> Any:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads arrays in plain containers; whatever else a file names is refused before it is imported."""
+    """Reads arrays in plain containers; whatever else a file names is refused before it is imported.
+
+    Args:
+        file: The pickle.
+        size: Its bytes; no array in it can be larger.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        super().__init__(file, encoding="latin1")
+        self._size = size
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name in the file stands for."""
         if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
             return getattr(np, name)
         if name == "_reconstruct" and module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
-            return _empty_array
+            return self._empty_array
         if (module, name) == ("_codecs", "encode"):  # bytes, as Python 3 writes them in old protocols
             return _latin1
         raise pickle.UnpicklingError(f"{module}.{name}")
 
-
-def _empty_array(_: Any, shape: tuple[int, ...], kind: Any) -> np.ndarray:
-    """An array that the file goes on to fill, as NumPy's ``_reconstruct`` makes it."""
-    return np.ndarray.__new__(np.ndarray, shape, kind)
+    def _empty_array(self, _: Any, shape: tuple[int, ...], kind: Any) -> np.ndarray:
+        """An array that the file goes on to fill, as NumPy's ``_reconstruct`` makes it."""
+        if math.prod(shape) * np.dtype(kind).itemsize > self._size:
+            raise pickle.UnpicklingError(f"an array of shape {shape} in {self._size} bytes")
+        return np.ndarray.__new__(np.ndarray, shape, kind)
 
 
 def _latin1(text: str, _: str) -> bytes:
@@ -139,7 +193,7 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     """The arrays of a Caffe2 model, but for the optimiser's."""
     try:
         with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="latin1").load()
+            content = _ArraysOnly(file, path.stat().st_size).load()
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path}: damaged, or wants code that is not allowed to run: {error}") from error
     except Exception as error:  # bytes that happen to be a pickle of something else
@@ -154,25 +208,34 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
 
 
 def _innermost(content: Any) -> Any:
-    while isinstance(content, dict):
+    for _ in range(DEEPEST):
+        if not isinstance(content, dict):
+            return content
         nested = (content[key] for key in _NESTED if isinstance(content.get(key), dict | _Inert))
         inner = next(nested, None)
         if inner is None:
             return content
         content = inner
-    return content
+    raise _BoundsError(f"more than {DEEPEST} dictionaries in one another")
 
 
-def _tensors(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def _tensors(
+    content: Any, prefix: str = "", depth: int = 0, seen: Iterator[int] | None = None
+) -> Iterator[tuple[str, Tensor]]:
     """Tensors of a (nested) dictionary or of a pickled module, under dotted names."""
+    seen = seen or count(1)
+    if depth > DEEPEST:
+        raise _BoundsError(f"more than {DEEPEST} containers in one another")
     if isinstance(content, _Inert):
         fields = vars(content)
         content = {k: v for part in ("_parameters", "_buffers", "_modules") for k, v in fields.get(part, {}).items()}
     for name, value in content.items() if isinstance(content, dict) else ():
+        if next(seen) > MOST_TENSORS:
+            raise _BoundsError(f"more than {MOST_TENSORS:,} entries")
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value.detach()
         else:
-            yield from _tensors(value, f"{prefix}{name}.")
+            yield from _tensors(value, f"{prefix}{name}.", depth + 1, seen)
 
 
 @dataclass(frozen=True)
