@@ -7,28 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.data.layouts import FRAME, HUMAN, LAYOUTS, add_videos, as_folders, as_one_tar, pack, write_frames
 from tps_pipeline import tables
 from tps_pipeline.data.annotations import LabelFile
 from tps_pipeline.data.decoding import decode
 from tps_pipeline.data.kinetics_tps import read_all, read_annotations
 from tps_pipeline.data.layout import find_videos
 from tps_pipeline.data.statistics import statistics
-
-HUMAN = {
-    "number": 1,
-    "box": [10, 20, 110, 220],
-    "parts": {
-        "left_arm": {"number": 1, "name": "left_arm", "box": [12, 30, 40, 90], "verb": "bend"},
-        "head": {"box": [40, 20, 70, 50], "verb": ["none", "turn"]},
-    },
-}
-FRAME = {"humans": [HUMAN, {"box": [0, 0, 5, 5], "parts": {}}]}
-
-
-def write_frames(folder: Path, frames: dict[int, object]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for frame, content in frames.items():
-        (folder / f"img_{frame:05}.json").write_text(content if isinstance(content, str) else json.dumps(content))
 
 
 def manifest(*rows: tuple[str, str, str | None]) -> pa.Table:
@@ -37,56 +22,6 @@ def manifest(*rows: tuple[str, str, str | None]) -> pa.Table:
 
 
 TRAIN = manifest(("v1", "train", "lunge"), ("v2", "val", "juggling_balls"))
-VIDEOS = {"lunge/v1": {1: FRAME, 6: {"humans": []}}, "juggling_balls/v2": {3: FRAME}}
-
-
-def as_folders(data: Path) -> None:
-    for video, frames in VIDEOS.items():
-        write_frames(data / "train_annotations" / video, frames)
-
-
-def with_another_level(data: Path) -> None:
-    for video, frames in VIDEOS.items():
-        write_frames(data / "train_annotations" / video / Path(video).name, frames)
-
-
-def pack(archive: Path, folder: Path, *, name: str, format_: int) -> None:
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w", format=format_) as file:
-        file.add(folder, arcname=name)
-
-
-def as_one_tar(data: Path, format_: int = tarfile.PAX_FORMAT) -> None:
-    as_folders(data / "elsewhere")
-    pack(
-        data / "train_annotations.tar", data / "elsewhere/train_annotations", name="train_annotations", format_=format_
-    )
-
-
-def as_one_tar_without_root(data: Path) -> None:
-    as_folders(data / "elsewhere")
-    pack(data / "train_annotations.tar", data / "elsewhere/train_annotations", name=".", format_=tarfile.GNU_FORMAT)
-
-
-def as_class_tars(data: Path) -> None:
-    as_folders(data / "elsewhere")
-    for folder in (data / "elsewhere" / "train_annotations").iterdir():
-        target = data / "train_annotations" / f"{folder.name}.tar"
-        pack(target, folder, name=folder.name, format_=tarfile.USTAR_FORMAT)
-
-
-def as_video_tars(data: Path) -> None:
-    as_folders(data / "elsewhere")
-    for folder in (data / "elsewhere" / "train_annotations").glob("*/*"):
-        pack(
-            data / "train_annotations" / folder.parent.name / f"{folder.name}.tar",
-            folder,
-            name=folder.name,
-            format_=tarfile.GNU_FORMAT,
-        )
-
-
-LAYOUTS = [as_folders, with_another_level, as_one_tar, as_one_tar_without_root, as_class_tars, as_video_tars]
 
 
 @pytest.mark.parametrize("lay_out", LAYOUTS)
@@ -242,15 +177,6 @@ def test_ground_truth_labels_test_videos_only(tmp_path):
     (tmp_path / "gt" / "gt_part_result.json").write_text("{")
     found = read_annotations(tmp_path, rows)
     assert set(found.labelled_frames["video_id"].to_pylist()) == {"v1"}
-
-
-def add_videos(data: Path, *, train: tuple[str, ...] = (), test: tuple[str, ...] = ()) -> Path:
-    for folder, names in (("train_videos", train), ("test_videos", test)):
-        for name in names:
-            path = data / folder / f"{name}.mp4"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(name.encode())
-    return data
 
 
 def test_videos_in_class_folders_and_flat(tmp_path):

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.test_kinetics_tps import FRAME, add_videos, write_frames
-from tests.data.test_validation import write_video
+from tests.data.layouts import FRAME, add_videos, write_frames, write_video
 from tps_pipeline import tables
 from tps_pipeline.data.shards import MIN_VIDEOS_FOR_VAL, assign_splits, batch, ingest, probe_videos
 from tps_pipeline.recipe import Shards

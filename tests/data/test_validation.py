@@ -1,10 +1,8 @@
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
-from tests.data.test_kinetics_tps import FRAME, add_videos, as_folders, write_frames
+from tests.data.layouts import FRAME, add_videos, as_folders, write_frames, write_video
 from tps_pipeline.data.kinetics_tps import read_all
 from tps_pipeline.data.statistics import statistics
 from tps_pipeline.data.validation import validate
@@ -14,18 +12,6 @@ from tps_pipeline.errors import DataError
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="nowhere"):
         validate(tmp_path / "nowhere")
-
-
-def write_video(path: Path, *, frames: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 128, 240, "yuv420p"
-        for _ in range(frames):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(np.zeros((240, 128, 3), np.uint8))):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
 
 
 @pytest.fixture

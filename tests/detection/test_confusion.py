@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tests.detection.test_average_precision import annotations, looked_at, perfect
+from tests.detection.annotated import annotations, looked_at, perfect
 from tps_pipeline import tables
 from tps_pipeline.detection.confusion import confusion
 from tps_pipeline.labels import swap

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.detection.test_two_stage import (
+from tests.detection.scenes import (
     BODY,
     COLORS,
     HEIGHT,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from tests.drawing.test_frame import rows, share
+from tests.drawing.people import rows, share
 from tests.video.clips import HEIGHT, rotate, write_clip
 from tps_pipeline import tables
 from tps_pipeline.cli.app import app

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods import squares, test_segment_level, test_video_level
+from tests.methods import clip_recipes, squares
 from tps_pipeline.clips import reading as clips
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build, lessons
@@ -18,7 +18,7 @@ from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.training import loop
 
-METHODS = {"video_level": test_video_level.settings, "segment_level": test_segment_level.settings}
+METHODS = {"video_level": clip_recipes.video_level, "segment_level": clip_recipes.segment_level}
 
 
 @pytest.mark.parametrize("kind", list(METHODS))

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from assets.definitions import assets_of
-from tests.detection.test_two_stage import WIDTH, detector_settings, jpeg, network, scene, write_frames
+from tests.detection.scenes import WIDTH, detector_settings, jpeg, network, scene, write_frames
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.data import vocabulary
 from tps_pipeline.detection.datasets import part_state_samples

@@ -10,40 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.methods import in_force, squares
-from tps_pipeline import outputs, recipe, tables
+from tests.methods.clip_recipes import segment_level
+from tps_pipeline import outputs, tables
 from tps_pipeline.methods import build
 from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips import training as clip_training
 from tps_pipeline.methods.clips.segment_level import SegmentLevel
 
-PLAIN = {
-    "kind": "segment_level",
-    "network": {"depths": [1, 1, 1, 1], "stem": 8, "dropout": 0.0},
-    "frames": 8,
-    "image_size": 32,
-    "loss": "softmax",
-    "training": {
-        "epochs": 25, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.2, "clip_norm": 1,
-    },
-    "clips_per_video": 2,
-    "cache_megabytes": 16,
-}  # fmt: skip
-
-
-def settings(*, epochs: int = 25, **changes) -> recipe.SegmentLevel:
-    return recipe.SegmentLevel.model_validate(PLAIN | {"training": PLAIN["training"] | {"epochs": epochs}} | changes)
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
-    return squares.train(build(settings()), tmp_path_factory.mktemp("segment_level"))
+    return squares.train(build(segment_level()), tmp_path_factory.mktemp("segment_level"))
 
 
 def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Path) -> None:
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
     test = squares.make(tmp_path, range(200, 212))
-    predicted = build(settings()).predict(test, folder)
+    predicted = build(segment_level()).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
     assert predicted.num_rows == test(outputs.TWO_STAGE).num_rows
     for part in ("head", "left_arm", "right_arm"):
@@ -54,7 +38,7 @@ def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Pat
 
 
 def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
-    classifier = clip_classifier.load(trained[0], settings())
+    classifier = clip_classifier.load(trained[0], segment_level())
     random = np.random.default_rng(0)
     frames, shown = random.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), random.integers(0, 20, (5, 8))
     at_once = classifier.scores(frames, shown)
@@ -68,7 +52,7 @@ def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
 def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_path: Path) -> None:
     test = squares.make(tmp_path, range(200, 203))
     every, third = (
-        build(settings(inference={"key_frame_stride": stride})).predict(test, trained[0]).to_pandas()
+        build(segment_level(inference={"key_frame_stride": stride})).predict(test, trained[0]).to_pandas()
         for stride in (5, 15)
     )
     scores = {frame: rows.state_score.to_numpy() for frame, rows in every.groupby("frame")}
@@ -79,7 +63,7 @@ def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_pat
 
 def test_the_entry_in_force_decides_on_key_frames_whatever_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
     source = squares.make(tmp_path / "data", range(3))
-    entries = [settings(epochs=1, inference={"key_frame_stride": stride}) for stride in (5, 20)]
+    entries = [segment_level(epochs=1, inference={"key_frame_stride": stride}) for stride in (5, 20)]
     every, few = in_force.predictions(tmp_path, entries, source, key_frame_stride=10)
     scores = {frame: rows.state_score.to_numpy() for frame, rows in every.to_pandas().groupby("frame")}
     sparse = {frame: rows.state_score.to_numpy() for frame, rows in few.to_pandas().groupby("frame")}
@@ -91,7 +75,7 @@ def test_the_entry_in_force_decides_on_key_frames_whatever_the_checkpoint_was_tr
 @given(n_frames=st.integers(1, 60), stride=st.integers(1, 20), data=st.data())
 def test_every_frame_has_the_clip_of_its_nearest_key_frame(n_frames: int, stride: int, data) -> None:
     frames = np.array(sorted(data.draw(st.sets(st.integers(0, n_frames - 1), min_size=1))))
-    method = SegmentLevel(settings(frames=3, inference={"key_frame_stride": stride}))
+    method = SegmentLevel(segment_level(frames=3, inference={"key_frame_stride": stride}))
     indices, clip_of_frame = method.plan(n_frames, frames)
     key_frames = np.arange(0, n_frames, stride)
     for frame, clip in zip(frames, clip_of_frame, strict=True):
@@ -101,7 +85,7 @@ def test_every_frame_has_the_clip_of_its_nearest_key_frame(n_frames: int, stride
 
 @pytest.mark.parametrize(("label", "position"), [("start", 0), ("middle", 4)])
 def test_a_training_clip_has_the_targets_of_its_key_frame(label: str, position: int) -> None:
-    method = SegmentLevel(settings(key_frame=label, interval=2, clips_per_video=3))
+    method = SegmentLevel(segment_level(key_frame=label, interval=2, clips_per_video=3))
     labelled = np.arange(0, 90, 3)
     video = clip_training.LabelledVideo(Path(), 90, labelled, np.repeat(labelled[:, None], 10, axis=1))
     seen = set()

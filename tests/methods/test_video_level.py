@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.methods import squares
+from tests.methods.clip_recipes import VIDEO_LEVEL, video_level
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.errors import UndeclaredError, WeightsError
 from tps_pipeline.labels import PARTS
@@ -26,26 +27,10 @@ from tps_pipeline.outputs import Output
 from tps_pipeline.reading import InMemory
 from tps_pipeline.training.checkpoint import WEIGHTS
 
-PLAIN = {
-    "kind": "video_level",
-    "network": {"embed": 16, "depths": [1, 1], "heads": [2, 4], "window": [4, 4, 4], "stochastic_depth": 0.0},
-    "frames": 6,
-    "image_size": 32,
-    "loss": "softmax",
-    "training": {
-        "epochs": 50, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.2, "clip_norm": 1,
-    },
-    "cache_megabytes": 16,
-}  # fmt: skip
-
-
-def settings(*, epochs: int = 50, **changes) -> recipe.VideoLevel:
-    return recipe.VideoLevel.model_validate(PLAIN | {"training": PLAIN["training"] | {"epochs": epochs}} | changes)
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
-    return squares.train(build(settings()), tmp_path_factory.mktemp("video_level"))
+    return squares.train(build(video_level()), tmp_path_factory.mktemp("video_level"))
 
 
 def without(sources: InMemory, *hidden: Output) -> InMemory:
@@ -61,7 +46,7 @@ def test_each_video_gets_its_own_states_in_all_frames(trained, tmp_path: Path) -
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
     test = without(squares.make(tmp_path, range(200, 212)), outputs.PARTS, outputs.STATE_LABELS)
-    predicted = build(settings()).predict(test, folder)
+    predicted = build(video_level()).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
     assert predicted.num_rows == test(outputs.TWO_STAGE).num_rows
     for part in ("head", "left_arm", "right_arm"):
@@ -76,8 +61,8 @@ def test_an_undecodable_video_gets_the_most_frequent_states(trained, tmp_path: P
     folder, _ = trained
     test = squares.make(tmp_path, range(200, 202))
     (tmp_path / "video_200.mp4").write_bytes(b"no video")
-    rows = build(settings()).predict(test, folder).to_pandas()
-    often = clip_classifier.load(folder, settings()).frequencies
+    rows = build(video_level()).predict(test, folder).to_pandas()
+    often = clip_classifier.load(folder, video_level()).frequencies
     broken = rows[(rows.video_id == "video_200") & (rows.part == "head")]
     assert broken.state_score.to_numpy() == pytest.approx(max(often[:2]))
     assert dict(broken.state_scores.iloc[0]) == pytest.approx(dict(zip(["bright", "dark"], often[:2], strict=True)))
@@ -86,16 +71,19 @@ def test_an_undecodable_video_gets_the_most_frequent_states(trained, tmp_path: P
 def test_nothing_detected_is_nothing_predicted(trained, tmp_path: Path) -> None:
     empty = {outputs.TWO_STAGE: tables.empty(tables.DETECTIONS), outputs.VIDEOS: tables.empty(tables.VIDEOS)}
     shard = InMemory(empty, data=tmp_path)
-    assert build(settings()).predict(shard, trained[0]).equals(tables.empty(tables.PREDICTIONS))
+    assert build(video_level()).predict(shard, trained[0]).equals(tables.empty(tables.PREDICTIONS))
 
 
 def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
-    source, method = squares.make(tmp_path, range(4)), build(settings())
+    source, method = squares.make(tmp_path, range(4)), build(video_level())
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="most_frequent")
     videos = clip_training.labelled_videos(source, ["video_id"], space)
     plain, mirrored = (
         TrainingClips(
-            videos, method.draw, settings(), partial(clip_training.augmented, recipe.ClipAugmentation(flip=flip), space)
+            videos,
+            method.draw,
+            video_level(),
+            partial(clip_training.augmented, recipe.ClipAugmentation(flip=flip), space),
         )  # type: ignore
         for flip in (0, 1)
     )
@@ -109,9 +97,9 @@ def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
 
 def test_training_starts_from_the_weights_that_the_recipe_names(trained, tmp_path: Path) -> None:
     source = squares.make(tmp_path / "data", range(2))
-    network = PLAIN["network"] | {"weights": "mine"}
-    still = PLAIN["training"] | {"epochs": 1, "learning_rate": 0.0}
-    method = build(settings(network=network, training=still))
+    network = VIDEO_LEVEL["network"] | {"weights": "mine"}
+    still = VIDEO_LEVEL["training"] | {"epochs": 1, "learning_rate": 0.0}
+    method = build(video_level(network=network, training=still))
     with pytest.raises(WeightsError, match="mine"):
         method.fit(source, source, tmp_path, seed=0)
     theirs = load_checkpoint(trained[0] / WEIGHTS)[0]
@@ -124,6 +112,6 @@ def test_training_starts_from_the_weights_that_the_recipe_names(trained, tmp_pat
 def test_methods_are_described_without_torch() -> None:
     code = (
         "import sys; from tps_pipeline import recipe; from tps_pipeline.methods import build\n"
-        f"build(recipe.VideoLevel.model_validate({PLAIN!r})); sys.exit('torch' in sys.modules)"
+        f"build(recipe.VideoLevel.model_validate({VIDEO_LEVEL!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -100,3 +100,24 @@ def _pyslowfast(name: str) -> str:
     name = re.sub(r"res(\d+)\.activation\.1\.", r"nonlocal\1.", name).replace(".norm.", ".bn.")
     name = re.sub(r"branch2\.(conv|norm)_([abc])", lambda m: f"branch2.{m[2]}{'_bn' * (m[1] == 'norm')}", name)
     return name.replace("branch1_conv", "branch1").replace("branch1_norm", "branch1_bn")
+
+
+def official_model(classes: dict[str, type[nn.Module]], tensors: dict[str, Tensor]) -> nn.Module:
+    """A pickled model as the reference writes it: its classes and their tensors, in half precision."""
+    model = classes["Model"]()
+    layers = nn.Sequential()
+    model.add_module("model", layers)
+    vars(model).update(names=["person"], save={1})
+    for name, tensor in tensors.items():
+        *path, leaf = name.split(".")[1:]
+        parent: nn.Module = layers
+        for i, part in enumerate(path):
+            if part not in parent._modules:
+                kind = {"conv": nn.Conv2d(1, 1, 1, bias=False), "bn": nn.BatchNorm2d(1), "m": nn.ModuleList()}.get(part)
+                parent.add_module(part, kind or classes["Conv" if i == 0 else "ImplicitA"]())
+            parent = parent.get_submodule(part)
+        if leaf in ("anchors", "anchor_grid", "num_batches_tracked") or leaf.startswith("running"):
+            parent._buffers[leaf] = tensor
+        else:
+            parent._parameters[leaf] = nn.Parameter(tensor)
+    return model.half()

@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from tests.models import published
-from tests.models.test_weights import official, official_model  # noqa: F401
+from tests.models.published import official_model
 from tps_pipeline import recipe
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import WeightsError
@@ -80,7 +80,7 @@ def recipe_with(tmp_path: Path, **network: Any) -> Path:
     return tmp_path / "mine.yaml"
 
 
-def test_pickled_yolov7_becomes_a_detector_with_a_fresh_head(official: Any, tmp_path: Path, store: Store) -> None:  # noqa: F811
+def test_pickled_yolov7_becomes_a_detector_with_a_fresh_head(official: Any, tmp_path: Path, store: Store) -> None:
     network, tensors = published_tiny()
     torch.save({"ema": None, "model": official_model(official, tensors)}, tmp_path / "tiny.pt")
     for name in ("models.yolo", "models.common", "models"):

@@ -6,55 +6,19 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
+from tests.models.published import official_model
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.models import from_reference
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, read_weights, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
-
-
-@pytest.fixture
-def official() -> Iterator[dict[str, type[nn.Module]]]:
-    """The classes an official file names, importable while it is written and gone when it is read."""
-    yolo, common = ModuleType("models.yolo"), ModuleType("models.common")
-    names = {"Model": yolo, "IDetect": yolo, "Conv": common, "ImplicitA": common, "ImplicitM": common}
-    for name, module in names.items():
-        setattr(module, name, type(name, (nn.Module,), {"__module__": module.__name__}))
-    modules = {"models": ModuleType("models"), "models.yolo": yolo, "models.common": common}
-    sys.modules.update(modules)
-    yield {name: getattr(module, name) for name, module in names.items()}
-    for name in modules:
-        sys.modules.pop(name, None)
-
-
-def official_model(classes: dict[str, type[nn.Module]], tensors: dict[str, Tensor]) -> nn.Module:
-    """A pickled model as the reference writes it: its classes and their tensors, in half precision."""
-    model = classes["Model"]()
-    layers = nn.Sequential()
-    model.add_module("model", layers)
-    vars(model).update(names=["person"], save={1})
-    for name, tensor in tensors.items():
-        *path, leaf = name.split(".")[1:]
-        parent: nn.Module = layers
-        for i, part in enumerate(path):
-            if part not in parent._modules:
-                kind = {"conv": nn.Conv2d(1, 1, 1, bias=False), "bn": nn.BatchNorm2d(1), "m": nn.ModuleList()}.get(part)
-                parent.add_module(part, kind or classes["Conv" if i == 0 else "ImplicitA"]())
-            parent = parent.get_submodule(part)
-        if leaf in ("anchors", "anchor_grid", "num_batches_tracked") or leaf.startswith("running"):
-            parent._buffers[leaf] = tensor
-        else:
-            parent._parameters[leaf] = nn.Parameter(tensor)
-    return model.half()
 
 
 def test_official_yolov7_file_is_read_without_its_classes(official: dict[str, type[nn.Module]], tmp_path: Path) -> None:

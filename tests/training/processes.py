@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tests.training.test_loop import Line, settings, squares
+from tests.training.line import Line, settings, squares
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.training import loop

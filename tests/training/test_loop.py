@@ -5,26 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from tps_pipeline import recipe
+from tests.training.line import Line, settings, squares
 from tps_pipeline.errors import TpsError
 from tps_pipeline.training import loop, optimization
 from tps_pipeline.training.batches import Groups
 
 STEPS = 3
-
-
-class Line:
-    """Points of y = 3x - 1 with noise: input (2,), target scalar."""
-
-    def __init__(self, samples: int = 24) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        x = torch.tensor([index / self.samples, rng.normal()])
-        return {"x": x, "y": 3 * x[0] - 1}
 
 
 class Twins(Line):
@@ -40,16 +26,6 @@ TWINS = {"data": Twins(12), "groups": Groups(2, 5)}
 def network() -> nn.Module:
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
-
-
-def squares(model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    loss = (model(batch["x"]).squeeze(1) - batch["y"]).square().mean()
-    return loss, {"squares": loss}
-
-
-def settings(**changes) -> recipe.Training:
-    plain = {"epochs": 4, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01}
-    return recipe.Training.model_validate(plain | changes)
 
 
 def task(**changes) -> loop.Task:
