@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.psc import plain_psc, plain_score, to_tables
+from tests.plain_psc import plain_psc, plain_score, to_tables
 from tps_pipeline import psc, tables
 from tps_pipeline.data.challenge_json import parse_submission, parse_truth
 from tps_pipeline.labels import PARTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import report_sample
+from tests.report import report_sample
 from tps_pipeline.report import page
 
 SECTIONS = ("leaderboard", "psc", "parts", "disagreement", "confusion", "detection", "videos", "recipe", "lineage")

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import yaml
 
 from benchmarks.orchestration.ray_head import free_port
-from tests.orchestration.conftest import BIN, ROOT, Workplace
+from tests.orchestration.workplace import BIN, ROOT, Workplace
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())

@@ -19,7 +19,7 @@ import yaml
 
 from assets.executors import GPU
 from assets.steps import SHARDS
-from tests.orchestration.conftest import Workplace, make_sources
+from tests.orchestration.workplace import Workplace, make_sources
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store

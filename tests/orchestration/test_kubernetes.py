@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.orchestration.conftest import ROOT, Workplace
+from tests.orchestration.workplace import ROOT, Workplace
 
 validate = pytest.importorskip("kubernetes_validate", reason="make test-orchestration installs it")
 VERSION = "1.34"

@@ -4,7 +4,7 @@ import shutil
 
 import psycopg2
 
-from tests.orchestration.conftest import ROOT, Workplace
+from tests.orchestration.workplace import ROOT, Workplace
 
 
 def test_runs_are_kept_in_postgres(workplace: Workplace, postgres: str) -> None:

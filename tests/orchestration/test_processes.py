@@ -5,7 +5,7 @@ import csv
 import pytest
 import yaml
 
-from tests.orchestration.conftest import Workplace
+from tests.orchestration.workplace import Workplace
 from tps_pipeline import device
 from tps_pipeline.models.weights import load_checkpoint
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.orchestration.conftest import Workplace
+from tests.orchestration.workplace import Workplace
 
 list_actors = pytest.importorskip("ray.util.state").list_actors
 jobs = pytest.importorskip("ray.job_submission", reason="make test-orchestration installs Ray")

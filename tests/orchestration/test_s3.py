@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from assets.resources import Pipeline
-from tests.orchestration.conftest import Workplace, execute, make_sources
+from tests.orchestration.workplace import Workplace, execute, make_sources
 from tps_pipeline.outputs import VIDEO_ACTIONS, VIDEOS
 from tps_pipeline.store import Store
 

@@ -1,0 +1,140 @@
+"""Clips from one pass: the same frames as naive indexing, never many held, broken and short videos."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.video.clips import barcode, write_clip
+from tps_pipeline.clips import reading as module
+from tps_pipeline.clips.reading import ClipReader, Video, read_windows
+from tps_pipeline.clips.sampling import dense_sample
+from tps_pipeline.errors import VideoError
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    path = write_clip(tmp_path_factory.mktemp("clips") / "a.mp4", FRAMES)
+    return path, np.stack([picture for _, picture in module.read_frames(path)])
+
+
+def dense(key_frames: list[int], n_frames: int, *, length: int, interval: int, label: Any = "middle") -> np.ndarray:
+    return np.stack([dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    key_frames=st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=12).map(sorted),
+    length=st.integers(1, 50),
+    interval=st.integers(1, 7),
+    label=st.sampled_from(["start", "middle"]),
+    batch=st.integers(1, 5),
+)
+def test_windows_show_what_naive_indexing_shows(whole, key_frames, length, interval, label, batch) -> None:
+    path, frames = whole
+    indices = dense(key_frames, FRAMES, length=length, interval=interval, label=label)
+    found = list(read_windows(path, indices, batch=batch))
+    assert [len(windows.shown) for windows in found[:-1]] == [batch] * (len(found) - 1)
+    assert np.array_equal(np.concatenate([windows.clips() for windows in found]), frames[indices])
+    for windows in found:
+        assert len(windows.frames) == len(np.unique(windows.shown))
+
+
+def test_no_more_frames_are_held_than_later_clips_show(whole, monkeypatch) -> None:
+    path, _ = whole
+    indices = dense(list(range(0, FRAMES, 5)), FRAMES, length=8, interval=1)
+    read, alive = [], set()
+    original = module.read_frames
+
+    def counted(*arguments, **options):
+        for at, picture in original(*arguments, **options):
+            read.append(at)
+            alive.add(at)
+            weakref.finalize(picture, alive.remove, at)
+            assert len(alive) <= 8 + 5  # two clips, the second five frames after the first
+            yield at, picture
+
+    monkeypatch.setattr(module, "read_frames", counted)
+    for number, windows in enumerate(read_windows(path, indices, batch=2)):
+        assert len(windows.frames) <= 8 + 5
+        assert read[-1] == indices[2 * number : 2 * number + 2].max()  # nothing is decoded ahead
+    assert read == sorted(set(read))  # nothing is decoded twice
+
+
+def test_frames_are_scaled_and_in_order(whole) -> None:
+    path, _ = whole
+    (windows,) = read_windows(path, np.arange(FRAMES)[None], batch=3, size=(48, 40))
+    assert windows.frames.shape == (FRAMES, 40, 48, 3)
+    (unscaled,) = read_windows(path, np.arange(3, 9)[None], batch=3)
+    assert [barcode(frame) for frame in unscaled.frames] == list(range(3, 9))
+
+
+def test_clips_out_of_order_are_refused(whole) -> None:
+    with pytest.raises(ValueError, match="order"):
+        next(read_windows(whole[0], np.array([[5, 6], [4, 5]]), batch=2))
+
+
+def test_a_video_of_one_frame_fills_a_clip(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "one.mp4", 1)
+    (windows,) = read_windows(path, dense([0], 1, length=8, interval=2), batch=4)
+    assert windows.frames.shape[0] == 1
+    assert windows.clips().shape[:2] == (1, 8)
+
+
+def test_what_was_read_before_a_break_is_handed_out(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40, gop=10)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for packet in packets[25:]:
+        assert packet.pos is not None
+        data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    windows = read_windows(path, dense([2, 12, 30], 40, length=4, interval=1), batch=1)
+    assert [barcode(clip[2]) for clip in (next(windows).clips()[0], next(windows).clips()[0])] == [2, 12]
+    with pytest.raises(VideoError, match="cannot be decoded"):
+        next(windows)
+
+
+def test_kept_and_decoded_clips_are_the_same_within_the_budget(whole, tmp_path: Path) -> None:
+    path, _ = whole
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    videos = [Video(path, FRAMES), Video(broken, 4), Video(path, FRAMES)]
+    megabyte = FRAMES * 96 * 96 * 3 / 2**20
+    kept = ClipReader(videos, size=96, cache_megabytes=2)
+    assert megabyte < 2 < 2 * megabyte
+    assert list(kept.decoded) == [0]  # the second is broken, the third too large
+    indices = dense([3, 20], FRAMES, length=5, interval=3)
+    assert np.array_equal(kept.read(0, indices), kept.read(2, indices))
+    with pytest.raises(VideoError, match="broken"):
+        kept.read(1, indices)
+
+
+@pytest.mark.slow
+def test_ten_seconds_of_720p_take_little_memory(tmp_path: Path) -> None:
+    quick = "ref=1:subme=0:me=dia:trellis=0:rc-lookahead=0"
+    path = write_clip(tmp_path / "a.mp4", 300, width=1280, height=720, gop=250, x264=quick)
+    code = f"""
+import resource
+import numpy as np
+from tps_pipeline.clips.reading import read_windows
+from tps_pipeline.clips.sampling import dense_sample
+indices = np.stack([dense_sample(key, 300, length=32, interval=2) for key in range(0, 300, 5)])
+for windows in read_windows({str(path)!r}, indices, batch=8):
+    windows.clips()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.5

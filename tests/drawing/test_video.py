@@ -1,0 +1,131 @@
+"""Whole videos with boxes drawn on them, and `tps overlay`, which finds what to draw in a store."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from tests.drawing.people import rows, share
+from tests.video.clips import HEIGHT, rotate, write_clip
+from tps_pipeline import tables
+from tps_pipeline.cli.app import app
+from tps_pipeline.drawing.frame import LEFT, RIGHT
+from tps_pipeline.drawing.video import Layer, write_video
+from tps_pipeline.errors import VideoError
+from tps_pipeline.store import Store
+from tps_pipeline.video.decode import read_frames
+from tps_pipeline.video.frames import extract
+from tps_pipeline.video.probe import probe
+
+SAMPLED = (1, 6, 11, 16)
+VIDEO = "abc_000001_000011"
+IN_FRAME = {"x1": 10, "y1": 20, "x2": 60, "y2": 60}
+
+
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_video_plays_in_browsers_and_shows_the_nearest_sampled_frame(tmp_path, degrees):
+    source = write_clip(tmp_path / "in.mp4", 20, width=98, height=64)
+    if degrees:
+        rotate(source, degrees)
+    table = pd.concat([rows(1, left_arm=(10, 20, 40, 50)), rows(11, left_arm=(10, 20, 40, 50))])
+    write_video(source, tmp_path / "out.mp4", Layer(table, action="push_car"), sampled=SAMPLED)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 30
+    assert probe(tmp_path / "out.mp4").n_frames == 20
+    orange = [share(image, LEFT) for _, image in read_frames(tmp_path / "out.mp4")]
+    shown = [frame for frame, value in enumerate(orange, start=1) if value > 1.5 * min(orange)]
+    assert shown == [1, 2, 3, 9, 10, 11, 12, 13]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_unreadable_video_is_named(tmp_path):
+    with pytest.raises(VideoError, match=r"gone\.mp4"):
+        write_video(tmp_path / "gone.mp4", tmp_path / "out.mp4", Layer(rows()), sampled=SAMPLED)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A data folder with one video, and a store in which a method and an ensemble have parsed it."""
+    folder = tmp_path_factory.mktemp("overlay")
+    (folder / "data").mkdir()
+    clip = write_clip(folder / "data" / "clip.mp4", 20)
+    store = Store(folder / "store")
+    keys = pd.DataFrame({"video_id": VIDEO, "frame": SAMPLED, "person": 0})
+    facts = {"video_id": [VIDEO], "split": ["val"], "action": ["lunge"], "path": ["clip.mp4"], "n_frames": [20],
+             "fps": [30.0], "width": [96], "height": [HEIGHT], "rotation": [0], "sha256": ["0"], "status": ["ok"],
+             "error": [None]}  # fmt: skip
+    guess = {"video_id": [VIDEO], "action": ["push_car"], "score": [0.9], "probabilities": [{}]}
+    write = {
+        "videos": tables.conform(facts, tables.VIDEOS),
+        "video_actions": tables.conform(guess, tables.VIDEO_ACTIONS),
+        "annotations/actions": tables.conform({"video_id": [VIDEO], "action": ["lunge"]}, tables.ACTIONS),
+        "annotations/people": tables.conform(keys.assign(**IN_FRAME), tables.PEOPLE),
+        "annotations/parts": tables.conform(keys.assign(part="left_arm", state="bend", **IN_FRAME), tables.PARTS),
+        "predictions/video_category": predictions(keys, "right_arm"),
+        "ensemble/voting": predictions(keys, "left_arm"),
+    }
+    for asset, table in write.items():
+        store.write(f"{asset}/val-000.parquet", table)
+    train = tables.conform(facts | {"video_id": ["only_train"], "split": ["train"]}, tables.VIDEOS)
+    store.write("videos/train-000.parquet", train)
+    assert extract([(VIDEO, clip, SAMPLED)], folder / "store" / "frames" / "val-000.arrow") == []
+    return folder
+
+
+def predictions(keys: pd.DataFrame, part: str) -> pa.Table:
+    scores = {"person_score": 0.9, "part_score": 0.9, "state": "bend", "state_score": 0.9}
+    person = {f"person_{name}": value for name, value in IN_FRAME.items()}
+    made = keys.assign(part=part, **scores, **person, **IN_FRAME)
+    made["state_scores"] = [{}] * len(made)
+    return tables.conform(made, tables.PREDICTIONS)
+
+
+def overlay(folder: Path, *arguments: str):
+    shared = ["--store", str(folder / "store"), "--data", str(folder / "data"), "--out", str(folder / "out.mp4")]
+    return CliRunner().invoke(app, ["overlay", *arguments, *shared])
+
+
+@pytest.mark.parametrize(("method", "drawn", "other"), [("video_category", RIGHT, LEFT), ("voting", LEFT, RIGHT)])
+def test_overlay_draws_a_method_or_an_ensemble(folder, method, drawn, other):
+    done = overlay(folder, VIDEO, "--method", method)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(folder / "out.mp4")
+    pictures = [picture[30:] for _, picture in read_frames(folder / "out.mp4")]
+    assert len(pictures) == 20
+    assert all(share(picture, drawn) > 1.5 * share(picture, other) for picture in pictures)
+
+
+def test_overlay_shows_the_annotation_at_the_left(folder):
+    assert overlay(folder, VIDEO, "--method", "video_category", "--truth").exit_code == 0
+    _, picture = next(read_frames(folder / "out.mp4"))
+    left, right = np.array_split(picture[30:], 2, axis=1)
+    assert share(left, LEFT) > share(right, LEFT)
+    assert share(right, RIGHT) > share(left, RIGHT)
+
+
+@pytest.mark.parametrize(
+    ("video", "method", "message"),
+    [
+        ("abc_000001_000012", "voting", f"nearest of 2 is {VIDEO}"),
+        (VIDEO, "vote", "some by video_category, voting"),
+        ("only_train", "voting", "materialize ensemble/voting"),
+    ],
+)
+def test_overlay_says_what_it_does_not_find(folder, video, method, message):
+    done = overlay(folder, video, "--method", method)
+    assert done.exit_code == 1
+    assert message in " ".join(done.stderr.split())
+
+
+def test_overlay_names_a_video_that_is_not_in_the_data_folder(folder, tmp_path):
+    (tmp_path / "store").symlink_to(folder / "store")
+    (tmp_path / "data").mkdir()
+    done = overlay(tmp_path, VIDEO, "--method", "voting")
+    assert done.exit_code == 1
+    assert "clip.mp4 is not there" in " ".join(done.stderr.split())

@@ -1,0 +1,89 @@
+"""What the video-level and the segment-level method have in common: short clips and videos, and learning at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.methods import clip_recipes, squares
+from tps_pipeline.clips import reading as clips
+from tps_pipeline.labels import PARTS
+from tps_pipeline.methods import build, lessons
+from tps_pipeline.methods.clips import classifier as clip_classifier
+from tps_pipeline.methods.part_state_loss import part_state_loss
+from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.training import loop
+
+METHODS = {"video_level": clip_recipes.video_level, "segment_level": clip_recipes.segment_level}
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+@pytest.mark.parametrize("frames", [1, 2])
+def test_videos_shorter_than_the_clip_and_clips_of_one_frame(tmp_path, monkeypatch, kind: str, frames: int) -> None:
+    monkeypatch.setattr(squares, "FRAMES", frames)
+    source = squares.make(tmp_path / "data", range(3))
+    for length in (1, 8):
+        method = build(METHODS[kind](frames=length, epochs=1))
+        (tmp_path / str(length)).mkdir()
+        method.fit(source, source, tmp_path / str(length), seed=0)
+        assert method.predict(source, tmp_path / str(length)).num_rows == 3 * 2 * len(PARTS)
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_an_epoch_decodes_a_video_once_and_uses_all_its_clips(tmp_path: Path, monkeypatch, kind: str) -> None:
+    train, val = squares.make(tmp_path / "train", range(5)), squares.make(tmp_path / "val", range(5, 6))
+    decoded, sizes = Counter(), []
+
+    def read_frames(path, *arguments, **options):
+        decoded[path] += 1
+        return original(path, *arguments, **options)
+
+    def loss(logits, targets, *arguments, **options):
+        sizes.append(len(targets))
+        return part_state_loss(logits, targets, *arguments, **options)
+
+    original = clips.read_frames
+    monkeypatch.setattr(clips, "read_frames", read_frames)
+    monkeypatch.setattr(lessons, "part_state_loss", loss)
+    settings = METHODS[kind](epochs=2, clips_per_video=3, cache_megabytes=0)
+    four = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_size": 4})})
+    build(four).fit(train, val, tmp_path, seed=0)
+    assert {path.name: count for path, count in decoded.items() if path.parent == train.data} == {
+        f"video_{index:03d}.mp4": 2 for index in range(5)
+    }
+    assert sizes == 2 * [4, 4, 4, 3]
+
+
+class Noise:
+    """Eight clips that nothing but their pixels tells apart, with random targets."""
+
+    def __init__(self, frames: int, space: LabelSpace) -> None:
+        self.frames, self.space = frames, space
+
+    def __len__(self) -> int:
+        return 8
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        fixed = np.random.default_rng(index)
+        clip = fixed.integers(0, 255, (self.frames, 32, 32, 3), dtype=np.uint8)
+        return {"clip": clip, "targets": np.array([fixed.choice(labels) for labels in self.space.of_part])}
+
+
+@pytest.mark.parametrize(("kind", "epochs"), [("video_level", 200), ("segment_level", 60)])
+@pytest.mark.parametrize("loss", ["bce", "softmax"])
+def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str, epochs: int, loss) -> None:
+    settings = METHODS[kind](epochs=epochs)
+    space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
+
+    def of_batch(network, batch):
+        logits = network(clip_classifier.normalise(batch["clip"], settings.network))
+        return part_state_loss(logits, batch["targets"], space, kind=loss), {}
+
+    torch.manual_seed(0)
+    task = loop.Task(clip_classifier.build(settings.network, len(space)), Noise(settings.frames, space), of_batch)
+    fitted = loop.fit(task, settings.training, folder=tmp_path, seed=0)
+    assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]

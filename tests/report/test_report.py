@@ -1,0 +1,299 @@
+import base64
+import dataclasses
+import re
+import shlex
+import time
+from html.parser import HTMLParser
+from io import BytesIO, StringIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from matplotlib import colors as mcolors
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.report import report_sample
+from tests.report.report_sample import HOSTILE, METHODS
+from tps_pipeline import tables
+from tps_pipeline.cli.app import app
+from tps_pipeline.drawing import contact_sheet
+from tps_pipeline.lineage import Input
+from tps_pipeline.report import clips, page, plots, terminal
+from tps_pipeline.report.heat_map import heat_map
+from tps_pipeline.video.decode import read_frames
+
+VOID = {"meta", "img", "br", "source", "wbr"}
+
+
+class Page(HTMLParser):
+    """A page's elements, texts and table rows; fails on a tag that is not closed where it should be."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def row(self, name: str, cells: int | None = None) -> list[str]:
+        """The first row of a name (and of so many cells)."""
+        named = (row for row in self.rows if row[0].split()[:1] == name.split()[:1])
+        return next([cell.strip() for cell in row] for row in named if cells in (None, len(row)))
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    return report_sample.parse_videos(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def leaderboard(sample) -> pa.Table:
+    return report_sample.leaderboard(sample)
+
+
+@pytest.fixture(scope="module")
+def content(sample, tmp_path_factory):
+    return report_sample.content(sample, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def report(content, tmp_path):
+    def write(**changes) -> Page:
+        page.write(tmp_path / "out" / "report.html", **(content | changes))
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
+        return Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_page_needs_nothing_else_and_everything_has_a_name(report):
+    html = report()
+    linked = [value or "" for _, attributes in html.elements for name, value in attributes.items()
+              if name in ("src", "srcset", "href", "data", "action", "poster")]  # fmt: skip
+    assert linked
+    assert all(link.startswith(("data:image/", "data:video/mp4;", "#")) for link in linked)
+    assert not html.all("script")
+    assert not html.all("link")
+    assert "url(" not in html.text
+    assert "@import" not in html.text
+    ids = [attributes["id"] for _, attributes in html.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in linked if link.startswith("#")} <= set(ids)
+    images = html.all("img")
+    assert len(images) == 1  # the curves
+    assert all(image["alt"] for image in images)
+    videos = html.all("video")
+    assert len(videos) == 2
+    assert all(video["aria-label"] and "controls" in video and "autoplay" not in video for video in videos)
+    assert len(html.all("h1")) == 1
+
+
+def test_names_are_text_never_markup(report):
+    html = report()
+    assert f"Report of {HOSTILE}" in html.text
+    assert f"name: {HOSTILE}" in html.text
+    assert html.row(HOSTILE)[0] == HOSTILE
+    assert any(HOSTILE in (video["aria-label"] or "") for video in html.all("video"))
+
+
+def test_numbers_are_the_tables(report, leaderboard):
+    html = report()
+    for row in leaderboard.to_pylist():
+        shown = html.row(row["method"])
+        challenge = {"video_category": "–", "voting": "0.6824"}[row["method"]]
+        assert shown[1:] == [
+            "val",
+            f"{row['score']:.4f}",
+            challenge,
+            f"{row['mean_psc']:.4f}",
+            "0.5000",
+            "0.9123",
+            "–",
+            "2",
+        ]
+    assert html.row("video_category")[0].endswith("best")
+    assert not html.row("voting")[0].endswith("best")
+    assert html.row("lunge") == ["lunge", "1", "1.00, chosen", "0.50"]
+    assert html.row("person") == ["person", "0.8000", "0.3000", "0.8000", "0.3000", "8"]
+    assert html.row("▸ right", 6) == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
+    assert html.row("◂ left", 6) == ["◂ left arm", "–", "–", "–", "–", "0"]
+    assert html.row("two_stage") == ["two_stage", "val", "0.1250", "40", "–", "50"]
+    assert html.row("psc/voting", 8)[:3] == ["psc/voting", "2", "8"]
+
+
+def test_every_box_leads_to_its_assets_and_every_asset_to_what_it_was_made_from(report, content):
+    html = report()
+    links = {a["aria-label"]: a["href"] for a in html.all("a") if "aria-label" in a}
+    assert "psc/voting, 2 outputs, mixed, made from annotations, predictions/voting" in links
+    assert set(links.values()) <= {f"#{body['id']}" for body in html.all("tbody") if "id" in body}
+    assert {row["id"] for row in html.all("tr") if "id" in row} == {f"made-{r.asset}" for r in content["lineage"]}
+    assert html.row("psc/voting", 8)[4].endswith(content["lineage"][0].device)
+    assert html.row("psc/voting", 8)[7].split() == ["annotations/parts", "predictions/voting"]
+    assert "1 of 2 outputs by older code (version 0; the newest version 1)" in html.text
+
+
+def test_lineage_is_text_never_markup(report, content):
+    strange = {"asset": HOSTILE, "device": HOSTILE, "code_version": HOSTILE, "packages": {HOSTILE: HOSTILE}}
+    strange |= {"path": HOSTILE, "data_version": HOSTILE, "recipe_sections": (HOSTILE,), "git_sha": HOSTILE}
+    html = report(lineage=[dataclasses.replace(record, **strange) for record in content["lineage"]])
+    assert not html.all("script")
+    assert html.row(HOSTILE, 8)[0] == HOSTILE
+
+
+def test_the_commands_on_the_page_work(report, content, monkeypatch):
+    def commands(html: Page) -> list[list[str]]:
+        lines = html.text[html.text.index("export TPS_STORE=") :].splitlines()
+        return [shlex.split(line, comments=True) for line in lines if line.startswith(("export ", "tps "))]
+
+    (export, *asked) = commands(report())
+    monkeypatch.delenv("TPS_DATA", raising=False)  # which make exports
+    for variable in export[1:]:
+        monkeypatch.setenv(*variable.split("=", 1))
+    newest = next(r.data_version for r in content["lineage"] if r.asset == "leaderboard")[:12]
+    assert ["tps", "lineage", "diff", "leaderboard", "--before", newest] in asked
+    assert ["tps", "lineage", "trace", "--video", "b_2"] in asked
+    alone = [
+        command for command in asked if "--after" not in command and "--video" not in command
+    ]  # one version, no video
+    assert len(alone) == 3
+    for command in alone:
+        assert CliRunner().invoke(app, command[1:]).exit_code == 0
+    assert commands(report(store=HOSTILE))[0][1] == f"TPS_STORE={HOSTILE}"
+
+
+def test_a_large_store_s_lineage_is_quick_to_draw(report, content):
+    methods = [f"psc/method_{i}" for i in range(20)]
+    shards = [f"train-{i:03}" for i in range(200)]
+    (psc, *_, leaderboard) = (r for r in content["lineage"] if r.asset in ("psc/voting", "leaderboard"))
+    inputs = tuple(Input("videos", shard, "v", "") for shard in shards)
+    records = [
+        dataclasses.replace(psc, asset=method, partition=shard, inputs=(inputs[i],))
+        for method in methods
+        for i, shard in enumerate(shards)
+    ]
+    read = tuple(Input(r.asset, r.partition, r.data_version, "") for r in records)
+    begin = time.perf_counter()
+    html = report(lineage=[*records, dataclasses.replace(leaderboard, inputs=read)])
+    assert time.perf_counter() - begin < 20
+    assert html.row("psc/method_7", 8)[1] == "200"
+    assert "videos, 0 outputs" in {a.get("aria-label") for a in html.all("a")}
+
+
+def test_page_of_nothing_says_what_to_do(report):
+    nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
+    nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None}
+    html = report(**nothing, average_precision={}, confusion={}, worst=[], best=[])
+    assert "Nothing has been scored yet" in html.text
+    assert "materialize leaderboard" in " ".join(html.text.split())
+    assert "detections have not been scored" in html.text
+    assert not html.all("img")
+
+
+def test_curves_are_reproducible(sample):
+    drawn = plots.score_curve(sample["psc"], "val")
+    assert drawn == plots.score_curve(sample["psc"], "val")
+    assert drawn != plots.score_curve(sample["psc"], "val", theme=plots.DARK)
+    assert all(f">{method}</text>".encode() in drawn for method in METHODS)
+
+
+@pytest.mark.parametrize("n_actions", [1, 24])
+def test_preview_is_small(sample, n_actions):
+    actions = [f"a_rather_long_action_{i}" for i in range(n_actions)]
+    rows = [{"video_id": f"{a}{m}", "method": f"method_{m}", "split": "val", "action": a, "psc": (m + i) / 34,
+             "action_correct": True} for i, a in enumerate(actions) for m in range(9)]  # fmt: skip
+    markdown = plots.preview(tables.conform(pd.DataFrame(rows), tables.PSC))
+    assert len(markdown) < 50_000
+    content = re.fullmatch(r"!\[PSC by action, val\]\(data:image/png;base64,(.+)\)", markdown)
+    assert content
+    assert Image.open(BytesIO(base64.b64decode(content[1]))).width < 800
+    assert plots.preview(tables.empty(tables.PSC)) == ""
+
+
+def test_clips_are_the_worst_and_best_videos_and_none_is_both():
+    psc = dict(zip("abcde", [0.5, 0.1, 0.9, 0.3, 0.1], strict=True))
+    assert clips.choose(psc, count=2) == (["b", "e"], ["c", "a"])
+    assert clips.choose(psc, count=9) == (["b", "e", "d"], ["c", "a"])
+    assert clips.choose({}) == ([], [])
+
+
+def test_clip_shows_annotation_beside_prediction_and_keeps_its_size(sample, tmp_path):
+    drawn = report_sample.clip(sample, "b_2")
+    assert (drawn.method, drawn.action, drawn.predicted_action, drawn.psc) == ("voting", HOSTILE, "lunge", 0.5)
+    (tmp_path / "clip.mp4").write_bytes(drawn.mp4)
+    pictures = [picture for _, picture in read_frames(tmp_path / "clip.mp4")]
+    assert len(pictures) == drawn.frames == 3
+    assert pictures[0].shape == (drawn.height, drawn.width, 3)
+    half = drawn.width // 2 - 4
+    assert np.abs(pictures[1][:, :half].astype(int) - pictures[1][:, -half:]).max() > 100
+    smaller = report_sample.clip(sample, "b_2", max_bytes=len(drawn.mp4) - 1)
+    assert len(smaller.mp4) < len(drawn.mp4)
+
+
+def test_only_videos_with_annotated_extracted_frames_are_drawn(sample):
+    assert clips.drawable(sample["frames"], sample["parts"]) == {"a_1", "b_2"}
+    elsewhere = sample["parts"].to_pandas().query("video_id == 'a_1'").assign(frame=2)
+    assert clips.drawable(sample["frames"], tables.conform(elsewhere, tables.PARTS)) == set()
+
+
+def test_ink_is_readable_on_every_colour():
+    for value in np.linspace(0, 1, 101):
+        cell = heat_map(pd.DataFrame([[value]], ["row"], ["column"]), {}, scale=(0, 1)).rows["row"][0]
+        background, ink = (mcolors.to_rgb(part.partition(":")[2]) for part in cell.style.split(";"))
+        light, dark = sorted((luminance(*background), luminance(*ink)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, AA
+
+
+def luminance(*channels: float) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_contact_sheet_keeps_order_and_shapes():
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    sizes = [(60, 80), (120, 40), (480, 640)]
+    pictures = [np.full((*size, 3), colour, np.uint8) for size, colour in zip(sizes, colours, strict=True)]
+    sheet = contact_sheet.contact_sheet(pictures, ["first", "a caption far too long " * 20, "third"], columns=2)
+    height, width, _ = sheet.shape
+    for (y, x), colour in zip([(0.25, 0.25), (0.25, 0.75), (0.75, 0.25)], colours, strict=True):
+        np.testing.assert_array_equal(sheet[int(y * height), int(x * width)], colour)
+    green = (sheet == colours[1]).all(axis=-1)
+    assert green.any(axis=1).sum() == 3 * green.any(axis=0).sum()
+    assert sheet[:, -6:].max() < 60
+    with pytest.raises(ValueError, match="one caption"):
+        contact_sheet.contact_sheet(pictures, ["one"], columns=2)
+
+
+def test_terminal_shows_whole_numbers_in_eighty_columns(leaderboard):
+    long = {**leaderboard.to_pylist()[0], "method": "part_state_detector", "videos": 12345}
+    output = StringIO()
+    Console(file=output, width=80).print(terminal.leaderboard(pa.Table.from_pylist([long], schema=tables.LEADERBOARD)))
+    assert f"{long['score']:.4f}" in output.getvalue()
+    assert "part_state_detector" in output.getvalue()
+    assert "12345" in output.getvalue()
+    assert "–" in output.getvalue()

@@ -1,0 +1,261 @@
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.training.line import Line, settings, squares
+from tps_pipeline.errors import TpsError
+from tps_pipeline.training import loop, optimization
+from tps_pipeline.training.batches import Groups
+
+STEPS = 3
+
+
+class Twins(Line):
+    """The same points in groups of two."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, torch.Tensor]]:
+        return [super(Twins, self).sample(index, rng) for _ in range(2)]
+
+
+TWINS = {"data": Twins(12), "groups": Groups(2, 5)}
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+
+
+def task(**changes) -> loop.Task:
+    return loop.Task(**({"model": network(), "data": Line(), "loss": squares} | changes))
+
+
+def run(folder, task_, settings_, **options) -> loop.Fit:
+    return loop.fit(task_, settings_, folder=folder, seed=5, accelerator="cpu", **options)
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+def test_training_fits_and_logs(tmp_path):
+    fitted = run(
+        tmp_path, task(evaluate=lambda model: {"bias": model.get_parameter("4.bias").item()}), settings(epochs=40)
+    )
+    assert fitted.history[-1]["loss"] < 0.25 * fitted.history[0]["loss"]
+    assert fitted.metrics["bias"] == pytest.approx(fitted.model.get_parameter("4.bias").item())
+    assert not fitted.model.training
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    assert float(rows[-1]["squares"]) == pytest.approx(fitted.metrics["squares"])
+    assert sum(row["bias"] != "" for row in rows) == 10
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert not (tmp_path / "resume.ckpt").exists()
+
+
+@pytest.mark.parametrize("data", [{}, TWINS])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("schedule", ["one_cycle", "yolo_cosine"])
+def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path, data, optimizer, schedule):
+    how = settings(optimizer=optimizer, schedule=schedule, ema=0.9, momentum=0.9, global_batch=16, clip_norm=1.0)
+    whole = run(tmp_path / "whole", task(**data), how)
+    calls = 0
+
+    def power_cut(model, batch):
+        nonlocal calls
+        calls += 1
+        if calls > 2 * STEPS + 1:  # in the third epoch
+            raise KeyboardInterrupt
+        return squares(model, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", task(loss=power_cut, **data), how)
+    torch.manual_seed(99)  # what another process would have
+    resumed = run(tmp_path / "cut", task(**data), how)
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+    assert len((tmp_path / "cut" / "log.csv").read_text().splitlines()) == 5
+
+
+def test_a_resume_file_of_other_settings_is_not_taken_up(tmp_path):
+    def cut(model):
+        raise KeyboardInterrupt
+
+    def cut_late(model):
+        if next(epochs):
+            cut(model)
+        return {}
+
+    epochs = iter([0, 1])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, task(evaluate=cut_late), settings())
+    assert (tmp_path / "resume.ckpt").exists()
+    fitted = run(tmp_path, task(), settings(learning_rate=0.02))
+    assert torch.equal(weights(fitted.model), weights(run(tmp_path / "b", task(), settings(learning_rate=0.02)).model))
+
+
+def flipped(content: bytes) -> bytes:
+    """With one bit of each sixteenth byte other than it was, in the middle of the file."""
+    middle = range(len(content) // 3, len(content) // 2, 16)
+    return bytes(byte ^ 1 if at in middle else byte for at, byte in enumerate(content))
+
+
+def without_optimizer(content: bytes) -> bytes:
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    del state["optimizer"]
+    torch.save(state, kept := io.BytesIO())
+    return kept.getvalue()
+
+
+def of_another_network(content: bytes) -> bytes:
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    state["network"] = {name: torch.zeros(7) for name in state["network"]}
+    torch.save(state, kept := io.BytesIO())
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:10],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: bytes(len(content)),
+        lambda content: b"epoch,loss\n1,0.5\n",
+        flipped,
+        without_optimizer,
+        of_another_network,
+    ],
+    ids=["empty", "head", "half", "last byte", "zeros", "text", "bits", "no optimizer", "other network"],
+)
+def test_a_damaged_resume_file_is_set_aside_and_training_starts_anew(tmp_path, damage, caplog):
+    def power_cut(model):
+        raise KeyboardInterrupt
+
+    how = settings(optimizer="adamw", ema=0.9)
+    epochs = iter([lambda model: {}, power_cut])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", task(evaluate=lambda model: next(epochs)(model)), how)
+    resume = tmp_path / "cut" / "resume.ckpt"
+    damaged = damage(resume.read_bytes())
+    resume.write_bytes(damaged)
+    fitted = run(tmp_path / "cut", task(), how)
+    assert torch.equal(weights(fitted.model), weights(run(tmp_path / "whole", task(), how).model))
+    assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4]
+    assert f"{resume} is damaged" in caplog.text
+    assert (tmp_path / "cut" / "resume.damaged").read_bytes() == damaged
+    assert not resume.exists()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("data", [{}, TWINS])
+def test_workers_do_not_change_the_result(tmp_path, monkeypatch, data):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # workers take threads away, and sums differ in their last digits
+    alone = run(tmp_path / "0", task(**data), settings(epochs=2))
+    helped = run(tmp_path / "2", task(**data), settings(epochs=2, workers=2))
+    assert torch.equal(weights(alone.model), weights(helped.model))
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 1))
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    how = {"epochs": 2, "optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "warmup": 0}
+    small = run(tmp_path / "a", task(model=model), settings(batch_size=4, global_batch=24, **how)).model
+    small = weights(small)
+    model.load_state_dict(start)
+    large = weights(run(tmp_path / "b", task(model=model), settings(batch_size=24, **how)).model)
+    torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-6)
+
+
+def test_weight_decay_is_for_matrices_only():
+    model = network()
+    model.register_parameter("implicit", nn.Parameter(torch.ones(1, 3, 1, 1)))
+    groups = optimization.parameter_groups(model, 0.1)
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = [{names[id(parameter)] for parameter in group["params"]} for group in groups]
+    assert found == [{"0.weight", "4.weight"}, {"1.weight", "implicit"}, {"0.bias", "1.bias", "4.bias"}]
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_one_cycle_is_pytorchs():
+    how = settings(epochs=10, learning_rate=0.3, warmup=0.2)
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=50, pct_start=0.2)
+    for step in range(50):
+        assert optimization.rates(how, step, 5).learning_rate == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        if step < 49:
+            theirs.step()
+
+
+def test_a_warm_up_of_one_step_begins_at_the_peak():
+    assert optimization.rates(settings(epochs=2, learning_rate=0.3, warmup=0.1), 0, 5).learning_rate == 0.3
+
+
+def test_yolo_cosine_warms_up_within_steps_and_falls_by_epochs():
+    how = settings(epochs=300, schedule="yolo_cosine", learning_rate=0.01, final_learning_rate=0.1, warmup=3)
+    first, half, warm = (optimization.rates(how, step, 1000) for step in (0, 1500, 3000))
+    assert (first.learning_rate, first.bias_learning_rate, first.momentum) == (0, 0.1, 0.8)
+    fall = (1 + np.cos(np.pi * 1 / 300)) / 2 * 0.9 + 0.1  # YOLOv7: 1 -> 0.1 along a cosine, here after one epoch
+    assert half.learning_rate == pytest.approx(0.5 * 0.01 * fall)
+    assert half.bias_learning_rate == pytest.approx((0.1 + 0.01 * fall) / 2)
+    assert half.momentum == pytest.approx((0.8 + 0.937) / 2)
+    assert warm.bias_learning_rate == pytest.approx(warm.learning_rate)
+    assert warm.momentum == pytest.approx(0.937)
+    assert optimization.rates(how, 150_000, 1000).learning_rate == pytest.approx(0.01 * 0.55)
+    assert optimization.rates(how, 150_999, 1000) == optimization.rates(how, 150_000, 1000)
+    assert optimization.rates(how, 299_999, 1000).learning_rate == pytest.approx(0.001, rel=1e-3)
+
+
+def test_steps_fall_to_a_tenth_after_a_warm_up():
+    how = settings(epochs=6, schedule="step", learning_rate=0.064, steps=(5.6, 5.8), warmup=1)
+    at = [optimization.rates(how, step, 10).learning_rate for step in (0, 5, 10, 55, 56, 58)]
+    assert at == pytest.approx([0, 0.032, 0.064, 0.064, 0.0064, 0.00064])
+
+
+def test_moving_average_follows_the_ramp():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    averaged = optimization.moving_average(model, 0.9, 100)
+    values, expected = [1.0, 5.0, 2.0], 0.0
+    for count, value in enumerate(values):
+        nn.init.constant_(model.get_parameter("0.weight"), value)
+        model.get_buffer("1.running_mean").fill_(value)
+        model.get_buffer("1.num_batches_tracked").fill_(count)
+        kept = 0.9 * (1 - np.exp(-count / 10))  # 100 updates: the ramp is a tenth of them
+        expected = kept * expected + (1 - kept) * value
+        averaged.update_parameters(model)
+    assert averaged.module.get_parameter("0.weight").item() == pytest.approx(expected, rel=1e-6)
+    assert averaged.module.get_buffer("1.running_mean").item() == pytest.approx(expected, rel=1e-6)
+    assert averaged.module.get_buffer("1.num_batches_tracked").item() == 2
+
+
+def test_the_average_is_what_is_kept(tmp_path):
+    raw = run(tmp_path / "a", task(), settings())
+    averaged = run(tmp_path / "b", task(), settings(ema=0.9))
+    assert raw.history[-1]["loss"] == averaged.history[-1]["loss"]
+    assert not torch.equal(weights(raw.model), weights(averaged.model))
+
+
+def test_a_diverging_training_says_what_to_do(tmp_path):
+    def diverging(model, batch):
+        loss, parts = squares(model, batch)
+        return loss * float("nan"), parts
+
+    with pytest.raises(TpsError, match="epoch 1, batch 1: lower `learning_rate`"):
+        run(tmp_path, task(loss=diverging), settings())
+
+
+def test_no_samples_is_an_error(tmp_path):
+    with pytest.raises(TpsError, match="no training samples"):
+        run(tmp_path, task(data=Line(0)), settings())
+
+
+def test_fewer_samples_than_a_batch_still_train(tmp_path):
+    assert run(tmp_path, task(data=Line(3)), settings(epochs=1)).history[0]["loss"] > 0
