@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tps_pipeline import __version__
 from tps_pipeline.cli.app import app
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
