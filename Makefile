@@ -27,7 +27,7 @@ setup: .venv/installed  ## Make .venv with everything locked in requirements.loc
 	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
 	  || { echo "$$python is not Python 3.11 or later: $$(test -x $(BIN)/python && echo 'rm -r .venv, then ')make PYTHON=python3.12 (or another that is)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
