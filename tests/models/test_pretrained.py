@@ -23,9 +23,9 @@ from tps_pipeline.cli.app import app
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.graph import Run, train_here
 from tps_pipeline.graph.plan import plan
+from tps_pipeline.learners import pretrained
 from tps_pipeline.learners.detector import DetectorLearner
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import DEPTHS, Csn
 from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.video_swin import VideoSwin

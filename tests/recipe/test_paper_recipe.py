@@ -20,7 +20,7 @@ from tps_pipeline.detection import detector
 from tps_pipeline.detection.datasets import person_samples
 from tps_pipeline.detection.train import train
 from tps_pipeline.labels import PERSON
-from tps_pipeline.models import pretrained
+from tps_pipeline.learners import pretrained
 from tps_pipeline.models.csn import Csn
 from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.video_swin import VideoSwin
