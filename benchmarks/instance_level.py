@@ -27,9 +27,8 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.clips.classifier import Classifier
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.methods.people.classifier import predict
+from tps_pipeline.methods.people.classifier import build, predict
 from tps_pipeline.methods.people.instance_level import InstanceLevel
-from tps_pipeline.models.instance_level import InstanceNet
 
 FRAMES, STRIDE, WIDTH, HEIGHT = 300, 5, 340, 256
 PEOPLE = (1, 3, 10)
@@ -54,7 +53,7 @@ def detected(people: int) -> pa.Table:
 def measure(relation: str, path: Path, rounds: int) -> dict[str, object]:
     entry = recipe.load("paper").methods["instance_pcp"].model_copy(update=CHANGES | {"relation": relation})
     assert isinstance(entry, recipe.InstanceLevel)
-    model = InstanceNet(entry, len(SPACE)).eval()
+    model = build(entry, len(SPACE)).eval()
     classifier = Classifier(model, entry, SPACE, np.zeros(len(SPACE), np.float32))
     video = {"video_id": ["clip"], "path": [path.name], "n_frames": [FRAMES], "width": [WIDTH], "height": [HEIGHT]}
     detections = {people: detected(people) for people in PEOPLE}

@@ -13,10 +13,10 @@ import torch
 from tps_pipeline import recipe, tables
 from tps_pipeline.clips import video_action
 from tps_pipeline.clips.augment import augment
+from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.reading import ClipReader, Video
 from tps_pipeline.clips.video_action import Clips, LabelledVideo
 from tps_pipeline.errors import DataError
-from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -159,7 +159,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
             return {"clip": clip, "action": index % 4}
 
     torch.manual_seed(0)
-    model = VideoSwin(settings().network, 4)
+    model = video_swin(settings().network, 4)
     how = settings().training.model_copy(update={"epochs": 100})
     fitted = loop.fit(loop.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 1.0 < fitted.history[0]["loss"]

@@ -30,7 +30,6 @@ from tps_pipeline.methods.people import training as people_training
 from tps_pipeline.methods.people.classifier import Everyone
 from tps_pipeline.methods.people.crowds import Crowd, crowded_videos, matching, shares
 from tps_pipeline.methods.people.instance_level import InstanceLevel
-from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
 from tps_pipeline.reading import InMemory
 from tps_pipeline.training import loop
@@ -324,7 +323,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, relation: str, loss: Lite
         return part_state_loss(logits, batch["targets"], space, kind=loss), {}
 
     torch.manual_seed(0)
-    network = InstanceNet(entry, len(space))
+    network = people_classifier.build(entry, len(space))
     task = loop.Task(network, Noise(space), of_batch, collate=people_training.collate)
     fitted = loop.fit(task, entry.training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]

@@ -18,6 +18,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.trajectories import classifier
 from tps_pipeline.methods.trajectories.classifier import classify
 from tps_pipeline.methods.trajectories.sequences import Boxes, People, arrange, at_steps, augment
 from tps_pipeline.methods.trajectories.training import collate, mirror_closed
@@ -211,7 +212,7 @@ def test_mirroring_twice_changes_nothing() -> None:
 
 def network() -> PartTrajectoryNet:
     torch.manual_seed(0)
-    return PartTrajectoryNet(settings().network, len(SPACE)).eval()
+    return classifier.build(settings().network, len(SPACE), 0).eval()
 
 
 @torch.no_grad()
@@ -291,7 +292,7 @@ def test_classifying_averages_over_the_mirror_image() -> None:
         random_boxes(np.random.default_rng(4)),
     )
     assert ("right_arm", "b") in space.pairs
-    net = PartTrajectoryNet(settings().network, len(space)).eval()
+    net = classifier.build(settings().network, len(space), 0).eval()
     own, steps = [np.arange(len(boxes.corners))], [np.arange(len(boxes.corners))]
     people = [People(each, own[0], np.array(["v"] * len(own[0])), own, steps) for each in (boxes, boxes.mirrored())]
     plain, mirrored = (classify(net, each, np.zeros((len(own[0]), 0), np.float32), space) for each in people)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from tps_pipeline import recipe
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.models import from_reference
 from tps_pipeline.models.csn import DEPTHS, Csn
 
 PARITY = Path(__file__).parent.parent / "golden" / "parity"
-NARROW = recipe.Csn(depths=(1, 1, 1, 1), stem=8, dropout=0.0)
+narrow = partial(Csn, depths=(1, 1, 1, 1), stem=8, classes=6)
 
 
 def reference() -> dict[str, torch.Tensor]:
@@ -70,7 +70,7 @@ def test_published_depths_are_pytorchvideos(depth: int) -> None:
     from pytorchvideo.models.csn import create_csn  # warns of TorchScript unless tps_pipeline imports it first
 
     with torch.device("meta"):
-        ours = Csn(recipe.Csn(depths=DEPTHS[depth]), 400).state_dict()
+        ours = Csn(depths=DEPTHS[depth], classes=400).state_dict()
         theirs = create_csn(model_depth=depth, stem_pool=nn.MaxPool3d).state_dict()  # pyright: ignore[reportArgumentType]
     assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}
 
@@ -78,7 +78,7 @@ def test_published_depths_are_pytorchvideos(depth: int) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(1, 32, 32), (5, 30, 45), (16, 64, 48)])
 def test_any_length_and_size_is_classified_alike_in_a_batch_or_alone(shape: tuple[int, int, int]) -> None:
-    model = Csn(NARROW, classes=6).eval()
+    model = narrow().eval()
     clips = torch.rand(2, 3, *shape)
     assert model(clips).shape == (2, 6)
     torch.testing.assert_close(model(clips)[1:], model(clips[1:]), rtol=1e-4, atol=1e-5)
@@ -87,7 +87,7 @@ def test_any_length_and_size_is_classified_alike_in_a_batch_or_alone(shape: tupl
 def test_frozen_norms_keep_their_statistics_while_the_rest_learns() -> None:
     clips = torch.rand(2, 3, 4, 32, 32)
     for frozen in (True, False):
-        model = Csn(NARROW.model_copy(update={"frozen_norms": frozen}), classes=6).train()
+        model = narrow(frozen_norms=frozen).train()
         before = model.blocks[0].norm.running_mean.clone()  # pyright: ignore
         model(clips).sum().backward()
         assert torch.equal(before, model.blocks[0].norm.running_mean) == frozen  # pyright: ignore

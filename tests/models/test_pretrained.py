@@ -20,12 +20,13 @@ from tests.models import published
 from tests.models.published import official_model
 from tps_pipeline import recipe
 from tps_pipeline.cli.app import app
+from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.graph import Run, train_here
 from tps_pipeline.graph.plan import plan
+from tps_pipeline.learners import pretrained
 from tps_pipeline.learners.detector import DetectorLearner
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.models import pretrained
 from tps_pipeline.models.csn import DEPTHS, Csn
 from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.video_swin import VideoSwin
@@ -101,7 +102,7 @@ def test_video_swin_tells_its_own_dimensions(
     tmp_path: Path, store: Store, window: tuple[int, int, int], index: bool
 ) -> None:
     dimensions = {"patch": [2, 4, 4], "embed": 16, "depths": [2, 1], "heads": [2, 4], "window": list(window)}
-    network = VideoSwin(recipe.VideoSwin.model_validate(dimensions), classes=5)
+    network = VideoSwin(**dimensions, classes=5)
     tensors = published.video_swin(network)
     kept = {name: tensor for name, tensor in tensors.items() if index or "relative_position_index" not in name}
     torch.save({"meta": {}, "state_dict": kept}, tmp_path / "swin.pth")
@@ -122,7 +123,7 @@ def test_image_swin_is_inflated_to_the_reports_window(tmp_path: Path, store: Sto
     settings = recipe.VideoSwin.model_validate_json(about["settings"])
     assert (settings.patch, settings.window) == ((2, 4, 4), (16, 7, 7))
     assert (settings.embed, settings.depths, settings.heads) == (16, (1, 2), (2, 4))
-    network = VideoSwin(settings, classes=24)
+    network = video_swin(settings, classes=24)
     fit = load_into(network, state)
     assert (set(fit.missing), fit.unexpected, fit.reshaped) == ({"head.weight", "head.bias"}, (), ())
     kernel = network.get_parameter("features.0.0.mlp.0.weight")
@@ -130,7 +131,7 @@ def test_image_swin_is_inflated_to_the_reports_window(tmp_path: Path, store: Sto
 
 
 def test_ir_csn_becomes_a_clip_method_s_network_and_no_other(tmp_path: Path, store: Store) -> None:
-    network = Csn(recipe.Csn(depths=DEPTHS[50]))
+    network = Csn(depths=DEPTHS[50])
     tensors = published.ir_csn(network)
     counts = {name for name in tensors if name.endswith("num_batches_tracked")}
     assert tensors.keys() - counts == published.names("ir_csn_50_mm")
@@ -152,7 +153,7 @@ def test_ir_csn_becomes_a_clip_method_s_network_and_no_other(tmp_path: Path, sto
     assert check(50, "mine").exit_code == 0
     assert "mine (ir_csn) is for {'depths': [3, 4, 6, 3]}, not {'depths': [3, 8, 36, 3]}" in check(152, "mine").stderr
     state, _ = load_checkpoint(store.local(pretrained.path_of("mine")))
-    fit = load_into(Csn(recipe.Csn(depths=DEPTHS[50]), classes=108), state)
+    fit = load_into(Csn(depths=DEPTHS[50], classes=108), state)
     assert (set(fit.missing), fit.unexpected, fit.reshaped) == ({"blocks.5.proj.weight", "blocks.5.proj.bias"}, (), ())
     assert torch.equal(
         state["blocks.4.res_blocks.2.branch2.conv_b.weight"], tensors["backbone.layer4.2.conv2.0.conv.weight"]
@@ -162,7 +163,7 @@ def test_ir_csn_becomes_a_clip_method_s_network_and_no_other(tmp_path: Path, sto
 @pytest.mark.parametrize("kind", ["slowfast_acar", "slowfast_pyslowfast"])
 def test_slowfast_tells_its_own_dimensions_and_leaves_a_head_behind(tmp_path: Path, store: Store, kind: str) -> None:
     normed = kind == "slowfast_pyslowfast"
-    network = SlowFast(recipe.SlowFast(depths=(1, 1, 2, 1), stem=8, lateral_norms=normed, non_local=(1,) * normed))
+    network = SlowFast(depths=(1, 1, 2, 1), stem=8, lateral_norms=normed, non_local=(1,) * normed)
     head = {"head.projection.weight": torch.zeros(80, 9)}
     torch.save({"epoch": 5, "state_dict": getattr(published, kind)(network) | head}, tmp_path / "slowfast.pth.tar")
     printed = imported(tmp_path / "slowfast.pth.tar", kind, store)

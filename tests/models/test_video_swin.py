@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ import timm
 import torch
 from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
-from tps_pipeline import recipe
 from tps_pipeline.errors import RecipeError, WeightsError
 from tps_pipeline.models import from_reference
 from tps_pipeline.models.video_swin import GradientPatches, VideoSwin, inflate
 from tps_pipeline.models.weights import load_into
 
 PARITY = Path(__file__).parent.parent / "golden" / "parity"
-NARROW = recipe.VideoSwin(embed=16, depths=(1, 2), heads=(2, 4), window=(4, 4, 4), stochastic_depth=0.0)
+narrow = partial(VideoSwin, embed=16, depths=(1, 2), heads=(2, 4), window=(4, 4, 4))
 
 
 def reference() -> tuple[dict[str, torch.Tensor], dict]:
@@ -78,9 +78,8 @@ def test_inflated_image_network_gives_a_static_clip_the_pictures_features() -> N
     image_network: Any = timm.create_model(
         "swin_tiny_patch4_window7_224", img_size=112, embed_dim=32, depths=(2, 2), num_heads=(2, 4), num_classes=0
     ).eval()
-    video = recipe.VideoSwin(embed=32, depths=(2, 2), heads=(2, 4), window=(4, 7, 7))
-    model = VideoSwin(video).eval()
-    fit = load_into(model, inflate(image_network.state_dict(), video))
+    model = VideoSwin(embed=32, depths=(2, 2), heads=(2, 4), window=(4, 7, 7)).eval()
+    fit = load_into(model, inflate(image_network.state_dict(), patch_frames=2, window_frames=4))
     assert all(name.endswith("relative_position_index") for name in fit.missing)
     assert not fit.unexpected
     assert not fit.reshaped
@@ -94,17 +93,15 @@ def test_inflated_image_network_gives_a_static_clip_the_pictures_features() -> N
     ("published", "embed", "depth", "heads"), [(swin3d_t, 96, 6, 3), (swin3d_s, 96, 18, 3), (swin3d_b, 128, 18, 4)]
 )
 def test_published_sizes_are_torchvisions(published: Any, embed: int, depth: int, heads: int) -> None:
-    settings = recipe.VideoSwin(
-        embed=embed, depths=(2, 2, depth, 2), heads=(heads, 2 * heads, 4 * heads, 8 * heads), window=(8, 7, 7)
-    )
+    size = {"depths": (2, 2, depth, 2), "heads": (heads, 2 * heads, 4 * heads, 8 * heads), "window": (8, 7, 7)}
     with torch.device("meta"):
-        ours, theirs = VideoSwin(settings, 400).state_dict(), published().state_dict()
+        ours, theirs = VideoSwin(embed=embed, **size, classes=400).state_dict(), published().state_dict()
     assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}
 
 
 @torch.no_grad()
 def test_any_length_and_size_is_classified_alike_in_a_batch_or_alone() -> None:
-    model = VideoSwin(NARROW, classes=6).eval()
+    model = narrow(classes=6).eval()
     clips = torch.rand(2, 3, 5, 30, 45)
     assert model(clips).shape == (2, 6)
     torch.testing.assert_close(model(clips)[1:], model(clips[1:]), rtol=1e-4, atol=1e-5)
@@ -130,4 +127,4 @@ def test_gradients_tell_orientation_and_neither_sign_nor_contrast() -> None:
 
 def test_gradient_patches_must_be_whole_cells() -> None:
     with pytest.raises(RecipeError, match="multiples of 4"):
-        VideoSwin(NARROW.model_copy(update={"input": "gradients", "patch": (2, 6, 6)}))
+        narrow(gradients=True, patch=(2, 6, 6))

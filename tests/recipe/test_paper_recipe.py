@@ -16,14 +16,12 @@ from typer.testing import CliRunner
 from tests.models import published
 from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
+from tps_pipeline.clips import networks
 from tps_pipeline.detection import detector
 from tps_pipeline.detection.datasets import person_samples
 from tps_pipeline.detection.train import train
 from tps_pipeline.labels import PERSON
-from tps_pipeline.models import pretrained
-from tps_pipeline.models.csn import Csn
-from tps_pipeline.models.slowfast import SlowFast
-from tps_pipeline.models.video_swin import VideoSwin
+from tps_pipeline.learners import pretrained
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
 from tps_pipeline.store import Store
@@ -129,10 +127,14 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
     save_checkpoint(tmp_path / "swin.safetensors", swin.state_dict())
     paper = recipe.load("paper")
     video_level, segment_level = (paper.methods[name].network for name in ("video_level", "segment_level"))
-    torch.save({"state_dict": published.video_swin(VideoSwin(video_level, classes=174))}, tmp_path / "ssv2.pth")
-    torch.save({"state_dict": published.ir_csn(Csn(segment_level))}, tmp_path / "csn.pth")
+    torch.save(
+        {"state_dict": published.video_swin(networks.video_swin(video_level, classes=174))}, tmp_path / "ssv2.pth"
+    )
+    torch.save({"state_dict": published.ir_csn(networks.csn(segment_level))}, tmp_path / "csn.pth")
     instance_level = paper.methods["instance_pcp"].network
-    slowfast = {name: tensor.half() for name, tensor in published.slowfast_acar(SlowFast(instance_level)).items()}
+    slowfast = {
+        name: tensor.half() for name, tensor in published.slowfast_acar(networks.slowfast(instance_level)).items()
+    }
     torch.save({"state_dict": slowfast}, tmp_path / "slowfast.pth.tar")
     store = Store(tmp_path / "store")
     for file, name, kind in (
@@ -145,10 +147,10 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
         pretrained.import_weights(tmp_path / file, name, kind=kind, store=store)
     pretrained.check(paper.model_dump(mode="json"), store)
     for settings, network in (
-        (paper.video_action.network, VideoSwin(paper.video_action.network, classes=24)),
-        (video_level, VideoSwin(video_level, classes=108)),
-        (segment_level, Csn(segment_level, classes=108)),
-        (instance_level, SlowFast(instance_level)),
+        (paper.video_action.network, networks.video_swin(paper.video_action.network, classes=24)),
+        (video_level, networks.video_swin(video_level, classes=108)),
+        (segment_level, networks.csn(segment_level, classes=108)),
+        (instance_level, networks.slowfast(instance_level)),
     ):
         weights, _ = load_checkpoint(store.local(pretrained.path_of(settings.weights)))
         fit = load_into(network, weights)

@@ -19,7 +19,7 @@ def recipe_check(
 ) -> None:
     """Say whether a recipe is valid, what is wrong if not, and whether the weights that it names are in the store."""
     from tps_pipeline import recipe
-    from tps_pipeline.models import pretrained
+    from tps_pipeline.learners import pretrained
     from tps_pipeline.store import Store
 
     checked = recipe.load(name)

@@ -21,7 +21,7 @@ def weights_import(
     store: Root = DEMO_STORE,
 ) -> None:
     """Turn a published checkpoint into weights that recipes can name; nothing in the file is executed."""
-    from tps_pipeline.models import pretrained
+    from tps_pipeline.learners import pretrained
     from tps_pipeline.store import Store
 
     if kind not in pretrained.KINDS:
@@ -37,7 +37,7 @@ def weights_import(
 @weights.command("list", epilog=example("weights list"))
 def weights_list(store: Root = DEMO_STORE, as_json: Json = False) -> None:
     """List the files we know, what they are, where to get them, and which of them this store has."""
-    from tps_pipeline.models import pretrained
+    from tps_pipeline.learners import pretrained
     from tps_pipeline.store import Store
 
     rows = pretrained.listing(Store(store))

@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.clips.augment import augment
+from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.normalisation import IMAGENET, normalise
 from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.clips.sampling import uniform_sample
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import DataError
-from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
 from tps_pipeline.progress import progress
 from tps_pipeline.training import loop
@@ -104,7 +104,7 @@ def train(
     """
     prepare_cpu()
     torch.manual_seed(seed)
-    model = VideoSwin(settings.network, len(actions))
+    model = video_swin(settings.network, len(actions))
     if weights is not None:
         load_into(model, load_checkpoint(weights)[0])
     known = _videos(videos, data, actions)
@@ -143,7 +143,7 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
     settings = recipe.VideoAction.model_validate_json(metadata["settings"])
     actions = json.loads(metadata["actions"])
-    model = VideoSwin(settings.network, len(actions))
+    model = video_swin(settings.network, len(actions))
     load_strictly(model, state)
     rows = videos.select(["video_id", "path", "n_frames", "status"]).to_pylist()
     files = [Video(data / row["path"], row["n_frames"] if row["status"] == "ok" else 0) for row in rows]

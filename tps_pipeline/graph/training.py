@@ -15,7 +15,7 @@ def train_here(learner: Learner, read: Reader) -> dict[str, float]:
     Returns:
         Figures about it.
     """
-    from tps_pipeline.models import pretrained
+    from tps_pipeline.learners import pretrained
     from tps_pipeline.training.checkpoint import WEIGHTS
 
     weights = None

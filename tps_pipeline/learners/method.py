@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from tps_pipeline import recipe
+from tps_pipeline.learners.pretrained import weights_named
 from tps_pipeline.methods import Method, build
-from tps_pipeline.models.pretrained import weights_named
 from tps_pipeline.outputs import SCORED_WITH, Output
 from tps_pipeline.reading import Reads
 

@@ -6,15 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tps_pipeline import recipe
 from tps_pipeline.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Tensors = Mapping[str, Tensor]
+
+PATCH_FRAMES, WINDOW_FRAMES = 2, 16
+"""Of the report's Video Swin, for which image weights are inflated: frames of a patch, patches of a window."""
 
 
 @dataclass(frozen=True)
@@ -66,30 +68,30 @@ def _yolov7(state: Tensors, *, variant: Literal["x", "tiny"]) -> Converted:
 def _video_swin(state: Tensors) -> Converted:
     from tps_pipeline.models import video_swin
 
-    settings = _swin_settings(state)
+    size = _swin_dimensions(state)
     network = video_swin.from_reference(
         state,
-        patch_size=settings.patch,
-        embed_dim=settings.embed,
-        depths=settings.depths,
-        num_heads=settings.heads,
-        window_size=settings.window,
+        patch_size=size.patch,
+        embed_dim=size.embed,
+        depths=size.depths,
+        num_heads=size.heads,
+        window_size=size.window,
     )
     head = dict(network.named_parameters()).get("head.weight")
-    return Converted(network, _swin_dimensions(settings), None if head is None else len(head))
+    return Converted(network, size._asdict(), None if head is None else len(head))
 
 
 def _swin_imagenet(state: Tensors) -> Converted:
-    """Inflated for the frames a patch and a window have in `recipe.VideoSwin` by default, which are the report's."""
+    """Inflated for the frames that a patch and a window have in the report's network."""
     from tps_pipeline.models.video_swin import VideoSwin, inflate
     from tps_pipeline.models.weights import load_strictly
 
-    settings = _swin_settings(state)
-    network = VideoSwin(settings)
+    size = _swin_dimensions(state)
+    network = VideoSwin(patch=size.patch, embed=size.embed, depths=size.depths, heads=size.heads, window=size.window)
     index = {name: buffer for name, buffer in network.named_buffers() if name.endswith("relative_position_index")}
-    load_strictly(network, index | inflate(state, settings))
+    load_strictly(network, index | inflate(state, patch_frames=size.patch[0], window_frames=size.window[0]))
     return Converted(
-        network, _swin_dimensions(settings), None, unexpected=tuple(name for name in state if name.startswith("head."))
+        network, size._asdict(), None, unexpected=tuple(name for name in state if name.startswith("head."))
     )
 
 
@@ -108,13 +110,39 @@ def _ir_csn(state: Tensors) -> Converted:
 def _slowfast(state: Tensors, *, by: Literal["acar", "pyslowfast"]) -> Converted:
     from tps_pipeline.models import slowfast
 
-    network = slowfast.from_acar(state) if by == "acar" else slowfast.from_pyslowfast(state)
+    if by == "acar":
+        network, mean, std = slowfast.from_acar(state), slowfast.ACAR_MEAN, slowfast.ACAR_STD
+    else:
+        network, mean, std = slowfast.from_pyslowfast(state), slowfast.PYSLOWFAST_MEAN, slowfast.PYSLOWFAST_STD
+    size = slowfast.dimensions(network.state_dict())
+    settings = {
+        "depths": size.depths,
+        "stem": size.stem,
+        "alpha": network.alpha,
+        "beta": network.beta,
+        "lateral_kernel": size.lateral_kernel,
+        "lateral_norms": size.lateral_norms,
+        "temporal_blocks": size.temporal_blocks,
+        "non_local": size.non_local,
+        "full_span": network.full_span,
+        "mean": mean,
+        "std": std,
+    }
     head = tuple(name for name in state if name.startswith("head."))
-    settings = network.settings.model_dump(mode="json", exclude={"frozen_norms", "weights"})
     return Converted(network, settings, None, unexpected=head)
 
 
-def _swin_settings(state: Tensors) -> recipe.VideoSwin:
+class _SwinDimensions(NamedTuple):
+    """Arguments of `VideoSwin`, under the names that a recipe's section has for them."""
+
+    patch: tuple[int, ...]
+    embed: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: tuple[int, int, int]
+
+
+def _swin_dimensions(state: Tensors) -> _SwinDimensions:
     """The dimensions of a Swin Transformer, for pictures or video, from the shapes of its published tensors."""
     named = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     bias, patch = "layers.{}.blocks.0.attn.relative_position_bias_table", named.get("patch_embed.proj.weight")
@@ -122,15 +150,14 @@ def _swin_settings(state: Tensors) -> recipe.VideoSwin:
         raise WeightsError("these are not the weights of a Swin Transformer: no patch embedding or no position biases")
     stages = [i for i in range(len(named)) if bias.format(i) in named]
     blocks = [{name.split(".")[3] for name in named if name.startswith(f"layers.{i}.blocks.")} for i in stages]
-    rows, size = len(named[bias.format(0)]), list(patch.shape[2:])
+    rows, size = len(named[bias.format(0)]), tuple(patch.shape[2:])
     if patch.ndim == 5:
         window = _video_window(rows, named.get("layers.0.blocks.0.attn.relative_position_index"))
     else:
-        report, side = recipe.VideoSwin(), (math.isqrt(rows) + 1) // 2  # (2 side - 1)² distances in a square window
-        window, size = (report.window[0], side, side), [report.patch[0], *size]
-    heads = [named[bias.format(i)].shape[1] for i in stages]
-    dimensions = {"patch": size, "embed": len(patch), "depths": list(map(len, blocks)), "heads": heads}
-    return recipe.VideoSwin.model_validate(dimensions | {"window": window})
+        side = (math.isqrt(rows) + 1) // 2  # (2 side - 1)² distances in a square window
+        window, size = (WINDOW_FRAMES, side, side), (PATCH_FRAMES, *size)
+    heads = tuple(named[bias.format(i)].shape[1] for i in stages)
+    return _SwinDimensions(size, len(patch), tuple(map(len, blocks)), heads, window)
 
 
 def _video_window(rows: int, index: Tensor | None) -> tuple[int, int, int]:
@@ -145,14 +172,10 @@ def _video_window(rows: int, index: Tensor | None) -> tuple[int, int, int]:
     raise WeightsError(f"these are not the weights of a Video Swin Transformer: {rows} position biases fit no window")
 
 
-def _swin_dimensions(settings: recipe.VideoSwin) -> dict[str, Any]:
-    return settings.model_dump(mode="json", include={"patch", "embed", "depths", "heads", "window"})
-
-
 _UNIT = "RGB, 0..1"
 _IMAGENET = "RGB, 0..255, minus (123.675, 116.28, 103.53), over (58.395, 57.12, 57.375)"  # video_action's
-_ACAR = "RGB, 0..255, minus (110.6, 103.2, 96.3), over (38.8, 37.9, 40.0)"  # recipe.SlowFast's
-_PYSLOWFAST = "RGB, 0..1, minus 0.45, over 0.225"  # slowfast.from_pyslowfast's
+_ACAR = "RGB, 0..255, minus (110.6, 103.2, 96.3), over (38.8, 37.9, 40.0)"  # slowfast's
+_PYSLOWFAST = "RGB, 0..1, minus 0.45, over 0.225"  # slowfast's, likewise
 _KINETICS = "RGB, 0..255, minus (110.2008, 100.63983, 95.99475), over (58.14765, 56.46975, 55.332195)"  # csn's
 
 KINDS = {

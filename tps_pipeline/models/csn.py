@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from tps_pipeline import recipe
 from tps_pipeline.models.weights import load_strictly
 
 with warnings.catch_warnings():  # of TorchScript, which PyTorchVideo's dependency fvcore uses while it is imported
@@ -29,21 +28,34 @@ NORM_EPS = 1e-3
 """Of the batch norms of the checkpoints published for IG-65M (MMAction2's and VMZ's); 1e-5 is 2% off."""
 MEAN, STD = (110.2008, 100.63983, 95.99475), (58.14765, 56.46975, 55.332195)
 """Of red, green and blue in Kinetics, which the IG-65M checkpoints expect (MMAction2's configurations)."""
+DROPOUT = 0.5
+"""Should a published network be trained on (MMAction2's configurations)."""
 
 
 class Csn(Net):
     """An ir-CSN, with a linear classifier on the pooled features or without one.
 
     Args:
-        settings: The recipe's dimensions.
+        depths: Bottlenecks of each of the four stages; `DEPTHS` has the published ones.
+        stem: Channels of the first convolution; everything else follows (paper, table 1: 64).
+        dropout: Share of the pooled features that is dropped before the classifier, in training.
+        frozen_norms: Batch norms keep the statistics that were loaded, in training too.
         classes: Outputs of the classifier; without, ``forward`` gives the features.
     """
 
-    def __init__(self, settings: recipe.Csn, classes: int | None = None) -> None:
-        blocks = [_stem(settings.stem)]
-        channels = settings.stem
-        for stage, depth in enumerate(settings.depths):
-            inner, stride = settings.stem * 2**stage, 1 if stage == 0 else 2
+    def __init__(
+        self,
+        *,
+        depths: Sequence[int],
+        stem: int = 64,
+        dropout: float = 0.0,
+        frozen_norms: bool = False,
+        classes: int | None = None,
+    ) -> None:
+        blocks = [_stem(stem)]
+        channels = stem
+        for stage, depth in enumerate(depths):
+            inner, stride = stem * 2**stage, 1 if stage == 0 else 2
             blocks.append(_stage(depth, channels, inner, stride=stride))
             channels = 4 * inner
         if classes is not None:
@@ -54,11 +66,11 @@ class Csn(Net):
                     out_features=classes,
                     pool=pool,
                     output_size=_triple(1, 1, 1),
-                    dropout_rate=settings.dropout,
+                    dropout_rate=dropout,
                 )
             )
         super().__init__(blocks=nn.ModuleList(blocks))
-        self.frozen_norms = settings.frozen_norms
+        self.frozen_norms = frozen_norms
         for module in self.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.eps = NORM_EPS
@@ -96,7 +108,7 @@ def from_reference(state_dict: Mapping[str, Tensor], *, depth: int = 50) -> Csn:
     """
     named = {_own_name(name): tensor for name, tensor in state_dict.items()}
     head = named.get("blocks.5.proj.weight")
-    model = Csn(recipe.Csn(depths=DEPTHS[depth]), classes=None if head is None else len(head))
+    model = Csn(depths=DEPTHS[depth], dropout=DROPOUT, classes=None if head is None else len(head))
     # How often a norm has seen a batch is not always stored and changes nothing.
     counts = {name: buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")}
     load_strictly(model, counts | named)

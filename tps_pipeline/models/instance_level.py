@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe
 from tps_pipeline.models.relations import People, Person, PersonContextPerson, PersonPerson
 from tps_pipeline.models.slowfast import SlowFast
 
@@ -14,16 +13,15 @@ class InstanceNet(nn.Module):
     """All people of a clip from one look at it.
 
     Args:
-        settings: The recipe's entry.
+        backbone: What the clips are seen by.
+        head: Describes people from features with as many channels as both pathways of the backbone have together.
         labels: Outputs for each person.
     """
 
-    def __init__(self, settings: recipe.InstanceLevel, labels: int) -> None:
+    def __init__(self, backbone: SlowFast, head: Person | PersonContextPerson | PersonPerson, *, labels: int) -> None:
         super().__init__()
-        self.backbone = SlowFast(settings.network)
-        channels, widths = sum(self.backbone.channels), (settings.person_width, settings.relation_width)
-        self.head = _head(settings, channels, *widths)
-        self.classify = nn.Linear(self.head.channels, labels)
+        self.backbone, self.head = backbone, head
+        self.classify = nn.Linear(head.channels, labels)
 
     def forward(self, clips: Tensor, people: People) -> Tensor:
         """Classify people.
@@ -45,20 +43,3 @@ class InstanceNet(nn.Module):
     def relate(self, features: Tensor, people: People) -> Tensor:
         """Logits ``(N, labels)`` of the people in clips with such features."""
         return self.classify(self.head(features, people))
-
-
-def _head(
-    settings: recipe.InstanceLevel, channels: int, person: int, hidden: int
-) -> Person | PersonContextPerson | PersonPerson:
-    blocks, dropout = settings.relation_blocks, settings.relation_dropout
-    match settings.relation:
-        case "person":
-            return Person(channels, person=person, hidden=hidden)
-        case "person_context_person":
-            return PersonContextPerson(channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout)
-        case "person_person":
-            reach = settings.clips_per_video - 1 if settings.tracked else 0
-            return PersonPerson(
-                channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout,
-                reach=reach, step=settings.track_stride,
-            )  # fmt: skip

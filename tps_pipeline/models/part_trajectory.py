@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tps_pipeline import recipe
 from tps_pipeline.labels import PARTS
 
 BOXES = 1 + len(PARTS)
@@ -71,16 +70,17 @@ class PartTrajectoryNet(nn.Module):
     """Logits of every part's states in every frame of a sequence.
 
     Args:
-        settings: The recipe's dimensions.
-        labels: Number of labels.
+        width: Channels of a frame's description.
+        blocks: How many mix the frames, one after the other.
+        kernel: Frames that a block's convolution sees, odd.
+        labels: Outputs for each frame.
         actions: Number of actions whose probabilities come in; 0 for none.
     """
 
-    def __init__(self, settings: recipe.PartTrajectoryNet, labels: int, actions: int = 0) -> None:
+    def __init__(self, *, width: int, blocks: int, kernel: int, labels: int, actions: int = 0) -> None:
         super().__init__()
-        width = settings.width
         self.embed = nn.Linear(BOXES * (FEATURES + 1) + actions, width)
-        self.blocks = nn.ModuleList(Block(width, settings.kernel) for _ in range(settings.blocks))
+        self.blocks = nn.ModuleList(Block(width, kernel) for _ in range(blocks))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, labels))
 
     def forward(self, corners: Tensor, confidences: Tensor, actions: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The last stage keeps the stride of the one before and dilates its convolutions (paper, section 4.3), so a place of the
 features is 16 pixels wide. Blocks and entries are named as in PyTorchVideo's own SlowFast. Two code bases publish
-checkpoints trained on AVA, which differ in small things (`recipe.SlowFast` has a field for each):
+checkpoints trained on AVA, which differ in small things (`SlowFast` has an argument for each):
 
 - ACAR-Net: the convolutions from the fast to the slow pathway have no norm in the 101-layer network; the slow pathway
   sees every ``alpha``-th frame from the first.
@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from tps_pipeline import recipe
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.models.weights import load_strictly
 
@@ -39,43 +38,75 @@ TEMPORAL = ((1, 1, 3, 3), (3, 3, 3, 3))
 """Frames that a block's first convolution sees, by pathway and stage (paper, table 1)."""
 STRIDES, DILATIONS = (1, 2, 2, 1), (1, 1, 1, 2)
 """Of the stages, in rows and columns (paper, section 4.3)."""
+ACAR_MEAN, ACAR_STD = (110.6, 103.2, 96.3), (38.8, 37.9, 40.0)
+"""Of red, green and blue, 0 to 255, which ACAR-Net's 101-layer network expects (its configuration)."""
+PYSLOWFAST_MEAN, PYSLOWFAST_STD = (114.75, 114.75, 114.75), (57.375, 57.375, 57.375)
+"""Likewise, PySlowFast's: 0.45 and 0.225 of 255."""
 
 
 class SlowFast(nn.Module):
     """The features of clips, by both pathways.
 
     Args:
-        settings: The recipe's dimensions.
+        depths: Bottlenecks of each of the four stages (paper, table 1: 3, 4, 6, 3; of 101 layers: 3, 4, 23, 3).
+        stem: Channels of the slow pathway's first convolution; everything else follows (64).
+        alpha: Frames of the fast pathway for one of the slow pathway (paper: 8; the checkpoints for AVA: 4).
+        beta: Channels of the fast pathway, as a share of the slow one's: one over a whole number (1/8).
+        lateral_kernel: Frames seen by the convolutions from the fast to the slow pathway (5).
+        lateral_norms: They are followed by a batch norm and a ReLU.
+        temporal_blocks: So many first blocks of the third stage convolve in time; None for all.
+        non_local: Blocks of the slow pathway's third stage, from 0, that are followed by a non-local block.
+        full_span: The slow pathway's frames reach from the first to the last; else every ``alpha``-th from the first.
+        frozen_norms: Batch norms keep the statistics that were loaded, in training too.
 
     Attributes:
+        alpha: As given.
+        beta: As given.
+        full_span: As given.
+        frozen_norms: As given.
         channels: Of the slow and of the fast features.
     """
 
-    def __init__(self, settings: recipe.SlowFast) -> None:
-        reduction = round(1 / settings.beta)
+    def __init__(
+        self,
+        *,
+        depths: Sequence[int],
+        stem: int = 64,
+        alpha: int = 4,
+        beta: float = 0.125,
+        lateral_kernel: int = 5,
+        lateral_norms: bool = False,
+        temporal_blocks: int | None = None,
+        non_local: Sequence[int] = (),
+        full_span: bool = False,
+        frozen_norms: bool = False,
+    ) -> None:
+        reduction = round(1 / beta)
         fusion = FastToSlowFusionBuilder(
             slowfast_channel_reduction_ratio=reduction,
             conv_fusion_channel_ratio=FUSION,
-            conv_kernel_size=(settings.lateral_kernel, 1, 1),  # pyright: ignore[reportArgumentType]
-            conv_stride=(settings.alpha, 1, 1),  # pyright: ignore[reportArgumentType]
-            norm=nn.BatchNorm3d if settings.lateral_norms else None,  # pyright: ignore[reportArgumentType]
-            activation=nn.ReLU if settings.lateral_norms else None,  # pyright: ignore[reportArgumentType]
+            conv_kernel_size=(lateral_kernel, 1, 1),  # pyright: ignore[reportArgumentType]
+            conv_stride=(alpha, 1, 1),  # pyright: ignore[reportArgumentType]
+            norm=nn.BatchNorm3d if lateral_norms else None,  # pyright: ignore[reportArgumentType]
+            activation=nn.ReLU if lateral_norms else None,  # pyright: ignore[reportArgumentType]
         )
-        slow, fast = settings.stem, settings.stem // reduction
+        slow, fast = stem, stem // reduction
         blocks = [_fused([_stem(slow, 1), _stem(fast, 5)], fusion, slow, 0)]
-        for stage in range(4):
-            wide = (settings.stem * 2**stage, settings.stem * 2**stage // reduction)
+        for stage, depth in enumerate(depths):
+            wide = (stem * 2**stage, stem * 2**stage // reduction)
+            in_time = depth if stage != 2 or temporal_blocks is None else temporal_blocks
             pathways = [
-                _stage(settings, stage, pathway, channels, inner)
+                _stage(stage, pathway, channels, inner, depth=depth, in_time=in_time)
                 for pathway, channels, inner in zip((0, 1), (slow + FUSION * fast, fast), wide, strict=True)
             ]
             slow, fast = 4 * wide[0], 4 * wide[1]
             blocks.append(_fused(pathways, fusion, slow, stage + 1))
         super().__init__()
-        self.blocks, self.settings, self.channels = nn.ModuleList(blocks), settings, (slow, fast)
-        for at in settings.non_local:
+        self.blocks, self.channels = nn.ModuleList(blocks), (slow, fast)
+        self.alpha, self.beta, self.full_span, self.frozen_norms = alpha, beta, full_span, frozen_norms
+        for at in non_local:
             block = self.get_submodule(f"blocks.3.multipathway_blocks.0.res_blocks.{at}")
-            block.activation = nn.Sequential(block.activation, _non_local(16 * settings.stem))  # pyright: ignore
+            block.activation = nn.Sequential(block.activation, _non_local(16 * stem))  # pyright: ignore
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Describe clips.
@@ -94,17 +125,16 @@ class SlowFast(nn.Module):
         return slow, fast
 
     def _slow_frames(self, frames: int) -> list[int]:
-        alpha = self.settings.alpha
-        if frames % alpha:
-            raise ValueError(f"{frames} frames are no multiple of alpha, {alpha}")
-        if self.settings.full_span:
-            return torch.linspace(0, frames - 1, frames // alpha).long().tolist()
-        return list(range(0, frames, alpha))
+        if frames % self.alpha:
+            raise ValueError(f"{frames} frames are no multiple of alpha, {self.alpha}")
+        if self.full_span:
+            return torch.linspace(0, frames - 1, frames // self.alpha).long().tolist()
+        return list(range(0, frames, self.alpha))
 
     def train(self, mode: bool = True) -> SlowFast:
         """Switch between training and evaluation; frozen norms keep the statistics that they were loaded with."""
         super().train(mode)
-        if self.settings.frozen_norms:
+        if self.frozen_norms:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm3d):
                     module.eval()
@@ -123,7 +153,7 @@ def from_acar(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: float =
         WeightsError: The tensors are not those of such a network.
     """
     named = {_from_acar(name): tensor for name, tensor in backbone_of(state_dict).items()}
-    return _loaded(named, recipe.SlowFast(alpha=alpha, beta=beta))
+    return _loaded(named, alpha=alpha, beta=beta, full_span=False)
 
 
 def from_pyslowfast(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: float = 0.125) -> SlowFast:
@@ -140,8 +170,7 @@ def from_pyslowfast(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: f
     if "conv1_w" in state_dict:
         state_dict = {_from_caffe2(name): t for name, t in state_dict.items() if not name.startswith(_NO_BACKBONE)}
     named = {_from_pyslowfast(name): tensor for name, tensor in backbone_of(state_dict).items()}
-    pixels = {"mean": (114.75, 114.75, 114.75), "std": (57.375, 57.375, 57.375)}  # 0.45 and 0.225 of 255
-    return _loaded(named, recipe.SlowFast(alpha=alpha, beta=beta, full_span=True).model_copy(update=pixels))
+    return _loaded(named, alpha=alpha, beta=beta, full_span=True)
 
 
 def backbone_of(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -149,34 +178,59 @@ def backbone_of(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("backbone."): t for name, t in state_dict.items() if not name.startswith("head.")}
 
 
-def _loaded(named: Mapping[str, Tensor], settings: recipe.SlowFast) -> SlowFast:
+class Dimensions(NamedTuple):
+    """What the tensors of a `SlowFast` tell about it: arguments of its, under their names."""
+
+    depths: tuple[int, ...]
+    stem: int
+    lateral_kernel: int
+    lateral_norms: bool
+    temporal_blocks: int | None
+    non_local: tuple[int, ...]
+
+
+def _loaded(named: Mapping[str, Tensor], *, alpha: int, beta: float, full_span: bool) -> SlowFast:
     """The network of tensors under our names, whose dimensions are theirs."""
-    settings = settings.model_copy(update=_dimensions(named))
-    if round(settings.stem * settings.beta) != len(named["blocks.0.multipathway_blocks.1.conv.weight"]):
-        raise WeightsError(f"these are not the weights of a SlowFast whose beta is {settings.beta}")
-    model = SlowFast(settings)
+    size = dimensions(named)
+    if round(size.stem * beta) != len(named["blocks.0.multipathway_blocks.1.conv.weight"]):
+        raise WeightsError(f"these are not the weights of a SlowFast whose beta is {beta}")
+    model = SlowFast(
+        depths=size.depths,
+        stem=size.stem,
+        alpha=alpha,
+        beta=beta,
+        lateral_kernel=size.lateral_kernel,
+        lateral_norms=size.lateral_norms,
+        temporal_blocks=size.temporal_blocks,
+        non_local=size.non_local,
+        full_span=full_span,
+    )
     # How often a norm has seen a batch is not always stored and changes nothing.
     counts = {name: buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")}
     load_strictly(model, counts | dict(named))
     return model.eval()
 
 
-def _dimensions(named: Mapping[str, Tensor]) -> dict[str, object]:
-    """What tensors under our names tell about their network."""
+def dimensions(named: Mapping[str, Tensor]) -> Dimensions:
+    """What tensors under our names tell about their network.
+
+    Raises:
+        WeightsError: They are not those of a SlowFast.
+    """
     lateral, first = "blocks.0.multipathway_fusion.conv_fast_to_slow.weight", "blocks.0.multipathway_blocks.{}.conv"
     if not {lateral, *(f"{first.format(pathway)}.weight" for pathway in (0, 1))} <= named.keys():
         raise WeightsError("these are not the weights of a SlowFast: its first layers are not there")
     slow = "blocks.{}.multipathway_blocks.0.res_blocks."
     third = {at: named.get(f"{slow.format(3)}{at}.branch2.conv_a.weight") for at in _blocks(named, slow.format(3))}
     temporal = [at for at, kernel in third.items() if kernel is not None and kernel.shape[2] > 1]
-    return {
-        "depths": tuple(len(_blocks(named, slow.format(stage))) for stage in (1, 2, 3, 4)),
-        "stem": len(named[f"{first.format(0)}.weight"]),
-        "lateral_kernel": named[lateral].shape[2],
-        "lateral_norms": "blocks.0.multipathway_fusion.norm.weight" in named,
-        "temporal_blocks": None if len(temporal) == len(third) else len(temporal),
-        "non_local": tuple(at for at in third if f"{slow.format(3)}{at}.activation.1.conv_g.weight" in named),
-    }
+    return Dimensions(
+        depths=tuple(len(_blocks(named, slow.format(stage))) for stage in (1, 2, 3, 4)),
+        stem=len(named[f"{first.format(0)}.weight"]),
+        lateral_kernel=named[lateral].shape[2],
+        lateral_norms="blocks.0.multipathway_fusion.norm.weight" in named,
+        temporal_blocks=None if len(temporal) == len(third) else len(temporal),
+        non_local=tuple(at for at in third if f"{slow.format(3)}{at}.activation.1.conv_g.weight" in named),
+    )
 
 
 def _blocks(names: Iterable[str], stage: str) -> list[int]:
@@ -202,11 +256,10 @@ def _stem(channels: int, frames: int) -> nn.Module:
     )
 
 
-def _stage(settings: recipe.SlowFast, stage: int, pathway: int, channels: int, inner: int) -> nn.Module:
-    depth, stride, dilation = settings.depths[stage], STRIDES[stage], DILATIONS[stage]
-    frames = [TEMPORAL[pathway][stage]] * depth
-    if stage == 2 and settings.temporal_blocks is not None:
-        frames[settings.temporal_blocks :] = [1] * (depth - settings.temporal_blocks)
+def _stage(stage: int, pathway: int, channels: int, inner: int, *, depth: int, in_time: int) -> nn.Module:
+    """A stage of one pathway: so many bottlenecks, of which the first so many convolve in time."""
+    stride, dilation = STRIDES[stage], DILATIONS[stage]
+    frames = [TEMPORAL[pathway][stage] if block < in_time else 1 for block in range(depth)]
     return create_res_stage(
         depth=depth,
         dim_in=channels,

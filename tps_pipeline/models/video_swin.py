@@ -11,31 +11,53 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from tps_pipeline import recipe
 from tps_pipeline.errors import RecipeError
 from tps_pipeline.models.weights import load_strictly
+
+STOCHASTIC_DEPTH = 0.4
+"""Should a published network be trained on (the authors' configuration for Something-Something v2)."""
 
 
 class VideoSwin(SwinTransformer3d):
     """A Video Swin Transformer, with a linear classifier on the pooled features or without one.
 
     Args:
-        settings: The recipe's dimensions. A window larger than the feature map shrinks to it.
+        patch: Frames, rows and columns of a patch in pixels (paper: 2, 4, 4).
+        embed: Channels of the first stage; each stage after it has twice as many.
+        depths: Blocks a stage.
+        heads: Attention heads a stage; each divides the stage's channels.
+        window: Frames, rows and columns of an attention window in patches; one larger than the feature map shrinks.
+        stochastic_depth: Share of training samples for which the last block is left out; earlier ones linearly less.
+        gradients: Patches are of oriented gradients (`GradientPatches`), not of pixels.
         classes: Outputs of the classifier; without, ``forward`` gives the features.
+
+    Raises:
+        RecipeError: With ``gradients``, a patch's rows or columns are not whole cells.
     """
 
-    def __init__(self, settings: recipe.VideoSwin, classes: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        patch: Sequence[int] = (2, 4, 4),
+        embed: int,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        window: Sequence[int],
+        stochastic_depth: float = 0.0,
+        gradients: bool = False,
+        classes: int | None = None,
+    ) -> None:
         super().__init__(
-            patch_size=list(settings.patch),
-            embed_dim=settings.embed,
-            depths=list(settings.depths),
-            num_heads=list(settings.heads),
-            window_size=list(settings.window),
-            stochastic_depth_prob=settings.stochastic_depth,
+            patch_size=list(patch),
+            embed_dim=embed,
+            depths=list(depths),
+            num_heads=list(heads),
+            window_size=list(window),
+            stochastic_depth_prob=stochastic_depth,
             num_classes=classes or 1,
         )
-        if settings.input == "gradients":
-            self.patch_embed = GradientPatches(settings.patch, settings.embed)
+        if gradients:
+            self.patch_embed = GradientPatches(patch, embed)
         if classes is None:
             self.head = nn.Identity()
         self._begin()
@@ -151,18 +173,23 @@ def from_reference(
     Raises:
         WeightsError: The tensors do not fit these dimensions.
     """
-    settings = recipe.VideoSwin.model_validate(
-        {"patch": patch_size, "embed": embed_dim, "depths": depths, "heads": num_heads, "window": window_size}
-    )
     named = {_own_name(name): tensor for name, tensor in state_dict.items()}
-    model = VideoSwin(settings, classes=len(named["head.weight"]) if "head.weight" in named else None)
+    model = VideoSwin(
+        patch=patch_size,
+        embed=embed_dim,
+        depths=depths,
+        heads=num_heads,
+        window=window_size,
+        stochastic_depth=STOCHASTIC_DEPTH,
+        classes=len(named["head.weight"]) if "head.weight" in named else None,
+    )
     # Which bias belongs to which pair of patches follows from the window and is not always stored.
     index = {name: buffer for name, buffer in model.named_buffers() if name.endswith("relative_position_index")}
     load_strictly(model, index | named)
     return model.eval()
 
 
-def inflate(state_dict: Mapping[str, Tensor], settings: recipe.VideoSwin) -> dict[str, Tensor]:
+def inflate(state_dict: Mapping[str, Tensor], *, patch_frames: int, window_frames: int) -> dict[str, Tensor]:
     """Weights for the video network from those of an image network, as the paper's section 3.3 begins training.
 
     A clip of one repeated picture then gives the picture's features: the patch kernel is divided among the frames of a
@@ -170,7 +197,8 @@ def inflate(state_dict: Mapping[str, Tensor], settings: recipe.VideoSwin) -> dic
 
     Args:
         state_dict: A Swin Transformer under timm's names (``swin_*_patch4_window7_*``).
-        settings: The video network's dimensions; in space, patch and window are the image network's.
+        patch_frames: Frames of the video network's patches, whose rows and columns are the image network's.
+        window_frames: Patches in time in its attention windows; likewise.
 
     Returns:
         A state dict under our names, for `tps_pipeline.models.weights.load_into`.
@@ -181,9 +209,9 @@ def inflate(state_dict: Mapping[str, Tensor], settings: recipe.VideoSwin) -> dic
             continue
         ours = _own_name(re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"features.{2 * int(m[1]) - 1}", name))
         if ours == "patch_embed.proj.weight":
-            tensor = tensor.unsqueeze(2).repeat(1, 1, settings.patch[0], 1, 1) / settings.patch[0]
+            tensor = tensor.unsqueeze(2).repeat(1, 1, patch_frames, 1, 1) / patch_frames
         elif ours.endswith("relative_position_bias_table"):
-            tensor = tensor.repeat(2 * settings.window[0] - 1, 1)
+            tensor = tensor.repeat(2 * window_frames - 1, 1)
         inflated[ours] = tensor
     return inflated
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe
-from tps_pipeline.clips import normalisation
+from tps_pipeline.clips import networks, normalisation
 from tps_pipeline.clips.normalisation import IMAGENET, Pixels
 from tps_pipeline.clips.reading import read_windows
 from tps_pipeline.cpu import prepare_cpu
@@ -26,8 +26,6 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.models import csn
-from tps_pipeline.models.csn import Csn
-from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.progress import progress
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -48,7 +46,9 @@ clip, ``(K, T)``, as `read_windows` takes them, and each frame's clip."""
 
 def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
     """The network of a recipe's section, with so many outputs."""
-    return Csn(settings, labels) if isinstance(settings, recipe.Csn) else VideoSwin(settings, labels)
+    if isinstance(settings, recipe.Csn):
+        return networks.csn(settings, labels)
+    return networks.video_swin(settings, labels)
 
 
 def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Tensor:

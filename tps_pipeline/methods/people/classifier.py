@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from tps_pipeline import recipe
+from tps_pipeline.clips.networks import slowfast
 from tps_pipeline.clips.reading import Windows, read_windows
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.clips import classifier as clip_classifier
@@ -20,7 +21,7 @@ from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
 from tps_pipeline.methods.people.crowds import shares
 from tps_pipeline.models.instance_level import InstanceNet
-from tps_pipeline.models.relations import People
+from tps_pipeline.models.relations import People, Person, PersonContextPerson, PersonPerson
 from tps_pipeline.progress import progress
 from tps_pipeline.tables import PERSON_BOX
 
@@ -50,9 +51,32 @@ class Everyone(NamedTuple):
         return Everyone(self.boxes[inside], self.clip_of[inside] - start, *linked)
 
 
+def build(settings: recipe.InstanceLevel, labels: int) -> InstanceNet:
+    """The network of a recipe's entry, with so many outputs for each person."""
+    backbone = slowfast(settings.network)
+    return InstanceNet(backbone, _relation(settings, sum(backbone.channels)), labels=labels)
+
+
+def _relation(settings: recipe.InstanceLevel, channels: int) -> Person | PersonContextPerson | PersonPerson:
+    """What describes people, from features with so many channels."""
+    person, hidden = settings.person_width, settings.relation_width
+    blocks, dropout = settings.relation_blocks, settings.relation_dropout
+    match settings.relation:
+        case "person":
+            return Person(channels, person=person, hidden=hidden)
+        case "person_context_person":
+            return PersonContextPerson(channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout)
+        case "person_person":
+            reach = settings.clips_per_video - 1 if settings.tracked else 0
+            return PersonPerson(
+                channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout,
+                reach=reach, step=settings.track_stride,
+            )  # fmt: skip
+
+
 def load(checkpoint: Path, entry: recipe.InstanceLevel) -> Classifier[recipe.InstanceLevel]:
     """The network that `people_training.fit` left in a folder, used as the entry in force says."""
-    return clip_classifier.load(checkpoint, entry, InstanceNet)
+    return clip_classifier.load(checkpoint, entry, build)
 
 
 def predict(

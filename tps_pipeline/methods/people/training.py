@@ -19,8 +19,8 @@ from tps_pipeline.clips.augment import draw_warp, warp_and_tint
 from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.lessons import Draw, Lesson, TrainingClips, begin, groups_of, learn, start_from
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
+from tps_pipeline.methods.people.classifier import build
 from tps_pipeline.methods.people.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
-from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.reading import Reads
 from tps_pipeline.training.batches import Groups
 
@@ -56,7 +56,7 @@ def fit(
         WeightsError: The recipe names weights that were not given.
     """
     space = begin(train, pairs="all", seed=seed)
-    model = InstanceNet(settings, len(space))
+    model = build(settings, len(space))
     start_from(weights, model.backbone, settings.network)
     videos, held_out = (crowded_videos(source, space, settings) for source in (train, val))
 

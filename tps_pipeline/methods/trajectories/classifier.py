@@ -26,6 +26,13 @@ TOGETHER = 256
 """Sequences classified at once."""
 
 
+def build(settings: recipe.PartTrajectoryNet, labels: int, actions: int) -> PartTrajectoryNet:
+    """The network of a recipe's section, with so many outputs, which takes so many actions' probabilities."""
+    return PartTrajectoryNet(
+        width=settings.width, blocks=settings.blocks, kernel=settings.kernel, labels=labels, actions=actions
+    )
+
+
 def predict(
     checkpoint: Path,
     detections: pa.Table,
@@ -50,7 +57,7 @@ def predict(
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
     settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
     space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
-    network = PartTrajectoryNet(settings.network, len(space), len(names))
+    network = build(settings.network, len(space), len(names))
     load_strictly(network, state)
     people = arrange(detections, detections, tracks, stride=settings.stride, threshold=inference.part_threshold)
     rows = video_actions.to_pylist() if video_actions else []

@@ -19,9 +19,8 @@ from tps_pipeline.detection.tracks import track
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
-from tps_pipeline.methods.trajectories.classifier import action_probabilities, classify
+from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
 from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps, augment
-from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
 from tps_pipeline.reading import Reads
@@ -75,7 +74,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
 
     task = loop.Task(
-        PartTrajectoryNet(settings.network, len(space), len(names)),
+        build(settings.network, len(space), len(names)),
         TrainingSequences(known, settings, space=space),
         loss,
         collate=collate,
