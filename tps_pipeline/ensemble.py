@@ -37,9 +37,9 @@ def ranking(scored: pa.Table, methods: Sequence[str], *, split: str) -> pa.Table
     ranked = [{"method": name, "split": split, "videos": 0, "score": np.nan, "mean_psc": np.nan} for name in methods]
     for row in ranked:
         if row["method"] in videos:
-            own = videos[row["method"]]
-            score = psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())
-            row.update(videos=len(own), score=score, mean_psc=float(own.psc.mean()))
+            of_method = videos[row["method"]]
+            score = psc.score(of_method.psc.to_numpy(), of_method.action_correct.to_numpy())
+            row.update(videos=len(of_method), score=score, mean_psc=float(of_method.psc.mean()))
     columns = pd.DataFrame(ranked, columns=tables.RANKING.names)
     return tables.conform(columns.sort_values("score", ascending=False, kind="stable"), tables.RANKING)
 
@@ -179,27 +179,27 @@ def _same_parts(people: Parsing, others: Parsing, iou: float) -> Integers:
 def _same_people(people: Parsing, others: Parsing, iou: float) -> Integers:
     """For each person the same one among others, or -1; see `voting`."""
     frame = people.frames_in(others)[people.person_frame]
-    here = np.flatnonzero(frame >= 0)
-    crowd = np.bincount(others.person_frame, minlength=len(others.frame))
-    first, count = (np.cumsum(crowd) - crowd)[frame[here]], crowd[frame[here]]
-    one = np.repeat(here, count)
-    other = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(one))
-    overlap = paired_iou(people.person_box[one], others.person_box[other])
-    same = overlap > iou
-    return _pair_off(one[same], other[same], overlap[same], len(people.person_box), len(others.person_box))
+    shared = np.flatnonzero(frame >= 0)
+    people_in_frame = np.bincount(others.person_frame, minlength=len(others.frame))
+    first, count = (np.cumsum(people_in_frame) - people_in_frame)[frame[shared]], people_in_frame[frame[shared]]
+    person = np.repeat(shared, count)
+    candidate = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(person))
+    overlap = paired_iou(people.person_box[person], others.person_box[candidate])
+    close = overlap > iou
+    return _pair_off(person[close], candidate[close], overlap[close], len(people.person_box), len(others.person_box))
 
 
-def _pair_off(one: Integers, other: Integers, overlap: Floats, ones: int, others: int) -> Integers:
-    """Make pairs one after the other, the highest overlap first: for each of ``ones`` its partner, or -1."""
-    partner, taken = np.full(ones, -1), np.zeros(others, bool)
-    order = np.lexsort((other, one, -overlap))
-    one, other = one[order], other[order]
-    while len(one):  # all pairs at once that are the first of both of theirs; hardly ever are any left
-        agreed = _firsts(one, ones) & _firsts(other, others)
-        partner[one[agreed]] = other[agreed]
-        taken[other[agreed]] = True
-        free = (partner[one] < 0) & ~taken[other]
-        one, other = one[free], other[free]
+def _pair_off(person: Integers, candidate: Integers, overlap: Floats, n_people: int, n_candidates: int) -> Integers:
+    """Make pairs one after the other, the highest overlap first: for each of the people a partner, or -1."""
+    partner, taken = np.full(n_people, -1), np.zeros(n_candidates, bool)
+    order = np.lexsort((candidate, person, -overlap))
+    person, candidate = person[order], candidate[order]
+    while len(person):  # all pairs at once that are the first of both of theirs; hardly ever are any left
+        agreed = _firsts(person, n_people) & _firsts(candidate, n_candidates)
+        partner[person[agreed]] = candidate[agreed]
+        taken[candidate[agreed]] = True
+        free = (partner[person] < 0) & ~taken[candidate]
+        person, candidate = person[free], candidate[free]
     return partner
 
 
@@ -248,9 +248,9 @@ def _count(votes: NDArray[np.int16], weights: NDArray[Any]) -> _Count:
         place[i] += ~ahead
     start = np.concatenate([[0], np.cumsum(first.sum(axis=0))])
     state, share = np.empty(start[-1], np.int64), np.empty(start[-1])
-    for own, sum_, at, named in zip(votes, total, place, first, strict=True):
+    for voted, sum_, at, named in zip(votes, total, place, first, strict=True):
         entry = (start[:-1] + at)[named]
-        state[entry] = own[named]
+        state[entry] = voted[named]
         share[entry] = np.divide(sum_, cast, out=np.zeros(len(cast)), where=cast > 0)[named]
     return _Count(start, state, share)
 

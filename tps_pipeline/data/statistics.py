@@ -68,16 +68,16 @@ def _states(parts: Frame) -> Frame:
 def _parts(states: Frame, *, n_people: int) -> Frame:
     rows = []
     for part in PARTS:
-        own = states[states["part"] == part]
-        moving = own[own["state"] != NO_STATE]
-        boxes = int(own["boxes"].sum())
+        of_part = states[states["part"] == part]
+        moving = of_part[of_part["state"] != NO_STATE]
+        boxes = int(of_part["boxes"].sum())
         rows.append(
             {
                 "part": part,
                 "boxes": boxes,
                 "boxes a person": _ratio(boxes, n_people),
-                "none": float(own.loc[own["state"] == NO_STATE, "share"].sum()),
-                "states": len(own),
+                "none": float(of_part.loc[of_part["state"] == NO_STATE, "share"].sum()),
+                "states": len(of_part),
                 "most frequent": moving["state"].iloc[0] if len(moving) else "",
                 "its share": float(moving["share"].iloc[0]) if len(moving) else 0.0,
             }

@@ -201,14 +201,14 @@ def with_found(detections: pa.Table, found: Sequence[Found], *, box_threshold: f
     Returns:
         A table of ``tables.PREDICTIONS``; a replaced box's score is its own times its person's.
     """
-    own = {each[:4]: each for each in found}
+    found_by_key = {match[:4]: match for match in found}
     rows = detections.to_pandas()
     keys = zip(rows.video_id.astype(str), rows.frame, rows.person, rows.part.astype(str), strict=True)
-    matched = [own.get(key) for key in keys]
-    states = [tuple(each.states.items()) if each else UNKNOWN for each in matched]
-    replaced = [i for i, each in enumerate(matched) if each and each.score >= box_threshold]
-    better = [each for each in matched if each and each.score >= box_threshold]
-    rows.loc[replaced, [*BOX]] = np.array([each.box for each in better], np.int16).reshape(-1, 4)
+    matched = [found_by_key.get(key) for key in keys]
+    states = [tuple(match.states.items()) if match else UNKNOWN for match in matched]
+    replaced = [i for i, match in enumerate(matched) if match and match.score >= box_threshold]
+    better = [match for match in matched if match and match.score >= box_threshold]
+    rows.loc[replaced, [*BOX]] = np.array([match.box for match in better], np.int16).reshape(-1, 4)
     rows.loc[replaced, "part_score"] = rows.person_score.iloc[replaced] * np.array(
         [e.score for e in better], np.float32
     )

@@ -136,9 +136,9 @@ class Recipe(Section):
         value = self.setting(name)
         if not isinstance(value, Section):
             return []
-        own = [name] if name.endswith(f".{INFERENCE}") else []
-        return own + [
-            found for inside in type(value).model_fields for found in self.inference_sections(f"{name}.{inside}")
+        itself = [name] if name.endswith(f".{INFERENCE}") else []
+        return itself + [
+            section for inside in type(value).model_fields for section in self.inference_sections(f"{name}.{inside}")
         ]
 
     def section(self, name: str) -> Any:

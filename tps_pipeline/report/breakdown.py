@@ -58,10 +58,10 @@ class Breakdown:
         """Share of the parts that two methods give the same state to, of those that both give one to."""
         codes = self._codes()
         shares = np.full((len(self.methods), len(self.methods)), np.nan)
-        for i, one in enumerate(codes):
-            for j, other in enumerate(codes):
-                both = (one >= 0) & (other >= 0)
-                shares[i, j] = (one == other)[both].mean() if both.any() else np.nan
+        for i, codes_a in enumerate(codes):
+            for j, codes_b in enumerate(codes):
+                given = (codes_a >= 0) & (codes_b >= 0)
+                shares[i, j] = (codes_a == codes_b)[given].mean() if given.any() else np.nan
         return pd.DataFrame(shares, index=self.methods, columns=self.methods)
 
     def disagreement(self, *by: str) -> pd.DataFrame:

@@ -111,10 +111,10 @@ def _score_curve(psc: pa.Table, split: str, theme: Theme) -> Figure:
     thresholds = np.linspace(0, 1, 401)
     rows = _rows(psc, split)
     for i, (method, (colour, marker)) in enumerate(_looks(psc, theme).items()):
-        mine = rows[rows["method"] == method]
-        if mine.empty:
+        of_method = rows[rows["method"] == method]
+        if of_method.empty:
             continue
-        right = np.where(mine["action_correct"], mine["psc"], -1.0)
+        right = np.where(of_method["action_correct"], of_method["psc"], -1.0)
         share = (right[:, None] >= thresholds).mean(axis=0)
         axes.plot(
             thresholds,

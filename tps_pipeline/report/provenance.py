@@ -122,9 +122,9 @@ def files(assets: Mapping[str, Made]) -> tuple[list[File], list[File]]:
     differing = {package for package, versions in packages(assets).items() if len(versions) > 1}
 
     def file(record: Record) -> File:
-        own = {package: version for package, version in record.packages.items() if package in differing}
+        packages_apart = {package: version for package, version in record.packages.items() if package in differing}
         used_for = tuple(dict.fromkeys(behind.get(_version(record), ())))
-        return File(record, made_from(record.inputs), used_for, own)
+        return File(record, made_from(record.inputs), used_for, packages_apart)
 
     return [file(r) for r in delivered], [file(r) for r in networks]
 

@@ -149,11 +149,11 @@ def fit(
 
 def _devices(fabric: Fabric) -> list[str]:
     """The device of each process, by name."""
-    own = devices.name_of(fabric.device)
+    device = devices.name_of(fabric.device)
     if fabric.world_size == 1:
-        return [own]
+        return [device]
     names: list[str] = [""] * fabric.world_size
-    torch.distributed.all_gather_object(names, own)
+    torch.distributed.all_gather_object(names, device)
     return names
 
 

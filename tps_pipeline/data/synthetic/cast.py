@@ -126,12 +126,12 @@ def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Gene
     """
     fps = 1 / float(np.diff(seconds).mean())
     acted = [_act(role, seconds, rng) for role in _performers(plan, rng) + _bystanders(plan, distance, rng)]
-    found = []
-    for one in acted:
-        others = [other.joints["chest"] for other in acted if other is not one]
-        read = states.read(one.joints, one.angles, one.motion, fps=fps, others=others)
-        found.append(Person(one.joints, one.solids, read, one.role.habit, one.path))
-    return found
+    persons = []
+    for performer in acted:
+        chests = [neighbour.joints["chest"] for neighbour in acted if neighbour is not performer]
+        read = states.read(performer.joints, performer.angles, performer.motion, fps=fps, chests=chests)
+        persons.append(Person(performer.joints, performer.solids, read, performer.role.habit, performer.path))
+    return persons
 
 
 def _style(rng: np.random.Generator) -> Style:

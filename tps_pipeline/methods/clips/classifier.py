@@ -94,7 +94,7 @@ class Classifier(Generic[Entry]):
         # Frames go to the device once, however many clips show them.
         pictures, clips = (torch.from_numpy(array).to(device) for array in (frames, shown))
         together = max(1, PIXELS // pictures[0, ..., 0].numel() // clips.shape[1])
-        logits = [self.model(normalise(pictures[some], self.settings.network)) for some in clips.split(together)]
+        logits = [self.model(normalise(pictures[batch], self.settings.network)) for batch in clips.split(together)]
         return part_state_scores(torch.cat(logits), self.space, kind=self.settings.loss).cpu().numpy()
 
 
@@ -145,14 +145,14 @@ def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa
     files = {row["video_id"]: row for row in videos.select(["video_id", "path", "n_frames"]).to_pylist()}
     rows = detections.select(["video_id", "frame"]).to_pandas()
     scores, clips, known = [], np.zeros(len(rows), np.int64), 0
-    for video, own in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying clips"):
-        frames, of_row = np.unique(rows.frame.to_numpy()[own] - 1, return_inverse=True)
+    for video, of_video in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying clips"):
+        frames, of_row = np.unique(rows.frame.to_numpy()[of_video] - 1, return_inverse=True)
         indices, of_frame = plan(files[video]["n_frames"], frames)
         scores.append(_scores(classifier, data / files[video]["path"], indices))
-        clips[own] = known + of_frame[of_row]
+        clips[of_video] = known + of_frame[of_row]
         known += len(indices)
-    everything = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
-    return with_states(detections, classifier.space, everything, clips)
+    all_scores = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
+    return with_states(detections, classifier.space, all_scores, clips)
 
 
 def _scores(classifier: Classifier, path: Path, indices: np.ndarray) -> np.ndarray:

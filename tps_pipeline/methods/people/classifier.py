@@ -88,20 +88,22 @@ def predict(
     if tracks is not None:
         rows = rows.merge(tracks.to_pandas(), "left", _PERSON, validate="many_to_one")
     scores, person_of, known = [], np.zeros(len(rows), np.int64), 0
-    for video, own in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"):
-        keys = rows[["frame", "person"]].to_numpy()[own]
+    for video, of_video in progress(
+        list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"
+    ):
+        keys = rows[["frame", "person"]].to_numpy()[of_video]
         people, first, of_row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         frames, clip_of = np.unique(people[:, 0] - 1, return_inverse=True)
         file = files[video]
-        own_rows = rows.iloc[own[first]]
-        boxes = shares(own_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
-        linked = () if tracks is None else (own_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64))
+        first_rows = rows.iloc[of_video[first]]
+        boxes = shares(first_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
+        linked = () if tracks is None else (first_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64))
         everyone = Everyone(boxes, clip_of, *linked)
         scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), everyone))
-        person_of[own] = known + of_row
+        person_of[of_video] = known + of_row
         known += len(people)
-    everything = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
-    return with_states(detections, classifier.space, everything, person_of)
+    all_scores = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
+    return with_states(detections, classifier.space, all_scores, person_of)
 
 
 def _scores(
@@ -138,7 +140,7 @@ def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyo
     device = next(model.parameters()).device
     pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
     together = max(1, PIXELS // pictures[0, ..., 0].numel() // shown.shape[1])
-    looks = [model.features(normalise(pictures[some], settings.network)) for some in shown.split(together)]
+    looks = [model.features(normalise(pictures[clips], settings.network)) for clips in shown.split(together)]
     people = People(*(torch.from_numpy(rows).to(device) for rows in everyone if rows is not None))
     logits = model.relate(torch.cat(looks), people)
     return part_state_scores(logits, classifier.space, kind=settings.loss).cpu().numpy()

@@ -72,8 +72,8 @@ def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLe
     annotated = source(outputs.PEOPLE)
     people = annotated.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
     if settings.matching_detections is not None:
-        found = matching(people, source(outputs.TWO_STAGE), settings.matching_detections)
-        people = pd.concat([people, found]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
+        matched = matching(people, source(outputs.TWO_STAGE), settings.matching_detections)
+        people = pd.concat([people, matched]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
     tracks = np.arange(len(people))
     if settings.tracked:
@@ -86,12 +86,12 @@ def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLe
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
     videos = []
     for row in source(outputs.VIDEOS).select(columns).to_pylist():
-        own = by_video.get(row["video_id"])
-        if own is None or row["status"] != "ok":
+        of_video = by_video.get(row["video_id"])
+        if of_video is None or row["status"] != "ok":
             continue
-        boxes = shares(corners[own], row["width"], row["height"])
-        frames, starts = np.unique(times[own], return_index=True)
-        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[own], tracks[own], times[own]))
+        boxes = shares(corners[of_video], row["width"], row["height"])
+        frames, starts = np.unique(times[of_video], return_index=True)
+        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[of_video], tracks[of_video], times[of_video]))
         crowds = [Crowd(*rows) for rows in zip(*by_frame, strict=True)]
         kept = [at for at, crowd in enumerate(crowds) if frames[at] < row["n_frames"] and (crowd.targets >= 0).any()]
         if kept:
@@ -112,8 +112,8 @@ def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.Matchi
         The columns of ``people``; a person may be in it several times, or not at all.
     """
     sure = detections.filter(pa.array(detections["person_score"].to_numpy() >= settings.person_score))
-    found = sure.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str}).drop_duplicates(_PERSON)
-    pairs = people.merge(found, on=_FRAME, suffixes=("", "_detected"))
+    detected = sure.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str}).drop_duplicates(_PERSON)
+    pairs = people.merge(detected, on=_FRAME, suffixes=("", "_detected"))
     overlap = paired_iou(pairs[[*BOX]].to_numpy(float), pairs[[*PERSON_BOX]].to_numpy(float))
     matches = pd.DataFrame(pairs.assign(overlap=overlap)[overlap >= settings.iou])
     matches = matches.sort_values(by="overlap", ascending=False, kind="stable")

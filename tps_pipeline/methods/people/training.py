@@ -102,8 +102,8 @@ def augmented(
     together = len(clips) if settings.tracked else 1
     samples = []
     for start in range(0, len(clips), together):
-        seed, some = int(rng.integers(2**63)), slice(start, start + together)
-        pairs = zip(clips[some], crowds[some], strict=True)
+        seed, window = int(rng.integers(2**63)), slice(start, start + together)
+        pairs = zip(clips[window], crowds[window], strict=True)
         alike = (moved(settings, space, *pair, np.random.default_rng(seed)) for pair in pairs)
         pictures, people = zip(*alike, strict=True)
         samples.append({"clips": np.stack(pictures), "crowds": list(people)})

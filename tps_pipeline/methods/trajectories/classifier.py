@@ -78,19 +78,20 @@ def classify(
     mirror = space.mirrored_labels
     scores = np.zeros((len(people.videos), len(space)), np.float32)
     order = np.argsort([steps[-1] for steps in people.steps], kind="stable")
-    for some in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
-        found = []
+    for batch in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
+        views = []
         for flipped in (False, True):
-            boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in some]
-            boxes = [each.mirrored() for each in boxes] if flipped else boxes
+            boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in batch]
+            boxes = [sequence.mirrored() for sequence in boxes] if flipped else boxes
             corners, confidences = (
-                pad_sequence([torch.from_numpy(each[k]) for each in boxes], batch_first=True).to(device) for k in (0, 1)
+                pad_sequence([torch.from_numpy(sequence[k]) for sequence in boxes], batch_first=True).to(device)
+                for k in (0, 1)
             )
-            seen = torch.from_numpy(actions[[people.sequences[i][0] for i in some]]).to(device)
+            seen = torch.from_numpy(actions[[people.sequences[i][0] for i in batch]]).to(device)
             logits = network(corners, confidences, seen)
             chances = part_state_scores(logits.flatten(0, 1), space, kind="softmax").view(logits.shape).cpu().numpy()
-            found.append(chances[..., mirror] if flipped else chances)
-        for i, of_sequence in zip(some, (found[0] + found[1]) / 2, strict=True):
+            views.append(chances[..., mirror] if flipped else chances)
+        for i, of_sequence in zip(batch, (views[0] + views[1]) / 2, strict=True):
             scores[people.sequences[i]] = of_sequence[people.steps[i]]
     return scores
 

@@ -81,13 +81,13 @@ def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int,
     place = 1 + pd.Categorical(parts["part"].to_pandas().astype(str), categories=PARTS).codes.astype(np.int64)
     corners[person, place] = parts.select([*BOX]).to_pandas()
     corners[..., 2:] += 1
-    found = np.ones(len(keys), np.float32)
+    part_confidences = np.ones(len(keys), np.float32)
     if detected:
-        found = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
-    confidences[person, place] = np.where(found < threshold, 0, found)
+        part_confidences = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
+    confidences[person, place] = np.where(part_confidences < threshold, 0, part_confidences)
     sequences = _sequences(listed, stride)
     frames = listed.frame.to_numpy()
-    steps = [(frames[own] - frames[own[0]]) // stride for own in sequences]
+    steps = [(frames[rows] - frames[rows[0]]) // stride for rows in sequences]
     return People(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
 
 

@@ -111,21 +111,21 @@ class TrainingSequences:
         self.known, self.settings, self.space = known, settings, space
         people, has_label = known.people, np.max(known.targets, axis=1) >= 0
         pairs = zip(people.sequences, people.steps, strict=True)
-        self.sequences = [(own, steps) for own, steps in pairs if has_label[own].any()]
+        self.sequences = [(rows, steps) for rows, steps in pairs if has_label[rows].any()]
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray]:
         """A sequence ``(T, 11, ...)`` with targets ``(T, 10)`` and the actions' probabilities ``(A,)``."""
-        own, steps = self.sequences[index]
+        rows, steps = self.sequences[index]
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
         inside = (steps >= first) & (steps < first + self.settings.frames)
-        own, steps = own[inside], steps[inside] - first
-        boxes = augment(at_steps(self.known.people.boxes, own, steps), self.settings.augment, rng)
+        rows, steps = rows[inside], steps[inside] - first
+        boxes = augment(at_steps(self.known.people.boxes, rows, steps), self.settings.augment, rng)
         targets = np.full((len(boxes.confidences), len(PARTS)), UNLABELLED)
-        targets[steps] = self.known.targets[own]
-        actions = self.known.actions[own[0]] * np.float32(rng.random() >= self.settings.augment.drop)
+        targets[steps] = self.known.targets[rows]
+        actions = self.known.actions[rows[0]] * np.float32(rng.random() >= self.settings.augment.drop)
         if rng.random() < self.settings.augment.flip:
             boxes, targets = boxes.mirrored(), self.space.mirrored(targets)
         return {**boxes._asdict(), "targets": targets, "actions": actions}
