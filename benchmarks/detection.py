@@ -42,7 +42,7 @@ from tps_pipeline.data.layout import find_videos
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.detection.augment import letterbox
 from tps_pipeline.detection.datasets import crops
-from tps_pipeline.detection.detector import Detector, as_input, boxes_and_scores, build
+from tps_pipeline.detection.detector import TrainedDetector, as_input, boxes_and_scores, build
 from tps_pipeline.detection.two_stage import find, inside, to_pixels
 from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
@@ -82,13 +82,13 @@ def random_network(settings: recipe.Detector, classes: int, frames: FrameFile) -
     return network.eval()
 
 
-def fused(network: nn.Module, labels: tuple[str, ...], settings: recipe.Detector) -> Detector:
+def fused(network: nn.Module, labels: tuple[str, ...], settings: recipe.Detector) -> TrainedDetector:
     copy = build(settings.network, classes=len(labels))
     copy.load_state_dict(network.state_dict())
-    return Detector(copy.fuse().requires_grad_(False), labels, settings.image_size)
+    return TrainedDetector(copy.fuse().requires_grad_(False), labels, settings.image_size)
 
 
-def person_threshold(frames: FrameFile, detector: Detector) -> float:
+def person_threshold(frames: FrameFile, detector: TrainedDetector) -> float:
     """The score that ``CANDIDATES`` boxes of a frame reach on average."""
     pictures = [frames.frame(*key) for key in frames.keys()[:8]]
     scores = np.stack([scores[:, 0] for _, scores in detector(detector.prepare(pictures))])

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Detector:
+class TrainedDetector:
     """A network ready for pictures.
 
     Attributes:
@@ -134,7 +134,9 @@ def save(path: Path, state_dict: Mapping[str, Tensor], settings: recipe.Detector
     save_checkpoint(path, state_dict, metadata=described)
 
 
-def load(path: Path, *, inference: recipe.DetectorInference | None = None, device: str | None = None) -> Detector:
+def load(
+    path: Path, *, inference: recipe.DetectorInference | None = None, device: str | None = None
+) -> TrainedDetector:
     """Read a detector that ``save`` wrote.
 
     Args:
@@ -155,4 +157,4 @@ def load(path: Path, *, inference: recipe.DetectorInference | None = None, devic
     load_strictly(network, tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     used = inference or recipe.DetectorInference()
-    return Detector(network, labels, settings.image_size, used.canvas, used.precision)
+    return TrainedDetector(network, labels, settings.image_size, used.canvas, used.precision)

@@ -24,7 +24,7 @@ from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 if TYPE_CHECKING:
-    from tps_pipeline.detection.detector import Batch, Detector
+    from tps_pipeline.detection.detector import Batch, TrainedDetector
     from tps_pipeline.video.frames import FrameFile
 
 SAMPLES = dataset("part_state")
@@ -111,7 +111,7 @@ def classes(state_labels: pa.Table) -> list[str]:
 
 
 def find(
-    detector: Detector, frames: FrameFile, detections: pa.Table, *, settings: recipe.PartStateDetector
+    detector: TrainedDetector, frames: FrameFile, detections: pa.Table, *, settings: recipe.PartStateDetector
 ) -> Iterator[Found]:
     """Find the parts and states of the people in some frames, crops of several frames in one batch.
 

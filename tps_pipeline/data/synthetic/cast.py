@@ -75,7 +75,7 @@ ACTIONS: dict[str, Plan] = {
 
 
 @dataclass
-class Person:
+class Actor:
     """Someone in a video.
 
     Attributes:
@@ -115,7 +115,7 @@ class _Acted:
     path: np.ndarray
 
 
-def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Generator) -> list[Person]:
+def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Generator) -> list[Actor]:
     """Everyone in a video of an action.
 
     Args:
@@ -130,7 +130,7 @@ def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Gene
     for performer in acted:
         chests = [neighbour.joints["chest"] for neighbour in acted if neighbour is not performer]
         read = states.read(performer.joints, performer.angles, performer.motion, fps=fps, chests=chests)
-        persons.append(Person(performer.joints, performer.solids, read, performer.role.habit, performer.path))
+        persons.append(Actor(performer.joints, performer.solids, read, performer.role.habit, performer.path))
     return persons
 
 

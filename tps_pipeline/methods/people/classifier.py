@@ -18,7 +18,7 @@ from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, Classifier, normalise
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
-from tps_pipeline.methods.people.crowds import shares
+from tps_pipeline.methods.people.key_frames import shares
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People
 from tps_pipeline.progress import progress

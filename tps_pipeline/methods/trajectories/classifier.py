@@ -17,7 +17,7 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
-from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps
+from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -61,7 +61,7 @@ def predict(
 
 @torch.inference_mode()
 def classify(
-    network: nn.Module, people: People, actions: NDArray[np.float32], space: LabelSpace
+    network: nn.Module, people: Trajectories, actions: NDArray[np.float32], space: LabelSpace
 ) -> NDArray[np.float32]:
     """Score the states of everyone's parts: the mean of what is seen and of its mirror image.
 
@@ -96,7 +96,9 @@ def classify(
     return scores
 
 
-def action_probabilities(people: People, shown: dict[str, dict[str, float]], names: list[str]) -> NDArray[np.float32]:
+def action_probabilities(
+    people: Trajectories, shown: dict[str, dict[str, float]], names: list[str]
+) -> NDArray[np.float32]:
     """Probabilities of the named actions in each person's video, ``(N, A)``."""
     videos, of_person = np.unique(people.videos, return_inverse=True)
     rows = [[shown[video].get(name, 0.0) for name in names] for video in videos.tolist()]

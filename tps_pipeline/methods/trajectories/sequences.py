@@ -37,7 +37,7 @@ class Boxes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class People:
+class Trajectories:
     """People in frames, and the sequences that they form.
 
     Attributes:
@@ -55,7 +55,9 @@ class People:
     steps: list[NDArray[np.int64]]
 
 
-def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int, threshold: float = 0.0) -> People:
+def arrange(
+    people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int, threshold: float = 0.0
+) -> Trajectories:
     """Bring tables into arrays.
 
     Args:
@@ -88,7 +90,7 @@ def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int,
     sequences = _sequences(listed, stride)
     frames = listed.frame.to_numpy()
     steps = [(frames[rows] - frames[rows[0]]) // stride for rows in sequences]
-    return People(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
+    return Trajectories(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
 
 
 def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:

@@ -20,7 +20,7 @@ from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, classify
-from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps, augment
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
@@ -33,7 +33,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 class Labelled:
     """Annotated people, with the label of each of their parts, ``(N, 10)``, and their videos' actions, ``(N, A)``."""
 
-    people: People
+    people: Trajectories
     targets: NDArray[np.int64]
     actions: NDArray[np.float32]
 

@@ -27,8 +27,8 @@ _FRAME = ["video_id", "frame"]
 _PERSON = [*_FRAME, "person"]
 
 
-class Crowd(NamedTuple):
-    """The people in a frame.
+class KeyFrame(NamedTuple):
+    """A labelled frame, around which a clip is cut: the people in it.
 
     Attributes:
         boxes: Left, upper, right and lower edge as shares of the picture, float32, ``(N, 4)``.
@@ -43,23 +43,23 @@ class Crowd(NamedTuple):
     frames: np.ndarray
 
 
-class CrowdedVideo(NamedTuple):
+class KeyFrameVideo(NamedTuple):
     """A video to learn from.
 
     Attributes:
         path: The file.
         n_frames: Its frames.
-        frames: Indices of the frames with labelled people, ascending from 0, ``(F,)``.
-        crowds: The people in each of them.
+        frames: Indices of its key frames, in which people are labelled, ascending from 0, ``(F,)``.
+        key_frames: The people in each of them.
     """
 
     path: Path
     n_frames: int
     frames: np.ndarray
-    crowds: list[Crowd]
+    key_frames: list[KeyFrame]
 
 
-def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[CrowdedVideo]:
+def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[KeyFrameVideo]:
     """The readable videos in which a person is labelled; annotated frames past a video's end are left out.
 
     Args:
@@ -92,11 +92,15 @@ def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLe
         boxes = shares(corners[of_video], row["width"], row["height"])
         frames, starts = np.unique(times[of_video], return_index=True)
         by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[of_video], tracks[of_video], times[of_video]))
-        crowds = [Crowd(*rows) for rows in zip(*by_frame, strict=True)]
-        kept = [at for at, crowd in enumerate(crowds) if frames[at] < row["n_frames"] and (crowd.targets >= 0).any()]
+        key_frames = [KeyFrame(*rows) for rows in zip(*by_frame, strict=True)]
+        kept = [
+            at
+            for at, key_frame in enumerate(key_frames)
+            if frames[at] < row["n_frames"] and (key_frame.targets >= 0).any()
+        ]
         if kept:
             path = source.data / row["path"]
-            videos.append(CrowdedVideo(path, row["n_frames"], frames[kept], [crowds[at] for at in kept]))
+            videos.append(KeyFrameVideo(path, row["n_frames"], frames[kept], [key_frames[at] for at in kept]))
     return videos
 
 
@@ -126,12 +130,12 @@ def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
 
 
-def joined(videos: list[list[Crowd]]) -> dict[str, Tensor]:
-    """The people of clips of some videos: the fields of `Crowd`, and ``clip_of``, each one's clip, ``(N,)``."""
-    crowds = [crowd for video in videos for crowd in video]
-    people = Crowd(*(np.concatenate(rows) for rows in zip(*crowds, strict=True)))
-    sizes = [len(crowd.boxes) for crowd in crowds]
-    clip_of = np.repeat(np.arange(len(crowds)), sizes)
+def joined(videos: list[list[KeyFrame]]) -> dict[str, Tensor]:
+    """The people of clips of some videos: the fields of `KeyFrame`, and ``clip_of``, each one's clip, ``(N,)``."""
+    key_frames = [key_frame for video in videos for key_frame in video]
+    people = KeyFrame(*(np.concatenate(rows) for rows in zip(*key_frames, strict=True)))
+    sizes = [len(key_frame.boxes) for key_frame in key_frames]
+    clip_of = np.repeat(np.arange(len(key_frames)), sizes)
     video_of = np.repeat(np.repeat(np.arange(len(videos)), [len(video) for video in videos]), sizes)
     _, tracks = np.unique(np.stack([video_of, people.tracks]), axis=1, return_inverse=True)
     rows = people._replace(tracks=tracks.astype(np.int64))._asdict() | {"clip_of": clip_of}
