@@ -61,9 +61,9 @@ def voting(
     Args:
         predictions: ``tables.PREDICTIONS`` of each method, in any order.
         ranking: ``tables.RANKING`` of them.
-        iou: The overlap that the same person's boxes exceed (report: 0.8).
+        iou: The overlap that the same person's boxes exceed (paper: 0.8).
         weigh_by: What a vote counts: its method's mean PSC in the ranking, or its state's score; by default one, as in
-            the report.
+            the paper.
 
     Returns:
         ``tables.PREDICTIONS``: the best method's rows. ``state_scores`` holds each state's share of the votes on the

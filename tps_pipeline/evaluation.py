@@ -62,7 +62,7 @@ def leaderboard(
     Args:
         scored: ``tables.PSC`` of all methods.
         average_precision: ``tables.AVERAGE_PRECISION`` of each method's boxes, by method.
-        reported: The challenge report's score of each method that it has.
+        reported: The challenge paper's score of each method that it has.
 
     Returns:
         ``tables.LEADERBOARD``, best score first within each split.

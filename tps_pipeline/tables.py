@@ -159,7 +159,7 @@ LEADERBOARD = pa.schema(
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
      *_optional(pa.float64(), "person_ap50", "part_ap50", "reported")]
 )  # fmt: skip
-"""One row a method or ensemble and split, best score first. ``reported`` is the challenge report's score on the
+"""One row a method or ensemble and split, best score first. ``reported`` is the challenge paper's score on the
 challenge's test set; an ensemble has no precision, as its boxes are others'."""
 
 

@@ -19,7 +19,7 @@ from tps_pipeline import ensemble, outputs, psc
 from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
-"""The report's methods."""
+"""The paper's methods."""
 ALL = (*REPORTED, "part_trajectory")
 SOME = 6
 """Methods predict every so-manyth training video: as many as there are in ``val``."""
@@ -70,8 +70,8 @@ def _claim(
 
 
 CLAIMS = (
-    _claim("voting", "Voting over the report's methods beats the best of them", "voting", "best single method"),
-    _claim("by_category", "The choice by category beats voting over the report's methods", "by_category", "voting"),
+    _claim("voting", "Voting over the paper's methods beats the best of them", "voting", "best single method"),
+    _claim("by_category", "The choice by category beats voting over the paper's methods", "by_category", "voting"),
     _claim(
         "choose_on_val",
         "The choice by category is better made on videos that no method has learned from",

@@ -1,6 +1,6 @@
 """Single-stage detection: one detector finds people and parts on the frame, then each part is given to someone.
 
-What the report tried first and gave up for two stages, as it does badly where people are many.
+What the challenge's paper tried first and gave up for two stages, as it does badly where people are many.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def assign(
 ) -> NDArray[np.int64]:
     """Say whose a part is: of all the people whose box holds enough of it, the one with the best score x IoU.
 
-    IoU of the part with the person's box, as in the report: of two people around a part it prefers the one whose box
+    IoU of the part with the person's box, as in the paper: of two people around a part it prefers the one whose box
     is smaller. The score keeps faint second boxes around a person from taking the person's parts away.
 
     Args:

@@ -17,7 +17,7 @@ Loss = Literal["bce", "softmax"]
 def part_state_loss(logits: Tensor, targets: Tensor, space: LabelSpace, *, kind: Loss) -> Tensor:
     """The loss of a batch.
 
-    ``bce`` asks of every label whether it holds (the report's); those of a part without a target do not. ``softmax``
+    ``bce`` asks of every label whether it holds (the paper's); those of a part without a target do not. ``softmax``
     asks for one state of each part that has a target: the mean cross-entropy over all such parts.
 
     Args:

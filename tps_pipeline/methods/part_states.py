@@ -39,7 +39,7 @@ class LabelSpace:
 
         Args:
             vocabulary: `tables.STATE_LABELS`.
-            pairs: Those that are some video's most frequent state of a part (108 in the report), or all (164).
+            pairs: Those that are some video's most frequent state of a part (108 in the paper), or all (164).
         """
         chosen = [row for row in vocabulary.to_pylist() if pairs == "all" or row["most_frequent"]]
         return cls(tuple(sorted((row["part"], row["state"]) for row in chosen)))

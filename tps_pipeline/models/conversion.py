@@ -80,7 +80,7 @@ def _video_swin(state: Tensors) -> Converted:
 
 
 def _swin_imagenet(state: Tensors) -> Converted:
-    """Inflated for the frames a patch and a window have in `recipe.VideoSwin` by default, which are the report's."""
+    """Inflated for the frames a patch and a window have in `recipe.VideoSwin` by default, which are the paper's."""
     from tps_pipeline.models.video_swin import VideoSwin, inflate
     from tps_pipeline.models.weights import load_strictly
 
@@ -126,8 +126,8 @@ def _swin_settings(state: Tensors) -> recipe.VideoSwin:
     if patch.ndim == 5:
         window = _video_window(rows, named.get("layers.0.blocks.0.attn.relative_position_index"))
     else:
-        report, side = recipe.VideoSwin(), (math.isqrt(rows) + 1) // 2  # (2 side - 1)² distances in a square window
-        window, size = (report.window[0], side, side), [report.patch[0], *size]
+        paper, side = recipe.VideoSwin(), (math.isqrt(rows) + 1) // 2  # (2 side - 1)² distances in a square window
+        window, size = (paper.window[0], side, side), [paper.patch[0], *size]
     heads = [named[bias.format(i)].shape[1] for i in stages]
     dimensions = {"patch": size, "embed": len(patch), "depths": list(map(len, blocks)), "heads": heads}
     return recipe.VideoSwin.model_validate(dimensions | {"window": window})

@@ -151,7 +151,7 @@ class PersonPerson(nn.Module):
 
     A person looks at the others in the clip and, where tracks are known, at themselves in the neighbouring clips: that
     is AIA's memory, kept to the person's own track and computed with the rest, so that it is never out of date. Its
-    blocks for objects are left out, as is their dense order: the report relates people only, and nothing here detects
+    blocks for objects are left out, as is their dense order: the challenge relates people only, and nothing here detects
     the objects that Kinetics-TPS annotates.
 
     Args:

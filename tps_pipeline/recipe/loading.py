@@ -89,7 +89,7 @@ def parse(text: str, path: Path) -> Recipe:
 
 
 def reported() -> dict[str, float]:
-    """The challenge report's scores on the challenge's test set, by the name of the method or ensemble."""
+    """The challenge paper's scores on the challenge's test set, by the name of the method or ensemble."""
     return dict(load("paper").reported)
 
 

@@ -44,7 +44,7 @@ class Recipe(Section):
     submission: str
     """The method or ensemble whose predictions are submitted."""
     reported: dict[Name, Fraction] = Field(default_factory=dict)
-    """The challenge report's scores on the challenge's test set, by the name of the method or ensemble; `paper.yaml`
+    """The challenge paper's scores on the challenge's test set, by the name of the method or ensemble; `paper.yaml`
     has them, whatever recipe runs (see `reported`)."""
 
     @property

@@ -125,7 +125,7 @@ def _leaderboard(recipe: Recipe) -> Step:
         sections=("predict_splits",),
         splits=recipe.predict_splits,
         group="evaluation",
-        description="The score of every method and ensemble on every labelled split, best first, beside the report's.",
+        description="The score of every method and ensemble on every labelled split, best first, beside the paper's.",
         picture=partial(_picture, recipe.scored),
         code=_rank,
     )
