@@ -1,7 +1,7 @@
 """Ensembles of the methods that name states, on one seed's generated data.
 
-Half of the held-out videos, ``val``, are what methods are ranked and chosen on; everything is scored on the other half,
-``test``. For a choice on ``train`` the methods predict as many of the videos that they have learned from. Boxes and
+Half of the held-out videos, `val`, are what methods are ranked and chosen on; everything is scored on the other half,
+`test`. For a choice on `train` the methods predict as many of the videos that they have learned from. Boxes and
 actions are the annotated ones, as for the methods themselves; so the score is the mean PSC but for rounding.
 """
 
@@ -22,7 +22,7 @@ REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "i
 """The paper's methods."""
 ALL = (*REPORTED, "part_trajectory")
 SOME = 6
-"""Methods predict every so-manyth training video: as many as there are in ``val``."""
+"""Methods predict every so-manyth training video: as many as there are in `val`."""
 Choice = Literal["train", "val"]
 
 

@@ -27,21 +27,21 @@ def confusion(
 
     People are matched as the challenge's metric does it; only the parts of matched people count.
 
-    - ``sides_confused``: an annotated left or right part is found if a box of the person named after either side
-      overlaps it by ``OVERLAP`` or more, and is confused if the one that overlaps it most has the other side's name.
-    - ``wrong_person``: a detected part of any name is placed if it overlaps some annotated part by ``OVERLAP`` or more,
+    - `sides_confused`: an annotated left or right part is found if a box of the person named after either side
+      overlaps it by `OVERLAP` or more, and is confused if the one that overlaps it most has the other side's name.
+    - `wrong_person`: a detected part of any name is placed if it overlaps some annotated part by `OVERLAP` or more,
       and is on the wrong person if it overlaps an annotated part of another person more than any of its own person's.
 
     Args:
-        detections: ``tables.DETECTIONS``; ``tables.PREDICTIONS`` has the same columns, and states, which do not matter.
-        labelled_frames: ``tables.LABELLED_FRAMES``.
-        people: ``tables.PEOPLE``.
-        parts: ``tables.PARTS``.
-        frames: The frames that were looked at (``video_id``, ``frame``), also those without any detection.
+        detections: `tables.DETECTIONS`; `tables.PREDICTIONS` has the same columns, and states, which do not matter.
+        labelled_frames: `tables.LABELLED_FRAMES`.
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`.
+        frames: The frames that were looked at (`video_id`, `frame`), also those without any detection.
         split: Goes into the result.
 
     Returns:
-        ``tables.DETECTOR_CONFUSION``, one row.
+        `tables.DETECTOR_CONFUSION`, one row.
     """
     looked_at = to_frame(labelled_frames, *_FRAME).merge(to_frame(frames, *_FRAME).drop_duplicates(), on=_FRAME)
     listed = pa.Table.from_pandas(looked_at, preserve_index=False)

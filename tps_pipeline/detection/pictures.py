@@ -62,7 +62,7 @@ def read_prepared(
 
 
 def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Like ``map``, but a thread works on the next items while the caller is busy with a result.
+    """Like `map`, but a thread works on the next items while the caller is busy with a result.
 
     Items are drawn in the caller's thread: where they come from a network, it never has to share its cores with
     another one.

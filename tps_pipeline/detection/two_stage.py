@@ -68,7 +68,7 @@ def detect(
         inference: How the person detector and the part detector look at pictures; the recipe's defaults without.
 
     Returns:
-        ``tables.DETECTIONS``; people are numbered from the best down, and a part's score is its own times its
+        `tables.DETECTIONS`; people are numbered from the best down, and a part's score is its own times its
         person's.
 
     Raises:
@@ -83,7 +83,7 @@ def detect(
 def find(
     frames: FrameFile, person_detector: TrainedDetector, part_detector: TrainedDetector, *, settings: recipe.TwoStage
 ) -> pa.Table:
-    """What ``detect`` does, with detectors at hand."""
+    """What `detect` does, with detectors at hand."""
     prepared = ahead(partial(read_prepared, frames, person_detector), steps(frames.keys()))
     people = (find_people(person_detector, *each, settings=settings) for each in prepared)
     columns: list[dict[str, NDArray]] = []
@@ -134,10 +134,10 @@ def find_parts(
     Args:
         detector: The part detector.
         people: The people of some frames.
-        cuts: Their crops, from ``cut``.
+        cuts: Their crops, from `cut`.
 
     Returns:
-        Columns of ``tables.DETECTIONS``, one dictionary a frame.
+        Columns of `tables.DETECTIONS`, one dictionary a frame.
     """
     found = iter(detector(cuts, best_of_each))
     columns = []
@@ -149,7 +149,7 @@ def find_parts(
 
 
 def best_of_each(boxes: Tensor, scores: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-    """Each class's best box and its score: (C, 4) and (C,) for each picture of a batch (``detector.Reduce``)."""
+    """Each class's best box and its score: (C, 4) and (C,) for each picture of a batch (`detector.Reduce`)."""
     score, best = scores.max(1)
     return [*zip(boxes.gather(1, best[..., None].expand(-1, -1, 4)), score, strict=True)]
 
@@ -165,7 +165,7 @@ def to_pixels(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.i
 def _columns(
     people: PersonDetections, boxes: NDArray[np.int64], part_scores: NDArray[np.float32]
 ) -> dict[str, NDArray]:
-    """One frame's rows of ``tables.DETECTIONS``, by column."""
+    """One frame's rows of `tables.DETECTIONS`, by column."""
     count, each = len(people.boxes), len(PARTS)
     person = np.repeat(np.arange(count), each)
     scores = people.scores[person]

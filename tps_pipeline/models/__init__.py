@@ -17,9 +17,9 @@ def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -
     """Our network for a published checkpoint, loaded strictly, in evaluation mode.
 
     Args:
-        kind: Which published network, one of ``REFERENCES``.
+        kind: Which published network, one of `REFERENCES`.
         state_dict: Its tensors under the reference's own names.
-        **config: What the tensors do not tell, as the network's own ``from_reference`` takes it.
+        **config: What the tensors do not tell, as the network's own `from_reference` takes it.
 
     Raises:
         WeightsError: An unknown kind, or tensors that do not fit; names them.

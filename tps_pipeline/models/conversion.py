@@ -1,4 +1,4 @@
-"""Published checkpoints as our networks: one entry a kind in ``KINDS``. Importing this module does not import torch."""
+"""Published checkpoints as our networks: one entry a kind in `KINDS`. Importing this module does not import torch."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Recipe(Section):
         return self
 
     def setting(self, name: str) -> Any:
-        """What stands at a dotted name (``two_stage.crop_margin``), `WHOLE` for all; None if there is nothing."""
+        """What stands at a dotted name (`two_stage.crop_margin`), `WHOLE` for all; None if there is nothing."""
         if name == WHOLE:
             return self
         return functools.reduce(_step, name.split("."), self)

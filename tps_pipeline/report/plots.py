@@ -52,7 +52,7 @@ def score_curve(psc: pa.Table, split: str, *, theme: Theme = LIGHT) -> bytes:
     """Share of videos with the right action and a PSC of at least t, over t; the area below a line is the score.
 
     Args:
-        psc: ``tables.PSC``.
+        psc: `tables.PSC`.
         split: Whose videos to show; it must have some.
         theme: The page's colours.
 

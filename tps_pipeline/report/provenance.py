@@ -130,7 +130,7 @@ def files(assets: Mapping[str, Made]) -> tuple[list[File], list[File]]:
 
 
 def made_from(inputs: Sequence[Input]) -> dict[str, str]:
-    """By asset: how many shards of each split (``5 train, 1 val``), or the version of what has no shards."""
+    """By asset: how many shards of each split (`5 train, 1 val`), or the version of what has no shards."""
     shards: dict[str, Counter[str]] = {}
     whole = {}
     for i in inputs:
@@ -182,7 +182,7 @@ def mixed(m: Made) -> list[str]:
 
 
 def commit(record: Record) -> str:
-    """A record's commit, shortened; ``+`` where files differed from it, a dash where it is not known."""
+    """A record's commit, shortened; `+` where files differed from it, a dash where it is not known."""
     sha = record.git_sha
     return "–" if sha is None else sha[:8] + "+" * sha.endswith("+")
 

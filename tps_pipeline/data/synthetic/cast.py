@@ -71,7 +71,7 @@ ACTIONS: dict[str, Plan] = {
     "hopscotch": Plan(sport.hopscotch, (20, -20, 60, -60), (1.6, 1.9), ("street", "park"), follow=0.6),
     "clean_and_jerk": Plan(gym.clean_and_jerk, (0, 0, 35, -35), (1.9, 2.3), ("gym", "stage")),
 }  # fmt: skip
-"""The actions in the order in which ``classes=n`` takes them: the first twelve or so are the easiest to tell apart."""
+"""The actions in the order in which `classes=n` takes them: the first twelve or so are the easiest to tell apart."""
 
 
 @dataclass

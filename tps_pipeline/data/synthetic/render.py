@@ -39,7 +39,7 @@ class Sprite:
     depth: np.ndarray
 
     def part_of(self, identity: int) -> int:
-        """Index into ``labels.PARTS`` (-1: the trunk) of a value of the identity map."""
+        """Index into `labels.PARTS` (-1: the trunk) of a value of the identity map."""
         return (identity - 1) % IDS_PER_PERSON - 1
 
 
@@ -116,7 +116,7 @@ class Extent:
 def areas(sprite: Sprite) -> dict[int, np.ndarray]:
     """Identity -> (T,) pixels that its solids would cover if nothing hid them.
 
-    The solids of a limb overlap at its joints; ``_OVERLAP`` takes account of that. Those of the head lie in one
+    The solids of a limb overlap at its joints; `_OVERLAP` takes account of that. Those of the head lie in one
     another: the largest counts.
     """
     body = sprite.polygons[:, :, 1].astype(float) / 2**SHIFT
@@ -142,11 +142,11 @@ def extents(identity: np.ndarray, sprite: Sprite, full: dict[int, np.ndarray], f
     Args:
         identity: (H, W) uint8 identity map of the frame.
         sprite: The person.
-        full: The person's ``areas``.
+        full: The person's `areas`.
         frame: Index of the frame.
 
     Returns:
-        Extents by index into ``labels.PARTS``; -1 is the trunk.
+        Extents by index into `labels.PARTS`; -1 is the trunk.
     """
     visible, height, width = {}, *identity.shape
     first = min(full)

@@ -1,7 +1,7 @@
 """The state of each part of a person in each frame, read off the kinematics.
 
-One state a part: the first rule of a part's list that holds. Some rules need one frame (``bend``), some need motion
-(``swing``, ``turn``, ``step``, ``strike``), some the props (``hold``, ``carry``). The states are those seen in
+One state a part: the first rule of a part's list that holds. Some rules need one frame (`bend`), some need motion
+(`swing`, `turn`, `step`, `strike`), some the props (`hold`, `carry`). The states are those seen in
 Kinetics-TPS figures; the thresholds are ours.
 """
 
@@ -77,7 +77,7 @@ def turning(direction: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _first(*rules: tuple[str, np.ndarray | bool]) -> np.ndarray:
-    """The first name whose condition holds, ``none`` where none does."""
+    """The first name whose condition holds, `none` where none does."""
     conditions = np.broadcast_arrays(*(condition for _, condition in rules))
     return np.select([np.asarray(c, bool) for c in conditions], [name for name, _ in rules], NO_STATE)
 

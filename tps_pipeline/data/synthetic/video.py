@@ -29,7 +29,7 @@ class Take:
         fps: Frames a second.
         persons: Everyone in it.
         sprites: Everyone projected, then the things in the foreground.
-        background: Larger than the picture by ``MARGIN`` on each side.
+        background: Larger than the picture by `MARGIN` on each side.
         moves: (T, 2, 3) movement of the picture.
         gain: (T,) brightness.
         blur: Standard deviation of the defocus in pixels; 0 for none.

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Entry = TypeVar("Entry", recipe.VideoLevel, recipe.SegmentLevel, recipe.InstanceLevel)
 Plan = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """The clips that tell about some frames (indices from 0, ascending) of a video with so many frames: the frames of each
-clip, ``(K, T)``, as `read_windows` takes them, and each frame's clip."""
+clip, `(K, T)`, as `read_windows` takes them, and each frame's clip."""
 
 
 def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
@@ -52,7 +52,7 @@ def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
 
 
 def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Tensor:
-    """Clips ``(B, T, H, W, 3)`` uint8 as the section's published weights take them: ``(B, 3, T, H, W)``."""
+    """Clips `(B, T, H, W, 3)` uint8 as the section's published weights take them: `(B, 3, T, H, W)`."""
     match settings:
         case recipe.SlowFast():
             pixels = Pixels(settings.mean, settings.std)
@@ -71,7 +71,7 @@ class Classifier(Generic[Entry]):
         model: In eval mode, on the device that it is to run on.
         settings: The recipe's entry that it was trained with, its `inference` that of the entry in force.
         space: Its labels.
-        frequencies: How often each state is its part's target, ``(labels,)``: what is known of a video unseen.
+        frequencies: How often each state is its part's target, `(labels,)`: what is known of a video unseen.
     """
 
     model: nn.Module
@@ -84,11 +84,11 @@ class Classifier(Generic[Entry]):
         """Score clips.
 
         Args:
-            frames: Pictures, RGB uint8, ``(N, H, W, 3)``.
-            shown: Which of them each clip shows, ``(B, T)``.
+            frames: Pictures, RGB uint8, `(N, H, W, 3)`.
+            shown: Which of them each clip shows, `(B, T)`.
 
         Returns:
-            `part_state_scores`, ``(B, labels)``.
+            `part_state_scores`, `(B, labels)`.
         """
         device = next(self.model.parameters()).device
         # Frames go to the device once, however many clips show them.
@@ -156,7 +156,7 @@ def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa
 
 
 def _scores(classifier: Classifier, path: Path, indices: np.ndarray) -> np.ndarray:
-    """Scores of a video's clips, ``(K, labels)``."""
+    """Scores of a video's clips, `(K, labels)`."""
     size = classifier.settings.image_size
     found = []
     try:

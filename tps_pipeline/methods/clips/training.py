@@ -26,8 +26,8 @@ class LabelledVideo(NamedTuple):
     Attributes:
         path: The file.
         n_frames: Its frames.
-        frames: Indices of the frames that have targets, ascending from 0, ``(F,)``.
-        targets: The label of each part in each of them, ``(F, 10)``; or in the whole video, ``(1, 10)``.
+        frames: Indices of the frames that have targets, ascending from 0, `(F,)`.
+        targets: The label of each part in each of them, `(F, 10)`; or in the whole video, `(1, 10)`.
     """
 
     path: Path
@@ -53,14 +53,14 @@ def fit(
         settings: The recipe's entry.
         train: What to learn from.
         val: What to measure on; may have no videos.
-        keys: What has targets: ``video_id``, with or without ``frame``.
+        keys: What has targets: `video_id`, with or without `frame`.
         draw: Chooses clips.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
         weights: Imported weights to start from.
 
     Returns:
-        Loss and, measured on ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on `val`, the share of labelled parts that get the right state.
 
     Raises:
         WeightsError: The recipe names weights that were not given.
@@ -94,12 +94,12 @@ def augmented(
     Args:
         settings: How far.
         space: The labels.
-        clips: ``(K, T, H, W, 3)`` uint8.
-        targets: ``(K, 10)``.
+        clips: `(K, T, H, W, 3)` uint8.
+        targets: `(K, 10)`.
         rng: Where all draws come from.
 
     Returns:
-        ``clip`` ``(T, H, W, 3)`` uint8 and ``targets`` ``(10,)`` of each.
+        `clip` `(T, H, W, 3)` uint8 and `targets` `(10,)` of each.
     """
     unmirrored, samples = settings.model_copy(update={"flip": 0.0}), []
     for clip, labels in zip(clips, targets, strict=True):

@@ -33,10 +33,10 @@ class Everyone(NamedTuple):
     """The people in some clips, as `relations.People` has them.
 
     Attributes:
-        boxes: Shares of the picture, ``(N, 4)``.
-        clip_of: Each one's clip, from 0, ``(N,)``.
-        tracks: Each one's track, ``(N,)``; None where it does not matter who is who.
-        frames: Each one's frame, ``(N,)``; None likewise.
+        boxes: Shares of the picture, `(N, 4)`.
+        clip_of: Each one's clip, from 0, `(N,)`.
+        tracks: Each one's track, `(N,)`; None where it does not matter who is who.
+        frames: Each one's frame, `(N,)`; None likewise.
     """
 
     boxes: np.ndarray
@@ -109,7 +109,7 @@ def predict(
 def _scores(
     classifier: Classifier[recipe.InstanceLevel], path: Path, indices: np.ndarray, everyone: Everyone
 ) -> np.ndarray:
-    """Scores of the people in a video's clips: ``(N, labels)``."""
+    """Scores of the people in a video's clips: `(N, labels)`."""
     settings = classifier.settings
     batch, size = settings.clips_per_video if settings.tracked else BATCH, settings.image_size
     scores, start = np.tile(classifier.frequencies, (len(everyone.boxes), 1)), 0
@@ -133,7 +133,7 @@ def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyo
         everyone: The people in them.
 
     Returns:
-        `part_state_scores`, ``(N, labels)``.
+        `part_state_scores`, `(N, labels)`.
     """
     model, settings = classifier.model, classifier.settings
     assert isinstance(model, InstanceNet)

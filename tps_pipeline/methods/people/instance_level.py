@@ -1,4 +1,4 @@
-"""Methods ``instance_pcp`` and ``instance_pp``: SlowFast and relations between people name each one's states.
+"""Methods `instance_pcp` and `instance_pp`: SlowFast and relations between people name each one's states.
 
 The people of a frame are looked at in the clip around it, all in one pass. Nobody's states are another's, as they
 are in the clip methods.
@@ -69,7 +69,7 @@ class InstanceLevel:
         return self.clips(video.n_frames, video.frames[chosen]), [video.key_frames[at] for at in chosen]
 
     def clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
-        """The frames of the clips around some frames of a video, ascending from 0: ``(K, T)``."""
+        """The frames of the clips around some frames of a video, ascending from 0: `(K, T)`."""
         from tps_pipeline.clips.sampling import dense_samples
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame

@@ -31,10 +31,10 @@ class KeyFrame(NamedTuple):
     """A labelled frame, around which a clip is cut: the people in it.
 
     Attributes:
-        boxes: Left, upper, right and lower edge as shares of the picture, float32, ``(N, 4)``.
-        targets: The label of each one's parts, ``(N, 10)``.
-        tracks: Each one's track in the video, ``(N,)``.
-        frames: The frame's index, for each of them, ``(N,)``.
+        boxes: Left, upper, right and lower edge as shares of the picture, float32, `(N, 4)`.
+        targets: The label of each one's parts, `(N, 10)`.
+        tracks: Each one's track in the video, `(N,)`.
+        frames: The frame's index, for each of them, `(N,)`.
     """
 
     boxes: np.ndarray
@@ -49,7 +49,7 @@ class KeyFrameVideo(NamedTuple):
     Attributes:
         path: The file.
         n_frames: Its frames.
-        frames: Indices of its key frames, in which people are labelled, ascending from 0, ``(F,)``.
+        frames: Indices of its key frames, in which people are labelled, ascending from 0, `(F,)`.
         key_frames: The people in each of them.
     """
 
@@ -113,7 +113,7 @@ def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.Matchi
         settings: What counts as a match; a detection that matches several people is the one's whom it overlaps most.
 
     Returns:
-        The columns of ``people``; a person may be in it several times, or not at all.
+        The columns of `people`; a person may be in it several times, or not at all.
     """
     sure = detections.filter(pa.array(detections["person_score"].to_numpy() >= settings.person_score))
     detected = sure.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str}).drop_duplicates(_PERSON)
@@ -126,12 +126,12 @@ def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.Matchi
 
 
 def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Boxes of inclusive pixels, ``(N, 4)``, as shares of a picture: float32."""
+    """Boxes of inclusive pixels, `(N, 4)`, as shares of a picture: float32."""
     return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
 
 
 def joined(videos: list[list[KeyFrame]]) -> dict[str, Tensor]:
-    """The people of clips of some videos: the fields of `KeyFrame`, and ``clip_of``, each one's clip, ``(N,)``."""
+    """The people of clips of some videos: the fields of `KeyFrame`, and `clip_of`, each one's clip, `(N,)`."""
     key_frames = [key_frame for video in videos for key_frame in video]
     people = KeyFrame(*(np.concatenate(rows) for rows in zip(*key_frames, strict=True)))
     sizes = [len(key_frame.boxes) for key_frame in key_frames]

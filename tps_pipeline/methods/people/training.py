@@ -45,12 +45,12 @@ def fit(
         train: What to learn from.
         val: What to measure on; may have no videos.
         draw: Chooses clips.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
         weights: Imported weights for the backbone to start from.
 
     Returns:
-        Loss and, measured on the same boxes of ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on the same boxes of `val`, the share of labelled parts that get the right state.
 
     Raises:
         WeightsError: The recipe names weights that were not given.
@@ -92,12 +92,12 @@ def augmented(
     Args:
         settings: The recipe's entry.
         space: The labels.
-        clips: ``(K, T, H, W, 3)`` uint8.
+        clips: `(K, T, H, W, 3)` uint8.
         key_frames: The people in each.
         rng: Where all draws come from.
 
     Returns:
-        ``clips`` ``(K, T, H, W, 3)`` uint8 and ``key_frames`` of each.
+        `clips` `(K, T, H, W, 3)` uint8 and `key_frames` of each.
     """
     together = len(clips) if settings.tracked else 1
     samples = []
@@ -134,13 +134,13 @@ def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tupl
     """Boxes around where the corners of boxes go, cut at the picture's edge.
 
     Args:
-        boxes: Shares of the picture, ``(N, 4)``.
-        warp: Where the centres of pixels go, ``(2, 3)``.
+        boxes: Shares of the picture, `(N, 4)`.
+        warp: Where the centres of pixels go, `(2, 3)`.
         width: Of the picture, in pixels.
         height: Of the picture.
 
     Returns:
-        Shares of the picture, float32, ``(N, 4)``, and how much of each box is left, ``(N,)``.
+        Shares of the picture, float32, `(N, 4)`, and how much of each box is left, `(N,)`.
     """
     size = np.array([width, height])
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * size - 0.5
@@ -152,7 +152,7 @@ def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tupl
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch: the samples' clips ``(B, T, H, W, 3)``, and all their people as `joined` gives them."""
+    """A batch: the samples' clips `(B, T, H, W, 3)`, and all their people as `joined` gives them."""
     clips = torch.from_numpy(np.concatenate([sample["clips"] for sample in samples]))
     return {"clips": clips} | joined([sample["key_frames"] for sample in samples])
 

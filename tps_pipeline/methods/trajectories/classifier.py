@@ -68,11 +68,11 @@ def classify(
     Args:
         network: In eval mode, on the device that it is to run on.
         people: Whom to classify.
-        actions: Probabilities of the actions for each of them, ``(N, A)``.
+        actions: Probabilities of the actions for each of them, `(N, A)`.
         space: The labels; each has its mirror image.
 
     Returns:
-        Probabilities among the states of each part, ``(N, labels)``.
+        Probabilities among the states of each part, `(N, labels)`.
     """
     device = next(network.parameters()).device
     mirror = space.mirrored_labels
@@ -99,7 +99,7 @@ def classify(
 def action_probabilities(
     people: Trajectories, shown: dict[str, dict[str, float]], names: list[str]
 ) -> NDArray[np.float32]:
-    """Probabilities of the named actions in each person's video, ``(N, A)``."""
+    """Probabilities of the named actions in each person's video, `(N, A)`."""
     videos, of_person = np.unique(people.videos, return_inverse=True)
     rows = [[shown[video].get(name, 0.0) for name in names] for video in videos.tolist()]
     return np.array(rows, np.float32).reshape(len(videos), len(names))[of_person]

@@ -23,8 +23,8 @@ class Boxes(NamedTuple):
     """Boxes of people, the person's first and then those of the parts; any leading dimensions.
 
     Attributes:
-        corners: x1 y1 x2 y2, continuous pixels, float32, ``(..., 11, 4)``.
-        confidences: 0 to 1, float32, ``(..., 11)``; 0 where there is no box.
+        corners: x1 y1 x2 y2, continuous pixels, float32, `(..., 11, 4)`.
+        confidences: 0 to 1, float32, `(..., 11)`; 0 where there is no box.
     """
 
     corners: NDArray[np.float32]
@@ -41,9 +41,9 @@ class Trajectories:
     """People in frames, and the sequences that they form.
 
     Attributes:
-        boxes: Of each person in a frame, ``(N, 11, ...)``.
+        boxes: Of each person in a frame, `(N, 11, ...)`.
         person_of_part: The person that each row of the table of parts belongs to, an index below N.
-        videos: Each person's video, ``(N,)``.
+        videos: Each person's video, `(N,)`.
         sequences: Persons who are one track's, ascending in time.
         steps: When each of them is, in steps of a sequence, from 0.
     """
@@ -65,7 +65,7 @@ def arrange(
         parts: `tables.PARTS`, or `tables.DETECTIONS`. Detected boxes have their scores as confidences, a part's as a
             share of its person's; annotated ones have 1.
         tracks: `tables.TRACKS` of the same people.
-        stride: Step between the frames of a sequence. A track makes so many sequences, each of every ``stride``-th
+        stride: Step between the frames of a sequence. A track makes so many sequences, each of every `stride`-th
             frame.
         threshold: Parts of a lower confidence are left out.
     """
@@ -101,7 +101,7 @@ def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:
 
 
 def at_steps(boxes: Boxes, people: NDArray[np.int64], steps: NDArray[np.int64]) -> Boxes:
-    """The boxes of a sequence, ``(T, 11, ...)``, with nobody in the steps in which the person is not seen."""
+    """The boxes of a sequence, `(T, 11, ...)`, with nobody in the steps in which the person is not seen."""
     length = int(steps[-1]) + 1
     corners = np.zeros((length, *boxes.corners.shape[1:]), np.float32)
     confidences = np.zeros((length, boxes.confidences.shape[1]), np.float32)
@@ -113,7 +113,7 @@ def augment(boxes: Boxes, settings: recipe.TrajectoryAugmentation, rng: np.rando
     """Make a sequence of annotated boxes like one of detected boxes, in another view; it is not mirrored here.
 
     Args:
-        boxes: ``(T, 11, ...)``.
+        boxes: `(T, 11, ...)`.
         settings: How far.
         rng: Where all draws come from.
     """

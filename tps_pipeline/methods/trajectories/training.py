@@ -31,7 +31,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 
 @dataclass(frozen=True)
 class Labelled:
-    """Annotated people, with the label of each of their parts, ``(N, 10)``, and their videos' actions, ``(N, A)``."""
+    """Annotated people, with the label of each of their parts, `(N, 10)`, and their videos' actions, `(N, A)`."""
 
     people: Trajectories
     targets: NDArray[np.int64]
@@ -45,11 +45,11 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         settings: The recipe's entry.
         train: What to learn from.
         val: What to measure on; may have no videos.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
 
     Returns:
-        Loss and, measured on ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on `val`, the share of labelled parts that get the right state.
     """
     prepare_cpu()
     torch.manual_seed(seed)
@@ -117,7 +117,7 @@ class TrainingSequences:
         return len(self.sequences)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray]:
-        """A sequence ``(T, 11, ...)`` with targets ``(T, 10)`` and the actions' probabilities ``(A,)``."""
+        """A sequence `(T, 11, ...)` with targets `(T, 10)` and the actions' probabilities `(A,)`."""
         rows, steps = self.sequences[index]
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
         inside = (steps >= first) & (steps < first + self.settings.frames)
