@@ -89,7 +89,7 @@ def decord(path: Path) -> Iterator[np.ndarray]:
 
 
 def with_gop(path: Path, gop: int) -> Path:
-    """The same pictures with a key frame in every ``gop``."""
+    """The same pictures with a key frame in every `gop`."""
     target = path.with_stem(f"gop_{gop}")
     with av.open(str(path)) as source, av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "bf": "3"})

@@ -6,16 +6,16 @@ Frames of generated video with groups of people are extracted; the networks are 
 random weights. The person threshold lets through as many candidates as a trained network does at 0.01, and three people
 a frame are kept. The ways:
 
-- ``loop``: frame by frame and person by person, with the network as it is trained, layer by layer in float32;
-- ``loop_fused``: the same loop with our network as we infer with it, so that only the order of work differs;
-- ``ours``: `two_stage.find` in float32 on squares: the same boxes (checked);
-- ``ours_rectangle``: the same without the grey that a picture's shape does not need;
-- ``ours_paper``: that in bfloat16, as the paper recipe has it;
-- ``ultralytics``: the loop with its YOLOv8l, which costs about as much as YOLOv7-X, on frames and on thirds of them: an
+- `loop`: frame by frame and person by person, with the network as it is trained, layer by layer in float32;
+- `loop_fused`: the same loop with our network as we infer with it, so that only the order of work differs;
+- `ours`: `two_stage.find` in float32 on squares: the same boxes (checked);
+- `ours_rectangle`: the same without the grey that a picture's shape does not need;
+- `ours_paper`: that in bfloat16, as the paper recipe has it;
+- `ultralytics`: the loop with its YOLOv8l, which costs about as much as YOLOv7-X, on frames and on thirds of them: an
   outside yardstick, only if it is installed (AGPL-3.0, nothing of ours needs it), and only for the paper's networks.
 
 The ways take turns. Prints one JSON line a recipe: median frames a second, and how many times faster each way is than
-``loop``, as the median over rounds.
+`loop`, as the median over rounds.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from tps_pipeline.data.layout import find_videos
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.detection.augment import letterbox
 from tps_pipeline.detection.datasets import crops
-from tps_pipeline.detection.detector import Detector, as_input, boxes_and_scores, build
+from tps_pipeline.detection.detector import TrainedDetector, as_input, boxes_and_scores, build
 from tps_pipeline.detection.two_stage import find, inside, to_pixels
 from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
@@ -82,14 +82,14 @@ def random_network(settings: recipe.Detector, classes: int, frames: FrameFile) -
     return network.eval()
 
 
-def fused(network: nn.Module, labels: tuple[str, ...], settings: recipe.Detector) -> Detector:
+def fused(network: nn.Module, labels: tuple[str, ...], settings: recipe.Detector) -> TrainedDetector:
     copy = build(settings.network, classes=len(labels))
     copy.load_state_dict(network.state_dict())
-    return Detector(copy.fuse().requires_grad_(False), labels, settings.image_size)
+    return TrainedDetector(copy.fuse().requires_grad_(False), labels, settings.image_size)
 
 
-def person_threshold(frames: FrameFile, detector: Detector) -> float:
-    """The score that ``CANDIDATES`` boxes of a frame reach on average."""
+def person_threshold(frames: FrameFile, detector: TrainedDetector) -> float:
+    """The score that `CANDIDATES` boxes of a frame reach on average."""
     pictures = [frames.frame(*key) for key in frames.keys()[:8]]
     scores = np.stack([scores[:, 0] for _, scores in detector(detector.prepare(pictures))])
     return float(np.sort(scores.ravel())[-CANDIDATES * len(pictures)])

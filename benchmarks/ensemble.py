@@ -2,7 +2,7 @@
 
 Seven methods, 48,655 frames, 2.5 people a frame, ten parts a person. Ours counts all votes; pandas counts those of the
 first frames, as it would take minutes, and is compared by the time a part takes; both must give those the same states.
-Run as ``python -m benchmarks.ensemble``; prints one JSON line.
+Run as `python -m benchmarks.ensemble`; prints one JSON line.
 """
 
 from __future__ import annotations

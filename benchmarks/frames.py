@@ -1,10 +1,10 @@
-"""Frame extraction (decode and JPEG) against OpenCV's ``read`` and ``imwrite``, in the same run.
+"""Frame extraction (decode and JPEG) against OpenCV's `read` and `imwrite`, in the same run.
 
     python benchmarks/frames.py [VIDEO ...] [--rounds 7]
 
 Without videos, two clips are made (340x256 and 1280x720, B-frames). Prints one JSON line a clip and stride: medians of
 CPU and wall seconds, and ours divided by OpenCV's (under 1: ours is faster). Both use one thread, the same JPEG quality
-and the same memory settings, and take turns. For every fifth frame OpenCV skips with ``grab``.
+and the same memory settings, and take turns. For every fifth frame OpenCV skips with `grab`.
 """
 
 import argparse

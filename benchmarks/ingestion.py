@@ -1,4 +1,4 @@
-"""Annotation ingestion against ``json``, lists of dictionaries and a data frame, on generated files of 1.4 kB.
+"""Annotation ingestion against `json`, lists of dictionaries and a data frame, on generated files of 1.4 kB.
 
 Prints one line of JSON: CPU microseconds a file (best of some interleaved rounds) and the baseline's ratio to ours.
 """

@@ -5,7 +5,7 @@
 A 300-frame video of 340x256 has 1, 3 or 10 people in each of its 60 sampled frames; they take turns, in one thread. The
 networks are those of the paper's recipe with a quarter of the channels and one block a stage, for each relation, on
 clips of 16 frames of 128 px. Prints one JSON line a relation: medians of CPU seconds from the file to the predictions,
-and the cost of a person beyond the first as a share of the first's (the report's whole backbone weighs far more than
+and the cost of a person beyond the first as a share of the first's (the paper's whole backbone weighs far more than
 this one beside its head, so its share is smaller).
 """
 

@@ -1,6 +1,6 @@
 """Our YOLOv7-X against the original, where it is checked out: the same random weights and picture, outputs and time.
 
-The original is GPL-3.0 and none of it is in this repository: ``third_party/yolov7`` only links to a commit of it. Both
+The original is GPL-3.0 and none of it is in this repository: `third_party/yolov7` only links to a commit of it. Both
 run in a process of their own, in which the original's folder comes first on the path, taking turns. Prints JSON: the
 largest difference of each output as a share of the output's largest value, seconds a picture, and how many times faster
 ours is.

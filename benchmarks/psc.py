@@ -1,6 +1,6 @@
 """The metric against a plain-Python statement of its rules, on as many boxes as a tenth of the challenge's test set.
 
-Run as ``python -m benchmarks.psc``; prints one JSON line. Both sides get the same data in the same process, turn by
+Run as `python -m benchmarks.psc`; prints one JSON line. Both sides get the same data in the same process, turn by
 turn, and must give equal numbers.
 """
 

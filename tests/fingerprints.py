@@ -39,7 +39,7 @@ ON_IMPORT = "<module>"
 
 
 class Symbol(NamedTuple):
-    """What a module defines or imports at its top level, or ``Class.method``; a class is without its methods."""
+    """What a module defines or imports at its top level, or `Class.method`; a class is without its methods."""
 
     module: str
     name: str
@@ -86,7 +86,7 @@ class Code:
         Args:
             entries: Dotted names, where they are defined, of modules, of classes, and of functions and methods, which
                 count without their own decorators. Of a method's class and its bases count what is not a method, and
-                those methods that are looked up in ``self`` on the way or that Python calls (``__init__``).
+                those methods that are looked up in `self` on the way or that Python calls (`__init__`).
 
         Raises:
             LookupError: There is no such definition.

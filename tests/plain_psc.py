@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def plain_psc(truth: Json, submission: Json) -> dict[str, float]:
-    """The metric's rules (see ``tps_pipeline.psc``), one after the other, over the decoded JSON files."""
+    """The metric's rules (see `tps_pipeline.psc`), one after the other, over the decoded JSON files."""
     return {video: plain_video(frames, submission[video]) for video, frames in truth.items()}
 
 

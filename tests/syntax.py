@@ -12,7 +12,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 EXPRESSION_SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 Names = tuple[str, ...]
-"""A name and the attributes after it: ``("recipe", "VideoSwin")``."""
+"""A name and the attributes after it: `("recipe", "VideoSwin")`."""
 
 
 class Reference(NamedTuple):
@@ -113,7 +113,7 @@ def imported(node: ast.AST) -> Iterator[tuple[str, Reference]]:
 
 
 def read(node: ast.AST) -> Iterator[Names]:
-    """The names that code reads, be they its own or not, with their attributes; ``super()`` alike."""
+    """The names that code reads, be they its own or not, with their attributes; `super()` alike."""
     names, root = (), node
     while isinstance(root, ast.Attribute):
         names, root = (root.attr, *names), root.value

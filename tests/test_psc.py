@@ -126,7 +126,7 @@ def test_listed_frames_are_the_ones_that_count():
     assert values == pytest.approx(plain_psc(some, submission), abs=1e-12)
 
 
-def test_a_crowd_of_one_predicted_person_matches_one_annotated_person():
+def test_a_frame_of_one_predicted_person_matches_one_annotated_person():
     box = [10, 10, 49, 89]
     head = ([20, 10, 35, 25], "none")
     truth = video(person(box, head=head), person(box, head=head))

@@ -1,4 +1,4 @@
-"""What others may import from ``tps_pipeline``, that importing it costs nothing, and one version everywhere."""
+"""What others may import from `tps_pipeline`, that importing it costs nothing, and one version everywhere."""
 
 import re
 import subprocess

@@ -1,7 +1,7 @@
 """The wheel, built from the checkout and used without it: an environment of its own, and a folder elsewhere.
 
-Nothing is downloaded. The new environment holds the wheel alone; a ``.pth`` file lends it the libraries of this one,
-but not this one's own ``.pth`` files, and so not the checkout.
+Nothing is downloaded. The new environment holds the wheel alone; a `.pth` file lends it the libraries of this one,
+but not this one's own `.pth` files, and so not the checkout.
 """
 
 import json

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, epochs: int = 1, **changes: Any) -> Path:
-    """Make ``data``, ``recipe.yaml`` and ``home`` in a folder; ``changes`` replace whole sections of the recipe."""
+    """Make `data`, `recipe.yaml` and `home` in a folder; `changes` replace whole sections of the recipe."""
     generate(folder / "data", videos=videos, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     settings["shards"] = {"videos_per_shard": videos_per_shard, "val_fraction": 0.3}

@@ -1,7 +1,7 @@
 """Part-level action parsing of video: people, their ten parts, each part's state, and the video's action.
 
 What is named here is for others to import, and stays from one version to the next as the changelog says; everything
-else may move. A name is imported when it is first used, so that ``import tps_pipeline`` itself costs nothing.
+else may move. A name is imported when it is first used, so that `import tps_pipeline` itself costs nothing.
 
 ::
 

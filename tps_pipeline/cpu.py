@@ -33,7 +33,7 @@ def prepare_cpu(*, workers: int = 0) -> None:
     """Make this process fit for networks on the CPU; call it before training or inference.
 
     Threads are as many as the cores this process may use (affinity and container quota) and has for itself
-    (`sharing_cores`), less one for each worker, unless ``OMP_NUM_THREADS`` says otherwise: threads of a network wait
+    (`sharing_cores`), less one for each worker, unless `OMP_NUM_THREADS` says otherwise: threads of a network wait
     for one another, and a core that is busy with something else makes all of them several times slower.
 
     Args:

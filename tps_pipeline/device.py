@@ -24,7 +24,7 @@ def choose_device(asked: str | None = None) -> torch.device:
     """The device that a network is to run on: a GPU if there is one, unless something else is asked for.
 
     Args:
-        asked: PyTorch's name of a device (``cpu``, ``cuda:1``).
+        asked: PyTorch's name of a device (`cpu`, `cuda:1`).
     """
     import torch
 
@@ -34,7 +34,7 @@ def choose_device(asked: str | None = None) -> torch.device:
 
 
 def name_of(device: torch.device) -> str:
-    """A device with its name: ``cuda (NVIDIA H100 80GB HBM3)``, ``cpu (x86_64)``."""
+    """A device with its name: `cuda (NVIDIA H100 80GB HBM3)`, `cpu (x86_64)`."""
     import torch
 
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else CPU

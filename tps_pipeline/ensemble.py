@@ -25,21 +25,21 @@ def ranking(scored: pa.Table, methods: Sequence[str], *, split: str) -> pa.Table
     """Order methods by the challenge's score.
 
     Args:
-        scored: ``tables.PSC`` of the methods.
+        scored: `tables.PSC` of the methods.
         methods: Who is ranked; of methods with equal scores the earlier one is better.
         split: The split whose videos count.
 
     Returns:
-        ``tables.RANKING``; without a scored video the methods as they were given.
+        `tables.RANKING`; without a scored video the methods as they were given.
     """
     rows = scored.to_pandas().astype({"method": str})
     videos = dict(iter(rows[rows.split == split].groupby("method")))
     ranked = [{"method": name, "split": split, "videos": 0, "score": np.nan, "mean_psc": np.nan} for name in methods]
     for row in ranked:
         if row["method"] in videos:
-            own = videos[row["method"]]
-            score = psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())
-            row.update(videos=len(own), score=score, mean_psc=float(own.psc.mean()))
+            of_method = videos[row["method"]]
+            score = psc.score(of_method.psc.to_numpy(), of_method.action_correct.to_numpy())
+            row.update(videos=len(of_method), score=score, mean_psc=float(of_method.psc.mean()))
     columns = pd.DataFrame(ranked, columns=tables.RANKING.names)
     return tables.conform(columns.sort_values("score", ascending=False, kind="stable"), tables.RANKING)
 
@@ -59,15 +59,15 @@ def voting(
     first person, then of the other's). Of states with equal votes that of the better method wins.
 
     Args:
-        predictions: ``tables.PREDICTIONS`` of each method, in any order.
-        ranking: ``tables.RANKING`` of them.
-        iou: The overlap that the same person's boxes exceed (report: 0.8).
+        predictions: `tables.PREDICTIONS` of each method, in any order.
+        ranking: `tables.RANKING` of them.
+        iou: The overlap that the same person's boxes exceed (paper: 0.8).
         weigh_by: What a vote counts: its method's mean PSC in the ranking, or its state's score; by default one, as in
-            the report.
+            the paper.
 
     Returns:
-        ``tables.PREDICTIONS``: the best method's rows. ``state_scores`` holds each state's share of the votes on the
-        part, the largest first; ``state_score`` is the winner's.
+        `tables.PREDICTIONS`: the best method's rows. `state_scores` holds each state's share of the votes on the
+        part, the largest first; `state_score` is the winner's.
     """
     names = ranking["method"].to_pylist()
     best = predictions[names[0]]
@@ -93,14 +93,14 @@ def method_by_category(scored: pa.Table, candidates: Sequence[str], *, split: st
     """Find the method that is best in each action.
 
     Args:
-        scored: ``tables.PSC`` of the candidates; an action is a video's true one.
+        scored: `tables.PSC` of the candidates; an action is a video's true one.
         candidates: What is chosen from. Of candidates with equal PSC in an action the one that is better over all
             videos is chosen, and of those that are equal there, too, the earlier one.
         split: The split whose videos count.
         min_videos: An action with fewer videos gets the candidate that is best over all videos.
 
     Returns:
-        ``tables.METHOD_BY_CATEGORY``. Gains are measured on the very videos that the choice is made on, and so too
+        `tables.METHOD_BY_CATEGORY`. Gains are measured on the very videos that the choice is made on, and so too
         high by what is chance in it.
     """
     rows = scored.to_pandas().astype({"method": str, "action": str, "video_id": str})
@@ -124,10 +124,10 @@ def gain(choice: pa.Table) -> dict[str, float]:
     """Sum up what the choice by category gains.
 
     Args:
-        choice: ``tables.METHOD_BY_CATEGORY``.
+        choice: `tables.METHOD_BY_CATEGORY`.
 
     Returns:
-        ``gain``, the mean gain of a video in PSC over the candidate that is best over all videos, and ``gain_error``,
+        `gain`, the mean gain of a video in PSC over the candidate that is best over all videos, and `gain_error`,
         its standard error (actions with a single video add nothing to it); nothing without videos.
     """
     rows = choice.to_pandas().query("chosen")
@@ -144,13 +144,13 @@ def by_category(predictions: Mapping[str, pa.Table], video_actions: pa.Table, ch
     """Take every video from the method that is best in the action predicted for it.
 
     Args:
-        predictions: ``tables.PREDICTIONS`` of each candidate.
-        video_actions: ``tables.VIDEO_ACTIONS`` of the same videos.
-        choice: ``tables.METHOD_BY_CATEGORY``. A video of an action that it lacks is taken from the candidate that is
-            best over all its videos; if it has none, from the first in ``predictions``.
+        predictions: `tables.PREDICTIONS` of each candidate.
+        video_actions: `tables.VIDEO_ACTIONS` of the same videos.
+        choice: `tables.METHOD_BY_CATEGORY`. A video of an action that it lacks is taken from the candidate that is
+            best over all its videos; if it has none, from the first in `predictions`.
 
     Returns:
-        ``tables.PREDICTIONS``.
+        `tables.PREDICTIONS`.
     """
     rows = choice.to_pandas().astype({"action": str, "method": str})
     overall = (rows.psc * rows.n_videos).groupby(rows.method).sum().reindex([*predictions])
@@ -179,32 +179,32 @@ def _same_parts(people: Parsing, others: Parsing, iou: float) -> Integers:
 def _same_people(people: Parsing, others: Parsing, iou: float) -> Integers:
     """For each person the same one among others, or -1; see `voting`."""
     frame = people.frames_in(others)[people.person_frame]
-    here = np.flatnonzero(frame >= 0)
-    crowd = np.bincount(others.person_frame, minlength=len(others.frame))
-    first, count = (np.cumsum(crowd) - crowd)[frame[here]], crowd[frame[here]]
-    one = np.repeat(here, count)
-    other = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(one))
-    overlap = paired_iou(people.person_box[one], others.person_box[other])
-    same = overlap > iou
-    return _pair_off(one[same], other[same], overlap[same], len(people.person_box), len(others.person_box))
+    shared = np.flatnonzero(frame >= 0)
+    people_in_frame = np.bincount(others.person_frame, minlength=len(others.frame))
+    first, count = (np.cumsum(people_in_frame) - people_in_frame)[frame[shared]], people_in_frame[frame[shared]]
+    person = np.repeat(shared, count)
+    candidate = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(person))
+    overlap = paired_iou(people.person_box[person], others.person_box[candidate])
+    close = overlap > iou
+    return _pair_off(person[close], candidate[close], overlap[close], len(people.person_box), len(others.person_box))
 
 
-def _pair_off(one: Integers, other: Integers, overlap: Floats, ones: int, others: int) -> Integers:
-    """Make pairs one after the other, the highest overlap first: for each of ``ones`` its partner, or -1."""
-    partner, taken = np.full(ones, -1), np.zeros(others, bool)
-    order = np.lexsort((other, one, -overlap))
-    one, other = one[order], other[order]
-    while len(one):  # all pairs at once that are the first of both of theirs; hardly ever are any left
-        agreed = _firsts(one, ones) & _firsts(other, others)
-        partner[one[agreed]] = other[agreed]
-        taken[other[agreed]] = True
-        free = (partner[one] < 0) & ~taken[other]
-        one, other = one[free], other[free]
+def _pair_off(person: Integers, candidate: Integers, overlap: Floats, n_people: int, n_candidates: int) -> Integers:
+    """Make pairs one after the other, the highest overlap first: for each of the people a partner, or -1."""
+    partner, taken = np.full(n_people, -1), np.zeros(n_candidates, bool)
+    order = np.lexsort((candidate, person, -overlap))
+    person, candidate = person[order], candidate[order]
+    while len(person):  # all pairs at once that are the first of both of theirs; hardly ever are any left
+        agreed = _firsts(person, n_people) & _firsts(candidate, n_candidates)
+        partner[person[agreed]] = candidate[agreed]
+        taken[candidate[agreed]] = True
+        free = (partner[person] < 0) & ~taken[candidate]
+        person, candidate = person[free], candidate[free]
     return partner
 
 
 def _firsts(values: Integers, size: int) -> NDArray[np.bool_]:
-    """Which values are the first of their kind, of values below ``size``."""
+    """Which values are the first of their kind, of values below `size`."""
     at = np.empty(size, np.int64)
     at[values[::-1]] = np.arange(len(values))[::-1]
     return at[values] == np.arange(len(values))
@@ -215,9 +215,9 @@ class _Count:
     """The states that have votes, row after row, the one with the most votes first.
 
     Attributes:
-        start: ``(rows + 1,)`` where each row's states start.
-        state: ``(start[-1],)``.
-        share: ``(start[-1],)`` of the row's votes.
+        start: `(rows + 1,)` where each row's states start.
+        state: `(start[-1],)`.
+        share: `(start[-1],)` of the row's votes.
     """
 
     start: Integers
@@ -229,8 +229,8 @@ def _count(votes: NDArray[np.int16], weights: NDArray[Any]) -> _Count:
     """Count votes.
 
     Args:
-        votes: ``(methods, rows)`` index of a state, or ``NO_VOTE``; the best method first, which always votes.
-        weights: ``(methods, rows)`` or ``(methods, 1)`` what a vote counts.
+        votes: `(methods, rows)` index of a state, or `NO_VOTE`; the best method first, which always votes.
+        weights: `(methods, rows)` or `(methods, 1)` what a vote counts.
     """
     weights = np.broadcast_to(weights, votes.shape)
     total, first = weights.copy(), votes != NO_VOTE
@@ -248,15 +248,15 @@ def _count(votes: NDArray[np.int16], weights: NDArray[Any]) -> _Count:
         place[i] += ~ahead
     start = np.concatenate([[0], np.cumsum(first.sum(axis=0))])
     state, share = np.empty(start[-1], np.int64), np.empty(start[-1])
-    for own, sum_, at, named in zip(votes, total, place, first, strict=True):
+    for voted, sum_, at, named in zip(votes, total, place, first, strict=True):
         entry = (start[:-1] + at)[named]
-        state[entry] = own[named]
+        state[entry] = voted[named]
         share[entry] = np.divide(sum_, cast, out=np.zeros(len(cast)), where=cast > 0)[named]
     return _Count(start, state, share)
 
 
 def _with_states(rows: pa.Table, counted: _Count, states: list[str]) -> pa.Table:
-    """Rows of ``tables.PREDICTIONS`` with the states that were voted for."""
+    """Rows of `tables.PREDICTIONS` with the states that were voted for."""
     names, shares = pa.array(states, pa.string()), pa.array(counted.share, tables.SCORE)
     winner = counted.start[:-1]
     given = {

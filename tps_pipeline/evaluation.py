@@ -23,13 +23,13 @@ def score(read: Reads, predictions: pa.Table, *, method: str, split: str, stride
 
     Args:
         read: `outputs.SCORED_WITH`, of the shards.
-        predictions: ``tables.PREDICTIONS`` of the shards.
+        predictions: `tables.PREDICTIONS` of the shards.
         method: Whose they are.
         split: The shards'.
         stride: Step between the frames that count.
 
     Returns:
-        ``tables.PSC``.
+        `tables.PSC`.
     """
     people, parts = read(outputs.PEOPLE), read(outputs.PARTS)
     return psc.evaluate(
@@ -43,7 +43,7 @@ def score(read: Reads, predictions: pa.Table, *, method: str, split: str, stride
 
 
 def figures(scores: pa.Table) -> dict[str, float]:
-    """A table's fractions by name (``val_head_ap50``): a row's names, then the column's."""
+    """A table's fractions by name (`val_head_ap50`): a row's names, then the column's."""
     names = [f.name for f in scores.schema if pa.types.is_dictionary(f.type)]
     fractions = [f.name for f in scores.schema if pa.types.is_floating(f.type)]
     return {
@@ -60,12 +60,12 @@ def leaderboard(
     """Rank methods.
 
     Args:
-        scored: ``tables.PSC`` of all methods.
-        average_precision: ``tables.AVERAGE_PRECISION`` of each method's boxes, by method.
-        reported: The challenge report's score of each method that it has.
+        scored: `tables.PSC` of all methods.
+        average_precision: `tables.AVERAGE_PRECISION` of each method's boxes, by method.
+        reported: The challenge paper's score of each method that it has.
 
     Returns:
-        ``tables.LEADERBOARD``, best score first within each split.
+        `tables.LEADERBOARD`, best score first within each split.
     """
     ap50 = {
         (method, row["split"], row["label"]): row["ap50"]

@@ -27,7 +27,7 @@ def swap(name: str) -> str:
     """Exchange left and right in a part's or a label's name: what a horizontal flip does to it.
 
     Args:
-        name: A part (``left_arm``) or any label that begins with one (``left_arm_bend``).
+        name: A part (`left_arm`) or any label that begins with one (`left_arm_bend`).
 
     Returns:
         The mirrored name; names without a side come back unchanged.

@@ -52,7 +52,7 @@ class Output:
 
 
 def name_of(key: Key) -> str:
-    """What people call it: ``frames/train-000``, ``leaderboard``."""
+    """What people call it: `frames/train-000`, `leaderboard`."""
     return "/".join(filter(None, key))
 
 

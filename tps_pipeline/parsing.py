@@ -32,14 +32,14 @@ class Parsing:
     Attributes:
         videos: Names of the videos.
         states: Names of the states.
-        frame_video: ``(F,)`` index into ``videos``.
-        frame: ``(F,)`` frame numbers, counted from 1.
-        person_frame: ``(P,)`` index into the frames.
-        person_box: ``(P, 4)``.
-        part_person: ``(Q,)`` index into the people.
-        part: ``(Q,)`` index into ``labels.PARTS``.
-        part_box: ``(Q, 4)``.
-        state: ``(Q,)`` index into ``states``.
+        frame_video: `(F,)` index into `videos`.
+        frame: `(F,)` frame numbers, counted from 1.
+        person_frame: `(P,)` index into the frames.
+        person_box: `(P, 4)`.
+        part_person: `(Q,)` index into the people.
+        part: `(Q,)` index into `labels.PARTS`.
+        part_box: `(Q, 4)`.
+        state: `(Q,)` index into `states`.
     """
 
     videos: list[str]
@@ -64,10 +64,10 @@ def annotated(frames: pa.Table, people: pa.Table, parts: pa.Table) -> Parsing:
     """Lay out annotation tables.
 
     Args:
-        frames: ``tables.LABELLED_FRAMES`` of the frames that count; what the other tables say of other frames is left
+        frames: `tables.LABELLED_FRAMES` of the frames that count; what the other tables say of other frames is left
             out, and so are videos without a row here.
-        people: ``tables.PEOPLE``.
-        parts: ``tables.PARTS``; several rows of one (video, frame, person, part) are several states.
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`; several rows of one (video, frame, person, part) are several states.
 
     Returns:
         The annotations, videos in the order of their names.
@@ -81,8 +81,8 @@ def predicted(predictions: pa.Table, frames: pa.Table) -> Parsing:
     """Lay out a table of predictions.
 
     Args:
-        predictions: ``tables.PREDICTIONS``; several rows of one (video, frame, person, part) are several proposals.
-        frames: ``video_id`` and ``frame`` of every frame that was parsed, those without people included; predictions
+        predictions: `tables.PREDICTIONS`; several rows of one (video, frame, person, part) are several proposals.
+        frames: `video_id` and `frame` of every frame that was parsed, those without people included; predictions
             of other frames are left out.
 
     Returns:
@@ -146,14 +146,14 @@ def _frame_keys(video: Integers, frame: Integers) -> Integers:
 
 
 def _person_keys(rows: pa.Table, videos: list[str]) -> Integers:
-    """One number a (video, frame, person); negative where the video is not one of ``videos``."""
+    """One number a (video, frame, person); negative where the video is not one of `videos`."""
     code, names = _encoded(rows["video_id"])
     frame_keys = _frame_keys(translate(names, videos)[code], _integers(rows["frame"]))
     return (frame_keys << _PERSON_BITS) + _integers(rows["person"])
 
 
 def _find(keys: Integers, among: Integers) -> Integers:
-    """For each key its index in ``among``, or -1."""
+    """For each key its index in `among`, or -1."""
     if not len(among):
         return np.full(len(keys), -1)
     order = np.argsort(among, kind="stable")

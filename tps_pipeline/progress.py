@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], doing: str, *, total: int | None = None) -> Iterable[T]:
-    """Iterate with a bar, which goes when it is full; ``total`` says how many there are of what has no length."""
+    """Iterate with a bar, which goes when it is full; `total` says how many there are of what has no length."""
     console = Console(stderr=True)
     return track(items, doing, total, console=console, transient=True, disable=not console.is_terminal)
 

@@ -3,7 +3,7 @@
 The definition is the challenge's published evaluator (DeeperAction, 2021), whose rules are these:
 
 - People of a frame: pairwise IoU in float32 on inclusive pixels, -1 for a pair that shares none. The matrix is padded
-  with zeros to a square, the Hungarian algorithm minimises ``1 - IoU``, and pairs with IoU > 0.5 are matched.
+  with zeros to a square, the Hungarian algorithm minimises `1 - IoU`, and pairs with IoU > 0.5 are matched.
 - A part of a matched person: if any of the N proposals for it has IoU >= 0.3 (float64) and the annotated state, it
   earns 1/N, once. Otherwise, and for the parts of unmatched people, it earns 0. Extra people and parts cost nothing.
 - A frame: what its parts earn over how many are annotated, all people together.
@@ -45,15 +45,15 @@ def evaluate(
     """Evaluate one method's predictions of some videos.
 
     Args:
-        truth: The annotations (``parsing.annotated``).
-        parsed: The predictions (``parsing.predicted``).
-        actions: ``tables.ACTIONS`` with every annotated video.
-        video_actions: ``tables.VIDEO_ACTIONS``; the action of a video that is not in it counts as wrong.
+        truth: The annotations (`parsing.annotated`).
+        parsed: The predictions (`parsing.predicted`).
+        actions: `tables.ACTIONS` with every annotated video.
+        video_actions: `tables.VIDEO_ACTIONS`; the action of a video that is not in it counts as wrong.
         method: Name of the method.
         split: Name of the split.
 
     Returns:
-        ``tables.PSC``, a row an annotated video.
+        `tables.PSC`, a row an annotated video.
     """
     psc = part_state_correctness(truth, parsed)
     action = dict(zip(actions["video_id"].to_pylist(), actions["action"].to_pylist(), strict=True))
@@ -77,7 +77,7 @@ def part_state_correctness(truth: Parsing, parsed: Parsing) -> dict[str, float]:
         parsed: The predictions; videos and frames that are not annotated are ignored.
 
     Returns:
-        PSC in [0, 1] by video, in the order of ``truth.videos``.
+        PSC in [0, 1] by video, in the order of `truth.videos`.
     """
     n_frames, n_videos = len(truth.frame), len(truth.videos)
     submitted = np.zeros(n_frames, dtype=bool)
@@ -109,7 +109,7 @@ def part_credit(truth: Parsing, parsed: Parsing) -> Floats:
         parsed: The predictions.
 
     Returns:
-        ``(Q,)`` for the rows of ``truth``: 1/N where one of N proposals is right, else 0. A part with several states
+        `(Q,)` for the rows of `truth`: 1/N where one of N proposals is right, else 0. A part with several states
         counts once: its further rows are NaN.
     """
     n_slots = len(truth.person_frame) * len(PARTS)
@@ -144,7 +144,7 @@ def credit_by_state(truth: Parsing, parsed: Parsing) -> pa.Table:
         parsed: The predictions.
 
     Returns:
-        Columns ``part``, ``state``, ``boxes`` (how many are annotated) and ``correctness`` (their mean credit).
+        Columns `part`, `state`, `boxes` (how many are annotated) and `correctness` (their mean credit).
     """
     credit = part_credit(truth, parsed)
     counted = ~np.isnan(credit)
@@ -198,8 +198,8 @@ def score(psc: NDArray[Any], correct: NDArray[Any]) -> float:
     """Compute the challenge's score.
 
     Args:
-        psc: ``(V,)`` PSC of each video.
-        correct: ``(V,)`` whether its predicted action is right.
+        psc: `(V,)` PSC of each video.
+        correct: `(V,)` whether its predicted action is right.
 
     Returns:
         The area under the conditioned accuracy, at most 0.9999; 0 without videos.
@@ -212,11 +212,11 @@ def conditioned_accuracy(psc: NDArray[Any], correct: NDArray[Any]) -> dict[str, 
     """Compute the share of videos with the right action and at least a given PSC.
 
     Args:
-        psc: ``(V,)`` PSC of each video.
-        correct: ``(V,)`` whether its predicted action is right.
+        psc: `(V,)` PSC of each video.
+        correct: `(V,)` whether its predicted action is right.
 
     Returns:
-        The share by threshold, ``"0.0"``, ``"0.1"``, ... ``"0.9"``.
+        The share by threshold, `"0.0"`, `"0.1"`, ... `"0.9"`.
     """
     thresholds = np.arange(10) / 10
     shares = _accuracy(psc, correct, thresholds)
@@ -240,9 +240,9 @@ def _alternatives(slot: Integers, n_slots: int) -> Iterator[Integers]:
 
 
 def _assign(iou: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Mark the pairs that the Hungarian algorithm chooses in each frame of ``(F, n, m)`` overlaps.
+    """Mark the pairs that the Hungarian algorithm chooses in each frame of `(F, n, m)` overlaps.
 
-    Pairs that cannot exceed ``PERSON_IOU`` may be left unmarked.
+    Pairs that cannot exceed `PERSON_IOU` may be left unmarked.
     """
     _, n, m = iou.shape
     # The evaluator's matrix is float32 when square and float64 once padded; rounding decides ties.
@@ -263,14 +263,14 @@ def _assign(iou: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _assign_undisputed(cost: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Assign ``(F, n, m)`` costs, n <= m, where the best assignment needs no search.
+    """Assign `(F, n, m)` costs, n <= m, where the best assignment needs no search.
 
     If everybody has one best partner and no two the same, that is the only optimum. Somebody who has at least n equally
     good partners (in practice: overlaps nobody) finds one left over whatever the others take; which one does not matter
-    below ``PERSON_IOU``.
+    below `PERSON_IOU`.
 
     Returns:
-        The assigned pairs, and ``(F,)`` for which frames they are valid.
+        The assigned pairs, and `(F,)` for which frames they are valid.
     """
     n = cost.shape[1]
     lowest = cost.min(axis=2)

@@ -26,7 +26,7 @@ class Reads(Protocol):
 
     @property
     def data(self) -> Path:
-        """The folder that the paths in ``videos`` start from."""
+        """The folder that the paths in `videos` start from."""
         ...
 
     def __call__(self, output: Output) -> pa.Table:

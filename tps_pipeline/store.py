@@ -1,4 +1,4 @@
-"""Where results live: ``<root>/<asset key>/<partition>.parquet``, each file whole or not there at all.
+"""Where results live: `<root>/<asset key>/<partition>.parquet`, each file whole or not there at all.
 
 The root is a folder or any fsspec URL. Tables are readable with pandas alone. On a disk, writes go to a temporary name
 beside their place and are renamed; an object store shows an object when all of it is there, so it is written in place.
@@ -151,7 +151,7 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A temporary local folder, on the store's own disk where it is local so that ``keep`` only renames.
+        """A temporary local folder, on the store's own disk where it is local so that `keep` only renames.
 
         It is locked as long as its process lives; what killed processes have left is removed first.
         """

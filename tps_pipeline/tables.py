@@ -1,9 +1,9 @@
 """Every table that passes from one stage to the next, declared once.
 
-Columns are flat: a box is four columns ``x1 y1 x2 y2`` (pixels of the original frame, inclusive corners), because
+Columns are flat: a box is four columns `x1 y1 x2 y2` (pixels of the original frame, inclusive corners), because
 structs and lists read 12 to 20 times slower in pandas. Repeated strings are dictionary-encoded. Rows are sorted by
-(``video_id``, ``frame``, ``person``, ``part``) as far as a table has them; that tuple is the same key in every table.
-``frame`` counts from 1, as in ``img_00001.jpg``; ``person`` counts from 0 within its frame.
+(`video_id`, `frame`, `person`, `part`) as far as a table has them; that tuple is the same key in every table.
+`frame` counts from 1, as in `img_00001.jpg`; `person` counts from 0 within its frame.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SHARD = pa.schema(
     [_VIDEO, *_required(NAME, "split"), *_optional(NAME, "action"), *_required(pa.string(), "path", "sha256"),
      *_required(pa.int64(), "bytes", "mtime_ns"), *_optional(pa.string(), "annotations")]
 )  # fmt: skip
-"""One row a video of a shard's manifest. ``path`` is relative to the data folder; ``annotations`` is a digest of the
+"""One row a video of a shard's manifest. `path` is relative to the data folder; `annotations` is a digest of the
 video's annotation files (null without any), so that an edited label makes only its shard stale."""
 
 VIDEOS = pa.schema(
@@ -56,8 +56,8 @@ VIDEOS = pa.schema(
      *_required(pa.int32(), "width", "height", "rotation"), *_required(pa.string(), "sha256"),
      *_required(NAME, "status"), *_optional(pa.string(), "error")]
 )  # fmt: skip
-"""One row a probed video. ``action`` is null in the test split; ``status`` is ``ok`` or ``unreadable``; ``width`` and
-``height`` are those of the picture as shown (rotation in degrees already applied)."""
+"""One row a probed video. `action` is null in the test split; `status` is `ok` or `unreadable`; `width` and
+`height` are those of the picture as shown (rotation in degrees already applied)."""
 
 ACTIONS = pa.schema([_VIDEO, *_required(NAME, "action")])
 """The true action of each labelled video."""
@@ -81,17 +81,17 @@ ACTION_NAMES = pa.schema([*_required(pa.string(), "action")])
 """The actions of the training videos, sorted."""
 
 STATE_LABELS = pa.schema([*_required(NAME, "part", "state"), *_required(pa.bool_(), "most_frequent")])
-"""One row a (part, state) pair of the training boxes; ``most_frequent`` marks the pairs that are some training video's
+"""One row a (part, state) pair of the training boxes; `most_frequent` marks the pairs that are some training video's
 most frequent state of a part (the label space of the video-level and segment-level methods)."""
 
 SAMPLES = pa.schema(
     [_VIDEO, _FRAME, *_optional(pa.int16(), "person"), *_required(pa.bool_(), "flipped"), *_required(PIXEL, *CROP),
      *_optional(NAME, "label"), *_optional(PIXEL, *BOX)]
 )  # fmt: skip
-"""One row a box that a detector trains on. An image is one (``video_id``, ``frame``, ``person``, ``flipped``): the
-``CROP`` window of the frame (``person`` is null where it is the whole frame). In a flipped image the window and the
-boxes are in the mirrored frame's pixels and ``label`` has left and right exchanged. An image without objects is one
-row with ``label`` and box null."""
+"""One row a box that a detector trains on. An image is one (`video_id`, `frame`, `person`, `flipped`): the
+`CROP` window of the frame (`person` is null where it is the whole frame). In a flipped image the window and the
+boxes are in the mirrored frame's pixels and `label` has left and right exchanged. An image without objects is one
+row with `label` and box null."""
 
 DETECTIONS = pa.schema(
     [_VIDEO, _FRAME, _PERSON, *_required(SCORE, "person_score"), *_required(PIXEL, *PERSON_BOX), _PART,
@@ -100,7 +100,7 @@ DETECTIONS = pa.schema(
 """One row a detected part; the person's box and score repeat on each of the person's parts."""
 
 TRACKS = pa.schema([_VIDEO, _FRAME, _PERSON, *_required(pa.int32(), "track_id")])
-"""One row a person; ``track_id`` is the same in all frames in which the person is thought to be, and counts from 0 in
+"""One row a person; `track_id` is the same in all frames in which the person is thought to be, and counts from 0 in
 each video."""
 
 VIDEO_ACTIONS = pa.schema(
@@ -113,10 +113,10 @@ PREDICTIONS = pa.schema(
     [*DETECTIONS, *_required(NAME, "state"), *_required(SCORE, "state_score"),
      *_required(pa.map_(pa.string(), pa.float32()), "state_scores")]
 )  # fmt: skip
-"""The detections with a state for every part; ``state_scores`` holds the likeliest states only."""
+"""The detections with a state for every part; `state_scores` holds the likeliest states only."""
 
 STATE_COUNTS = pa.schema([*_required(NAME, "action", "part", "state"), *_required(pa.int64(), "boxes")])
-"""What ``video_category`` learns: how many training boxes of an action's part are in a state."""
+"""What `video_category` learns: how many training boxes of an action's part are in a state."""
 
 PSC = pa.schema(
     [_VIDEO, *_required(NAME, "method", "split", "action"), *_required(pa.float64(), "psc"),
@@ -133,8 +133,8 @@ DETECTOR_CONFUSION = pa.schema(
     [*_required(NAME, "split"), *_required(pa.int64(), "sided_parts"), *_optional(pa.float64(), "sides_confused"),
      *_required(pa.int64(), "parts"), *_optional(pa.float64(), "wrong_person")]
 )  # fmt: skip
-"""What detections mix up, one row a split: the share of ``sided_parts`` (annotated left and right parts found under
-either name) that were found under the other side's name, and the share of ``parts`` (detected parts that lie on an
+"""What detections mix up, one row a split: the share of `sided_parts` (annotated left and right parts found under
+either name) that were found under the other side's name, and the share of `parts` (detected parts that lie on an
 annotated one) that lie on another person's. A share of none is null."""
 
 RANKING = pa.schema(
@@ -151,15 +151,15 @@ METHOD_BY_CATEGORY = pa.schema(
      *_required(pa.float64(), "psc"), *_required(pa.bool_(), "chosen"), *_optional(pa.float64(), "gain", "gain_error")]
 )  # fmt: skip
 """One row an action and candidate: its mean PSC over the action's videos of a split. One candidate of each action is
-``chosen``; its ``gain`` is the mean by which its PSC exceeds that of the candidate that is best over all actions, and
-``gain_error`` is the standard error of that mean (null of a single video). Both are null in the other rows."""
+`chosen`; its `gain` is the mean by which its PSC exceeds that of the candidate that is best over all actions, and
+`gain_error` is the standard error of that mean (null of a single video). Both are null in the other rows."""
 
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
      *_optional(pa.float64(), "person_ap50", "part_ap50", "reported")]
 )  # fmt: skip
-"""One row a method or ensemble and split, best score first. ``reported`` is the challenge report's score on the
+"""One row a method or ensemble and split, best score first. `reported` is the challenge paper's score on the
 challenge's test set; an ensemble has no precision, as its boxes are others'."""
 
 
@@ -171,7 +171,7 @@ def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndar
         schema: One of this module's schemas.
 
     Returns:
-        The table, sorted by those of ``KEYS`` that the schema has.
+        The table, sorted by those of `KEYS` that the schema has.
 
     Raises:
         StoreError: A column is missing, does not cast, or has nulls where the schema allows none.
@@ -202,7 +202,7 @@ def empty(schema: pa.Schema) -> pa.Table:
 
 
 def _sorted(table: pa.Table) -> pa.Table:
-    """Sort by those of ``KEYS`` that a table has; names by their letters, whatever their encoding."""
+    """Sort by those of `KEYS` that a table has; names by their letters, whatever their encoding."""
     keys = {name: table[name] for name in KEYS if name in table.column_names}
     if not keys:
         return table

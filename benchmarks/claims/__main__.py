@@ -1,6 +1,6 @@
 """What we claim, measured: every claim compares two ways of doing one thing on generated data, with several seeds.
 
-``python -m benchmarks.claims`` runs all of them and writes ``docs/claims.md``; ``--rows`` and ``--seeds`` choose. A
+`python -m benchmarks.claims` runs all of them and writes `docs/claims.md`; `--rows` and `--seeds` choose. A
 seed draws the data and the weights. Seeds and subjects are measured in processes of one thread, one a core.
 """
 

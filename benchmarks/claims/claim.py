@@ -13,7 +13,7 @@ class Claim:
     """A comparison and what is expected of it.
 
     Attributes:
-        name: What ``--rows`` calls it.
+        name: What `--rows` calls it.
         statement: In words.
         figure: What is compared.
         higher: Whether more is better.

@@ -49,7 +49,7 @@ class Detectors(World):
         return trained(self, kind, flip, self.pictures("train"))
 
     def detections(self, way: Way, flip: Flip) -> pa.Table:
-        """What is found in the held-out videos; the people are found by one network whatever ``flip`` is."""
+        """What is found in the held-out videos; the people are found by one network whatever `flip` is."""
         frames = self.pictures("test")
         if way == "two_stage":
             networks = self.network("person", "label_swap"), self.network("part", flip)

@@ -1,7 +1,7 @@
 """Ensembles of the methods that name states, on one seed's generated data.
 
-Half of the held-out videos, ``val``, are what methods are ranked and chosen on; everything is scored on the other half,
-``test``. For a choice on ``train`` the methods predict as many of the videos that they have learned from. Boxes and
+Half of the held-out videos, `val`, are what methods are ranked and chosen on; everything is scored on the other half,
+`test`. For a choice on `train` the methods predict as many of the videos that they have learned from. Boxes and
 actions are the annotated ones, as for the methods themselves; so the score is the mean PSC but for rounding.
 """
 
@@ -19,10 +19,10 @@ from tps_pipeline import ensemble, outputs, psc
 from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
-"""The report's methods."""
+"""The paper's methods."""
 ALL = (*REPORTED, "part_trajectory")
 SOME = 6
-"""Methods predict every so-manyth training video: as many as there are in ``val``."""
+"""Methods predict every so-manyth training video: as many as there are in `val`."""
 Choice = Literal["train", "val"]
 
 
@@ -70,8 +70,8 @@ def _claim(
 
 
 CLAIMS = (
-    _claim("voting", "Voting over the report's methods beats the best of them", "voting", "best single method"),
-    _claim("by_category", "The choice by category beats voting over the report's methods", "by_category", "voting"),
+    _claim("voting", "Voting over the paper's methods beats the best of them", "voting", "best single method"),
+    _claim("by_category", "The choice by category beats voting over the paper's methods", "by_category", "voting"),
     _claim(
         "choose_on_val",
         "The choice by category is better made on videos that no method has learned from",

@@ -1,4 +1,4 @@
-"""What orchestration costs: `make bench-orchestration` writes ``docs/orchestration.md``.
+"""What orchestration costs: `make bench-orchestration` writes `docs/orchestration.md`.
 
 A store of 99 shards, one tiny video each, is made by the whole graph; all figures but the demo's are taken on it. Times
 are the best of some rounds, of whole commands in processes of their own where a command is named.

@@ -14,7 +14,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """A running browser (a ``playwright.sync_api.Browser``)."""
+    """A running browser (a `playwright.sync_api.Browser`)."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: run `make setup`")
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if executable is None:

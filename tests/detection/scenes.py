@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe, tables
-from tps_pipeline.detection.detector import Detector
+from tps_pipeline.detection.detector import TrainedDetector
 from tps_pipeline.labels import PARTS
 
 WIDTH, HEIGHT = 128, 96
@@ -43,8 +43,8 @@ class FindColors(nn.Module):
         return torch.stack(rows).unflatten(0, (len(images), -1)), None
 
 
-def network(colors: list[tuple[int, int, int]], labels: tuple[str, ...]) -> Detector:
-    return Detector(FindColors(colors), labels, 128)  # type: ignore[arg-type]
+def network(colors: list[tuple[int, int, int]], labels: tuple[str, ...]) -> TrainedDetector:
+    return TrainedDetector(FindColors(colors), labels, 128)  # type: ignore[arg-type]
 
 
 def scene(left: int) -> tuple[np.ndarray, dict[str, tuple[int, int, int, int]]]:

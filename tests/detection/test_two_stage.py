@@ -30,7 +30,7 @@ from tps_pipeline.detection import detector, two_stage
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.datasets import part_samples, person_samples
-from tps_pipeline.detection.detector import Detector
+from tps_pipeline.detection.detector import TrainedDetector
 from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
@@ -42,7 +42,7 @@ from tps_pipeline.video.frames import FrameFile
 
 def people_in(
     frames: list[tuple[str, int, np.ndarray]], settings: recipe.TwoStage | None = None
-) -> list[two_stage.People]:
+) -> list[two_stage.PersonDetections]:
     pictures = Pictures([(video, frame) for video, frame, _ in frames], [picture for *_, picture in frames])
     knows = network([BODY], ("person",))
     return two_stage.find_people(
@@ -50,7 +50,7 @@ def people_in(
     )
 
 
-def parts_of(people: list[two_stage.People]) -> list[dict[str, np.ndarray]]:
+def parts_of(people: list[two_stage.PersonDetections]) -> list[dict[str, np.ndarray]]:
     knows = network(COLORS, PARTS)
     return two_stage.find_parts(knows, *two_stage.cut(knows, people))
 
@@ -88,7 +88,7 @@ def test_pictures_of_a_shape_are_one_batch_and_answers_keep_their_order() -> Non
 def test_half_precision_moves_boxes_by_less_than_a_pixel() -> None:
     torch.manual_seed(0)
     made = detector.build(detector_settings(64).network, classes=10).fuse()
-    exact = Detector(made, PARTS, 64)
+    exact = TrainedDetector(made, PARTS, 64)
     pictures = [scene(left)[0] for left in (4, 40)]
     (boxes, scores), (half_boxes, half_scores) = (
         found[0] for found in (each(each.prepare(pictures)) for each in (exact, replace(exact, precision="bf16-mixed")))

@@ -19,7 +19,7 @@ SIZE, FRAMES = 48, 24
 
 
 def write_video(path: Path, tops: np.ndarray, *, left: bool, color: tuple[int, int, int]) -> None:
-    """A square whose upper edge is at ``tops`` in each frame, with a white edge on its left or its right."""
+    """A square whose upper edge is at `tops` in each frame, with a white edge on its left or its right."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         assert isinstance(stream, av.VideoStream)

@@ -1,4 +1,4 @@
-"""Method ``instance_level`` end to end on small videos of several people, each in states of their own."""
+"""Method `instance_level` end to end on small videos of several people, each in states of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from tests.methods import crowds, in_force
+from tests.methods import in_force, several_people
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.clips import reading as clips
 from tps_pipeline.clips.reading import Windows
@@ -28,8 +28,8 @@ from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.people import classifier as people_classifier
 from tps_pipeline.methods.people import training as people_training
 from tps_pipeline.methods.people.classifier import Everyone
-from tps_pipeline.methods.people.crowds import Crowd, crowded_videos, matching, shares
 from tps_pipeline.methods.people.instance_level import InstanceLevel
+from tps_pipeline.methods.people.key_frames import KeyFrame, key_frame_videos, matching, shares
 from tps_pipeline.models.relations import People
 from tps_pipeline.reading import InMemory
 from tps_pipeline.training import loop
@@ -60,7 +60,7 @@ def settings(*, epochs: int = 12, learning_rate: float = 0.003, **changes) -> re
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     folder = tmp_path_factory.mktemp("instance_level")
-    sources = crowds.make(folder / "train", range(48)), crowds.make(folder / "val", range(100, 108))
+    sources = several_people.make(folder / "train", range(48)), several_people.make(folder / "val", range(100, 108))
     (folder / "checkpoint").mkdir()
     return folder / "checkpoint", build(settings()).fit(*sources, folder / "checkpoint", seed=0)
 
@@ -68,17 +68,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, f
 def test_people_of_one_frame_get_states_of_their_own(trained, tmp_path: Path) -> None:
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
-    test = crowds.make(tmp_path, range(200, 212))
+    test = several_people.make(tmp_path, range(200, 212))
     predicted = build(settings(inference={"person_threshold": 0.1})).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
     for part in ("hip", "head", "left_arm", "right_arm"):
-        assert crowds.accuracy(predicted, part) > 0.9
+        assert several_people.accuracy(predicted, part) > 0.9
     states = predicted.to_pandas().groupby(["video_id", "frame", "part"], observed=True).state
     assert (states.nunique() > 1).sum() > 20
 
 
 def test_everyone_above_the_threshold_is_predicted(trained, tmp_path: Path) -> None:
-    test = crowds.make(tmp_path, range(200, 204))
+    test = several_people.make(tmp_path, range(200, 204))
     detections = test(outputs.TWO_STAGE).to_pandas()
     for threshold in (0.01, 0.1, 1.0):
         predicted = build(settings(inference={"person_threshold": threshold})).predict(test, trained[0]).to_pandas()
@@ -87,7 +87,7 @@ def test_everyone_above_the_threshold_is_predicted(trained, tmp_path: Path) -> N
 
 
 def test_the_entry_in_force_decides_who_is_looked_at_whatever_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
-    source = crowds.make(tmp_path / "data", range(200, 202))
+    source = several_people.make(tmp_path / "data", range(200, 202))
     entries = [settings(epochs=1, inference={"person_threshold": threshold}) for threshold in (0.01, 0.1)]
     everyone, sure = in_force.predictions(tmp_path, entries, source, person_threshold=1.0)
     assert everyone.num_rows == source(outputs.TWO_STAGE).num_rows
@@ -106,8 +106,8 @@ def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_pat
     monkeypatch.setattr(clips, "read_frames", read_frames)
     monkeypatch.setattr(people_classifier, "PIXELS", 2 * 8 * 64 * 64)
     classifier.model.backbone.register_forward_pre_hook(lambda _, given: looks.append(len(given[0])))  # pyright: ignore
-    test = crowds.make(tmp_path, range(200, 206))
-    assert {len(crowds.people(index)) for index in range(200, 206)} == {1, 2, 3}
+    test = several_people.make(tmp_path, range(200, 206))
+    assert {len(several_people.people(index)) for index in range(200, 206)} == {1, 2, 3}
     people_classifier.predict(
         classifier, InstanceLevel(settings()).clips, test(outputs.TWO_STAGE), test(outputs.VIDEOS), tmp_path
     )
@@ -128,33 +128,35 @@ def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained) -> None
 
 def test_neighbouring_clips_are_one_sample_and_their_people_stay_who_they_are(tmp_path: Path) -> None:
     entry = settings(tracked=True, track_stride=4, clips_per_video=3, augment={"flip": 0.5}, box_jitter=0.0)
-    source = crowds.make(tmp_path, range(202, 206))
+    source = several_people.make(tmp_path, range(202, 206))
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
-    videos = crowded_videos(source, space, entry)
+    videos = key_frame_videos(source, space, entry)
     people = source(outputs.PEOPLE)
-    first = 6 * len(crowds.people(202))
+    first = 6 * len(several_people.people(202))
     content = {outputs.PEOPLE: pa.concat_tables([people.slice(first), people.slice(0, first)])}  # another shard's
     shuffled = replace(source, tables={**source.tables, **content})
-    for one, other in zip(videos, crowded_videos(shuffled, space, entry), strict=True):
-        assert [crowd.tracks.tolist() for crowd in one.crowds] == [crowd.tracks.tolist() for crowd in other.crowds]
+    for one, other in zip(videos, key_frame_videos(shuffled, space, entry), strict=True):
+        assert [key_frame.tracks.tolist() for key_frame in one.key_frames] == [
+            key_frame.tracks.tolist() for key_frame in other.key_frames
+        ]
     method = InstanceLevel(entry)
     for seed in range(10):
         indices, chosen = method.draw(videos[0], np.random.default_rng(seed))
         assert np.diff(indices[:, 4]).tolist() in ([4, 4], [4, 2])  # key frames; the last labelled one is near the end
-        assert all(np.array_equal(crowd.tracks, chosen[0].tracks) for crowd in chosen)
+        assert all(np.array_equal(key_frame.tracks, chosen[0].tracks) for key_frame in chosen)
     data = TrainingClips(videos, method.draw, entry, partial(people_training.augmented, entry, space))
     flips = set()
     for seed in range(10):
         (sample,) = data.sample(0, np.random.default_rng(seed))
         assert sample["clips"].shape == (3, 8, 64, 64, 3)
-        targets = np.stack([crowd.targets for crowd in sample["crowds"]])
+        targets = np.stack([key_frame.targets for key_frame in sample["key_frames"]])
         assert (
             targets == targets[:1]
         ).all()  # nobody's states change in these videos, and all clips are mirrored alike
         flips.add(targets.tobytes())
     assert len(flips) == 2
     batch = people_training.collate([data.sample(at, np.random.default_rng(0))[0] for at in (0, 1)])
-    sizes = [len(crowds.people(index)) for index in (202, 203)]
+    sizes = [len(several_people.people(index)) for index in (202, 203)]
     assert batch["clip_of"].tolist() == np.repeat(np.arange(6), np.repeat(sizes, 3)).tolist()
     assert batch["tracks"].tolist() == [*np.tile(np.arange(sizes[0]), 3), *np.tile(sizes[0] + np.arange(sizes[1]), 3)]
 
@@ -165,15 +167,15 @@ def test_tracked_people_are_told_apart_end_to_end(tmp_path: Path) -> None:
     method = build(entry.model_copy(update={"inference": recipe.InstanceLevelInference(person_threshold=0.1)}))
     assert set(method.predict_reads) - set(build(settings()).predict_reads) == {outputs.TRACKS}
     (tmp_path / "checkpoint").mkdir()
-    sources = crowds.make(tmp_path / "train", range(48)), crowds.make(tmp_path / "val", range(100, 104))
+    sources = several_people.make(tmp_path / "train", range(48)), several_people.make(tmp_path / "val", range(100, 104))
     assert method.fit(*sources, tmp_path / "checkpoint", seed=0)["part_accuracy"] > 0.9
-    predicted = method.predict(crowds.make(tmp_path / "test", range(200, 208)), tmp_path / "checkpoint")
+    predicted = method.predict(several_people.make(tmp_path / "test", range(200, 208)), tmp_path / "checkpoint")
     for part in ("hip", "head", "left_arm", "right_arm"):
-        assert crowds.accuracy(predicted, part) > 0.9
+        assert several_people.accuracy(predicted, part) > 0.9
 
 
 def test_what_cannot_be_decoded_gets_the_most_frequent_states(trained, tmp_path: Path) -> None:
-    test = crowds.make(tmp_path, range(200, 202))
+    test = several_people.make(tmp_path, range(200, 202))
     (tmp_path / "video_201.mp4").write_bytes(b"no video")
     predicted = build(settings()).predict(test, trained[0]).to_pandas()
     lost = predicted[(predicted.video_id == "video_201") & (predicted.part == "head")]
@@ -183,24 +185,24 @@ def test_what_cannot_be_decoded_gets_the_most_frequent_states(trained, tmp_path:
 
 @pytest.mark.parametrize("frames", [1, 2])
 def test_videos_shorter_than_the_clip(tmp_path: Path, monkeypatch, frames: int) -> None:
-    monkeypatch.setattr(crowds, "FRAMES", frames)
-    source = crowds.make(tmp_path, range(3))
+    monkeypatch.setattr(several_people, "FRAMES", frames)
+    source = several_people.make(tmp_path, range(3))
     method = build(settings(epochs=1, frames=4))
     method.fit(source, source, tmp_path, seed=0)
-    everyone = sum(len(crowds.people(index)) + 1 for index in range(3))
+    everyone = sum(len(several_people.people(index)) + 1 for index in range(3))
     assert method.predict(source, tmp_path).num_rows == everyone * len(PARTS)
 
 
 def test_a_shard_without_people_has_no_predictions(trained, tmp_path: Path) -> None:
-    test = crowds.make(tmp_path, range(200, 201))
+    test = several_people.make(tmp_path, range(200, 201))
     nobody = replace(test, tables={output: table.slice(0, 0) for output, table in test.tables.items()})
     assert build(settings()).predict(nobody, trained[0]).num_rows == 0
 
 
 def test_detected_people_who_match_are_learned_from_as_whom_they_match(tmp_path: Path) -> None:
-    source = crowds.make(tmp_path, range(202, 203))
+    source = several_people.make(tmp_path, range(202, 203))
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
-    squares, detections = crowds.people(202), source(outputs.TWO_STAGE).to_pandas()
+    squares, detections = several_people.people(202), source(outputs.TWO_STAGE).to_pandas()
     assert len(squares) > 1
     at_first = (detections.frame == 1) & (detections.person == 0)
     detections.loc[at_first, "person_x1"] += 1
@@ -210,17 +212,17 @@ def test_detected_people_who_match_are_learned_from_as_whom_they_match(tmp_path:
     entry = settings(tracked=True, matching_detections={"person_score": 0.5, "iou": 0.9})
     assert outputs.TWO_STAGE in build(entry).fit_reads
     assert outputs.TWO_STAGE not in build(settings()).fit_reads
-    (alone,), (video,) = (crowded_videos(mixed, space, each) for each in (settings(tracked=True), entry))
-    added = [len(crowd.boxes) - len(squares) for crowd in video.crowds]
+    (alone,), (video,) = (key_frame_videos(mixed, space, each) for each in (settings(tracked=True), entry))
+    added = [len(key_frame.boxes) - len(squares) for key_frame in video.key_frames]
     # Frames 6 is not annotated; at 1 everyone matches, at 11 all but the doubtful one; the ghost is nobody.
     assert dict(zip(video.frames.tolist(), added, strict=True)) == {0: 2, 2: 0, 4: 0, 6: 0, 8: 0, 10: 1}
-    first, before = video.crowds[0], alone.crowds[0]
+    first, before = video.key_frames[0], alone.key_frames[0]
     for person, square in enumerate(squares[:2]):
         same = first.tracks == before.tracks[person]
         assert same.sum() == 2
         assert (first.targets[same] == before.targets[person]).all()
         x1 = square.box(0)[0]
-        lefts = sorted((first.boxes[same, 0] * crowds.SIZE).tolist())
+        lefts = sorted((first.boxes[same, 0] * several_people.SIZE).tolist())
         assert lefts == pytest.approx([x1, x1 + (person == 0)])
 
 
@@ -236,7 +238,7 @@ def test_a_detection_between_two_people_is_the_nearer_one() -> None:
 
 
 def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -> None:
-    source = crowds.make(tmp_path, range(202, 203))
+    source = several_people.make(tmp_path, range(202, 203))
     parts, videos = source(outputs.PARTS), source(outputs.VIDEOS)
     content = {
         outputs.PARTS: parts.filter(pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))),
@@ -244,14 +246,14 @@ def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -
         outputs.VIDEOS: tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
     }
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
-    (video,) = crowded_videos(InMemory(content, data=tmp_path), space, settings())
-    squares = crowds.people(202)
+    (video,) = key_frame_videos(InMemory(content, data=tmp_path), space, settings())
+    squares = several_people.people(202)
     assert len(squares) > 1
     assert video.frames.tolist() == [0, 2, 4, 6]  # the others are past the end
-    assert [len(crowd.boxes) for crowd in video.crowds] == 4 * [len(squares)]
-    assert [int((crowd.targets[0] >= 0).sum()) for crowd in video.crowds] == [4, 0, 4, 4]
+    assert [len(key_frame.boxes) for key_frame in video.key_frames] == 4 * [len(squares)]
+    assert [int((key_frame.targets[0] >= 0).sum()) for key_frame in video.key_frames] == [4, 0, 4, 4]
     x1, y1, x2, y2 = squares[0].box(2)
-    assert video.crowds[1].boxes[0] * crowds.SIZE == pytest.approx([x1, y1, x2 + 1, y2 + 1])
+    assert video.key_frames[1].boxes[0] * several_people.SIZE == pytest.approx([x1, y1, x2 + 1, y2 + 1])
 
 
 def test_boxes_go_where_the_people_go_and_sides_change_in_the_mirror() -> None:
@@ -261,10 +263,10 @@ def test_boxes_go_where_the_people_go_and_sides_change_in_the_mirror() -> None:
     picture = np.zeros((2, 60, 80, 3), np.uint8)
     picture[:, 18:42, 20:50] = 255
     targets = np.array([[labels[at % 2] for at, labels in enumerate(space.of_part)]])
-    crowd = Crowd(shares(np.array([[20, 18, 49, 41]]), 80, 60), targets, *np.zeros((2, 1), int))
+    key_frame = KeyFrame(shares(np.array([[20, 18, 49, 41]]), 80, 60), targets, *np.zeros((2, 1), int))
     mirrored = 0
     for seed in range(30):
-        moved, people = people_training.moved(entry, space, picture, crowd, np.random.default_rng(seed))
+        moved, people = people_training.moved(entry, space, picture, key_frame, np.random.default_rng(seed))
         rows, columns = np.nonzero(moved[0, ..., 0] > 127)
         seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / (80, 60, 80, 60)
         assert people.boxes[0] == pytest.approx(seen, abs=0.03)
@@ -284,9 +286,9 @@ def test_nobody_out_of_the_picture_is_learned_from_and_somebody_always_is() -> N
     entry = settings(augment={"translate": 3.0}, box_jitter=0.0)
     targets = np.full((2, len(PARTS)), -1)
     targets[1, PARTS.index("head")] = 1
-    crowd, picture = Crowd(boxes, targets, *np.zeros((2, 2), int)), np.zeros((1, 50, 50, 3), np.uint8)
+    key_frame, picture = KeyFrame(boxes, targets, *np.zeros((2, 2), int)), np.zeros((1, 50, 50, 3), np.uint8)
     for seed in range(30):
-        _, people = people_training.moved(entry, space, picture, crowd, np.random.default_rng(seed))
+        _, people = people_training.moved(entry, space, picture, key_frame, np.random.default_rng(seed))
         assert (people.targets >= 0).any()
         assert ((people.boxes >= 0) & (people.boxes <= 1)).all()
 
@@ -305,7 +307,7 @@ class Noise:
         clip = fixed.integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
         boxes = np.array([[0, 0, 0.5, 0.5], [0.5, 0.0, 1, 0.5], [0.0, 0.5, 0.5, 1.0]], np.float32)
         targets = np.array([[fixed.choice(labels) for labels in self.space.of_part] for _ in boxes])
-        return {"clips": clip[None], "crowds": [Crowd(boxes, targets, np.arange(3), np.zeros(3, int))]}
+        return {"clips": clip[None], "key_frames": [KeyFrame(boxes, targets, np.arange(3), np.zeros(3, int))]}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.trajectories import classifier
 from tps_pipeline.methods.trajectories.classifier import classify
-from tps_pipeline.methods.trajectories.sequences import Boxes, People, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.sequences import Boxes, Trajectories, arrange, at_steps, augment
 from tps_pipeline.methods.trajectories.training import collate, mirror_closed
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint
@@ -75,7 +75,7 @@ def flip(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sources(scenes: list[pd.DataFrame], *, faint: tuple[str, ...] = ()) -> InMemory:
-    """Annotations of every frame, and detections of frames 1, 6, ...; boxes of ``faint`` parts are anywhere."""
+    """Annotations of every frame, and detections of frames 1, 6, ...; boxes of `faint` parts are anywhere."""
     rows = pd.concat(scenes) if scenes else scene("0").iloc[:0]
     people = rows.drop_duplicates(_KEYS)
     people = people[[*_KEYS, *PERSON_BOX]].rename(columns=dict(zip(PERSON_BOX, BOX, strict=True)))
@@ -294,7 +294,9 @@ def test_classifying_averages_over_the_mirror_image() -> None:
     assert ("right_arm", "b") in space.pairs
     net = classifier.build(settings().network, len(space), 0).eval()
     own, steps = [np.arange(len(boxes.corners))], [np.arange(len(boxes.corners))]
-    people = [People(each, own[0], np.array(["v"] * len(own[0])), own, steps) for each in (boxes, boxes.mirrored())]
+    people = [
+        Trajectories(each, own[0], np.array(["v"] * len(own[0])), own, steps) for each in (boxes, boxes.mirrored())
+    ]
     plain, mirrored = (classify(net, each, np.zeros((len(own[0]), 0), np.float32), space) for each in people)
     np.testing.assert_allclose(mirrored[:, space.mirrored_labels], plain, atol=1e-6)
 

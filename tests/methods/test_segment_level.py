@@ -1,4 +1,4 @@
-"""Method ``segment_level`` end to end on small videos whose states change, and which clips it looks at."""
+"""Method `segment_level` end to end on small videos whose states change, and which clips it looks at."""
 
 from __future__ import annotations
 

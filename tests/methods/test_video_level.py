@@ -1,4 +1,4 @@
-"""Method ``video_level`` end to end on small videos, and what its training samples are."""
+"""Method `video_level` end to end on small videos, and what its training samples are."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def tps(*arguments: str | Path) -> Result:
 
 
 def imported(file: Path, kind: str, store: Store) -> str:
-    """Import a file as ``mine`` from the shell; what it prints."""
+    """Import a file as `mine` from the shell; what it prints."""
     done = tps("weights", "import", "--as", kind, file, "mine", "--store", store.root)
     assert done.exit_code == 0, done.stderr
     return done.stdout

@@ -32,7 +32,7 @@ STATUS = "{runsOrError {... on Runs {results {status}}}}"
 
 
 class Cluster(ThreadingHTTPServer):
-    """The API of jobs, in memory; a job's pod is a process in ``environment``."""
+    """The API of jobs, in memory; a job's pod is a process in `environment`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Api)

@@ -18,7 +18,7 @@ pytest.importorskip("s3fs")
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, str]]:
-    """The environment of clients of an S3 server with a bucket ``bucket``."""
+    """The environment of clients of an S3 server with a bucket `bucket`."""
     import boto3
 
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)

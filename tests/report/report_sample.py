@@ -103,7 +103,7 @@ def lineage(records: Lineage, table: pa.Table) -> list[Record]:
 
 
 def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
-    """What ``page.write`` takes."""
+    """What `page.write` takes."""
     ap = {"split": ["val"] * 3, "label": ("right_arm", "person", "left_arm"), "ap": [0.2, 0.3, -1.0],
           "ap50": [0.51239, 0.8, -1.0], "boxes": [7, 8, 0]}  # fmt: skip
     confused = {"split": ["val"], "sided_parts": [40], "sides_confused": [0.125], "parts": [50], "wrong_person": [None]}
@@ -133,7 +133,7 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
 
 
 def clip(sample: Mapping[str, Any], video_id: str, **options: Any):
-    """A video of the sample with the states of ``voting``."""
+    """A video of the sample with the states of `voting`."""
     row = next(r for r in sample["psc"].to_pylist() if (r["video_id"], r["method"]) == (video_id, "voting"))
     shard = {name: sample[name] for name in ("people", "parts", "video_actions")}
     return draw_clip(sample["frames"], row, predictions=sample["voting"], **shard, **options)

@@ -20,7 +20,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 def record(
     asset: str, reads: Sequence[str] = (), *, partition: str | None = None, at: int = 0, **changes: Any
 ) -> Record:
-    """A record of work of two seconds, on whole inputs of version ``v``."""
+    """A record of work of two seconds, on whole inputs of version `v`."""
     values = {
         "record": f"{asset} {partition} {at}", "run_id": "run", "data_version": "v", "code_version": "1",
         "recipe_sections": ("frames",), "recipe_digest": "0123456789abcdef", "git_sha": "a" * 40, "path": asset,

@@ -1,4 +1,4 @@
-"""What each process does that ``torchrun`` starts: train on points of a line, and note what it saw.
+"""What each process does that `torchrun` starts: train on points of a line, and note what it saw.
 
 python -m torch.distributed.run --standalone --nproc_per_node=2 -m tests.training.processes FOLDER
 """

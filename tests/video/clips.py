@@ -22,7 +22,7 @@ def write_clip(
     times: Sequence[int] | None = None,
     mux: dict[str, str] | None = None,
 ) -> Path:
-    """A clip with B-frames at 30 frames a second; ``times`` (milliseconds) make its rate vary."""
+    """A clip with B-frames at 30 frames a second; `times` (milliseconds) make its rate vary."""
     with av.open(str(path), "w", options=mux or {}) as container:
         stream = container.add_stream(codec, rate=30)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", gop
@@ -70,7 +70,7 @@ def rotate(path: Path, degrees: int) -> Path:
 
 
 def cut(source: Path, path: Path, start: int) -> Path:
-    """Copy packets without decoding from the key frame before ``start`` on: an edit list hides what lies before it."""
+    """Copy packets without decoding from the key frame before `start` on: an edit list hides what lies before it."""
     with av.open(str(source)) as container, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as out:
         stream = container.streams.video[0]
         copy = out.add_stream_from_template(stream)

@@ -12,7 +12,7 @@ def augment(clip: np.ndarray, settings: recipe.ClipAugmentation, rng: np.random.
     """Rotate, scale, shift, mirror and tint a clip, all frames alike.
 
     Args:
-        clip: RGB, uint8, ``(T, H, W, 3)``.
+        clip: RGB, uint8, `(T, H, W, 3)`.
         settings: How far.
         rng: Where all draws come from.
 
@@ -32,7 +32,7 @@ def draw_warp(width: int, height: int, settings: recipe.ClipAugmentation, rng: n
         rng: Where all draws come from.
 
     Returns:
-        An affine map of the pixels' centres, ``(2, 3)``.
+        An affine map of the pixels' centres, `(2, 3)`.
     """
     angle = rng.uniform(-settings.rotation, settings.rotation)
     gain = rng.uniform(1 - settings.scale, 1 + settings.scale)

@@ -20,6 +20,6 @@ IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 def normalise(clips: Tensor, pixels: Pixels) -> Tensor:
-    """Clips ``(B, T, H, W, 3)`` uint8 as a network takes them: ``(B, 3, T, H, W)``, zero mean, unit deviation."""
+    """Clips `(B, T, H, W, 3)` uint8 as a network takes them: `(B, 3, T, H, W)`, zero mean, unit deviation."""
     mean, std = (torch.tensor(values, device=clips.device) for values in pixels)
     return clips.float().sub_(mean).div_(std).permute(0, 4, 1, 2, 3)

@@ -29,15 +29,15 @@ class Windows(NamedTuple):
     """Some of a video's clips.
 
     Attributes:
-        frames: The frames that they show, each once, ascending: RGB uint8, ``(N, H, W, 3)``.
-        shown: Which of them each clip shows, ``(B, T)``.
+        frames: The frames that they show, each once, ascending: RGB uint8, `(N, H, W, 3)`.
+        shown: Which of them each clip shows, `(B, T)`.
     """
 
     frames: np.ndarray
     shown: np.ndarray
 
     def clips(self) -> np.ndarray:
-        """The clips one by one: ``(B, T, H, W, 3)``, copied."""
+        """The clips one by one: `(B, T, H, W, 3)`, copied."""
         return self.frames[self.shown]
 
 
@@ -53,18 +53,18 @@ def read_windows(
 
     Args:
         path: The file.
-        indices: The frames of each clip, ``(K, T)``, from 0; no column may descend (`dense_sample` of ascending key
+        indices: The frames of each clip, `(K, T)`, from 0; no column may descend (`dense_sample` of ascending key
             frames).
         batch: Clips to hand out at once.
         size: Width and height to scale to; None keeps the video's own.
         decoder: As for `read_frames`.
 
     Yields:
-        All clips in order, ``batch`` at a time; fewer in the end.
+        All clips in order, `batch` at a time; fewer in the end.
 
     Raises:
         VideoError: A frame is not there or cannot be decoded; the batches before it have been handed out.
-        ValueError: A column of ``indices`` descends.
+        ValueError: A column of `indices` descends.
     """
     if (np.diff(indices, axis=0) < 0).any():
         raise ValueError("clips must be in the order in which their frames are shown")
@@ -122,10 +122,10 @@ class ClipReader:
 
         Args:
             video: Which.
-            indices: The frames of each clip, ``(K, T)``, as for `read_windows`.
+            indices: The frames of each clip, `(K, T)`, as for `read_windows`.
 
         Returns:
-            RGB, uint8, ``(K, T, size, size, 3)``.
+            RGB, uint8, `(K, T, size, size, 3)`.
 
         Raises:
             VideoError: A frame cannot be decoded.
@@ -143,11 +143,11 @@ class ClipReader:
 
         Args:
             video: Which.
-            choose: Chooses a video's clips: their frames, ``(K, T)``, and what goes with them.
+            choose: Chooses a video's clips: their frames, `(K, T)`, and what goes with them.
             rng: Where the choice of another video comes from.
 
         Returns:
-            The clips, ``(K, T, size, size, 3)``, and what goes with them.
+            The clips, `(K, T, size, size, 3)`, and what goes with them.
 
         Raises:
             DataError: Many videos in a row cannot be decoded.
@@ -171,12 +171,12 @@ def held_out(
 
     Args:
         videos: The videos.
-        drawn: The frames of each one's clips, ``(K, T)``; None for a video that is passed over.
+        drawn: The frames of each one's clips, `(K, T)`; None for a video that is passed over.
         size: Rows and columns that pictures are scaled to.
         cache_megabytes: The budget.
 
     Returns:
-        Gives each video's clips, ``(K, T, size, size, 3)``; None for one that is passed over or cannot be decoded.
+        Gives each video's clips, `(K, T, size, size, 3)`; None for one that is passed over or cannot be decoded.
     """
     reader = ClipReader(videos, size=size)
 

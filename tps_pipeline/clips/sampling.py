@@ -8,10 +8,10 @@ import numpy as np
 
 
 def uniform_sample(n_frames: int, length: int, rng: np.random.Generator | None = None) -> np.ndarray:
-    """One frame from each of ``length`` equal segments of a video (Wang et al., TSN, 2016, section 3.1).
+    """One frame from each of `length` equal segments of a video (Wang et al., TSN, 2016, section 3.1).
 
     Args:
-        n_frames: Frames in the video; with fewer than ``length``, frames repeat.
+        n_frames: Frames in the video; with fewer than `length`, frames repeat.
         length: How many to sample.
         rng: Places each frame at random within its segment; None takes the middle.
 
@@ -37,7 +37,7 @@ def dense_sample(
         n_frames: Frames in the video.
         length: Frames in the window.
         interval: Step between them.
-        label: Where in the window the key frame is: ``start`` (position 0) or ``middle`` (position ``length // 2``).
+        label: Where in the window the key frame is: `start` (position 0) or `middle` (position `length // 2`).
 
     Returns:
         Indices from 0, ascending, int64, shape (length,).
@@ -55,7 +55,7 @@ def dense_sample(
 def dense_samples(
     key_frames: np.ndarray, n_frames: int, *, length: int, interval: int, label: Literal["start", "middle"]
 ) -> np.ndarray:
-    """A `dense_sample` around each of some frames: ``(K, length)``."""
+    """A `dense_sample` around each of some frames: `(K, length)`."""
     return np.stack(
         [dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames.tolist()]
     )

@@ -51,7 +51,7 @@ class Clips:
 
     Args:
         videos: The videos.
-        settings: The recipe's section. As many whole videos as ``cache_megabytes`` holds are decoded right away.
+        settings: The recipe's section. As many whole videos as `cache_megabytes` holds are decoded right away.
     """
 
     def __init__(self, videos: Sequence[LabelledVideo], settings: recipe.VideoAction) -> None:
@@ -63,7 +63,7 @@ class Clips:
         return len(self.videos)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """A clip ``(T, H, W, 3)`` uint8 and its action; a video that cannot be decoded gives way to another."""
+        """A clip `(T, H, W, 3)` uint8 and its action; a video that cannot be decoded gives way to another."""
 
         def draw(index: int) -> tuple[np.ndarray, int]:
             video = self.videos[index]
@@ -92,15 +92,15 @@ def train(
         data: The folder that their paths are relative to.
         actions: The actions, in the order of the network's outputs.
         settings: The recipe's section.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
         weights: Imported weights to start from.
 
     Returns:
-        Loss, and accuracy on ``val`` if there is any.
+        Loss, and accuracy on `val` if there is any.
 
     Raises:
-        DataError: A video shows an action that is not among ``actions``.
+        DataError: A video shows an action that is not among `actions`.
     """
     prepare_cpu()
     torch.manual_seed(seed)
@@ -132,7 +132,7 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     training videos as probabilities, and so the most frequent action.
 
     Args:
-        checkpoint: The folder that ``train`` left.
+        checkpoint: The folder that `train` left.
         videos: `tables.VIDEOS`; actions in it are not looked at.
         data: The folder that their paths are relative to.
 

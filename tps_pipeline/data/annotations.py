@@ -1,9 +1,9 @@
 """Where a data folder keeps each video's labels, and how to read them: folders, tar files, ground truth files.
 
-Training labels are ``train_annotations/<class>/<video>/img_00001.json`` (one more ``<video>`` level is accepted), or
-the same inside ``train_annotations.tar``, ``train_annotations/<class>.tar`` or
-``train_annotations/<class>/<video>.tar``. Labels of test videos, used for evaluation only, are
-``gt/gt_vid_result.json`` and ``gt/gt_part_result.json``, as the challenge's evaluator reads them.
+Training labels are `train_annotations/<class>/<video>/img_00001.json` (one more `<video>` level is accepted), or
+the same inside `train_annotations.tar`, `train_annotations/<class>.tar` or
+`train_annotations/<class>/<video>.tar`. Labels of test videos, used for evaluation only, are
+`gt/gt_vid_result.json` and `gt/gt_part_result.json`, as the challenge's evaluator reads them.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _is_label_file(name: str) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """A small file's content by the fewest system calls (``open().read()`` takes almost three times as long)."""
+    """A small file's content by the fewest system calls (`open().read()` takes almost three times as long)."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:

@@ -1,7 +1,7 @@
 """The challenge's four JSON files, decoded, checked and laid out as arrays.
 
-``{gt,pred}_vid_result.json`` is ``{video: action}``. ``{gt,pred}_part_result.json`` is
-``{video: {"img_00001.json": {"humans": [{"box": [x1, y1, x2, y2], "parts": {part: {"box": ..., "verb": ...}}}]}}}``;
+`{gt,pred}_vid_result.json` is `{video: action}`. `{gt,pred}_part_result.json` is
+`{video: {"img_00001.json": {"humans": [{"box": [x1, y1, x2, y2], "parts": {part: {"box": ..., "verb": ...}}}]}}}`;
 an annotated part has one box and a state (or a list of states), a predicted part a list of boxes and as many states.
 """
 
@@ -67,7 +67,7 @@ class Labelled:
 
 
 def read_truth(folder: Path | str) -> Labelled:
-    """Read ``gt_part_result.json`` and ``gt_vid_result.json``.
+    """Read `gt_part_result.json` and `gt_vid_result.json`.
 
     Args:
         folder: Where both files are.
@@ -80,7 +80,7 @@ def read_truth(folder: Path | str) -> Labelled:
 
 
 def read_submission(folder: Path | str) -> Labelled:
-    """Read ``pred_part_result.json`` and ``pred_vid_result.json``.
+    """Read `pred_part_result.json` and `pred_vid_result.json`.
 
     A proposal whose corners are the wrong way round is accepted: the challenge's evaluator takes it as one that
     overlaps nothing.
@@ -96,13 +96,13 @@ def read_submission(folder: Path | str) -> Labelled:
 
 
 def parse_truth(data: bytes, path: Path) -> Parsing:
-    """Lay out the contents of a ``gt_part_result.json``; ``path`` is for messages. Raises DataError."""
+    """Lay out the contents of a `gt_part_result.json`; `path` is for messages. Raises DataError."""
     with collection_paused():
         return _lay_out(path, _decode(path, data, _AnnotatedPart))
 
 
 def parse_submission(data: bytes, path: Path) -> Parsing:
-    """Lay out the contents of a ``pred_part_result.json``; ``path`` is for messages. Raises DataError."""
+    """Lay out the contents of a `pred_part_result.json`; `path` is for messages. Raises DataError."""
     with collection_paused():
         return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
 

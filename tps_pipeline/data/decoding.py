@@ -1,8 +1,8 @@
 """Label files into tables: typed parsing, then checks on whole columns at once.
 
-A frame's file is ``{"humans": [{"box": [x1, y1, x2, y2], "parts": {"left_arm": {"box": [...], "verb": "bend"}}}]}``.
-``verb`` may be a list, of which the first is the state. Everything else about people is passed over (``number``,
-``name``). A list under any other name whose entries have a ``box`` and a ``name`` holds objects; their field's name is
+A frame's file is `{"humans": [{"box": [x1, y1, x2, y2], "parts": {"left_arm": {"box": [...], "verb": "bend"}}}]}`.
+`verb` may be a list, of which the first is the state. Everything else about people is passed over (`number`,
+`name`). A list under any other name whose entries have a `box` and a `name` holds objects; their field's name is
 not documented, so entries that do not fit are passed over. A file with anything wrong in its people is left out whole.
 """
 
@@ -57,7 +57,7 @@ _FRAMES = msgspec.json.Decoder(_Frame)
 
 @dataclass
 class _Files:
-    """What one video's readable files say; ``file`` below is an index into these."""
+    """What one video's readable files say; `file` below is an index into these."""
 
     where: list[str] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Files:
 
 @dataclass(frozen=True)
 class VideoLabels:
-    """One video's labels. Tables lack the ``video_id`` and are in the files' order."""
+    """One video's labels. Tables lack the `video_id` and are in the files' order."""
 
     labelled_frames: pa.Table
     people: pa.Table

@@ -37,7 +37,7 @@ def read_annotations(data: Path, manifest: pa.Table) -> Annotations:
 
     Args:
         data: A Kinetics-TPS folder.
-        manifest: Rows with ``video_id``, ``split`` and ``action`` (`tables.SHARD`). Videos of the split ``test`` take
+        manifest: Rows with `video_id`, `split` and `action` (`tables.SHARD`). Videos of the split `test` take
             their labels, and their action, from the ground truth files, or have none.
 
     Returns:
@@ -56,7 +56,7 @@ def label_files(data: Path, video_id: str, *, index: Index, is_test: bool) -> tu
 
 
 def manifest_of(videos: list[Video], index: Index) -> pa.Table:
-    """Rows that `read_annotations` takes, for videos that are in no shard; training videos count as ``train``."""
+    """Rows that `read_annotations` takes, for videos that are in no shard; training videos count as `train`."""
     return pa.table(
         {
             "video_id": pa.array([video.video_id for video in videos], pa.string()),

@@ -32,7 +32,7 @@ class Problem:
     """Something wrong with the data set, and what to do about it."""
 
     path: str
-    """Relative to the data folder; a member of an archive is written ``archive.tar:member``."""
+    """Relative to the data folder; a member of an archive is written `archive.tar:member`."""
     what: str
     fix: str
 
@@ -90,7 +90,7 @@ def read_names(path: Path) -> list[str] | None:
 
 
 def known_states(data: Path) -> frozenset[str] | None:
-    """The states that labels may have, or None (any) without a ``list/part_stat.txt``."""
+    """The states that labels may have, or None (any) without a `list/part_stat.txt`."""
     names = read_names(data / "list" / "part_stat.txt")
     return frozenset(names) | UNLISTED_STATES if names else None
 

@@ -1,6 +1,6 @@
 """Ingestion: videos become shards, immutable batches of one split, and get their facts.
 
-A shard is called ``train-000``, ``val-000``, ``test-003``. New videos form new shards with the next free numbers;
+A shard is called `train-000`, `val-000`, `test-003`. New videos form new shards with the next free numbers;
 videos of an existing shard are never moved to another shard or split.
 """
 
@@ -91,14 +91,14 @@ def ingest(
 
 
 def assign_splits(new: list[Row], known: Iterable[Row], val_fraction: float) -> None:
-    """Set ``split`` of new labelled videos to train or val, action by action; known videos count but never move.
+    """Set `split` of new labelled videos to train or val, action by action; known videos count but never move.
 
-    Of an action's n videos, old and new, ``round(n * val_fraction)`` should be in val: at least one of
+    Of an action's n videos, old and new, `round(n * val_fraction)` should be in val: at least one of
     `MIN_VIDEOS_FOR_VAL` or more, and never all. As many new videos as val lacks go there, in the order of their ids'
     hashes, so the choice depends on nothing but the ids, the counts and what is already in val.
 
     Args:
-        new: Rows with ``video_id``, ``action`` and ``split``; those of the split ``test`` stay.
+        new: Rows with `video_id`, `action` and `split`; those of the split `test` stay.
         known: Rows of existing shards.
         val_fraction: Share of each action's videos to hold out.
     """
@@ -135,7 +135,7 @@ def batch(new: Iterable[Row], existing: Iterable[str], settings: Shards) -> dict
 
 
 def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
-    """Look at each video of a shard (`tables.VIDEOS`); a missing or broken one is marked ``unreadable``."""
+    """Look at each video of a shard (`tables.VIDEOS`); a missing or broken one is marked `unreadable`."""
     from tps_pipeline.video.probe import probe  # imports PyAV, which ingestion does without
 
     rows = []

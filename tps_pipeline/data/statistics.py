@@ -1,4 +1,4 @@
-"""What a data set's labels look like in numbers: for ``tps data stats``."""
+"""What a data set's labels look like in numbers: for `tps data stats`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def statistics(annotations: Annotations) -> dict[str, pa.Table]:
     Returns:
         Tables to print:
 
-        - ``overview``: one row a quantity (videos, frames, people a frame, parts a person, share of ``none``, ...).
-        - ``parts``: one row a part: boxes, boxes a person, share of ``none``, number of states, the most frequent
-          state but ``none`` and its share.
-        - ``states``: one row a (part, state): boxes and share of the part's boxes, most frequent first.
-        - ``classes``: one row an action: videos, frames, people, people a frame, parts a person, share of ``none``.
+        - `overview`: one row a quantity (videos, frames, people a frame, parts a person, share of `none`, ...).
+        - `parts`: one row a part: boxes, boxes a person, share of `none`, number of states, the most frequent
+          state but `none` and its share.
+        - `states`: one row a (part, state): boxes and share of the part's boxes, most frequent first.
+        - `classes`: one row an action: videos, frames, people, people a frame, parts a person, share of `none`.
     """
     frames, people, parts = (getattr(annotations, name).to_pandas() for name in ("labelled_frames", "people", "parts"))
     action = annotations.actions.to_pandas().astype(str).set_index("video_id")["action"]
@@ -68,16 +68,16 @@ def _states(parts: Frame) -> Frame:
 def _parts(states: Frame, *, n_people: int) -> Frame:
     rows = []
     for part in PARTS:
-        own = states[states["part"] == part]
-        moving = own[own["state"] != NO_STATE]
-        boxes = int(own["boxes"].sum())
+        of_part = states[states["part"] == part]
+        moving = of_part[of_part["state"] != NO_STATE]
+        boxes = int(of_part["boxes"].sum())
         rows.append(
             {
                 "part": part,
                 "boxes": boxes,
                 "boxes a person": _ratio(boxes, n_people),
-                "none": float(own.loc[own["state"] == NO_STATE, "share"].sum()),
-                "states": len(own),
+                "none": float(of_part.loc[of_part["state"] == NO_STATE, "share"].sum()),
+                "states": len(of_part),
                 "most frequent": moving["state"].iloc[0] if len(moving) else "",
                 "its share": float(moving["share"].iloc[0]) if len(moving) else 0.0,
             }

@@ -45,8 +45,8 @@ def evaluate(truth_folder: Path | str, submission_folder: Path | str) -> Evaluat
     """Score a submission.
 
     Args:
-        truth_folder: Holds ``gt_part_result.json`` and ``gt_vid_result.json``.
-        submission_folder: Holds ``pred_part_result.json`` and ``pred_vid_result.json``.
+        truth_folder: Holds `gt_part_result.json` and `gt_vid_result.json`.
+        submission_folder: Holds `pred_part_result.json` and `pred_vid_result.json`.
 
     Raises:
         DataError: A file is missing or breaks the format, or the submission lacks a video.
@@ -68,9 +68,9 @@ def write(folder: Path | str, predictions: pa.Table, *, video_actions: pa.Table,
 
     Args:
         folder: Where the files go; created if need be.
-        predictions: ``tables.PREDICTIONS``.
-        video_actions: ``tables.VIDEO_ACTIONS`` with every video of the submission.
-        frames: ``video_id`` and ``frame`` of every sampled frame; each is written, also without people.
+        predictions: `tables.PREDICTIONS`.
+        video_actions: `tables.VIDEO_ACTIONS` with every video of the submission.
+        frames: `video_id` and `frame` of every sampled frame; each is written, also without people.
 
     Returns:
         The zip file.
@@ -121,7 +121,7 @@ def _by_video(predictions: pa.Table) -> dict[str, pa.Table]:
 
 
 def _humans(predictions: pa.Table) -> dict[int, list[dict[str, Any]]]:
-    """The ``humans`` of every frame of a video that has some, best first."""
+    """The `humans` of every frame of a video that has some, best first."""
     names = ["frame", "person", "part", "person_score", "part_score", "state", *tables.PERSON_BOX, *tables.BOX]
     rows = zip(*(predictions[name].to_pylist() for name in names), strict=True)
     frames = {}

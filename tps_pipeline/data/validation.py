@@ -1,4 +1,4 @@
-"""Everything wrong with a data folder, file by file, with what to do: for ``tps data validate``."""
+"""Everything wrong with a data folder, file by file, with what to do: for `tps data validate`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def action_names(actions: pa.Table) -> pa.Table:
 def state_labels(parts: pa.Table) -> pa.Table:
     """List all (part, state) pairs of the training boxes, sorted (`tables.STATE_LABELS`).
 
-    ``most_frequent`` marks the pairs that are some video's most frequent state of a part; of equally frequent ones the
+    `most_frequent` marks the pairs that are some video's most frequent state of a part; of equally frequent ones the
     first by name.
 
     Args:

@@ -1,10 +1,10 @@
 """Image augmentation for detectors: mosaic, mixup, one homography, colour; boxes follow the pixels.
 
-Everything random draws from a ``numpy.random.Generator`` that the caller gives, so one seed is one picture. Mirroring
-is no augmentation here: the mirrored half of a data set is rows of its samples table (``datasets.mirror``).
+Everything random draws from a `numpy.random.Generator` that the caller gives, so one seed is one picture. Mirroring
+is no augmentation here: the mirrored half of a data set is rows of its samples table (`datasets.mirror`).
 
-Coordinates are continuous: pixel ``i`` covers ``i`` to ``i + 1``, so the box of a pixel rectangle with inclusive
-corners ``x1..x2`` is ``x1`` to ``x2 + 1``.
+Coordinates are continuous: pixel `i` covers `i` to `i + 1`, so the box of a pixel rectangle with inclusive
+corners `x1..x2` is `x1` to `x2 + 1`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a picture was fitted onto a canvas: scaled by ``scale``, then moved by ``left`` and ``top``."""
+    """How a picture was fitted onto a canvas: scaled by `scale`, then moved by `left` and `top`."""
 
     scale: float
     left: int
@@ -71,7 +71,7 @@ def letterbox(image: NDArray[np.uint8], size: int, *, grid: int | None = None) -
         image: RGB, (H, W, 3).
         size: Side of the square in pixels.
         grid: Leave out of the square what lies beyond the picture: the shorter side is then the smallest multiple of
-            ``grid`` that holds it.
+            `grid` that holds it.
 
     Returns:
         The canvas, (size, size, 3) or less, and how the picture lies in it.
@@ -115,7 +115,7 @@ def mosaic(examples: Sequence[Example], size: int, rng: np.random.Generator) -> 
     """Four pictures around a random centre (YOLOv4, arXiv 2004.10934, section 3.4).
 
     Args:
-        examples: Four pictures; each is scaled until its longer side is ``size``.
+        examples: Four pictures; each is scaled until its longer side is `size`.
         size: Half of the result's side.
         rng: Draws the centre, in the middle half of either axis.
 
@@ -177,7 +177,7 @@ def warp(example: Example, homography: NDArray[np.float64], size: int) -> Exampl
     """Map a picture and its boxes through a homography.
 
     A box becomes the bounding box of its four mapped corners, cut at the picture's edge, and is dropped where too
-    little is left (``still_there``).
+    little is left (`still_there`).
 
     Args:
         example: The picture and its objects.
@@ -230,7 +230,7 @@ def _compose(
 
 
 def _fit(image: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], float]:
-    """Scale a picture until its longer side is ``size``."""
+    """Scale a picture until its longer side is `size`."""
     height, width = image.shape[:2]
     scale = size / max(height, width)
     if scale == 1.0:

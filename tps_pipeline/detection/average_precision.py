@@ -35,15 +35,15 @@ def average_precision(
     is therefore below 1 even for a perfect detector.
 
     Args:
-        detections: ``tables.DETECTIONS``.
-        labelled_frames: ``tables.LABELLED_FRAMES``.
-        people: ``tables.PEOPLE``.
-        parts: ``tables.PARTS``.
-        frames: The frames that were looked at (``video_id``, ``frame``), also those without any detection.
+        detections: `tables.DETECTIONS`.
+        labelled_frames: `tables.LABELLED_FRAMES`.
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`.
+        frames: The frames that were looked at (`video_id`, `frame`), also those without any detection.
         split: Goes into the result.
 
     Returns:
-        ``tables.AVERAGE_PRECISION``: ``person``, each part, and ``parts``, their mean; ``ap`` is the mean over the IoU
+        `tables.AVERAGE_PRECISION`: `person`, each part, and `parts`, their mean; `ap` is the mean over the IoU
         thresholds 0.5, 0.55, ... 0.95. A label without annotated boxes has no row.
     """
     images = to_frame(labelled_frames, *_IMAGE).merge(to_frame(frames, *_IMAGE).drop_duplicates(), on=_IMAGE)
@@ -66,7 +66,7 @@ def average_precision(
 
 
 def _boxes(people: pd.DataFrame, parts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """People and parts in the images that count: ``image``, ``label`` (index), the box, and a score if there is one."""
+    """People and parts in the images that count: `image`, `label` (index), the box, and a score if there is one."""
     rows = pd.concat((people, parts.rename(columns={"part": "label"}))).merge(images, on=_IMAGE)
     return rows.assign(label=rows.label.map(_LABELS.index).astype(np.int64)).sort_values("image", kind="stable")
 
@@ -90,8 +90,8 @@ def precision_of_classes(
     """COCO's average precision, class by class.
 
     Args:
-        found: An image's ``boxes`` (N, 4) continuous, ``scores`` (N,) and ``labels`` (N,).
-        truth: The same images' ``boxes`` and ``labels``.
+        found: An image's `boxes` (N, 4) continuous, `scores` (N,) and `labels` (N,).
+        truth: The same images' `boxes` and `labels`.
         classes: Number of classes.
 
     Returns:

@@ -27,21 +27,21 @@ def confusion(
 
     People are matched as the challenge's metric does it; only the parts of matched people count.
 
-    - ``sides_confused``: an annotated left or right part is found if a box of the person named after either side
-      overlaps it by ``OVERLAP`` or more, and is confused if the one that overlaps it most has the other side's name.
-    - ``wrong_person``: a detected part of any name is placed if it overlaps some annotated part by ``OVERLAP`` or more,
+    - `sides_confused`: an annotated left or right part is found if a box of the person named after either side
+      overlaps it by `OVERLAP` or more, and is confused if the one that overlaps it most has the other side's name.
+    - `wrong_person`: a detected part of any name is placed if it overlaps some annotated part by `OVERLAP` or more,
       and is on the wrong person if it overlaps an annotated part of another person more than any of its own person's.
 
     Args:
-        detections: ``tables.DETECTIONS``; ``tables.PREDICTIONS`` has the same columns, and states, which do not matter.
-        labelled_frames: ``tables.LABELLED_FRAMES``.
-        people: ``tables.PEOPLE``.
-        parts: ``tables.PARTS``.
-        frames: The frames that were looked at (``video_id``, ``frame``), also those without any detection.
+        detections: `tables.DETECTIONS`; `tables.PREDICTIONS` has the same columns, and states, which do not matter.
+        labelled_frames: `tables.LABELLED_FRAMES`.
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`.
+        frames: The frames that were looked at (`video_id`, `frame`), also those without any detection.
         split: Goes into the result.
 
     Returns:
-        ``tables.DETECTOR_CONFUSION``, one row.
+        `tables.DETECTOR_CONFUSION`, one row.
     """
     looked_at = to_frame(labelled_frames, *_FRAME).merge(to_frame(frames, *_FRAME).drop_duplicates(), on=_FRAME)
     listed = pa.Table.from_pandas(looked_at, preserve_index=False)
@@ -60,28 +60,28 @@ def confusion(
     return tables.conform(pd.DataFrame([row]), tables.DETECTOR_CONFUSION)
 
 
-def _compare(truth: Parsing, found: Parsing) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _compare(truth: Parsing, detected: Parsing) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Of each found sided part whether its sides are confused; of each placed part whether it is on the wrong person.
 
     Args:
         truth: The annotations.
-        found: The detections in the same frames.
+        detected: The detections in the same frames.
     """
-    person = match_people(truth, found)[found.part_person]
-    theirs, ours = (_rows_by_frame(p) for p in (truth, found))
+    person = match_people(truth, detected)[detected.part_person]
+    truth_rows, detected_rows = (_rows_by_frame(p) for p in (truth, detected))
     confused, wrong = [], []
-    for of_truth, of_found in zip(theirs, ours, strict=True):
-        q = of_found[person[of_found] >= 0]
+    for of_truth, of_detected in zip(truth_rows, detected_rows, strict=True):
+        q = of_detected[person[of_detected] >= 0]
         if not (len(q) and len(of_truth)):
             continue
-        overlap = boxes.iou(truth.part_box[of_truth], found.part_box[q])
-        own = truth.part_person[of_truth, None] == person[q]
-        part, name = truth.part[of_truth, None], found.part[q]
-        same = np.where(own & (part == name), overlap, 0).max(1)
-        other_side = np.where(own & (part != name) & (part == _SWAPPED[name]), overlap, 0).max(1)
-        sided = (truth.part != _SWAPPED[truth.part])[of_truth] & (np.maximum(same, other_side) >= OVERLAP)
-        confused.append((other_side > same)[sided])
-        on_own, on_another = np.where(own, overlap, 0).max(0), np.where(own, 0, overlap).max(0)
+        overlap = boxes.iou(truth.part_box[of_truth], detected.part_box[q])
+        on_person = truth.part_person[of_truth, None] == person[q]
+        part, name = truth.part[of_truth, None], detected.part[q]
+        named_right = np.where(on_person & (part == name), overlap, 0).max(1)
+        other_side = np.where(on_person & (part != name) & (part == _SWAPPED[name]), overlap, 0).max(1)
+        sided = (truth.part != _SWAPPED[truth.part])[of_truth] & (np.maximum(named_right, other_side) >= OVERLAP)
+        confused.append((other_side > named_right)[sided])
+        on_own, on_another = np.where(on_person, overlap, 0).max(0), np.where(on_person, 0, overlap).max(0)
         wrong.append((on_another > on_own)[np.maximum(on_own, on_another) >= OVERLAP])
     return _joined(confused), _joined(wrong)
 

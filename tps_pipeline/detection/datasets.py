@@ -1,6 +1,6 @@
 """What a detector trains on: annotations and extracted frames to samples, samples to pictures.
 
-Samples are a table (``tables.SAMPLES``), so that what was trained on has a name and a version: also the mirrored half,
+Samples are a table (`tables.SAMPLES`), so that what was trained on has a name and a version: also the mirrored half,
 in which left and right are exchanged. An epoch shows every image once, either as it is or mirrored, at even odds.
 """
 
@@ -35,13 +35,13 @@ def person_samples(
     """Whole frames with their people; a frame without people is an image without objects.
 
     Args:
-        labelled_frames: ``tables.LABELLED_FRAMES``.
-        people: ``tables.PEOPLE``.
-        frames: The extracted frames: ``video_id``, ``frame``, ``width``, ``height``. Other frames give no samples.
+        labelled_frames: `tables.LABELLED_FRAMES`.
+        people: `tables.PEOPLE`.
+        frames: The extracted frames: `video_id`, `frame`, `width`, `height`. Other frames give no samples.
         flip: Whether the mirrored half is added, and whether it exchanges left and right in labels.
 
     Returns:
-        ``tables.SAMPLES`` with the label ``person``; ``person`` is null.
+        `tables.SAMPLES` with the label `person`; `person` is null.
     """
     return _on_frames(labelled_frames, frames, _people(people), flip=flip)
 
@@ -52,14 +52,14 @@ def single_stage_samples(
     """Whole frames with their people and everyone's parts.
 
     Args:
-        labelled_frames: ``tables.LABELLED_FRAMES``.
-        people: ``tables.PEOPLE``.
-        parts: ``tables.PARTS``.
-        frames: See ``person_samples``.
-        flip: See ``person_samples``.
+        labelled_frames: `tables.LABELLED_FRAMES`.
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`.
+        frames: See `person_samples`.
+        flip: See `person_samples`.
 
     Returns:
-        ``tables.SAMPLES`` with the labels ``person`` and the parts'; ``person`` is null.
+        `tables.SAMPLES` with the labels `person` and the parts'; `person` is null.
     """
     objects = pd.concat((_people(people), _parts(parts, *_FRAME)))
     return _on_frames(labelled_frames, frames, objects, flip=flip)
@@ -71,14 +71,14 @@ def part_samples(
     """Each annotated person's crop with the person's own parts; a person without parts is an image without objects.
 
     Args:
-        people: ``tables.PEOPLE``.
-        parts: ``tables.PARTS``.
-        frames: The extracted frames: ``video_id``, ``frame``, ``width``, ``height``. Other frames give no samples.
-        margin: Share of the person's box added on each side of the crop (``crops``).
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`.
+        frames: The extracted frames: `video_id`, `frame`, `width`, `height`. Other frames give no samples.
+        margin: Share of the person's box added on each side of the crop (`crops`).
         flip: Whether the mirrored half is added, and whether it exchanges left and right in labels.
 
     Returns:
-        ``tables.SAMPLES`` with part labels. Boxes are cut at the crop's edge.
+        `tables.SAMPLES` with part labels. Boxes are cut at the crop's edge.
     """
     return _on_crops(people, frames, _parts(parts, *_PERSON), margin=margin, flip=flip)
 
@@ -86,17 +86,17 @@ def part_samples(
 def part_state_samples(
     people: pa.Table, parts: pa.Table, frames: pa.Table, *, margin: float, flip: Flip = "label_swap"
 ) -> pa.Table:
-    """The same images as ``part_samples`` gives, each part with its state joined to its name (``left_arm_bend``).
+    """The same images as `part_samples` gives, each part with its state joined to its name (`left_arm_bend`).
 
     Args:
-        people: See ``part_samples``.
-        parts: See ``part_samples``.
-        frames: See ``part_samples``.
-        margin: See ``part_samples``.
-        flip: See ``part_samples``.
+        people: See `part_samples`.
+        parts: See `part_samples`.
+        frames: See `part_samples`.
+        margin: See `part_samples`.
+        flip: See `part_samples`.
 
     Returns:
-        ``tables.SAMPLES`` with joined labels (``join_state``).
+        `tables.SAMPLES` with joined labels (`join_state`).
     """
     objects = _parts(parts, *_PERSON, "state")
     return _on_crops(people, frames, objects.assign(label=join_state(objects.label, objects.state)),
@@ -104,7 +104,7 @@ def part_state_samples(
 
 
 def join_state(part: Any, state: Any) -> Any:
-    """A part's and a state's name as one label (or two series of names as one), which ``labels.swap`` mirrors.
+    """A part's and a state's name as one label (or two series of names as one), which `labels.swap` mirrors.
 
     >>> join_state("left_arm", "bend")
     'left_arm_bend'
@@ -143,7 +143,7 @@ def mirror(samples: pd.DataFrame, *, swap_labels: bool = True) -> pd.DataFrame:
     """Mirrored images: crops and boxes in the mirrored frame's pixels. Applied twice, nothing has changed.
 
     Args:
-        samples: Columns of ``tables.SAMPLES`` and the frame's ``width``.
+        samples: Columns of `tables.SAMPLES` and the frame's `width`.
         swap_labels: Exchange left and right in labels.
     """
     last = samples.width - 1
@@ -162,12 +162,12 @@ def to_frame(table: pa.Table, *columns: str) -> pd.DataFrame:
 
 
 class DetectorImages:
-    """The images of a samples table as a network takes them (a ``training.Samples``).
+    """The images of a samples table as a network takes them (a `training.Samples`).
 
     The two halves of an image, as it is and mirrored, are one index: which is shown is drawn anew each time.
 
     Args:
-        samples: ``tables.SAMPLES``.
+        samples: `tables.SAMPLES`.
         frames: Where the frames are.
         labels: Class names in the network's order.
         size: Side of the network's square input in pixels.

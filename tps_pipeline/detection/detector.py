@@ -45,15 +45,15 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Detector:
+class TrainedDetector:
     """A network ready for pictures.
 
     Attributes:
         network: Fused, in evaluation mode.
         labels: Class names in the network's order.
         size: Longer side of the network's input in pixels.
-        canvas: See ``recipe.DetectorInference``.
-        precision: See ``recipe.DetectorInference``.
+        canvas: See `recipe.DetectorInference`.
+        precision: See `recipe.DetectorInference`.
     """
 
     network: YOLOv7
@@ -83,11 +83,11 @@ class Detector:
         """Look at pictures.
 
         Args:
-            batches: The pictures, from ``prepare``.
+            batches: The pictures, from `prepare`.
             reduce: What is wanted of them; by default all boxes with their scores, nothing suppressed.
 
         Returns:
-            For each picture, in the order in which they were prepared, what ``reduce`` gives. Boxes are in the
+            For each picture, in the order in which they were prepared, what `reduce` gives. Boxes are in the
             picture's continuous pixels and may reach beyond it.
         """
         device = next(self.network.parameters()).device
@@ -129,13 +129,15 @@ def build(settings: recipe.Yolov7, *, classes: int, anchors: ArrayLike | None = 
 
 
 def save(path: Path, state_dict: Mapping[str, Tensor], settings: recipe.Detector, labels: Sequence[str]) -> None:
-    """Write a checkpoint that ``load`` needs nothing beside: weights and anchors, labels, settings."""
+    """Write a checkpoint that `load` needs nothing beside: weights and anchors, labels, settings."""
     described = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json(exclude={"inference"})}
     save_checkpoint(path, state_dict, metadata=described)
 
 
-def load(path: Path, *, inference: recipe.DetectorInference | None = None, device: str | None = None) -> Detector:
-    """Read a detector that ``save`` wrote.
+def load(
+    path: Path, *, inference: recipe.DetectorInference | None = None, device: str | None = None
+) -> TrainedDetector:
+    """Read a detector that `save` wrote.
 
     Args:
         path: The checkpoint.
@@ -155,4 +157,4 @@ def load(path: Path, *, inference: recipe.DetectorInference | None = None, devic
     load_strictly(network, tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     used = inference or recipe.DetectorInference()
-    return Detector(network, labels, settings.image_size, used.canvas, used.precision)
+    return TrainedDetector(network, labels, settings.image_size, used.canvas, used.precision)

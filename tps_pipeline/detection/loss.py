@@ -86,7 +86,7 @@ class DetectionLoss(nn.Module):
 
         Returns:
             What to minimise: the sum of the parts times the batch size, so that accumulated batches add up. And the
-            parts with their gains, detached: ``box``, ``objectness``, ``classification``.
+            parts with their gains, detached: `box`, `objectness`, `classification`.
         """
         # Half precision would lose pixels and small probabilities.
         predictions = torch.cat([level.float().flatten(1, 3) for level in raw], 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from tps_pipeline.detection.detector import BATCH, Batch, Detector
+from tps_pipeline.detection.detector import BATCH, Batch, TrainedDetector
 from tps_pipeline.errors import StoreError
 from tps_pipeline.video.frames import FrameFile
 
@@ -54,7 +54,7 @@ def read(frames: FrameFile, keys: Sequence[tuple[str, int]]) -> Pictures:
 
 
 def read_prepared(
-    frames: FrameFile, detector: Detector, keys: Sequence[tuple[str, int]]
+    frames: FrameFile, detector: TrainedDetector, keys: Sequence[tuple[str, int]]
 ) -> tuple[Pictures, list[Batch]]:
     """The same, also as a detector takes them."""
     pictures = read(frames, keys)
@@ -62,7 +62,7 @@ def read_prepared(
 
 
 def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Like ``map``, but a thread works on the next items while the caller is busy with a result.
+    """Like `map`, but a thread works on the next items while the caller is busy with a result.
 
     Items are drawn in the caller's thread: where they come from a network, it never has to share its cores with
     another one.

@@ -52,7 +52,7 @@ def preview(
     """Draw a contact sheet, one row an augmentation and one column an image.
 
     The first row shows the images as they are, the second mirrored; then comes each augmentation alone, at least as
-    strong as ``SHOWN``, and last all of them as the recipe has them. Of some videos' frames those images are shown that
+    strong as `SHOWN`, and last all of them as the recipe has them. Of some videos' frames those images are shown that
     have the most boxes. Left parts are orange, right parts
     blue, other parts purple, people white.
 
@@ -60,7 +60,7 @@ def preview(
         data: A Kinetics-TPS folder.
         settings: The recipe.
         detector: Whose data set to show.
-        augmentations: Which of ``AUGMENTATIONS`` to show; by default those that the recipe has.
+        augmentations: Which of `AUGMENTATIONS` to show; by default those that the recipe has.
         seed: Of the choice of frames and of everything random.
 
     Returns:

@@ -1,6 +1,6 @@
 """Single-stage detection: one detector finds people and parts on the frame, then each part is given to someone.
 
-What the report tried first and gave up for two stages, as it does badly where people are many.
+What the challenge's paper tried first and gave up for two stages, as it does badly where people are many.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def detect(
     settings: recipe.SingleStage,
     inference: recipe.DetectorInference | None = None,
 ) -> pa.Table:
-    """Find every frame's people and parts, and give the parts to the people (``assign``).
+    """Find every frame's people and parts, and give the parts to the people (`assign`).
 
     Args:
         frames: The frames of a shard.
@@ -41,7 +41,7 @@ def detect(
         inference: How the detector looks at pictures; the recipe's defaults without.
 
     Returns:
-        ``tables.DETECTIONS``: the parts that someone was given; people are numbered from the best down, and a part's
+        `tables.DETECTIONS`: the parts that someone was given; people are numbered from the best down, and a part's
         score is its own times its person's. Someone without any part has no row.
 
     Raises:
@@ -71,7 +71,7 @@ def assign(
 ) -> NDArray[np.int64]:
     """Say whose a part is: of all the people whose box holds enough of it, the one with the best score x IoU.
 
-    IoU of the part with the person's box, as in the report: of two people around a part it prefers the one whose box
+    IoU of the part with the person's box, as in the paper: of two people around a part it prefers the one whose box
     is smaller. The score keeps faint second boxes around a person from taking the person's parts away.
 
     Args:
@@ -101,7 +101,7 @@ def _columns(
     labels: NDArray[np.int64],
     settings: recipe.SingleStage,
 ) -> dict[str, NDArray]:
-    """One frame's rows of ``tables.DETECTIONS``, by column: of each part someone was given, the best."""
+    """One frame's rows of `tables.DETECTIONS`, by column: of each part someone was given, the best."""
     is_person = labels == LABELS.index(PERSON)
     people, people_scores = (
         found[is_person][: settings.people_per_frame],

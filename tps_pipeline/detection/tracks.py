@@ -40,8 +40,8 @@ def track(detections: pa.Table) -> pa.Table:
     boxes = people[[*(PERSON_BOX if detected else BOX)]].to_numpy(np.float32)
     scores = people.person_score.to_numpy() if detected else np.ones(len(people), np.float32)
     frames, linked = people.frame.to_numpy(), np.zeros(len(people), np.int32)
-    for own in people.groupby("video_id", observed=True).indices.values():
-        linked[own] = link(frames[own], boxes[own], scores[own])
+    for of_video in people.groupby("video_id", observed=True).indices.values():
+        linked[of_video] = link(frames[of_video], boxes[of_video], scores[of_video])
     return tables.conform(people.assign(track_id=linked), tables.TRACKS)
 
 
@@ -71,11 +71,11 @@ def link(frames: NDArray[np.int32], boxes: NDArray[np.float32], scores: NDArray[
     )
     inclusive = np.array((0, 0, 1, 1), np.float32)
     tracks, known = np.full(len(frames), -1, np.int32), 0
-    for frame, own in zip(distinct, np.split(np.arange(len(frames)), starts[1:]), strict=True):
-        people = sv.Detections(boxes[own] + inclusive, confidence=scores[own], data={"row": own})
-        found = tracker.update(people, timestamp=frame / step)
-        rows = np.asarray(found.data["row"])
-        tracks[rows] = np.asarray(found.tracker_id)
+    for frame, of_frame in zip(distinct, np.split(np.arange(len(frames)), starts[1:]), strict=True):
+        people = sv.Detections(boxes[of_frame] + inclusive, confidence=scores[of_frame], data={"row": of_frame})
+        followed = tracker.update(people, timestamp=frame / step)
+        rows = np.asarray(followed.data["row"])
+        tracks[rows] = np.asarray(followed.tracker_id)
         # The library names a track when it is seen for the second time; here its first person belongs to it as well.
         new = [track for track in tracker.tracks if track.tracker_id < 0]
         beginning = rows[(tracks[rows] < 0) & (scores[rows] >= CONFIDENT)]

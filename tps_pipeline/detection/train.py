@@ -43,26 +43,26 @@ def train(
     weights: Path | None = None,
     accelerator: str = "auto",
 ) -> dict[str, float]:
-    """Train a detector and write ``model.safetensors`` (for ``detector.load``) and the training's logs.
+    """Train a detector and write `model.safetensors` (for `detector.load`) and the training's logs.
 
     Args:
         settings: The recipe's section.
-        samples: ``tables.SAMPLES`` to train on.
+        samples: `tables.SAMPLES` to train on.
         frames: Where their frames are.
         labels: Class names in the network's order.
-        val_samples: ``tables.SAMPLES`` to evaluate on; their mirrored halves are left out. May be empty.
+        val_samples: `tables.SAMPLES` to evaluate on; their mirrored halves are left out. May be empty.
         val_frames: Where their frames are.
         folder: Where everything is written; a training cut off goes on from what is there.
         seed: Of initial weights, data order and augmentation.
         weights: A checkpoint of the same network to start from; what does not fit starts afresh.
-        accelerator: See ``training.fit``.
+        accelerator: See `training.fit`.
 
     Returns:
-        The last epoch's losses, and ``ap`` and ``ap50`` on the validation images (means over the classes there).
+        The last epoch's losses, and `ap` and `ap50` on the validation images (means over the classes there).
 
     Raises:
         TpsError: There are no samples, or training diverged.
-        WeightsError: Nothing in ``weights`` fits.
+        WeightsError: Nothing in `weights` fits.
     """
     images = DetectorImages(samples, frames, labels, size=settings.image_size, augmentation=settings.augment)
     validation = DetectorImages(val_samples.filter(~pc.field("flipped")), val_frames, labels, size=settings.image_size)
@@ -101,12 +101,12 @@ def validate(checkpoint: Path, samples: pa.Table, frames: Sequence[FrameFile]) -
     """How good a trained detector is on other images than it was evaluated on then.
 
     Args:
-        checkpoint: What ``train`` wrote.
-        samples: ``tables.SAMPLES``; their mirrored halves are left out.
+        checkpoint: What `train` wrote.
+        samples: `tables.SAMPLES`; their mirrored halves are left out.
         frames: Where their frames are.
 
     Returns:
-        ``ap`` and ``ap50``, means over the classes there.
+        `ap` and `ap50`, means over the classes there.
     """
     trained = load(checkpoint)
     images = DetectorImages(samples.filter(~pc.field("flipped")), frames, trained.labels, size=trained.size)
@@ -130,7 +130,7 @@ def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
 
 
 def evaluate(network: nn.Module, images: DetectorImages, *, classes: int) -> dict[str, float]:
-    """Average precision on letterboxed, otherwise unchanged images: ``ap`` and ``ap50``, means over classes."""
+    """Average precision on letterboxed, otherwise unchanged images: `ap` and `ap50`, means over classes."""
     device = next(network.parameters()).device
     found: list[dict[str, Tensor]] = []
     truth: list[dict[str, Tensor]] = []

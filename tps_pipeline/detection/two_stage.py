@@ -15,7 +15,7 @@ from torch import Tensor
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import crops
-from tps_pipeline.detection.detector import Batch, Detector, load
+from tps_pipeline.detection.detector import Batch, TrainedDetector, load
 from tps_pipeline.detection.pictures import Pictures, ahead, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.errors import WeightsError
@@ -25,8 +25,8 @@ from tps_pipeline.video.frames import FrameFile
 
 
 @dataclass(frozen=True)
-class People:
-    """The people of one frame, best first.
+class PersonDetections:
+    """The people detected in one frame, best first.
 
     Attributes:
         video_id: The video.
@@ -68,7 +68,7 @@ def detect(
         inference: How the person detector and the part detector look at pictures; the recipe's defaults without.
 
     Returns:
-        ``tables.DETECTIONS``; people are numbered from the best down, and a part's score is its own times its
+        `tables.DETECTIONS`; people are numbered from the best down, and a part's score is its own times its
         person's.
 
     Raises:
@@ -81,9 +81,9 @@ def detect(
 
 
 def find(
-    frames: FrameFile, person_detector: Detector, part_detector: Detector, *, settings: recipe.TwoStage
+    frames: FrameFile, person_detector: TrainedDetector, part_detector: TrainedDetector, *, settings: recipe.TwoStage
 ) -> pa.Table:
-    """What ``detect`` does, with detectors at hand."""
+    """What `detect` does, with detectors at hand."""
     prepared = ahead(partial(read_prepared, frames, person_detector), steps(frames.keys()))
     people = (find_people(person_detector, *each, settings=settings) for each in prepared)
     columns: list[dict[str, NDArray]] = []
@@ -95,8 +95,8 @@ def find(
 
 
 def find_people(
-    detector: Detector, pictures: Pictures, batches: Sequence[Batch], *, settings: recipe.TwoStage
-) -> list[People]:
+    detector: TrainedDetector, pictures: Pictures, batches: Sequence[Batch], *, settings: recipe.TwoStage
+) -> list[PersonDetections]:
     """The people of some frames, after non-maximum suppression; frames without any are left out.
 
     Args:
@@ -115,25 +115,29 @@ def find_people(
         pixels = to_pixels(boxes[best], size)
         windows = crops(pixels, np.array(size), margin=settings.crop_margin)
         cuts = [picture[y1 : y2 + 1, x1 : x2 + 1] for x1, y1, x2, y2 in windows]
-        result.append(People(video_id, frame, size, pixels, scores[best], windows, cuts))
+        result.append(PersonDetections(video_id, frame, size, pixels, scores[best], windows, cuts))
     return result
 
 
-def cut(detector: Detector, people: Sequence[People]) -> tuple[Sequence[People], list[Batch]]:
+def cut(
+    detector: TrainedDetector, people: Sequence[PersonDetections]
+) -> tuple[Sequence[PersonDetections], list[Batch]]:
     """People with their crops as a detector takes them, those of all frames together."""
     return people, detector.prepare([crop for p in people for crop in p.cuts])
 
 
-def find_parts(detector: Detector, people: Sequence[People], cuts: Sequence[Batch]) -> list[dict[str, NDArray]]:
+def find_parts(
+    detector: TrainedDetector, people: Sequence[PersonDetections], cuts: Sequence[Batch]
+) -> list[dict[str, NDArray]]:
     """The best box of each of the ten parts of everyone.
 
     Args:
         detector: The part detector.
         people: The people of some frames.
-        cuts: Their crops, from ``cut``.
+        cuts: Their crops, from `cut`.
 
     Returns:
-        Columns of ``tables.DETECTIONS``, one dictionary a frame.
+        Columns of `tables.DETECTIONS`, one dictionary a frame.
     """
     found = iter(detector(cuts, best_of_each))
     columns = []
@@ -145,7 +149,7 @@ def find_parts(detector: Detector, people: Sequence[People], cuts: Sequence[Batc
 
 
 def best_of_each(boxes: Tensor, scores: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-    """Each class's best box and its score: (C, 4) and (C,) for each picture of a batch (``detector.Reduce``)."""
+    """Each class's best box and its score: (C, 4) and (C,) for each picture of a batch (`detector.Reduce`)."""
     score, best = scores.max(1)
     return [*zip(boxes.gather(1, best[..., None].expand(-1, -1, 4)), score, strict=True)]
 
@@ -158,8 +162,10 @@ def to_pixels(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.i
     return np.concatenate((low, high), 1).astype(np.int64)
 
 
-def _columns(people: People, boxes: NDArray[np.int64], part_scores: NDArray[np.float32]) -> dict[str, NDArray]:
-    """One frame's rows of ``tables.DETECTIONS``, by column."""
+def _columns(
+    people: PersonDetections, boxes: NDArray[np.int64], part_scores: NDArray[np.float32]
+) -> dict[str, NDArray]:
+    """One frame's rows of `tables.DETECTIONS`, by column."""
     count, each = len(people.boxes), len(PARTS)
     person = np.repeat(np.arange(count), each)
     scores = people.scores[person]
@@ -175,7 +181,7 @@ def _columns(people: People, boxes: NDArray[np.int64], part_scores: NDArray[np.f
     }
 
 
-def load_of(path: Path, labels: tuple[str, ...], inference: recipe.DetectorInference | None = None) -> Detector:
+def load_of(path: Path, labels: tuple[str, ...], inference: recipe.DetectorInference | None = None) -> TrainedDetector:
     """Read a detector and make sure of what it detects."""
     detector = load(path, inference=inference)
     if detector.labels != labels:

@@ -18,7 +18,7 @@ MIN_WIDTH = 640
 """Pixels; narrower frames are enlarged so that text can be read."""
 
 LEFT: Colour = (230, 159, 0)
-"""Orange; with ``RIGHT`` and ``MIDDLE`` told apart by colour-blind people (Okabe and Ito, Color Universal Design)."""
+"""Orange; with `RIGHT` and `MIDDLE` told apart by colour-blind people (Okabe and Ito, Color Universal Design)."""
 RIGHT: Colour = (86, 180, 233)
 """Sky blue."""
 MIDDLE: Colour = (204, 121, 167)
@@ -38,17 +38,17 @@ def draw(
 ) -> np.ndarray:
     """Draw one frame's people and parts.
 
-    Left parts are orange with solid outlines and an ``L``, right parts blue with dashed outlines and an ``R``. A part's
-    state is written at its box; the state ``none`` is not written.
+    Left parts are orange with solid outlines and an `L`, right parts blue with dashed outlines and an `R`. A part's
+    state is written at its box; the state `none` is not written.
 
     Args:
-        image: RGB uint8, height x width x 3; frames under ``MIN_WIDTH`` are enlarged.
-        parts: The frame's rows of ``tables.PREDICTIONS``, ``DETECTIONS`` or ``PARTS``.
-        people: The frame's rows of ``tables.PEOPLE``; None takes the person boxes of ``parts``, if it has them.
+        image: RGB uint8, height x width x 3; frames under `MIN_WIDTH` are enlarged.
+        parts: The frame's rows of `tables.PREDICTIONS`, `DETECTIONS` or `PARTS`.
+        people: The frame's rows of `tables.PEOPLE`; None takes the person boxes of `parts`, if it has them.
         action: Written on top, with the legend.
 
     Returns:
-        RGB uint8, a banner higher than the frame. ``image`` is left as it is.
+        RGB uint8, a banner higher than the frame. `image` is left as it is.
     """
     scale = max(1.0, MIN_WIDTH / image.shape[1])
     canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)

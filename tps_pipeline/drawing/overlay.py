@@ -22,7 +22,7 @@ def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Pat
         store: Where the predictions are.
         data: The folder that the videos' paths start from.
         video_id: Which video.
-        method: A method of the recipe, ``voting`` or ``by_category``.
+        method: A method of the recipe, `voting` or `by_category`.
         out: The MP4 to write.
         truth: Show the annotation at its left.
 

@@ -28,9 +28,9 @@ class Layer:
     """What is drawn on a video: one method's predictions, or the annotation."""
 
     parts: pd.DataFrame
-    """The video's rows of ``tables.PREDICTIONS``, ``DETECTIONS`` or ``PARTS``."""
+    """The video's rows of `tables.PREDICTIONS`, `DETECTIONS` or `PARTS`."""
     people: pd.DataFrame | None = None
-    """The video's rows of ``tables.PEOPLE``; see ``draw``."""
+    """The video's rows of `tables.PEOPLE`; see `draw`."""
     action: str | None = None
     """Written on top."""
 

@@ -1,7 +1,7 @@
 """The pipeline as a graph of steps: what each declares, when it is due, how it is made, and what a run would do.
 
 This knows neither how anything is computed (`tps_pipeline.stages`) nor who schedules it (the code location in
-``assets/``, or a caller of the library).
+`assets/`, or a caller of the library).
 """
 
 from tps_pipeline.graph.graph import Graph

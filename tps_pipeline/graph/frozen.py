@@ -1,4 +1,4 @@
-"""Recipes as runs had them: ``recipes/<digest>.yaml`` in the store, written once and never changed."""
+"""Recipes as runs had them: `recipes/<digest>.yaml` in the store, written once and never changed."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Reader:
 
     @property
     def data(self) -> Path:
-        """The folder that the paths in ``videos`` start from."""
+        """The folder that the paths in `videos` start from."""
         return self.run.data
 
     def __call__(self, output: Output) -> pa.Table:

@@ -52,7 +52,7 @@ class Step:
         picture: Draws what was made, as Markdown with the image in it.
         learner: What is trained, if this makes a checkpoint. It stays as it is when shards are added, and in a
             retraining its outcome must not be worse than what is there.
-        code: The function that says what is computed; ``make`` may only call it. Its fingerprint guards the version.
+        code: The function that says what is computed; `make` may only call it. Its fingerprint guards the version.
     """
 
     makes: tuple[Output, ...]

@@ -58,12 +58,12 @@ class Learner(Protocol):
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """The outputs that ``fit`` needs."""
+        """The outputs that `fit` needs."""
         ...
 
     @property
     def evaluate_reads(self) -> tuple[Output, ...]:
-        """The outputs that ``evaluate`` needs beside the checkpoint."""
+        """The outputs that `evaluate` needs beside the checkpoint."""
         ...
 
     def fit(
@@ -79,7 +79,7 @@ class Learner(Protocol):
         ...
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
-        """How good a checkpoint is on some validation shards, by ``figure``."""
+        """How good a checkpoint is on some validation shards, by `figure`."""
         ...
 
 

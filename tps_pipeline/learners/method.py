@@ -60,7 +60,7 @@ class MethodLearner:
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """What the method's ``fit`` reads."""
+        """What the method's `fit` reads."""
         return self.method.fit_reads
 
     @property
@@ -71,7 +71,7 @@ class MethodLearner:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """See the method's ``fit``."""
+        """See the method's `fit`."""
         return self.method.fit(train, val, folder, seed=seed, weights=weights)
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:

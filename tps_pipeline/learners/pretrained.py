@@ -1,7 +1,7 @@
 """Pre-trained weights: which published files we know, how one becomes ours, and whether a recipe's are there.
 
-Nothing is ever downloaded. A file is imported once into the store, as ``weights/<name>/model.safetensors``, and a
-recipe names it (``person_detector.network.weights: yolov7x_coco``). A name stays what it is: it is never imported again
+Nothing is ever downloaded. A file is imported once into the store, as `weights/<name>/model.safetensors`, and a
+recipe names it (`person_detector.network.weights: yolov7x_coco`). A name stays what it is: it is never imported again
 from another file, so a recipe that names it means the same weights for as long as the store lasts. Importing this
 module does not import torch.
 """
@@ -30,7 +30,7 @@ class Pretrained:
 
     Attributes:
         name: What recipes call it.
-        kind: One of ``KINDS``.
+        kind: One of `KINDS`.
         what: The network, and what it was trained on.
         file: The file's name where it is published.
         source: Where that is.
@@ -122,7 +122,7 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
     Args:
         file: The file, read without executing anything in it.
         name: What recipes will call it.
-        kind: One of ``KINDS``.
+        kind: One of `KINDS`.
         store: Where it goes, with a lineage record.
         sha256: The file's expected digest; by default the manifest's, if it has one for this name.
 
@@ -189,7 +189,7 @@ def metadata_of(name: str, store: Store) -> dict[str, str] | None:
     Only the file's head is read (safetensors: eight bytes of length, then JSON).
 
     Raises:
-        WeightsError: The file was not written by ``import_weights``.
+        WeightsError: The file was not written by `import_weights`.
     """
     if not store.exists(path_of(name)):
         return None
@@ -205,7 +205,7 @@ def metadata_of(name: str, store: Store) -> dict[str, str] | None:
 
 
 def listing(store: Store) -> list[dict[str, Any]]:
-    """The manifest, and what else was imported: a row for each, with ``imported`` telling what is in the store."""
+    """The manifest, and what else was imported: a row for each, with `imported` telling what is in the store."""
     known = {each.name: asdict(each) for each in MANIFEST}
     folder = store.full("weights")
     names = [Path(path).name for path in store.fs.ls(folder, detail=False)] if store.exists("weights") else []
@@ -229,7 +229,7 @@ def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None
     """Make sure that the weights named in a recipe, or in a section of one, are there and fit.
 
     Args:
-        settings: Plain values, as ``Recipe.model_dump`` or ``Recipe.section`` gives them.
+        settings: Plain values, as `Recipe.model_dump` or `Recipe.section` gives them.
         store: Where weights were imported to.
         where: The section's dotted name, for the message.
 

@@ -1,4 +1,4 @@
-"""What came from what: one record a write, kept as Parquet under ``lineage/`` in the store.
+"""What came from what: one record a write, kept as Parquet under `lineage/` in the store.
 
 A record holds the content version of an output and of every input it was made from, the code's version and the digest
 of its part of the recipe. From these alone follow whether an output is up to date, what it descends from, why it would

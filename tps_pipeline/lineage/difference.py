@@ -14,8 +14,8 @@ class Difference:
     """One thing that is not the same.
 
     Attributes:
-        kind: ``input`` (other content that nothing in the store was made from, or there on one side only), ``recipe``,
-            ``code``, ``package``, or ``result`` (only what it was made from differs).
+        kind: `input` (other content that nothing in the store was made from, or there on one side only), `recipe`,
+            `code`, `package`, or `result` (only what it was made from differs).
         name: The output.
         what: The recipe's sections, or the package.
         before: On the one side; None if it is not there.

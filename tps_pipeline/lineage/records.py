@@ -97,7 +97,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The output as people write it, ``frames/train-000``."""
+        """The output as people write it, `frames/train-000`."""
         return name_of(self.key)
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def packages() -> dict[str, str]:
 
 @functools.cache
 def git_sha() -> str | None:
-    """The checkout's commit, with ``+`` if files differ from it; outside of one `TPS_COMMIT` (images), or None."""
+    """The checkout's commit, with `+` if files differ from it; outside of one `TPS_COMMIT` (images), or None."""
     git = functools.partial(subprocess.run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     try:
         sha = git(["git", "rev-parse", "HEAD"]).stdout

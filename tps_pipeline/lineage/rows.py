@@ -1,6 +1,6 @@
 """What the store says about one video, one frame or one person, and which networks said so.
 
-(``video_id``, ``frame``) is the same key in every table. People are numbered by whoever found them, so a person is
+(`video_id`, `frame`) is the same key in every table. People are numbered by whoever found them, so a person is
 followed from table to table by their box.
 """
 

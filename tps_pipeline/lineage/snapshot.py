@@ -25,7 +25,7 @@ class Snapshot:
         return [shard for split in splits for shard in known if shard.startswith(f"{split}-")]
 
     def key_of(self, name: str) -> Key:
-        """The output that people write as ``frames/train-000`` or ``leaderboard``.
+        """The output that people write as `frames/train-000` or `leaderboard`.
 
         Raises:
             StoreError: There is no such output.

@@ -1,7 +1,7 @@
 """The methods that give each detected part a state, all with one shape.
 
-A method is a small class built from its recipe entry. ``fit_reads`` and ``predict_reads`` name the outputs it needs;
-``fit`` sees them over the training shards and leaves a checkpoint folder, ``predict`` sees them for one shard and gives
+A method is a small class built from its recipe entry. `fit_reads` and `predict_reads` name the outputs it needs;
+`fit` sees them over the training shards and leaves a checkpoint folder, `predict` sees them for one shard and gives
 that shard's predictions. Its checkpoint, prediction and score assets follow from the recipe entry alone.
 """
 
@@ -27,12 +27,12 @@ class Method(Protocol):
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """The outputs that ``fit`` needs."""
+        """The outputs that `fit` needs."""
         ...
 
     @property
     def predict_reads(self) -> tuple[Output, ...]:
-        """The outputs that ``predict`` needs beside the checkpoint."""
+        """The outputs that `predict` needs beside the checkpoint."""
         ...
 
     def fit(

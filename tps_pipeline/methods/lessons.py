@@ -27,12 +27,12 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 
 T = TypeVar("T")
 Draw = Callable[[T, np.random.Generator | None], tuple[np.ndarray, Any]]
-"""Chooses clips of a video, ``clips_per_video`` at random or, without a generator, those that tell most: their frames,
-``(K, T)``, as `read_windows` takes them, and each one's targets (`LabelledVideo`: the label of each part, ``(K, 10)``).
+"""Chooses clips of a video, `clips_per_video` at random or, without a generator, those that tell most: their frames,
+`(K, T)`, as `read_windows` takes them, and each one's targets (`LabelledVideo`: the label of each part, `(K, 10)`).
 """
 
 Samples = Callable[[np.ndarray, Any, np.random.Generator], list[dict[str, Any]]]
-"""Makes training samples of some clips of a video, ``(K, T, H, W, 3)`` uint8, and what was drawn with them."""
+"""Makes training samples of some clips of a video, `(K, T, H, W, 3)` uint8, and what was drawn with them."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Lesson:
     Attributes:
         model: The network.
         samples: What it learns from.
-        answer: Of the network and a batch: logits, ``(N, labels)``, and their targets, ``(N, 10)``.
-        classify: Of the network, a held-out video's clips, ``(K, T, H, W, 3)`` uint8, and what was drawn with them:
+        answer: Of the network and a batch: logits, `(N, labels)`, and their targets, `(N, 10)`.
+        classify: Of the network, a held-out video's clips, `(K, T, H, W, 3)` uint8, and what was drawn with them:
             logits and targets.
         held_out: Videos to measure on; may be none.
         draw: Chooses their clips.
-        targets: All targets that there are to learn from, ``(., 10)`` each.
+        targets: All targets that there are to learn from, `(., 10)` each.
         collate: Makes a batch of samples.
         groups: How samples are mixed.
     """
@@ -98,7 +98,7 @@ def learn(
         lesson: What is learned.
         settings: The recipe's entry.
         space: The labels.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Method ``part_state_detector``: a detector whose classes are part and state joined, on each crop.
+"""Method `part_state_detector`: a detector whose classes are part and state joined, on each crop.
 
 It looks at a single frame. People are those of the two-stage detections; a part's box and state are its own choice
 among the boxes it finds in the person's crop, one of each: more proposals would share the metric's credit.
@@ -24,7 +24,7 @@ from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 if TYPE_CHECKING:
-    from tps_pipeline.detection.detector import Batch, Detector
+    from tps_pipeline.detection.detector import Batch, TrainedDetector
     from tps_pipeline.video.frames import FrameFile
 
 SAMPLES = dataset("part_state")
@@ -61,7 +61,7 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True)
 class PartStateDetector:
-    """A detector of ``left_arm_bend``, ...: all (part, state) pairs of the training boxes and their mirror images."""
+    """A detector of `left_arm_bend`, ...: all (part, state) pairs of the training boxes and their mirror images."""
 
     settings: recipe.PartStateDetector
     fit_reads: tuple[Output, ...] = (SAMPLES, FRAMES, STATE_LABELS)
@@ -90,7 +90,7 @@ class PartStateDetector:
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Look at the crop of everyone detected; a part's box is kept from the detections where none is found.
 
-        A part whose state cannot be told (its frame is damaged, or no training box shows the part) is in ``none``.
+        A part whose state cannot be told (its frame is damaged, or no training box shows the part) is in `none`.
         """
         from tps_pipeline.cpu import prepare_cpu
         from tps_pipeline.detection.detector import load
@@ -103,7 +103,7 @@ class PartStateDetector:
 
 
 def classes(state_labels: pa.Table) -> list[str]:
-    """The detector's classes: all pairs of ``tables.STATE_LABELS``, closed under mirroring, joined and sorted."""
+    """The detector's classes: all pairs of `tables.STATE_LABELS`, closed under mirroring, joined and sorted."""
     from tps_pipeline.detection.datasets import join_state
 
     labels = {join_state(row["part"], row["state"]) for row in state_labels.to_pylist()}
@@ -111,14 +111,14 @@ def classes(state_labels: pa.Table) -> list[str]:
 
 
 def find(
-    detector: Detector, frames: FrameFile, detections: pa.Table, *, settings: recipe.PartStateDetector
+    detector: TrainedDetector, frames: FrameFile, detections: pa.Table, *, settings: recipe.PartStateDetector
 ) -> Iterator[Found]:
     """Find the parts and states of the people in some frames, crops of several frames in one batch.
 
     Args:
         detector: Its classes are joined labels.
         frames: Where the frames are; people in other frames are passed over.
-        detections: ``tables.DETECTIONS``: whose crops to look at.
+        detections: `tables.DETECTIONS`: whose crops to look at.
         settings: Margin of the crops and choice.
     """
     from tps_pipeline.detection.datasets import crops, split_state, to_frame
@@ -158,7 +158,7 @@ def choose(
 ) -> dict[str, tuple[NDArray[np.float32], float, dict[str, float]]]:
     """One box and one state for each part.
 
-    The box is the one with the highest score for any of the part's states. ``best`` takes its states' scores, ``vote``
+    The box is the one with the highest score for any of the part's states. `best` takes its states' scores, `vote`
     sums them over all boxes that overlap it enough (itself included).
 
     Args:
@@ -194,21 +194,21 @@ def with_found(detections: pa.Table, found: Sequence[Found], *, box_threshold: f
     """Detections with the boxes and states that were found for them.
 
     Args:
-        detections: ``tables.DETECTIONS``.
+        detections: `tables.DETECTIONS`.
         found: At most one for each of their rows.
         box_threshold: A box with a lower score does not replace the detections' box.
 
     Returns:
-        A table of ``tables.PREDICTIONS``; a replaced box's score is its own times its person's.
+        A table of `tables.PREDICTIONS`; a replaced box's score is its own times its person's.
     """
-    own = {each[:4]: each for each in found}
+    found_by_key = {match[:4]: match for match in found}
     rows = detections.to_pandas()
     keys = zip(rows.video_id.astype(str), rows.frame, rows.person, rows.part.astype(str), strict=True)
-    matched = [own.get(key) for key in keys]
-    states = [tuple(each.states.items()) if each else UNKNOWN for each in matched]
-    replaced = [i for i, each in enumerate(matched) if each and each.score >= box_threshold]
-    better = [each for each in matched if each and each.score >= box_threshold]
-    rows.loc[replaced, [*BOX]] = np.array([each.box for each in better], np.int16).reshape(-1, 4)
+    matched = [found_by_key.get(key) for key in keys]
+    states = [tuple(match.states.items()) if match else UNKNOWN for match in matched]
+    replaced = [i for i, match in enumerate(matched) if match and match.score >= box_threshold]
+    better = [match for match in matched if match and match.score >= box_threshold]
+    rows.loc[replaced, [*BOX]] = np.array([match.box for match in better], np.int16).reshape(-1, 4)
     rows.loc[replaced, "part_score"] = rows.person_score.iloc[replaced] * np.array(
         [e.score for e in better], np.float32
     )

@@ -17,12 +17,12 @@ Loss = Literal["bce", "softmax"]
 def part_state_loss(logits: Tensor, targets: Tensor, space: LabelSpace, *, kind: Loss) -> Tensor:
     """The loss of a batch.
 
-    ``bce`` asks of every label whether it holds (the report's); those of a part without a target do not. ``softmax``
+    `bce` asks of every label whether it holds (the paper's); those of a part without a target do not. `softmax`
     asks for one state of each part that has a target: the mean cross-entropy over all such parts.
 
     Args:
-        logits: ``(B, labels)``.
-        targets: The label of each part, or ``UNLABELLED``, ``(B, 10)``.
+        logits: `(B, labels)`.
+        targets: The label of each part, or `UNLABELLED`, `(B, 10)`.
         space: The label space.
         kind: Which.
     """
@@ -36,15 +36,15 @@ def part_state_loss(logits: Tensor, targets: Tensor, space: LabelSpace, *, kind:
 
 
 def part_state_scores(logits: Tensor, space: LabelSpace, *, kind: Loss) -> Tensor:
-    """Each label's score, from 0 to 1: its probability, under ``softmax`` among the states of its part.
+    """Each label's score, from 0 to 1: its probability, under `softmax` among the states of its part.
 
     Args:
-        logits: ``(B, labels)``.
+        logits: `(B, labels)`.
         space: The label space.
         kind: The loss that the network was trained with.
 
     Returns:
-        float32, ``(B, labels)``.
+        float32, `(B, labels)`.
     """
     return logits.float().sigmoid() if kind == "bce" else _log_softmax(logits.float(), space).exp()
 

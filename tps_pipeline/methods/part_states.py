@@ -1,7 +1,7 @@
 """The states of a person's parts as labels of a network: label spaces, targets, and what is predicted of them.
 
 A label is a (part, state) pair, left and right apart. A target is a row of `labels.PARTS`: the label of each part, or
-``UNLABELLED``.
+`UNLABELLED`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tps_pipeline.labels import NO_STATE, PARTS, SWAPPED_PARTS, swap
 UNLABELLED = -1
 """The label of a part that is not annotated, or in a state outside the label space."""
 LIKELIEST = 5
-"""States kept in ``state_scores``."""
+"""States kept in `state_scores`."""
 UNKNOWN = ((NO_STATE, 1.0),)
 """The states of a part whose state cannot be told."""
 
@@ -39,7 +39,7 @@ class LabelSpace:
 
         Args:
             vocabulary: `tables.STATE_LABELS`.
-            pairs: Those that are some video's most frequent state of a part (108 in the report), or all (164).
+            pairs: Those that are some video's most frequent state of a part (108 in the paper), or all (164).
         """
         chosen = [row for row in vocabulary.to_pylist() if pairs == "all" or row["most_frequent"]]
         return cls(tuple(sorted((row["part"], row["state"]) for row in chosen)))
@@ -53,7 +53,7 @@ class LabelSpace:
 
     @classmethod
     def from_json(cls, text: str) -> LabelSpace:
-        """The label space of ``to_json``."""
+        """The label space of `to_json`."""
         return cls(tuple((part, state) for part, state in json.loads(text)))
 
     @cached_property
@@ -72,10 +72,10 @@ class LabelSpace:
         """The highest label of each part.
 
         Args:
-            scores: Of each label, ``(B, labels)``.
+            scores: Of each label, `(B, labels)`.
 
         Returns:
-            ``(B, 10)``; ``UNLABELLED`` for a part without states.
+            `(B, 10)`; `UNLABELLED` for a part without states.
         """
         columns = [
             labels[scores[:, labels].argmax(1)] if len(labels) else np.full(len(scores), UNLABELLED)
@@ -87,21 +87,21 @@ class LabelSpace:
         """Targets of the mirror image: left and right change places.
 
         Args:
-            targets: ``(..., 10)``.
+            targets: `(..., 10)`.
 
         Returns:
-            The same shape; a pair whose mirror image is not in the label space becomes ``UNLABELLED``.
+            The same shape; a pair whose mirror image is not in the label space becomes `UNLABELLED`.
         """
         return self._mirror[targets[..., list(SWAPPED_PARTS)]]
 
     @property
     def mirrored_labels(self) -> np.ndarray:
-        """The label of each pair's mirror image, or ``UNLABELLED``: ``(labels,)``."""
+        """The label of each pair's mirror image, or `UNLABELLED`: `(labels,)`."""
         return self._mirror[:-1]
 
     @cached_property
     def _mirror(self) -> np.ndarray:
-        """Each label's mirror image; the last entry is that of ``UNLABELLED``."""
+        """Each label's mirror image; the last entry is that of `UNLABELLED`."""
         swapped = [self.labels.get((swap(part), state), UNLABELLED) for part, state in self.pairs]
         return np.array([*swapped, UNLABELLED], np.int64)
 
@@ -110,7 +110,7 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
     """The most frequent state of each part in each video, or in each of a video's frames; ties go by name.
 
     Args:
-        keys: ``video_id``, with or without ``frame``.
+        keys: `video_id`, with or without `frame`.
         parts: `tables.PARTS`.
         space: The label space.
 
@@ -132,7 +132,7 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
 
 
 def frequencies(targets: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """How often each state is its part's target, as a share of the part's targets: ``(labels,)``."""
+    """How often each state is its part's target, as a share of the part's targets: `(labels,)`."""
     counts = np.bincount(targets[targets >= 0], minlength=len(space)).astype(float)
     for labels in space.of_part:
         counts[labels] /= max(1.0, counts[labels].sum())
@@ -142,13 +142,13 @@ def frequencies(targets: np.ndarray, space: LabelSpace) -> np.ndarray:
 def with_states(detections: pa.Table, space: LabelSpace, scores: np.ndarray, clips: np.ndarray) -> pa.Table:
     """Detections with the likeliest state of each part, by the scores of the clip that shows them.
 
-    A part that the label space lacks is in the state ``none``.
+    A part that the label space lacks is in the state `none`.
 
     Args:
         detections: `tables.DETECTIONS`.
         space: The label space.
-        scores: Of each clip and label, 0 to 1, ``(clips, labels)``.
-        clips: The clip of each detection, ``(detections,)``.
+        scores: Of each clip and label, 0 to 1, `(clips, labels)`.
+        clips: The clip of each detection, `(detections,)`.
 
     Returns:
         A table of `tables.PREDICTIONS`.

@@ -1,4 +1,4 @@
-"""Method ``video_category``: each part gets its most frequent state in the predicted action."""
+"""Method `video_category`: each part gets its most frequent state in the predicted action."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def count_states(actions: pa.Table, parts: pa.Table) -> pa.Table:
 def with_states(detections: pa.Table, video_actions: pa.Table, counts: pa.Table) -> pa.Table:
     """Detections with the most frequent state of each part in the video's predicted action.
 
-    A part that the action never has annotated gets its most frequent state over all actions, and ``none`` if it is
+    A part that the action never has annotated gets its most frequent state over all actions, and `none` if it is
     annotated nowhere.
 
     Args:

@@ -10,16 +10,16 @@ from tps_pipeline.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-KINDS = ("yolov7x", "yolov7_tiny", "video_swin", "ir_csn", "slowfast_acar", "slowfast_pyslowfast")
+REFERENCES = ("yolov7x", "yolov7_tiny", "video_swin", "ir_csn", "slowfast_acar", "slowfast_pyslowfast")
 
 
 def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -> nn.Module:
     """Our network for a published checkpoint, loaded strictly, in evaluation mode.
 
     Args:
-        kind: Which published network, one of ``KINDS``.
+        kind: Which published network, one of `REFERENCES`.
         state_dict: Its tensors under the reference's own names.
-        **config: What the tensors do not tell, as the network's own ``from_reference`` takes it.
+        **config: What the tensors do not tell, as the network's own `from_reference` takes it.
 
     Raises:
         WeightsError: An unknown kind, or tensors that do not fit; names them.
@@ -43,4 +43,4 @@ def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -
             read = slowfast.from_acar if kind == "slowfast_acar" else slowfast.from_pyslowfast
             return read(state_dict, **config)
         case _:
-            raise WeightsError(f"unknown kind of checkpoint {kind!r}; known: {', '.join(KINDS)}")
+            raise WeightsError(f"unknown kind of checkpoint {kind!r}; known: {', '.join(REFERENCES)}")

@@ -1,4 +1,4 @@
-"""Published checkpoints as our networks: one entry a kind in ``KINDS``. Importing this module does not import torch."""
+"""Published checkpoints as our networks: one entry a kind in `KINDS`. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, Tensor]
 
 PATCH_FRAMES, WINDOW_FRAMES = 2, 16
-"""Of the report's Video Swin, for which image weights are inflated: frames of a patch, patches of a window."""
+"""Of the paper's Video Swin, for which image weights are inflated: frames of a patch, patches of a window."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _video_swin(state: Tensors) -> Converted:
 
 
 def _swin_imagenet(state: Tensors) -> Converted:
-    """Inflated for the frames that a patch and a window have in the report's network."""
+    """Inflated for the frames that a patch and a window have in the paper's network."""
     from tps_pipeline.models.video_swin import VideoSwin, inflate
     from tps_pipeline.models.weights import load_strictly
 

@@ -1,6 +1,6 @@
 """Interaction-reduced channel-separated network (ir-CSN, arXiv 1904.02811) of any depth, on PyTorchVideo's blocks.
 
-Stages, blocks and entries are named as in PyTorchVideo's own CSN. Nothing but ``pytorchvideo.models`` is imported: the
+Stages, blocks and entries are named as in PyTorchVideo's own CSN. Nothing but `pytorchvideo.models` is imported: the
 package is no longer maintained, and other parts of it do not work with today's torchvision.
 """
 
@@ -40,7 +40,7 @@ class Csn(Net):
         stem: Channels of the first convolution; everything else follows (paper, table 1: 64).
         dropout: Share of the pooled features that is dropped before the classifier, in training.
         frozen_norms: Batch norms keep the statistics that were loaded, in training too.
-        classes: Outputs of the classifier; without, ``forward`` gives the features.
+        classes: Outputs of the classifier; without, `forward` gives the features.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Csn(Net):
         """Classify clips, or describe them.
 
         Args:
-            x: Normalised clips ``(B, 3, T, H, W)`` of any length and size.
+            x: Normalised clips `(B, 3, T, H, W)` of any length and size.
 
         Returns:
-            Logits ``(B, classes)``; without a classifier the features of the last stage ``(B, C, t, h, w)``.
+            Logits `(B, classes)`; without a classifier the features of the last stage `(B, C, t, h, w)`.
         """
         return super().forward(x)
 
@@ -100,7 +100,7 @@ def from_reference(state_dict: Mapping[str, Tensor], *, depth: int = 50) -> Csn:
     """The network of MMAction2's ir-CSN checkpoints (IG-65M, Kinetics), in evaluation mode.
 
     Args:
-        state_dict: Its tensors, with or without the prefix ``backbone.`` and the classifier ``cls_head.fc_cls``.
+        state_dict: Its tensors, with or without the prefix `backbone.` and the classifier `cls_head.fc_cls`.
         depth: 50, 101 or 152 (IG-65M: 50 and 152).
 
     Raises:

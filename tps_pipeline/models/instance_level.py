@@ -27,19 +27,19 @@ class InstanceNet(nn.Module):
         """Classify people.
 
         Args:
-            clips: Normalised, ``(B, 3, T, H, W)``.
+            clips: Normalised, `(B, 3, T, H, W)`.
             people: Who is in them at their key frames.
 
         Returns:
-            Logits ``(N, labels)``.
+            Logits `(N, labels)`.
         """
         return self.relate(self.features(clips), people)
 
     def features(self, clips: Tensor) -> Tensor:
-        """Both pathways' averages over time, side by side: ``(B, C, H / 16, W / 16)``."""
+        """Both pathways' averages over time, side by side: `(B, C, H / 16, W / 16)`."""
         slow, fast = self.backbone(clips)
         return torch.cat([slow.mean(2), fast.mean(2)], 1)
 
     def relate(self, features: Tensor, people: People) -> Tensor:
-        """Logits ``(N, labels)`` of the people in clips with such features."""
+        """Logits `(N, labels)` of the people in clips with such features."""
         return self.classify(self.head(features, people))

@@ -22,11 +22,11 @@ def features(corners: Tensor, confidences: Tensor) -> Tensor:
     """Describe boxes by what the camera's distance and the person's place in the picture do not change.
 
     Args:
-        corners: Continuous x1 y1 x2 y2, the person's first, ``(B, T, 11, 4)``.
-        confidences: 0 to 1, ``(B, T, 11)``; at 0 there is no box, and nothing is read of it.
+        corners: Continuous x1 y1 x2 y2, the person's first, `(B, T, 11, 4)`.
+        confidences: 0 to 1, `(B, T, 11)`; at 0 there is no box, and nothing is read of it.
 
     Returns:
-        ``(B, T, 11, 10)``: centre (from the person's) and size in units of the person's box; size in units of the
+        `(B, T, 11, 10)`: centre (from the person's) and size in units of the person's box; size in units of the
         person's usual size (over the sequence, the square root of the area); how far the centre moved since the frame
         before in the same units, and whether that is known; confidence. All 0 where there is no box. Factors bring them
         to about one.
@@ -58,8 +58,8 @@ class Block(nn.Module):
         """Mix frames.
 
         Args:
-            frames: ``(B, T, C)``.
-            present: 1 where the person is seen, ``(B, T, 1)``; other frames are as if outside the sequence.
+            frames: `(B, T, C)`.
+            present: 1 where the person is seen, `(B, T, 1)`; other frames are as if outside the sequence.
         """
         mixed = self.time((self.norm(frames) * present).transpose(1, 2)).transpose(1, 2)
         frames = frames + functional.gelu(mixed)
@@ -87,12 +87,12 @@ class PartTrajectoryNet(nn.Module):
         """Read sequences.
 
         Args:
-            corners: As `features` takes them, ``(B, T, 11, 4)``.
-            confidences: ``(B, T, 11)``.
-            actions: Probabilities of the video's actions, ``(B, actions)``; all 0 where nothing is known of it.
+            corners: As `features` takes them, `(B, T, 11, 4)`.
+            confidences: `(B, T, 11)`.
+            actions: Probabilities of the video's actions, `(B, actions)`; all 0 where nothing is known of it.
 
         Returns:
-            ``(B, T, labels)``.
+            `(B, T, labels)`.
         """
         seen = (confidences > 0).float()
         known = actions[:, None].expand(-1, corners.shape[1], -1)

@@ -5,7 +5,7 @@ person. People of a clip are a set: their order and number do not matter, there 
 people of another clip.
 
 A person's features are the largest of 7 by 7 places within the box (RoIAlign, sampled densely). Boxes are shares of the
-picture; they are multiplied by the features' rows and columns without the half-pixel shift of ``aligned=True``, as
+picture; they are multiplied by the features' rows and columns without the half-pixel shift of `aligned=True`, as
 ACAR-Net and AIA do it (PySlowFast shifts).
 """
 
@@ -26,11 +26,11 @@ class People(NamedTuple):
     """Who is looked at in some clips.
 
     Attributes:
-        boxes: Left, upper, right and lower edge as shares of the picture, ``(N, 4)``.
-        clips: Each one's clip, from 0, ``(N,)``.
-        tracks: A number that someone has in all clips in which they are, and nobody else has, ``(N,)``; None if who is
+        boxes: Left, upper, right and lower edge as shares of the picture, `(N, 4)`.
+        clips: Each one's clip, from 0, `(N,)`.
+        tracks: A number that someone has in all clips in which they are, and nobody else has, `(N,)`; None if who is
             who is not known.
-        frames: Each one's frame in the video, ``(N,)``; None if all are of the same time.
+        frames: Each one's frame in the video, `(N,)`; None if all are of the same time.
     """
 
     boxes: Tensor
@@ -39,24 +39,24 @@ class People(NamedTuple):
     frames: Tensor | None = None
 
     def of(self, features: Tensor) -> Tensor:
-        """Their features ``(N, C)`` in those of the clips, ``(B, C, H, W)``."""
+        """Their features `(N, C)` in those of the clips, `(B, C, H, W)`."""
         height, width = features.shape[2:]
         scaled = self.boxes.to(features.dtype) * self.boxes.new_tensor([width, height, width, height]).to(features)
         rois = torch.cat([self.clips[:, None].to(features.dtype), scaled], 1)
         return roi_align(features, rois, PLACES).amax((2, 3))
 
     def together(self) -> Tensor:
-        """Who is in a clip with whom, themselves included: ``(N, N)``."""
+        """Who is in a clip with whom, themselves included: `(N, N)`."""
         return self.clips[:, None] == self.clips[None]
 
     def known(self) -> Tensor:
-        """Who is in a clip with whom, or is the same person in another clip: ``(N, N)``."""
+        """Who is in a clip with whom, or is the same person in another clip: `(N, N)`."""
         if self.tracks is None:
             return self.together()
         return self.together() | (self.tracks[:, None] == self.tracks[None])
 
     def later(self) -> Tensor:
-        """By how many frames each other person is later than a person: ``(N, N)``."""
+        """By how many frames each other person is later than a person: `(N, N)`."""
         frames = torch.zeros_like(self.clips) if self.frames is None else self.frames
         return frames[None] - frames[:, None]
 
@@ -80,7 +80,7 @@ class Person(nn.Module):
         self.channels = hidden
 
     def forward(self, features: Tensor, people: People) -> Tensor:
-        """Describe people: ``(N, channels)`` from the clips' features ``(B, C, H, W)``."""
+        """Describe people: `(N, channels)` from the clips' features `(B, C, H, W)`."""
         return self.describe(people.of(self.reduce(features))).relu()
 
 
@@ -113,7 +113,7 @@ class PersonContextPerson(nn.Module):
         self.channels = 2 * hidden
 
     def forward(self, features: Tensor, people: People) -> Tensor:
-        """Describe people: ``(N, channels)`` from the clips' features ``(B, C, H, W)``, 3 by 3 places at least."""
+        """Describe people: `(N, channels)` from the clips' features `(B, C, H, W)`, 3 by 3 places at least."""
         features = self.reduce(features)
         actors = people.of(features)
         maps = (self.scene(features)[people.clips] + self.actor(actors)[..., None, None]).relu()
@@ -139,7 +139,7 @@ class HighOrder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, maps: Tensor, together: Tensor) -> Tensor:
-        """Relate maps ``(N, C, H, W)`` of people, of whom some are together, ``(N, N)``."""
+        """Relate maps `(N, C, H, W)` of people, of whom some are together, `(N, N)`."""
         logits = torch.einsum("ichw,jchw->ijhw", self.query(maps), self.key(maps)) / maps.shape[1] ** 0.5
         weights = logits.masked_fill(~together[..., None, None], -torch.inf).softmax(1)
         seen = torch.einsum("ijhw,jchw->ichw", weights, self.value(maps))
@@ -151,7 +151,7 @@ class PersonPerson(nn.Module):
 
     A person looks at the others in the clip and, where tracks are known, at themselves in the neighbouring clips: that
     is AIA's memory, kept to the person's own track and computed with the rest, so that it is never out of date. Its
-    blocks for objects are left out, as is their dense order: the report relates people only, and nothing here detects
+    blocks for objects are left out, as is their dense order: the paper relates people only, and nothing here detects
     the objects that Kinetics-TPS annotates.
 
     Args:
@@ -180,7 +180,7 @@ class PersonPerson(nn.Module):
         self.channels, self.step = hidden, step
 
     def forward(self, features: Tensor, people: People) -> Tensor:
-        """Describe people: ``(N, channels)`` from the clips' features ``(B, C, H, W)``."""
+        """Describe people: `(N, channels)` from the clips' features `(B, C, H, W)`."""
         pooled = people.of(features)
         related, others = self.ask(pooled), self.answer(pooled)
         known, later = people.known(), (people.later() / self.step).round().long()
@@ -209,7 +209,7 @@ class Interaction(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, people: Tensor, others: Tensor, known: Tensor, later: Tensor) -> Tensor:
-        """Relate people ``(N, C)`` to those of the others ``(N, C)`` whom they know, ``(N, N)``, steps later."""
+        """Relate people `(N, C)` to those of the others `(N, C)` whom they know, `(N, N)`, steps later."""
         times = later.clamp(-self.reach, self.reach) + self.reach
         query = self.query(people)
         logits = (query @ self.key(others).T + (query @ self.key_times.T).gather(1, times)) / people.shape[1] ** 0.5

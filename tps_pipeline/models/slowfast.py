@@ -5,7 +5,7 @@ features is 16 pixels wide. Blocks and entries are named as in PyTorchVideo's ow
 checkpoints trained on AVA, which differ in small things (`SlowFast` has an argument for each):
 
 - ACAR-Net: the convolutions from the fast to the slow pathway have no norm in the 101-layer network; the slow pathway
-  sees every ``alpha``-th frame from the first.
+  sees every `alpha`-th frame from the first.
 - PySlowFast: those convolutions are normalised; of the 101-layer network's third stage only the first six blocks
   convolve in time, and three blocks of the slow one are followed by a non-local block (arXiv 1711.07971); the slow
   pathway's frames reach from the first to the last.
@@ -56,7 +56,7 @@ class SlowFast(nn.Module):
         lateral_norms: They are followed by a batch norm and a ReLU.
         temporal_blocks: So many first blocks of the third stage convolve in time; None for all.
         non_local: Blocks of the slow pathway's third stage, from 0, that are followed by a non-local block.
-        full_span: The slow pathway's frames reach from the first to the last; else every ``alpha``-th from the first.
+        full_span: The slow pathway's frames reach from the first to the last; else every `alpha`-th from the first.
         frozen_norms: Batch norms keep the statistics that were loaded, in training too.
 
     Attributes:
@@ -112,11 +112,11 @@ class SlowFast(nn.Module):
         """Describe clips.
 
         Args:
-            x: Normalised clips as the fast pathway sees them, ``(B, 3, T, H, W)``; T is a multiple of ``alpha``.
+            x: Normalised clips as the fast pathway sees them, `(B, 3, T, H, W)`; T is a multiple of `alpha`.
 
         Returns:
-            Slow features ``(B, 32 stem, T / alpha, H / 16, W / 16)`` and fast ones ``(B, 32 stem beta, T, H / 16,
-            W / 16)``, rounded up.
+            Slow features `(B, 32 stem, T / alpha, H / 16, W / 16)` and fast ones `(B, 32 stem beta, T, H / 16,
+            W / 16)`, rounded up.
         """
         pathways = [x[:, :, self._slow_frames(x.shape[2])], x]
         for block in self.blocks:
@@ -145,7 +145,7 @@ def from_acar(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: float =
     """The network of ACAR-Net's SlowFast checkpoints (Kinetics, AVA), in evaluation mode.
 
     Args:
-        state_dict: Its tensors, with or without the prefix ``backbone.``; a head is left out.
+        state_dict: Its tensors, with or without the prefix `backbone.`; a head is left out.
         alpha: Frames of the fast pathway for one of the slow one.
         beta: Channels of the fast pathway, as a share of the slow one's.
 
@@ -160,7 +160,7 @@ def from_pyslowfast(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: f
     """The network of PySlowFast's checkpoints (AVA's 101-layer ones have non-local blocks), in evaluation mode.
 
     Args:
-        state_dict: Its tensors, as PyTorch or (the model zoo's ``.pkl``) Caffe2 names them; a head is left out.
+        state_dict: Its tensors, as PyTorch or (the model zoo's `.pkl`) Caffe2 names them; a head is left out.
         alpha: Frames of the fast pathway for one of the slow one.
         beta: Channels of the fast pathway, as a share of the slow one's.
 
@@ -312,7 +312,7 @@ def _from_pyslowfast(name: str) -> str:
 
 
 def _from_caffe2(name: str) -> str:
-    """The PyTorch name of an entry that PySlowFast has under Caffe2's name: ``t_`` is the fast pathway."""
+    """The PyTorch name of an entry that PySlowFast has under Caffe2's name: `t_` is the fast pathway."""
     base, _, kind = name.rpartition("_")
     pathway = int(base.startswith("t_"))
     base = base.removeprefix("t_")

@@ -29,10 +29,10 @@ class VideoSwin(SwinTransformer3d):
         window: Frames, rows and columns of an attention window in patches; one larger than the feature map shrinks.
         stochastic_depth: Share of training samples for which the last block is left out; earlier ones linearly less.
         gradients: Patches are of oriented gradients (`GradientPatches`), not of pixels.
-        classes: Outputs of the classifier; without, ``forward`` gives the features.
+        classes: Outputs of the classifier; without, `forward` gives the features.
 
     Raises:
-        RecipeError: With ``gradients``, a patch's rows or columns are not whole cells.
+        RecipeError: With `gradients`, a patch's rows or columns are not whole cells.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class VideoSwin(SwinTransformer3d):
         """Classify clips, or describe them.
 
         Args:
-            x: Normalised clips ``(B, 3, T, H, W)`` of any length and size.
+            x: Normalised clips `(B, 3, T, H, W)` of any length and size.
 
         Returns:
-            Logits ``(B, classes)``; without a classifier the normalised features of the last stage ``(B, C, t, h, w)``.
+            Logits `(B, classes)`; without a classifier the normalised features of the last stage `(B, C, t, h, w)`.
         """
         features = self.norm(self.features(self.patch_embed(x))).permute(0, 4, 1, 2, 3)
         return features if isinstance(self.head, nn.Identity) else self.head(features.mean((2, 3, 4)))
@@ -93,7 +93,7 @@ class GradientPatches(nn.Module):
     what moves remains. Nothing of this is learned, which is what a few hundred training videos are too few for.
 
     Args:
-        patch: Frames, rows and columns of a patch in pixels; rows and columns are multiples of ``CELL``.
+        patch: Frames, rows and columns of a patch in pixels; rows and columns are multiples of `CELL`.
         channels: Of a patch's embedding.
     """
 
@@ -112,7 +112,7 @@ class GradientPatches(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embed normalised clips ``(B, 3, T, H, W)`` as ``(B, t, h, w, channels)``; remainders are left out."""
+        """Embed normalised clips `(B, 3, T, H, W)` as `(B, t, h, w, channels)`; remainders are left out."""
         with torch.no_grad():
             histograms = self.histograms(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), -1)).transpose(1, 2)
             described = torch.cat([histograms, histograms - histograms.mean(2, keepdim=True)], 1)
@@ -122,10 +122,10 @@ class GradientPatches(nn.Module):
         """Orientations of gradients in cells of pictures; colours count together (Di Zenzo's structure tensor, 1986).
 
         Args:
-            pictures: ``(N, 3, H, W)``.
+            pictures: `(N, 3, H, W)`.
 
         Returns:
-            Square roots of shares, shifted to a mean near zero, ``(N, ORIENTATIONS, H / CELL, W / CELL)``.
+            Square roots of shares, shifted to a mean near zero, `(N, ORIENTATIONS, H / CELL, W / CELL)`.
         """
         across, down = _differences(pictures, 3), _differences(pictures, 2)
         xx, yy, xy = ((a * b).sum(1, keepdim=True) for a, b in ((across, across), (down, down), (across, down)))
@@ -163,7 +163,7 @@ def from_reference(
     """The network of a published Video Swin checkpoint (the authors', or MMAction2's), in evaluation mode.
 
     Args:
-        state_dict: Its tensors, with or without the prefix ``backbone.`` and the classifier ``cls_head.fc_cls``.
+        state_dict: Its tensors, with or without the prefix `backbone.` and the classifier `cls_head.fc_cls`.
         patch_size: Frames, rows and columns of a patch.
         embed_dim: Channels of the first stage.
         depths: Blocks a stage.
@@ -196,7 +196,7 @@ def inflate(state_dict: Mapping[str, Tensor], *, patch_frames: int, window_frame
     patch, and the position bias is the same at every distance in time. The classifier is left out.
 
     Args:
-        state_dict: A Swin Transformer under timm's names (``swin_*_patch4_window7_*``).
+        state_dict: A Swin Transformer under timm's names (`swin_*_patch4_window7_*`).
         patch_frames: Frames of the video network's patches, whose rows and columns are the image network's.
         window_frames: Patches in time in its attention windows; likewise.
 
@@ -217,7 +217,7 @@ def inflate(state_dict: Mapping[str, Tensor], *, patch_frames: int, window_frame
 
 
 def _own_name(name: str) -> str:
-    """An entry's name in torchvision's network; MMAction2 1.x calls the last norm ``norm3``."""
+    """An entry's name in torchvision's network; MMAction2 1.x calls the last norm `norm3`."""
     name = name.removeprefix("backbone.")
     name = re.sub(r"^layers\.(\d+)\.blocks", lambda m: f"features.{2 * int(m[1])}", name)
     name = re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"features.{2 * int(m[1]) + 1}", name)

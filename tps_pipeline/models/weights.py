@@ -1,8 +1,8 @@
 """Weight files: read without executing anything in them, check, load, save.
 
-A ``.pt`` file is a pickle, which may name any Python callable to be called while it is read. Here PyTorch's restricted
-reader is used, and the classes that published YOLOv7 files are known to name are all replaced by ``_Inert``, so that
-nothing but the tensors is of interest and no code outside this module and PyTorch runs. A Caffe2 ``.pkl`` file is read
+A `.pt` file is a pickle, which may name any Python callable to be called while it is read. Here PyTorch's restricted
+reader is used, and the classes that published YOLOv7 files are known to name are all replaced by `_Inert`, so that
+nothing but the tensors is of interest and no code outside this module and PyTorch runs. A Caffe2 `.pkl` file is read
 by a reader that knows arrays and nothing else.
 """
 
@@ -71,10 +71,10 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a weight file under the names that its network gave them.
 
     Reads safetensors, PyTorch files holding a state dict, a training script's dictionary around one, or a whole YOLOv7
-    model, and Caffe2's pickled arrays (``.pkl``). Nothing that the file names is imported or called.
+    model, and Caffe2's pickled arrays (`.pkl`). Nothing that the file names is imported or called.
 
     Args:
-        path: A ``.safetensors`` file, a file written by ``torch.save``, or a ``.pkl`` file of PySlowFast's model zoo.
+        path: A `.safetensors` file, a file written by `torch.save`, or a `.pkl` file of PySlowFast's model zoo.
         sha256: The file's expected digest in hexadecimal.
 
     Raises:
@@ -179,7 +179,7 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name}")
 
     def _empty_array(self, _: Any, shape: tuple[int, ...], kind: Any) -> np.ndarray:
-        """An array that the file goes on to fill, as NumPy's ``_reconstruct`` makes it."""
+        """An array that the file goes on to fill, as NumPy's `_reconstruct` makes it."""
         if math.prod(shape) * np.dtype(kind).itemsize > self._size:
             raise pickle.UnpicklingError(f"an array of shape {shape} in {self._size} bytes")
         return np.ndarray.__new__(np.ndarray, shape, kind)
@@ -261,7 +261,7 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], *, keep: Colle
     Args:
         model: The network to fine-tune.
         state_dict: Weights under the network's own names.
-        keep: Entries to leave alone, such as ``head.anchors`` when they were fitted to other boxes.
+        keep: Entries to leave alone, such as `head.anchors` when they were fitted to other boxes.
 
     Raises:
         WeightsError: Nothing fits.
@@ -330,7 +330,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read weights written by ``save_checkpoint``, and the strings beside them.
+    """Read weights written by `save_checkpoint`, and the strings beside them.
 
     Raises:
         WeightsError: The file is missing or damaged.

@@ -1,7 +1,7 @@
 """YOLOv7 (arXiv 2207.02696), members X and tiny, at any width and depth.
 
 One structure serves both: a backbone of ELAN stages, a spatial pyramid pooling block, a path aggregation neck that goes
-down to stride 8 and up again, and one detection layer a stride. ``VARIANTS`` holds what differs.
+down to stride 8 and up again, and one detection layer a stride. `VARIANTS` holds what differs.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ VARIANTS = {
 class YOLOv7(nn.Module):
     """A member of the YOLOv7 family.
 
-    Blocks are registered in the order of the published layer lists: ``from_reference`` relies on it.
+    Blocks are registered in the order of the published layer lists: `from_reference` relies on it.
 
     Args:
-        variant: Which member: ``tiny`` or ``x``.
+        variant: Which member: `tiny` or `x`.
         classes: Number of classes.
         width: Factor on all channel counts, which stay multiples of 8.
         depth: Factor on the number of groups in every ELAN block, at least one.
@@ -154,7 +154,7 @@ class YOLOv7(nn.Module):
 
         Returns:
             In training the raw maps, (B, 3, h, w, 5 + classes) at strides 8, 16, 32, before the sigmoid. In evaluation
-            ``(decoded, raw maps)``, see ``Head.decode``.
+            `(decoded, raw maps)`, see `Head.decode`.
         """
         p3 = self.stage3(self.stage2(self.stem(images)))
         p4 = self.stage4(p3)
@@ -222,7 +222,7 @@ def from_reference(
     Both published forms are accepted: the training model and the deployed one, whose implicit knowledge is folded in.
 
     Args:
-        state_dict: Tensors under the published names, such as ``model.0.conv.weight``.
+        state_dict: Tensors under the published names, such as `model.0.conv.weight`.
         variant: Which member of the family.
         classes: Number of classes; that of the checkpoint by default.
 

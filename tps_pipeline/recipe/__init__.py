@@ -1,7 +1,7 @@
 """Recipes: every number a run depends on, in one YAML file of frozen, checked sections.
 
-``recipes/paper.yaml`` holds the challenge report's numbers, ``recipes/demo.yaml`` the same schema with narrow networks
-that train in minutes on two CPU cores. An asset depends on its own sections only (see ``Recipe.digest_of``), so
+`recipes/paper.yaml` holds the challenge paper's numbers, `recipes/demo.yaml` the same schema with narrow networks
+that train in minutes on two CPU cores. An asset depends on its own sections only (see `Recipe.digest_of`), so
 changing one method's learning rate makes only that method stale.
 """
 

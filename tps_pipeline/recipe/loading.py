@@ -23,10 +23,10 @@ MOST_VALUES = 100_000
 
 
 def load(name: str | Path) -> Recipe:
-    """Load a recipe by name (``demo``, ``paper``) or from a YAML file.
+    """Load a recipe by name (`demo`, `paper`) or from a YAML file.
 
     Args:
-        name: A name in ``tps_pipeline/recipes``, or a path that ends in ``.yaml``.
+        name: A name in `tps_pipeline/recipes`, or a path that ends in `.yaml`.
 
     Returns:
         The checked recipe.
@@ -89,7 +89,7 @@ def parse(text: str, path: Path) -> Recipe:
 
 
 def reported() -> dict[str, float]:
-    """The challenge report's scores on the challenge's test set, by the name of the method or ensemble."""
+    """The challenge paper's scores on the challenge's test set, by the name of the method or ensemble."""
     return dict(load("paper").reported)
 
 

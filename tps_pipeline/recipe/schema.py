@@ -44,7 +44,7 @@ class Recipe(Section):
     submission: str
     """The method or ensemble whose predictions are submitted."""
     reported: dict[Name, Fraction] = Field(default_factory=dict)
-    """The challenge report's scores on the challenge's test set, by the name of the method or ensemble; `paper.yaml`
+    """The challenge paper's scores on the challenge's test set, by the name of the method or ensemble; `paper.yaml`
     has them, whatever recipe runs (see `reported`)."""
 
     @property
@@ -115,7 +115,7 @@ class Recipe(Section):
         return self
 
     def setting(self, name: str) -> Any:
-        """What stands at a dotted name (``two_stage.crop_margin``), `WHOLE` for all; None if there is nothing."""
+        """What stands at a dotted name (`two_stage.crop_margin`), `WHOLE` for all; None if there is nothing."""
         if name == WHOLE:
             return self
         return functools.reduce(_step, name.split("."), self)
@@ -136,9 +136,9 @@ class Recipe(Section):
         value = self.setting(name)
         if not isinstance(value, Section):
             return []
-        own = [name] if name.endswith(f".{INFERENCE}") else []
-        return own + [
-            found for inside in type(value).model_fields for found in self.inference_sections(f"{name}.{inside}")
+        itself = [name] if name.endswith(f".{INFERENCE}") else []
+        return itself + [
+            section for inside in type(value).model_fields for section in self.inference_sections(f"{name}.{inside}")
         ]
 
     def section(self, name: str) -> Any:

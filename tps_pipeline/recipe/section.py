@@ -28,7 +28,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _inference_settings_in_their_place(cls, content: Any) -> Any:
-        """Recipes and checkpoints of version 0.1 have the settings of ``inference`` beside those of training."""
+        """Recipes and checkpoints of version 0.1 have the settings of `inference` beside those of training."""
         inference = cls.model_fields.get(INFERENCE)
         if inference is None or not isinstance(content, dict):
             return content

@@ -21,10 +21,10 @@ class Breakdown:
     """What several methods make of the same annotated parts.
 
     Attributes:
-        correctness: One row a method, part and annotated state: ``boxes`` (how many are annotated) and ``correctness``
-            (their mean credit, see ``psc.part_credit``).
-        states: One row an annotated part: its ``part``, its annotated ``state``, and a column for each method with the
-            state that it gives, or ``NOT_FOUND``; all categorical.
+        correctness: One row a method, part and annotated state: `boxes` (how many are annotated) and `correctness`
+            (their mean credit, see `psc.part_credit`).
+        states: One row an annotated part: its `part`, its annotated `state`, and a column for each method with the
+            state that it gives, or `NOT_FOUND`; all categorical.
     """
 
     correctness: pd.DataFrame
@@ -39,10 +39,10 @@ class Breakdown:
         """Mean credit of the annotated boxes of each part or state.
 
         Args:
-            by: ``part`` or ``state``.
+            by: `part` or `state`.
 
         Returns:
-            A column for each method and one ``boxes``; parts in their usual order, or the most frequent state first.
+            A column for each method and one `boxes`; parts in their usual order, or the most frequent state first.
         """
         rows = self.correctness.assign(earned=self.correctness.correctness * self.correctness.boxes)
         earned, boxes = (
@@ -58,21 +58,21 @@ class Breakdown:
         """Share of the parts that two methods give the same state to, of those that both give one to."""
         codes = self._codes()
         shares = np.full((len(self.methods), len(self.methods)), np.nan)
-        for i, one in enumerate(codes):
-            for j, other in enumerate(codes):
-                both = (one >= 0) & (other >= 0)
-                shares[i, j] = (one == other)[both].mean() if both.any() else np.nan
+        for i, codes_a in enumerate(codes):
+            for j, codes_b in enumerate(codes):
+                given = (codes_a >= 0) & (codes_b >= 0)
+                shares[i, j] = (codes_a == codes_b)[given].mean() if given.any() else np.nan
         return pd.DataFrame(shares, index=self.methods, columns=self.methods)
 
     def disagreement(self, *by: str) -> pd.DataFrame:
         """How often methods differ, most first.
 
         Args:
-            by: ``part``, ``state`` or both.
+            by: `part`, `state` or both.
 
         Returns:
-            By those: ``boxes``, and the shares of them in which methods give different states (``differ``), in which
-            some method gives the annotated one (``some_right``) and in which all methods do (``all_right``).
+            By those: `boxes`, and the shares of them in which methods give different states (`differ`), in which
+            some method gives the annotated one (`some_right`) and in which all methods do (`all_right`).
         """
         codes, truth = self._codes(), self.states["state"].cat.codes.to_numpy()
         highest = codes.max(axis=0, initial=-1)
@@ -93,13 +93,13 @@ class Breakdown:
         """Which states a method gives to a part, for each annotated one.
 
         Args:
-            method: One of ``methods``.
-            part: One of ``labels.PARTS``.
-            most: Name this many of the part's most frequent states; the others are ``other``.
+            method: One of `methods`.
+            part: One of `labels.PARTS`.
+            most: Name this many of the part's most frequent states; the others are `other`.
 
         Returns:
             Boxes: a row for each annotated state, the most frequent first, a column for each given one, and last
-            ``NOT_FOUND``.
+            `NOT_FOUND`.
         """
         rows = self.states.loc[self.states["part"] == part, ["state", method]].astype(str)
         named = rows["state"].value_counts().index[:most].tolist()
@@ -109,7 +109,7 @@ class Breakdown:
         return counts.loc[counts.sum(axis=1) > 0, (counts.sum() > 0) | counts.columns.isin(named)]
 
     def _codes(self) -> Integers:
-        """``(methods, parts)`` states as numbers, the same for every method; -1 where there is none."""
+        """`(methods, parts)` states as numbers, the same for every method; -1 where there is none."""
         shared = self.states["state"].cat.categories
         codes = [self.states[name].cat.set_categories(shared).cat.codes.to_numpy() for name in self.methods]
         return np.array(codes, dtype=np.int64).reshape(len(codes), len(self.states))
@@ -119,7 +119,7 @@ def break_down(truth: Parsing, parsed: Iterable[tuple[str, Parsing]]) -> Breakdo
     """Break methods' states down.
 
     People are matched as the challenge's metric does it; of several proposals for a part the first counts, and of
-    several annotated states. Whether the part's box is right matters to ``correctness`` only.
+    several annotated states. Whether the part's box is right matters to `correctness` only.
 
     Args:
         truth: The annotations.

@@ -52,7 +52,7 @@ def drawable(frames: FrameFile, parts: pa.Table) -> set[str]:
 
     Args:
         frames: The shard's frames.
-        parts: The shard's ``tables.PARTS``.
+        parts: The shard's `tables.PARTS`.
     """
     annotated = zip(parts["video_id"].to_pylist(), parts["frame"].to_pylist(), strict=True)
     return {video_id for video_id, _ in set(frames.keys()).intersection(annotated)}
@@ -90,11 +90,11 @@ def draw_clip(
 
     Args:
         frames: The frames of the video's shard.
-        scored: The video's row of a method's ``tables.PSC``.
-        people: The shard's ``tables.PEOPLE``.
-        parts: Its ``tables.PARTS``.
-        predictions: The method's ``tables.PREDICTIONS``.
-        video_actions: ``tables.VIDEO_ACTIONS``.
+        scored: The video's row of a method's `tables.PSC`.
+        people: The shard's `tables.PEOPLE`.
+        parts: Its `tables.PARTS`.
+        predictions: The method's `tables.PREDICTIONS`.
+        video_actions: `tables.VIDEO_ACTIONS`.
         max_bytes: Detail is given up until the video is no larger.
     """
     video_id, method, action = (str(scored[name]) for name in ("video_id", "method", "action"))

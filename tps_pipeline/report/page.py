@@ -29,7 +29,7 @@ from tps_pipeline.whole_file import whole_file
 _STATES = 20
 """States shown at once; the rarer ones unfold."""
 _DISPUTED = 12
-"""Parts' states that methods differ on most; those with fewer boxes than ``_FEW`` are left out."""
+"""Parts' states that methods differ on most; those with fewer boxes than `_FEW` are left out."""
 _FEW = 10
 
 
@@ -66,15 +66,15 @@ def write(
         out: The HTML file.
         title: Its heading.
         method: Whose confusion of states and whose clips are shown.
-        leaderboard: ``tables.LEADERBOARD``; may be empty.
-        psc: ``tables.PSC``; may be empty.
-        chosen: ``tables.METHOD_BY_CATEGORY``; may be empty.
+        leaderboard: `tables.LEADERBOARD`; may be empty.
+        psc: `tables.PSC`; may be empty.
+        chosen: `tables.METHOD_BY_CATEGORY`; may be empty.
         split: Whose parts, states and clips are shown; None if no split is labelled.
         breakdown: What the methods make of that split's parts.
         worst: The videos with the lowest PSC, worst first.
         best: The videos with the highest PSC, best first.
-        average_precision: ``tables.AVERAGE_PRECISION`` of each way to detect, by name; may be empty.
-        confusion: ``tables.DETECTOR_CONFUSION`` of each way to detect, by name; may be empty.
+        average_precision: `tables.AVERAGE_PRECISION` of each way to detect, by name; may be empty.
+        confusion: `tables.DETECTOR_CONFUSION` of each way to detect, by name; may be empty.
         recipe_yaml: The recipe that everything was made with.
         recipe: The name or file that the recipe goes by in commands.
         store: The store that everything is in, as commands name it.

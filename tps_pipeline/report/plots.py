@@ -52,7 +52,7 @@ def score_curve(psc: pa.Table, split: str, *, theme: Theme = LIGHT) -> bytes:
     """Share of videos with the right action and a PSC of at least t, over t; the area below a line is the score.
 
     Args:
-        psc: ``tables.PSC``.
+        psc: `tables.PSC`.
         split: Whose videos to show; it must have some.
         theme: The page's colours.
 
@@ -111,10 +111,10 @@ def _score_curve(psc: pa.Table, split: str, theme: Theme) -> Figure:
     thresholds = np.linspace(0, 1, 401)
     rows = _rows(psc, split)
     for i, (method, (colour, marker)) in enumerate(_looks(psc, theme).items()):
-        mine = rows[rows["method"] == method]
-        if mine.empty:
+        of_method = rows[rows["method"] == method]
+        if of_method.empty:
             continue
-        right = np.where(mine["action_correct"], mine["psc"], -1.0)
+        right = np.where(of_method["action_correct"], of_method["psc"], -1.0)
         share = (right[:, None] >= thresholds).mean(axis=0)
         axes.plot(
             thresholds,

@@ -122,15 +122,15 @@ def files(assets: Mapping[str, Made]) -> tuple[list[File], list[File]]:
     differing = {package for package, versions in packages(assets).items() if len(versions) > 1}
 
     def file(record: Record) -> File:
-        own = {package: version for package, version in record.packages.items() if package in differing}
+        packages_apart = {package: version for package, version in record.packages.items() if package in differing}
         used_for = tuple(dict.fromkeys(behind.get(_version(record), ())))
-        return File(record, made_from(record.inputs), used_for, own)
+        return File(record, made_from(record.inputs), used_for, packages_apart)
 
     return [file(r) for r in delivered], [file(r) for r in networks]
 
 
 def made_from(inputs: Sequence[Input]) -> dict[str, str]:
-    """By asset: how many shards of each split (``5 train, 1 val``), or the version of what has no shards."""
+    """By asset: how many shards of each split (`5 train, 1 val`), or the version of what has no shards."""
     shards: dict[str, Counter[str]] = {}
     whole = {}
     for i in inputs:
@@ -182,7 +182,7 @@ def mixed(m: Made) -> list[str]:
 
 
 def commit(record: Record) -> str:
-    """A record's commit, shortened; ``+`` where files differed from it, a dash where it is not known."""
+    """A record's commit, shortened; `+` where files differed from it, a dash where it is not known."""
     sha = record.git_sha
     return "–" if sha is None else sha[:8] + "+" * sha.endswith("+")
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def leaderboard(table: pa.Table) -> Table:
-    """The leaderboard (``tables.LEADERBOARD``), in its own order."""
+    """The leaderboard (`tables.LEADERBOARD`), in its own order."""
     shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name in table.column_names:
         header = name.replace("_", "\n")

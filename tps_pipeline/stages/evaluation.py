@@ -125,7 +125,7 @@ def _leaderboard(recipe: Recipe) -> Step:
         sections=("predict_splits",),
         splits=recipe.predict_splits,
         group="evaluation",
-        description="The score of every method and ensemble on every labelled split, best first, beside the report's.",
+        description="The score of every method and ensemble on every labelled split, best first, beside the paper's.",
         picture=partial(_picture, recipe.scored),
         code=_rank,
     )
@@ -135,7 +135,7 @@ def _rank(names: list[str], box_of: dict[str, str], read: Reader) -> pa.Table:
     from tps_pipeline import evaluation
     from tps_pipeline.recipe import reported
 
-    precision = {name: read(average_precision(own)) for name, own in box_of.items()}
+    precision = {name: read(average_precision(box)) for name, box in box_of.items()}
     return evaluation.leaderboard(scored(read, names), precision, reported())
 
 

@@ -25,7 +25,7 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, index: int, rng: np.random.Generator) -> Any:
-        """Return sample ``index``, augmented by ``rng``'s draws; where samples come in `Groups`, a list of them."""
+        """Return sample `index`, augmented by `rng`'s draws; where samples come in `Groups`, a list of them."""
         ...
 
 
@@ -105,7 +105,7 @@ class Batches:
 
 
 def shuffled(groups: Iterable[list[T]], buffer: int, rng: np.random.Generator) -> Iterator[T]:
-    """Mix the members of groups, holding at most ``buffer`` of them and one group more.
+    """Mix the members of groups, holding at most `buffer` of them and one group more.
 
     Args:
         groups: Taken one at a time, when there is room.

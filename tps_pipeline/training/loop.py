@@ -1,8 +1,8 @@
-"""One training loop for every network, on Lightning Fabric (devices, precision, DDP under ``torchrun``).
+"""One training loop for every network, on Lightning Fabric (devices, precision, DDP under `torchrun`).
 
 A task brings its network, its samples, its loss and its evaluation as plain functions; the recipe's `Training` section
 says how to optimise. Nothing random in an epoch depends on what ran before, so a resumed training ends with the weights
-of an uninterrupted one, bit for bit. Under ``torchrun`` every process calls `fit` alike; one of them evaluates, logs
+of an uninterrupted one, bit for bit. Under `torchrun` every process calls `fit` alike; one of them evaluates, logs
 and writes, and none returns before that is done.
 """
 
@@ -89,7 +89,7 @@ class Fit:
 
 
 def processes() -> int:
-    """How many processes train together: as many as ``torchrun`` started, else this one."""
+    """How many processes train together: as many as `torchrun` started, else this one."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -104,7 +104,7 @@ def fit(
 ) -> Fit:
     """Train a network, or go on with a training that was cut off.
 
-    Writes ``log.csv`` and TensorBoard events to the folder. After each epoch ``resume.ckpt`` is replaced; it goes when
+    Writes `log.csv` and TensorBoard events to the folder. After each epoch `resume.ckpt` is replaced; it goes when
     the trained network is saved.
 
     Args:
@@ -112,11 +112,11 @@ def fit(
         settings: The recipe's section.
         folder: Where logs and the resume file are kept; every process must see it.
         seed: Of data order, augmentation and dropout.
-        accelerator: Lightning's name of the hardware (``auto``, ``cpu``, ``cuda``).
+        accelerator: Lightning's name of the hardware (`auto`, `cpu`, `cuda`).
         progress: Show a bar on a terminal's stderr.
 
     Returns:
-        The trained network with its metrics, alike in all processes; the same network as ``task.model``.
+        The trained network with its metrics, alike in all processes; the same network as `task.model`.
 
     Raises:
         TpsError: There are no samples, or the loss is not a finite number.
@@ -149,11 +149,11 @@ def fit(
 
 def _devices(fabric: Fabric) -> list[str]:
     """The device of each process, by name."""
-    own = devices.name_of(fabric.device)
+    device = devices.name_of(fabric.device)
     if fabric.world_size == 1:
-        return [own]
+        return [device]
     names: list[str] = [""] * fabric.world_size
-    torch.distributed.all_gather_object(names, own)
+    torch.distributed.all_gather_object(names, device)
     return names
 
 

@@ -24,10 +24,10 @@ class Rates:
 def rates(settings: recipe.Training, step: int, steps_per_epoch: int) -> Rates:
     """The schedule: what to optimise with at a step.
 
-    ``one_cycle`` is PyTorch's `OneCycleLR` (a cosine from 1/25 of the rate up to it over ``warmup`` of all steps, then
-    down to 1/250,000). ``yolo_cosine`` is YOLOv7's: constant within an epoch, along a cosine from 1 to
-    ``final_learning_rate`` over the epochs. All but ``one_cycle`` begin with a linear warm-up of ``warmup`` epochs
-    (``yolo_cosine``: at least 1000 steps, at most half the training), where biases begin at 0.1 under ``yolo_cosine``
+    `one_cycle` is PyTorch's `OneCycleLR` (a cosine from 1/25 of the rate up to it over `warmup` of all steps, then
+    down to 1/250,000). `yolo_cosine` is YOLOv7's: constant within an epoch, along a cosine from 1 to
+    `final_learning_rate` over the epochs. All but `one_cycle` begin with a linear warm-up of `warmup` epochs
+    (`yolo_cosine`: at least 1000 steps, at most half the training), where biases begin at 0.1 under `yolo_cosine`
     and momentum at 0.8.
 
     Args:
@@ -58,7 +58,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     Norms, biases and learned tables (position biases, implicit knowledge) are left alone, as in YOLOv7 and Swin.
 
     Returns:
-        Three groups: decayed, other, biases (which YOLOv7 warms up differently); ``bias`` tells them apart.
+        Three groups: decayed, other, biases (which YOLOv7 warms up differently); `bias` tells them apart.
     """
     decayed, others, biases = [], [], []
     for name, parameter in model.named_parameters():
@@ -70,7 +70,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedModel:
-    """An exponential moving average of weights and buffers with YOLO's ramp, ``decay * (1 - exp(-n / ramp))``.
+    """An exponential moving average of weights and buffers with YOLO's ramp, `decay * (1 - exp(-n / ramp))`.
 
     YOLO's ramp of 2000 updates is under 1% of its training. Where a training is so short that 2000 would be more than a
     tenth of it, the ramp is that tenth.

@@ -94,7 +94,7 @@ def decode(
     Args:
         path: The file.
         indices: The wanted frames, ascending; None for all.
-        times: ``scan``'s times. With them a missing frame is noticed; without, frames are numbered as they come.
+        times: `scan`'s times. With them a missing frame is noticed; without, frames are numbered as they come.
 
     Yields:
         Index and frame, in the order shown.
@@ -149,12 +149,12 @@ def read_frames(
     """Read frames as pictures, upright, in the order shown, in one pass over the file.
 
     An index counts shown frames from 0, whatever their rate: nothing is resampled. A file that breaks off yields the
-    frames before the break, as many as ``probe`` counts.
+    frames before the break, as many as `probe` counts.
 
     Args:
         path: The file.
         indices: The wanted frames, ascending and distinct; None for all.
-        decoder: ``pyav``, or ``decord`` (reads in order only, refuses files that it miscounts).
+        decoder: `pyav`, or `decord` (reads in order only, refuses files that it miscounts).
         size: Width and height to scale to, in pixels as shown; None keeps the video's own.
 
     Yields:
@@ -162,7 +162,7 @@ def read_frames(
 
     Raises:
         VideoError: The file cannot be opened, or a frame is not there or cannot be decoded.
-        ValueError: ``indices`` are not ascending and distinct from 0 on.
+        ValueError: `indices` are not ascending and distinct from 0 on.
     """
     if indices is not None:
         indices = [int(index) for index in indices]

@@ -40,12 +40,12 @@ def wanted_frames(
 ) -> Iterator[tuple[str, Path, list[int]]]:
     """Which frames of which videos are extracted.
 
-    Of a training video those labelled frames that lie at 1, 1 + ``train_stride``, ...; of any other readable video all
-    at 1, 1 + ``sample_stride``, ...
+    Of a training video those labelled frames that lie at 1, 1 + `train_stride`, ...; of any other readable video all
+    at 1, 1 + `sample_stride`, ...
 
     Args:
-        videos: ``tables.VIDEOS``.
-        labelled_frames: ``tables.LABELLED_FRAMES`` of the same videos.
+        videos: `tables.VIDEOS`.
+        labelled_frames: `tables.LABELLED_FRAMES` of the same videos.
         settings: The recipe's section.
         data: The folder that the videos' paths start from.
 
@@ -74,7 +74,7 @@ def extract(
     jpeg_quality: int = 95,
     decoder: Decoder = "pyav",
 ) -> list[tuple[str, str]]:
-    """Extract frames of many videos into one Arrow file (schema ``tables.FRAMES``, one record batch a video).
+    """Extract frames of many videos into one Arrow file (schema `tables.FRAMES`, one record batch a video).
 
     Rows are sorted by video and frame. One video's JPEGs are in memory at a time; the file appears whole or not at
     all. A video that fails leaves no rows and does not stop the others.
@@ -83,7 +83,7 @@ def extract(
         videos: Id, file, and ascending frame numbers from 1 of each video.
         out: The file to write.
         jpeg_quality: 1 to 100.
-        decoder: See ``read_frames``.
+        decoder: See `read_frames`.
 
     Returns:
         The videos that failed, each with its error.
@@ -113,27 +113,27 @@ def extract(
 def read_jpegs(
     video_id: str, path: str | Path, frames: Sequence[int], *, jpeg_quality: int = 95, decoder: Decoder = "pyav"
 ) -> Iterator[tuple[str, int, bytes]]:
-    """Read frames of one video as JPEGs, for ``export`` without a frames file in between.
+    """Read frames of one video as JPEGs, for `export` without a frames file in between.
 
     Args:
         video_id: What to call the video.
         path: Its file.
         frames: Ascending frame numbers from 1.
         jpeg_quality: 1 to 100.
-        decoder: See ``read_frames``.
+        decoder: See `read_frames`.
 
     Yields:
         Video, frame number and JPEG.
 
     Raises:
-        VideoError: See ``read_frames``.
+        VideoError: See `read_frames`.
     """
     for frame, _, _, jpeg in _rows(path, frames, jpeg_quality, decoder):
         yield video_id, frame, jpeg
 
 
 class FrameFile:
-    """Random access to the frames of an Arrow file that ``extract`` wrote; memory-mapped.
+    """Random access to the frames of an Arrow file that `extract` wrote; memory-mapped.
 
     Small to pickle: a worker process maps the file itself.
 
@@ -174,7 +174,7 @@ class FrameFile:
 
     @property
     def index(self) -> pa.Table:
-        """``video_id``, ``frame``, ``width`` and ``height`` of every frame."""
+        """`video_id`, `frame`, `width` and `height` of every frame."""
         columns = ["video_id", "frame", "width", "height"]
         return pa.ipc.open_file(pa.memory_map(str(self.path))).read_all().select(columns).unify_dictionaries()
 
@@ -225,10 +225,10 @@ def preview(frames: FrameFile, *, width: int = 320) -> str:
 
 
 def export(jpegs: Iterable[tuple[str, int, bytes]], out_dir: Path) -> int:
-    """Write JPEGs as ``<out_dir>/<video>/img_00001.jpg``, the layout other tools expect.
+    """Write JPEGs as `<out_dir>/<video>/img_00001.jpg`, the layout other tools expect.
 
     Args:
-        jpegs: Video, frame number and JPEG of each, from a ``FrameFile`` or from ``read_jpegs``.
+        jpegs: Video, frame number and JPEG of each, from a `FrameFile` or from `read_jpegs`.
         out_dir: The folder to write to.
 
     Returns:

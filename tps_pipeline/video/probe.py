@@ -14,14 +14,14 @@ from tps_pipeline.video.decode import decode, open_video, quarter_turns, scan
 
 @dataclass(frozen=True)
 class Probe:
-    """A video's facts; of an unreadable one only ``status`` and ``error`` say anything."""
+    """A video's facts; of an unreadable one only `status` and `error` say anything."""
 
     n_frames: int = 0
-    """Shown frames: as many as ``read_frames`` yields."""
+    """Shown frames: as many as `read_frames` yields."""
     fps: float = 0.0
     """Frames a second, on average; 0 if the file does not say."""
     width: int = 0
-    """Pixels, as shown (turned as ``rotation`` says)."""
+    """Pixels, as shown (turned as `rotation` says)."""
     height: int = 0
     rotation: int = 0
     """Degrees clockwise by which the stored picture is turned to be shown: 0, 90, 180 or 270."""
@@ -40,7 +40,7 @@ def probe(path: str | Path) -> Probe:
         path: The file.
 
     Returns:
-        Its facts, or ``status="unreadable"`` with the reason.
+        Its facts, or `status="unreadable"` with the reason.
     """
     try:
         return _probe(path)

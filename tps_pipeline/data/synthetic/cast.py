@@ -71,11 +71,11 @@ ACTIONS: dict[str, Plan] = {
     "hopscotch": Plan(sport.hopscotch, (20, -20, 60, -60), (1.6, 1.9), ("street", "park"), follow=0.6),
     "clean_and_jerk": Plan(gym.clean_and_jerk, (0, 0, 35, -35), (1.9, 2.3), ("gym", "stage")),
 }  # fmt: skip
-"""The actions in the order in which ``classes=n`` takes them: the first twelve or so are the easiest to tell apart."""
+"""The actions in the order in which `classes=n` takes them: the first twelve or so are the easiest to tell apart."""
 
 
 @dataclass
-class Person:
+class Actor:
     """Someone in a video.
 
     Attributes:
@@ -115,7 +115,7 @@ class _Acted:
     path: np.ndarray
 
 
-def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Generator) -> list[Person]:
+def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Generator) -> list[Actor]:
     """Everyone in a video of an action.
 
     Args:
@@ -126,12 +126,12 @@ def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Gene
     """
     fps = 1 / float(np.diff(seconds).mean())
     acted = [_act(role, seconds, rng) for role in _performers(plan, rng) + _bystanders(plan, distance, rng)]
-    found = []
-    for one in acted:
-        others = [other.joints["chest"] for other in acted if other is not one]
-        read = states.read(one.joints, one.angles, one.motion, fps=fps, others=others)
-        found.append(Person(one.joints, one.solids, read, one.role.habit, one.path))
-    return found
+    persons = []
+    for performer in acted:
+        chests = [neighbour.joints["chest"] for neighbour in acted if neighbour is not performer]
+        read = states.read(performer.joints, performer.angles, performer.motion, fps=fps, chests=chests)
+        persons.append(Actor(performer.joints, performer.solids, read, performer.role.habit, performer.path))
+    return persons
 
 
 def _style(rng: np.random.Generator) -> Style:

@@ -17,10 +17,10 @@ def country_line_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
     kick = (bar == 3) * follow
     angles: dict = {"spine_pitch": 4 + 0 * t, "spine_roll": 3 * np.sin(cycle / 2)}
     for side, sign in SIDES.items():
-        mine = np.where(away * sign > 0, lead, follow)
-        angles[f"{side}_hip_abd"] = 5 + 14 * np.where(away * sign > 0, mine, -0.2 * mine)
-        angles[f"{side}_hip_flex"] = 26 * mine + (40 * kick if sign > 0 else 0)
-        angles[f"{side}_knee"] = 6 + 46 * mine - (20 * kick if sign > 0 else 0)
+        lift = np.where(away * sign > 0, lead, follow)
+        angles[f"{side}_hip_abd"] = 5 + 14 * np.where(away * sign > 0, lift, -0.2 * lift)
+        angles[f"{side}_hip_flex"] = 26 * lift + (40 * kick if sign > 0 else 0)
+        angles[f"{side}_knee"] = 6 + 46 * lift - (20 * kick if sign > 0 else 0)
     clap = (bar == 1) * wave(cycle, 3.0)
     hands = {}
     for side, sign in SIDES.items():

@@ -49,7 +49,7 @@ class Job:
         index: Number of the video.
         seed: The data set's seed.
         action: What it shows.
-        split: ``train`` or ``test``.
+        split: `train` or `test`.
         frames: About how many.
         size: Width and height.
     """
@@ -78,7 +78,7 @@ def generate(
 ) -> None:
     """Make a data set: whole, or not at all.
 
-    The same arguments give the same files, byte for byte, whatever ``processes`` is.
+    The same arguments give the same files, byte for byte, whatever `processes` is.
 
     Args:
         out: Folder to make; must not exist or be empty.
@@ -87,13 +87,13 @@ def generate(
         width: Pixels, even.
         height: Pixels, even.
         frames: About how many a video.
-        classes: Names of actions, or how many of ``ACTIONS``; all without.
+        classes: Names of actions, or how many of `ACTIONS`; all without.
         test_fraction: Share of the videos that go to the test split.
         processes: How many processes draw.
         progress: Called with the number of videos done so far.
 
     Raises:
-        DataError: ``out`` is not empty, or an argument cannot work.
+        DataError: `out` is not empty, or an argument cannot work.
     """
     out = Path(out).absolute()
     actions = _actions(classes)

@@ -64,7 +64,7 @@ def dye(rng: np.random.Generator) -> Colour:
 
 
 def dress(rng: np.random.Generator, *, gloves: bool = False) -> Look:
-    """A random person's looks; ``gloves`` puts boxing gloves on."""
+    """A random person's looks; `gloves` puts boxing gloves on."""
     skin = SKINS[rng.integers(len(SKINS))]
     skin = tuple(float(np.clip(value * rng.uniform(0.93, 1.06), 0, 255)) for value in skin)
     worn = gloves or rng.random() < 0.08

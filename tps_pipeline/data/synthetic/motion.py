@@ -42,9 +42,9 @@ class Motion:
         pose: The pose, T frames.
         yaw: Facing direction over time, degrees to the left of the starting one.
         path: (T, 2) or (2,) displacement on the ground in metres, x and z of the person's frame.
-        grips: Side -> state of that hand (``hold``, ``grab``) while it has a prop.
+        grips: Side -> state of that hand (`hold`, `grab`) while it has a prop.
         props: Functions that build the props from the joints.
-        loaded: Whether the hands bear a heavy prop (then the arms ``carry``).
+        loaded: Whether the hands bear a heavy prop (then the arms `carry`).
         seated: Whether the pelvis rests on something.
         target: Point (3,) or (T, 3) in the person's frame that the hands strike at.
         board: Whether the feet stand on something that moves with them.
@@ -72,7 +72,7 @@ def wave(cycle: np.ndarray, sharpness: float = 1.0) -> np.ndarray:
 
 
 def pulse(cycle: np.ndarray, width: float = 0.5) -> np.ndarray:
-    """A bump from 0 to 1 and back in the first part of each cycle; ``width`` is that part's share."""
+    """A bump from 0 to 1 and back in the first part of each cycle; `width` is that part's share."""
     turn = (cycle / (2 * np.pi)) % 1.0 / width
     return np.where(turn < 1, 0.5 - 0.5 * np.cos(2 * np.pi * np.minimum(turn, 1)), 0.0)
 

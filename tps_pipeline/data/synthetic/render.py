@@ -39,7 +39,7 @@ class Sprite:
     depth: np.ndarray
 
     def part_of(self, identity: int) -> int:
-        """Index into ``labels.PARTS`` (-1: the trunk) of a value of the identity map."""
+        """Index into `labels.PARTS` (-1: the trunk) of a value of the identity map."""
         return (identity - 1) % IDS_PER_PERSON - 1
 
 
@@ -88,16 +88,16 @@ def _tones(colour: np.ndarray) -> list[tuple[float, ...]]:
 
 def draw(picture: np.ndarray, identity: np.ndarray | None, sprites: list[Sprite], frame: int) -> None:
     """Draw one frame's sprites, far ones first, into a BGR picture and (if given) an identity map (uint8)."""
-    for one in sorted(sprites, key=lambda one: one.depth[frame]):
-        polygons, visible = one.polygons[frame], one.visible[frame]
-        for k in one.order[frame]:
+    for sprite in sorted(sprites, key=lambda sprite: sprite.depth[frame]):
+        polygons, visible = sprite.polygons[frame], sprite.visible[frame]
+        for k in sprite.order[frame]:
             if not visible[k]:
                 continue
-            shape, colours = polygons[k], one.colours[k]
-            for layer in range(one.layers[k]):
+            shape, colours = polygons[k], sprite.colours[k]
+            for layer in range(sprite.layers[k]):
                 cv2.fillConvexPoly(picture, shape[layer], colours[layer], cv2.LINE_AA, SHIFT)
             if identity is not None:
-                cv2.fillConvexPoly(identity, shape[min(1, one.layers[k] - 1)], one.ids[k], cv2.LINE_8, SHIFT)
+                cv2.fillConvexPoly(identity, shape[min(1, sprite.layers[k] - 1)], sprite.ids[k], cv2.LINE_8, SHIFT)
 
 
 @dataclass
@@ -113,55 +113,55 @@ class Extent:
     seen: float
 
 
-def areas(one: Sprite) -> dict[int, np.ndarray]:
+def areas(sprite: Sprite) -> dict[int, np.ndarray]:
     """Identity -> (T,) pixels that its solids would cover if nothing hid them.
 
-    The solids of a limb overlap at its joints; ``_OVERLAP`` takes account of that. Those of the head lie in one
+    The solids of a limb overlap at its joints; `_OVERLAP` takes account of that. Those of the head lie in one
     another: the largest counts.
     """
-    body = one.polygons[:, :, 1].astype(float) / 2**SHIFT
+    body = sprite.polygons[:, :, 1].astype(float) / 2**SHIFT
     x, y = body[..., 0], body[..., 1]
     area = 0.5 * np.abs((x * np.roll(y, -1, -1) - y * np.roll(x, -1, -1)).sum(-1))
     total: dict[int, np.ndarray] = {}
-    for k, identity in enumerate(one.ids):
-        if identity and one.layers[k] == 3:
-            so_far, mine = total.get(identity, np.zeros(len(area))), _OVERLAP * area[:, k]
-            nested = one.part_of(identity) == PARTS.index("head")
-            total[identity] = np.maximum(so_far, mine) if nested else so_far + mine
+    for k, identity in enumerate(sprite.ids):
+        if identity and sprite.layers[k] == 3:
+            so_far, covered = total.get(identity, np.zeros(len(area))), _OVERLAP * area[:, k]
+            nested = sprite.part_of(identity) == PARTS.index("head")
+            total[identity] = np.maximum(so_far, covered) if nested else so_far + covered
     return total
 
 
 _OVERLAP = 0.85
 
 
-def extents(identity: np.ndarray, one: Sprite, full: dict[int, np.ndarray], frame: int) -> dict[int, Extent]:
+def extents(identity: np.ndarray, sprite: Sprite, full: dict[int, np.ndarray], frame: int) -> dict[int, Extent]:
     """Visible extent of each visible part of a person.
 
     The hip is taken whole: its own thighs and arms may hide it, other people and the picture's edge may not.
 
     Args:
         identity: (H, W) uint8 identity map of the frame.
-        one: The person.
-        full: The person's ``areas``.
+        sprite: The person.
+        full: The person's `areas`.
         frame: Index of the frame.
 
     Returns:
-        Extents by index into ``labels.PARTS``; -1 is the trunk.
+        Extents by index into `labels.PARTS`; -1 is the trunk.
     """
-    found, height, width = {}, *identity.shape
+    visible, height, width = {}, *identity.shape
     first = min(full)
     for number, whole in full.items():
-        part = one.part_of(number)
-        corners = one.polygons[frame, [k for k, other in enumerate(one.ids) if other == number], 1].reshape(-1, 2)
+        part = sprite.part_of(number)
+        corners = sprite.polygons[frame, [k for k, owner in enumerate(sprite.ids) if owner == number], 1].reshape(-1, 2)
         low = np.maximum(corners.min(axis=0) // 2**SHIFT, 0)
         high = np.minimum(corners.max(axis=0) // 2**SHIFT + 1, (width, height))
         window = identity[low[1] : high[1], low[0] : high[0]]
         if not window.size:
             continue
-        mine = window == number if PARTS[part] != "hip" else (window >= first) & (window < first + IDS_PER_PERSON)
-        rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
+        mask = window == number if PARTS[part] != "hip" else (window >= first) & (window < first + IDS_PER_PERSON)
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if len(rows):
             box = (low[0] + columns[0], low[1] + rows[0], low[0] + columns[-1], low[1] + rows[-1])
-            share = np.count_nonzero(mine) / max(float(whole[frame]), 1.0)
-            found[part] = Extent((int(box[0]), int(box[1]), int(box[2]), int(box[3])), share)
-    return found
+            share = np.count_nonzero(mask) / max(float(whole[frame]), 1.0)
+            visible[part] = Extent((int(box[0]), int(box[1]), int(box[2]), int(box[3])), share)
+    return visible

@@ -14,7 +14,7 @@ Painter = Callable[[np.ndarray, int, np.random.Generator], None]
 
 
 def texture(height: int, width: int, rng: np.random.Generator, *, grain: int = 6, octaves: int = 4) -> np.ndarray:
-    """Cloudy noise (height, width), mean 0, about unit range, built of ``octaves`` scales."""
+    """Cloudy noise (height, width), mean 0, about unit range, built of `octaves` scales."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         cells = grain * 2**octave
@@ -141,7 +141,7 @@ def paint(kind: str, width: int, height: int, edge: int, rng: np.random.Generato
     """A background.
 
     Args:
-        kind: One of ``SCENES``.
+        kind: One of `SCENES`.
         width: Pixels.
         height: Pixels.
         edge: Row where the ground meets what stands behind it.

@@ -21,7 +21,7 @@ class Solid:
         centres: (T, C, 3) metres.
         radii: (C,) metres.
         colour: Its colour before lighting.
-        part: Index into ``labels.PARTS``, ``TRUNK`` or ``SCENERY``.
+        part: Index into `labels.PARTS`, `TRUNK` or `SCENERY`.
         bias: Metres by which it is drawn nearer than it is (a stripe on a shirt).
         facing: (T, 3) direction from which it can be seen; always visible without.
         plain: Without outline and highlight.
@@ -59,14 +59,14 @@ _DIRECTIONS = np.stack([np.cos(_TURNS), np.sin(_TURNS)], axis=-1)
 
 
 def outline(centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Polygon around projected balls: the supporting point in each of ``SIDES_OF_OUTLINE`` directions.
+    """Polygon around projected balls: the supporting point in each of `SIDES_OF_OUTLINE` directions.
 
     Args:
         centres: (T, C, 2) pixels.
         radii: (T, C) pixels.
 
     Returns:
-        (T, ``SIDES_OF_OUTLINE``, 2) pixels, convex, counter-clockwise.
+        (T, `SIDES_OF_OUTLINE`, 2) pixels, convex, counter-clockwise.
     """
     support = centres @ _DIRECTIONS.T + radii[..., None]
     best = support.argmax(axis=1)

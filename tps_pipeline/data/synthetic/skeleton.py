@@ -68,11 +68,11 @@ class Pose:
     """What a motion prescribes, T frames of it.
 
     Attributes:
-        angles: Some of ``LIMITS``' angles, each (T,); those left out are 0, an ankle left out keeps the sole level.
+        angles: Some of `LIMITS`' angles, each (T,); those left out are 0, an ankle left out keeps the sole level.
         hands: Side -> (T, 3) wrist targets in the person's frame (y above the ground); they override that arm's angles.
-        support: What carries the body: ``feet`` (on the ground), ``body`` (pelvis at ``height``), ``hands`` (hanging
-            from ``height``).
-        height: (T,) metres: of the ground under the feet, of the pelvis, or of the hands' hold, by ``support``.
+        support: What carries the body: `feet` (on the ground), `body` (pelvis at `height`), `hands` (hanging
+            from `height`).
+        height: (T,) metres: of the ground under the feet, of the pelvis, or of the hands' hold, by `support`.
         rooted: Whether the standing foot stays where it is, so that stepping moves the body.
     """
 
@@ -90,7 +90,7 @@ def mirror(joints: Joints, angles: Angles) -> tuple[Joints, Angles]:
 
 
 def limited(angles: Mapping[str, np.ndarray | float], frames: int) -> Angles:
-    """Every angle as a (T,) array inside ``LIMITS``; ankles left out keep the sole level."""
+    """Every angle as a (T,) array inside `LIMITS`; ankles left out keep the sole level."""
     full = {name: np.broadcast_to(np.asarray(angles.get(name, 0.0), float), (frames,)) for name in LIMITS}
     for side in SIDES:
         if f"{side}_ankle" not in angles:
@@ -100,7 +100,7 @@ def limited(angles: Mapping[str, np.ndarray | float], frames: int) -> Angles:
 
 
 def rotation(axis: str, degrees: np.ndarray | float) -> np.ndarray:
-    """Rotation matrices (T, 3, 3) about ``x``, ``y`` or ``z``, counter-clockwise seen from the axis' tip."""
+    """Rotation matrices (T, 3, 3) about `x`, `y` or `z`, counter-clockwise seen from the axis' tip."""
     angle = np.atleast_1d(np.deg2rad(degrees))
     matrix = np.zeros((len(angle), 3, 3))
     i = "xyz".index(axis)
@@ -121,9 +121,9 @@ def forward(pose: Pose, body: Body, *, frames: int) -> tuple[Joints, Angles]:
         frames: T.
 
     Returns:
-        Joints (T, 3) in the person's frame with the ground at y = 0 (``pelvis chest head crown face`` and, per side,
-        ``shoulder elbow wrist hand hip knee ankle heel toe``; ``face`` and ``front`` are unit vectors out of the face
-        and out of the chest, ``hip_front`` out of the pelvis), and the angles after limits and reaching.
+        Joints (T, 3) in the person's frame with the ground at y = 0 (`pelvis chest head crown face` and, per side,
+        `shoulder elbow wrist hand hip knee ankle heel toe`; `face` and `front` are unit vectors out of the face
+        and out of the chest, `hip_front` out of the pelvis), and the angles after limits and reaching.
     """
     angles = limited(pose.angles, frames)
     root = rotation("x", angles["body_pitch"]) @ rotation("z", angles["body_roll"])

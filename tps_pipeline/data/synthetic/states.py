@@ -1,7 +1,7 @@
 """The state of each part of a person in each frame, read off the kinematics.
 
-One state a part: the first rule of a part's list that holds. Some rules need one frame (``bend``), some need motion
-(``swing``, ``turn``, ``step``, ``strike``), some the props (``hold``, ``carry``). The states are those seen in
+One state a part: the first rule of a part's list that holds. Some rules need one frame (`bend`), some need motion
+(`swing`, `turn`, `step`, `strike`), some the props (`hold`, `carry`). The states are those seen in
 Kinetics-TPS figures; the thresholds are ours.
 """
 
@@ -39,7 +39,7 @@ HIP_TURN, STOOP = 45.0, 0.80  # degrees a second; vertical share of the trunk's 
 
 
 def read(
-    joints: Joints, angles: Angles, motion: Motion, *, fps: float, others: list[np.ndarray] | None = None
+    joints: Joints, angles: Angles, motion: Motion, *, fps: float, chests: list[np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
     """States of every part.
 
@@ -48,7 +48,7 @@ def read(
         angles: Joint angles (T,) in degrees.
         motion: What the person does: grips, target, seat and board.
         fps: Frames a second.
-        others: Chests (T, 3) of the people close by.
+        chests: Chests (T, 3) of the people close by.
 
     Returns:
         Part -> (T,) array of state names.
@@ -56,7 +56,7 @@ def read(
     ground = np.asarray(motion.pose.height) if motion.board else 0.0
     states = {"head": _head(joints, angles, fps), "hip": _hip(joints, angles, motion, fps)}
     for side in SIDES:
-        states[f"{side}_arm"] = _arm(joints, angles, motion, side, fps, others or [])
+        states[f"{side}_arm"] = _arm(joints, angles, motion, side, fps, chests or [])
         states[f"{side}_hand"] = _hand(joints, motion, side, fps)
         states[f"{side}_leg"] = _leg(joints, angles, motion, side, fps, ground)
         states[f"{side}_foot"] = _foot(joints, angles, motion, side, fps, ground)
@@ -77,17 +77,17 @@ def turning(direction: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _first(*rules: tuple[str, np.ndarray | bool]) -> np.ndarray:
-    """The first name whose condition holds, ``none`` where none does."""
+    """The first name whose condition holds, `none` where none does."""
     conditions = np.broadcast_arrays(*(condition for _, condition in rules))
     return np.select([np.asarray(c, bool) for c in conditions], [name for name, _ in rules], NO_STATE)
 
 
-def _arm(joints: Joints, angles: Angles, motion: Motion, side: str, fps: float, others: list[np.ndarray]) -> np.ndarray:
+def _arm(joints: Joints, angles: Angles, motion: Motion, side: str, fps: float, chests: list[np.ndarray]) -> np.ndarray:
     shoulder, elbow, wrist = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist"))
     upper = (elbow - shoulder) / np.linalg.norm(elbow - shoulder, axis=1, keepdims=True)
     flexion = angles[f"{side}_elbow"]
     near = np.zeros(len(wrist), bool)
-    for chest in others:
+    for chest in chests:
         near |= np.linalg.norm(joints[f"{side}_hand"] - chest + (0, 0.12, 0), axis=1) < HUG
     supporting = (wrist[:, 1] < ON_GROUND) & (shoulder[:, 1] > wrist[:, 1]) & (not motion.loaded)
     return _first(

@@ -11,7 +11,7 @@ import numpy as np
 
 from tps_pipeline.data.synthetic import annotate, render
 from tps_pipeline.data.synthetic.camera import Camera, drift, moves
-from tps_pipeline.data.synthetic.cast import ACTIONS, Person, Plan, people
+from tps_pipeline.data.synthetic.cast import ACTIONS, Actor, Plan, people
 from tps_pipeline.data.synthetic.look import dye
 from tps_pipeline.data.synthetic.scene import SCENES, paint
 from tps_pipeline.data.synthetic.shapes import SCENERY, Solid, hull
@@ -29,7 +29,7 @@ class Take:
         fps: Frames a second.
         persons: Everyone in it.
         sprites: Everyone projected, then the things in the foreground.
-        background: Larger than the picture by ``MARGIN`` on each side.
+        background: Larger than the picture by `MARGIN` on each side.
         moves: (T, 2, 3) movement of the picture.
         gain: (T,) brightness.
         blur: Standard deviation of the defocus in pixels; 0 for none.
@@ -38,7 +38,7 @@ class Take:
 
     size: tuple[int, int]
     fps: int
-    persons: list[Person]
+    persons: list[Actor]
     sprites: list[render.Sprite]
     background: np.ndarray
     moves: np.ndarray
@@ -74,7 +74,7 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
 
 
 def _camera(
-    plan: Plan, persons: list[Person], distance: float, frames: int, size: tuple[int, int], rng: np.random.Generator
+    plan: Plan, persons: list[Actor], distance: float, frames: int, size: tuple[int, int], rng: np.random.Generator
 ) -> Camera:
     width, height = size
     room = plan.extent[0] + (1.6 if plan.group[1] > 2 else 0.0)

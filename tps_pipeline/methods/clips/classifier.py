@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 Entry = TypeVar("Entry", recipe.VideoLevel, recipe.SegmentLevel, recipe.InstanceLevel)
 Plan = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """The clips that tell about some frames (indices from 0, ascending) of a video with so many frames: the frames of each
-clip, ``(K, T)``, as `read_windows` takes them, and each frame's clip."""
+clip, `(K, T)`, as `read_windows` takes them, and each frame's clip."""
 
 
 def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
@@ -52,7 +52,7 @@ def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
 
 
 def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Tensor:
-    """Clips ``(B, T, H, W, 3)`` uint8 as the section's published weights take them: ``(B, 3, T, H, W)``."""
+    """Clips `(B, T, H, W, 3)` uint8 as the section's published weights take them: `(B, 3, T, H, W)`."""
     match settings:
         case recipe.SlowFast():
             pixels = Pixels(settings.mean, settings.std)
@@ -71,7 +71,7 @@ class Classifier(Generic[Entry]):
         model: In eval mode, on the device that it is to run on.
         settings: The recipe's entry that it was trained with, its `inference` that of the entry in force.
         space: Its labels.
-        frequencies: How often each state is its part's target, ``(labels,)``: what is known of a video unseen.
+        frequencies: How often each state is its part's target, `(labels,)`: what is known of a video unseen.
     """
 
     model: nn.Module
@@ -84,17 +84,17 @@ class Classifier(Generic[Entry]):
         """Score clips.
 
         Args:
-            frames: Pictures, RGB uint8, ``(N, H, W, 3)``.
-            shown: Which of them each clip shows, ``(B, T)``.
+            frames: Pictures, RGB uint8, `(N, H, W, 3)`.
+            shown: Which of them each clip shows, `(B, T)`.
 
         Returns:
-            `part_state_scores`, ``(B, labels)``.
+            `part_state_scores`, `(B, labels)`.
         """
         device = next(self.model.parameters()).device
         # Frames go to the device once, however many clips show them.
         pictures, clips = (torch.from_numpy(array).to(device) for array in (frames, shown))
         together = max(1, PIXELS // pictures[0, ..., 0].numel() // clips.shape[1])
-        logits = [self.model(normalise(pictures[some], self.settings.network)) for some in clips.split(together)]
+        logits = [self.model(normalise(pictures[batch], self.settings.network)) for batch in clips.split(together)]
         return part_state_scores(torch.cat(logits), self.space, kind=self.settings.loss).cpu().numpy()
 
 
@@ -145,18 +145,18 @@ def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa
     files = {row["video_id"]: row for row in videos.select(["video_id", "path", "n_frames"]).to_pylist()}
     rows = detections.select(["video_id", "frame"]).to_pandas()
     scores, clips, known = [], np.zeros(len(rows), np.int64), 0
-    for video, own in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying clips"):
-        frames, of_row = np.unique(rows.frame.to_numpy()[own] - 1, return_inverse=True)
+    for video, of_video in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying clips"):
+        frames, of_row = np.unique(rows.frame.to_numpy()[of_video] - 1, return_inverse=True)
         indices, of_frame = plan(files[video]["n_frames"], frames)
         scores.append(_scores(classifier, data / files[video]["path"], indices))
-        clips[own] = known + of_frame[of_row]
+        clips[of_video] = known + of_frame[of_row]
         known += len(indices)
-    everything = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
-    return with_states(detections, classifier.space, everything, clips)
+    all_scores = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
+    return with_states(detections, classifier.space, all_scores, clips)
 
 
 def _scores(classifier: Classifier, path: Path, indices: np.ndarray) -> np.ndarray:
-    """Scores of a video's clips, ``(K, labels)``."""
+    """Scores of a video's clips, `(K, labels)`."""
     size = classifier.settings.image_size
     found = []
     try:

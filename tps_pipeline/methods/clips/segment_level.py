@@ -1,4 +1,4 @@
-"""Method ``segment_level``: ir-CSN on a dense sample around a frame names one state a part for it.
+"""Method `segment_level`: ir-CSN on a dense sample around a frame names one state a part for it.
 
 Trained on each frame's states, of several people the most frequent one; the prediction is given to every person in the
 frame.

@@ -26,8 +26,8 @@ class LabelledVideo(NamedTuple):
     Attributes:
         path: The file.
         n_frames: Its frames.
-        frames: Indices of the frames that have targets, ascending from 0, ``(F,)``.
-        targets: The label of each part in each of them, ``(F, 10)``; or in the whole video, ``(1, 10)``.
+        frames: Indices of the frames that have targets, ascending from 0, `(F,)`.
+        targets: The label of each part in each of them, `(F, 10)`; or in the whole video, `(1, 10)`.
     """
 
     path: Path
@@ -53,14 +53,14 @@ def fit(
         settings: The recipe's entry.
         train: What to learn from.
         val: What to measure on; may have no videos.
-        keys: What has targets: ``video_id``, with or without ``frame``.
+        keys: What has targets: `video_id`, with or without `frame`.
         draw: Chooses clips.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
         weights: Imported weights to start from.
 
     Returns:
-        Loss and, measured on ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on `val`, the share of labelled parts that get the right state.
 
     Raises:
         WeightsError: The recipe names weights that were not given.
@@ -94,19 +94,19 @@ def augmented(
     Args:
         settings: How far.
         space: The labels.
-        clips: ``(K, T, H, W, 3)`` uint8.
-        targets: ``(K, 10)``.
+        clips: `(K, T, H, W, 3)` uint8.
+        targets: `(K, 10)`.
         rng: Where all draws come from.
 
     Returns:
-        ``clip`` ``(T, H, W, 3)`` uint8 and ``targets`` ``(10,)`` of each.
+        `clip` `(T, H, W, 3)` uint8 and `targets` `(10,)` of each.
     """
     unmirrored, samples = settings.model_copy(update={"flip": 0.0}), []
-    for clip, own in zip(clips, targets, strict=True):
+    for clip, labels in zip(clips, targets, strict=True):
         clip = augment(clip, unmirrored, rng)
         if rng.random() < settings.flip:
-            clip, own = np.ascontiguousarray(clip[:, :, ::-1]), space.mirrored(own)
-        samples.append({"clip": clip, "targets": own})
+            clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), space.mirrored(labels)
+        samples.append({"clip": clip, "targets": labels})
     return samples
 
 
@@ -120,14 +120,14 @@ def labelled_videos(source: Reads, keys: Sequence[str], space: LabelSpace) -> li
     """
     targets = targets_by(keys, source(PARTS), space)
     by_video: dict[str, pd.DataFrame] = dict(iter(targets.groupby(level="video_id")))  # pyright: ignore
-    found = []
+    labelled = []
     for row in source(VIDEOS).select(["video_id", "path", "n_frames", "status"]).to_pylist():
-        own = by_video.get(row["video_id"])
-        if own is None or row["status"] != "ok":
+        of_video = by_video.get(row["video_id"])
+        if of_video is None or row["status"] != "ok":
             continue
-        frames = own.index.get_level_values("frame").to_numpy() - 1 if "frame" in keys else np.zeros(1, np.int64)
+        frames = of_video.index.get_level_values("frame").to_numpy() - 1 if "frame" in keys else np.zeros(1, np.int64)
         inside = frames < row["n_frames"]
         if inside.any():
             path = source.data / row["path"]
-            found.append(LabelledVideo(path, row["n_frames"], frames[inside], own.to_numpy()[inside]))
-    return found
+            labelled.append(LabelledVideo(path, row["n_frames"], frames[inside], of_video.to_numpy()[inside]))
+    return labelled

@@ -1,4 +1,4 @@
-"""Method ``video_level``: Video Swin on a uniform sample names one state a part for the whole video.
+"""Method `video_level`: Video Swin on a uniform sample names one state a part for the whole video.
 
 Trained on each video's most frequent state of each part; the prediction is given to every person of every frame.
 """

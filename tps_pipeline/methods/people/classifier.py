@@ -19,7 +19,7 @@ from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, Classifier, normalise
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
-from tps_pipeline.methods.people.crowds import shares
+from tps_pipeline.methods.people.key_frames import shares
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People, Person, PersonContextPerson, PersonPerson
 from tps_pipeline.progress import progress
@@ -34,10 +34,10 @@ class Everyone(NamedTuple):
     """The people in some clips, as `relations.People` has them.
 
     Attributes:
-        boxes: Shares of the picture, ``(N, 4)``.
-        clip_of: Each one's clip, from 0, ``(N,)``.
-        tracks: Each one's track, ``(N,)``; None where it does not matter who is who.
-        frames: Each one's frame, ``(N,)``; None likewise.
+        boxes: Shares of the picture, `(N, 4)`.
+        clip_of: Each one's clip, from 0, `(N,)`.
+        tracks: Each one's track, `(N,)`; None where it does not matter who is who.
+        frames: Each one's frame, `(N,)`; None likewise.
     """
 
     boxes: np.ndarray
@@ -112,26 +112,28 @@ def predict(
     if tracks is not None:
         rows = rows.merge(tracks.to_pandas(), "left", _PERSON, validate="many_to_one")
     scores, person_of, known = [], np.zeros(len(rows), np.int64), 0
-    for video, own in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"):
-        keys = rows[["frame", "person"]].to_numpy()[own]
+    for video, of_video in progress(
+        list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"
+    ):
+        keys = rows[["frame", "person"]].to_numpy()[of_video]
         people, first, of_row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         frames, clip_of = np.unique(people[:, 0] - 1, return_inverse=True)
         file = files[video]
-        own_rows = rows.iloc[own[first]]
-        boxes = shares(own_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
-        linked = () if tracks is None else (own_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64))
+        first_rows = rows.iloc[of_video[first]]
+        boxes = shares(first_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
+        linked = () if tracks is None else (first_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64))
         everyone = Everyone(boxes, clip_of, *linked)
         scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), everyone))
-        person_of[own] = known + of_row
+        person_of[of_video] = known + of_row
         known += len(people)
-    everything = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
-    return with_states(detections, classifier.space, everything, person_of)
+    all_scores = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
+    return with_states(detections, classifier.space, all_scores, person_of)
 
 
 def _scores(
     classifier: Classifier[recipe.InstanceLevel], path: Path, indices: np.ndarray, everyone: Everyone
 ) -> np.ndarray:
-    """Scores of the people in a video's clips: ``(N, labels)``."""
+    """Scores of the people in a video's clips: `(N, labels)`."""
     settings = classifier.settings
     batch, size = settings.clips_per_video if settings.tracked else BATCH, settings.image_size
     scores, start = np.tile(classifier.frequencies, (len(everyone.boxes), 1)), 0
@@ -155,14 +157,14 @@ def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyo
         everyone: The people in them.
 
     Returns:
-        `part_state_scores`, ``(N, labels)``.
+        `part_state_scores`, `(N, labels)`.
     """
     model, settings = classifier.model, classifier.settings
     assert isinstance(model, InstanceNet)
     device = next(model.parameters()).device
     pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
     together = max(1, PIXELS // pictures[0, ..., 0].numel() // shown.shape[1])
-    looks = [model.features(normalise(pictures[some], settings.network)) for some in shown.split(together)]
+    looks = [model.features(normalise(pictures[clips], settings.network)) for clips in shown.split(together)]
     people = People(*(torch.from_numpy(rows).to(device) for rows in everyone if rows is not None))
     logits = model.relate(torch.cat(looks), people)
     return part_state_scores(logits, classifier.space, kind=settings.loss).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Methods ``instance_pcp`` and ``instance_pp``: SlowFast and relations between people name each one's states.
+"""Methods `instance_pcp` and `instance_pp`: SlowFast and relations between people name each one's states.
 
 The people of a frame are looked at in the clip around it, all in one pass. Nobody's states are another's, as they
 are in the clip methods.
@@ -18,7 +18,7 @@ from tps_pipeline.outputs import PARTS, PEOPLE, STATE_LABELS, TRACKS, TWO_STAGE,
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
-    from tps_pipeline.methods.people.crowds import Crowd, CrowdedVideo
+    from tps_pipeline.methods.people.key_frames import KeyFrame, KeyFrameVideo
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class InstanceLevel:
         tracks = shard(TRACKS) if self.settings.tracked else None
         return classifier.predict(network, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
 
-    def draw(self, video: CrowdedVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[Crowd]]:
+    def draw(self, video: KeyFrameVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[KeyFrame]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""
         from tps_pipeline.clips.sampling import choose
 
@@ -66,10 +66,10 @@ class InstanceLevel:
             chosen = self._neighbours(video.frames, rng)
         else:
             chosen = choose(len(video.frames), self.settings.clips_per_video, rng)
-        return self.clips(video.n_frames, video.frames[chosen]), [video.crowds[at] for at in chosen]
+        return self.clips(video.n_frames, video.frames[chosen]), [video.key_frames[at] for at in chosen]
 
     def clips(self, n_frames: int, key_frames: np.ndarray) -> np.ndarray:
-        """The frames of the clips around some frames of a video, ascending from 0: ``(K, T)``."""
+        """The frames of the clips around some frames of a video, ascending from 0: `(K, T)`."""
         from tps_pipeline.clips.sampling import dense_samples
 
         length, interval, label = self.settings.frames, self.settings.interval, self.settings.key_frame

@@ -20,7 +20,7 @@ from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.lessons import Draw, Lesson, TrainingClips, begin, groups_of, learn, start_from
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
 from tps_pipeline.methods.people.classifier import build
-from tps_pipeline.methods.people.crowds import Crowd, CrowdedVideo, crowded_videos, joined, people_of
+from tps_pipeline.methods.people.key_frames import KeyFrame, KeyFrameVideo, joined, key_frame_videos, people_of
 from tps_pipeline.reading import Reads
 from tps_pipeline.training.batches import Groups
 
@@ -33,7 +33,7 @@ def fit(
     train: Reads,
     val: Reads,
     *,
-    draw: Draw[CrowdedVideo],
+    draw: Draw[KeyFrameVideo],
     folder: Path,
     seed: int,
     weights: Path | None,
@@ -45,12 +45,12 @@ def fit(
         train: What to learn from.
         val: What to measure on; may have no videos.
         draw: Chooses clips.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
         weights: Imported weights for the backbone to start from.
 
     Returns:
-        Loss and, measured on the same boxes of ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on the same boxes of `val`, the share of labelled parts that get the right state.
 
     Raises:
         WeightsError: The recipe names weights that were not given.
@@ -58,20 +58,20 @@ def fit(
     space = begin(train, pairs="all", seed=seed)
     model = build(settings, len(space))
     start_from(weights, model.backbone, settings.network)
-    videos, held_out = (crowded_videos(source, space, settings) for source in (train, val))
+    videos, held_out = (key_frame_videos(source, space, settings) for source in (train, val))
 
     def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         logits = network(normalise(batch["clips"], settings.network), people_of(batch, settings))
         labelled = (batch["targets"] >= 0).any(1)
         return logits[labelled], batch["targets"][labelled]
 
-    def classify(network: nn.Module, clips: Tensor, crowds: list[Crowd]) -> tuple[Tensor, np.ndarray]:
-        people = {name: rows.to(clips.device) for name, rows in joined([crowds]).items()}
+    def classify(network: nn.Module, clips: Tensor, key_frames: list[KeyFrame]) -> tuple[Tensor, np.ndarray]:
+        people = {name: rows.to(clips.device) for name, rows in joined([key_frames]).items()}
         logits = network(normalise(clips, settings.network), people_of(people, settings))
         return logits, people["targets"].cpu().numpy()
 
     samples = TrainingClips(videos, draw, settings, partial(augmented, settings, space))
-    targets = [crowd.targets for video in videos for crowd in video.crowds]
+    targets = [key_frame.targets for video in videos for key_frame in video.key_frames]
     # Neighbours are one sample; those of videos in random order are mixed as they are.
     groups = Groups(1, 0) if settings.tracked else groups_of(settings)
     lesson = Lesson(model, samples, answer, classify, held_out, draw, targets, collate, groups)
@@ -82,7 +82,7 @@ def augmented(
     settings: recipe.InstanceLevel,
     space: LabelSpace,
     clips: np.ndarray,
-    crowds: list[Crowd],
+    key_frames: list[KeyFrame],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Training samples of some clips of a video, each augmented by itself with its boxes.
@@ -92,55 +92,55 @@ def augmented(
     Args:
         settings: The recipe's entry.
         space: The labels.
-        clips: ``(K, T, H, W, 3)`` uint8.
-        crowds: The people in each.
+        clips: `(K, T, H, W, 3)` uint8.
+        key_frames: The people in each.
         rng: Where all draws come from.
 
     Returns:
-        ``clips`` ``(K, T, H, W, 3)`` uint8 and ``crowds`` of each.
+        `clips` `(K, T, H, W, 3)` uint8 and `key_frames` of each.
     """
     together = len(clips) if settings.tracked else 1
     samples = []
     for start in range(0, len(clips), together):
-        seed, some = int(rng.integers(2**63)), slice(start, start + together)
-        pairs = zip(clips[some], crowds[some], strict=True)
+        seed, window = int(rng.integers(2**63)), slice(start, start + together)
+        pairs = zip(clips[window], key_frames[window], strict=True)
         alike = (moved(settings, space, *pair, np.random.default_rng(seed)) for pair in pairs)
         pictures, people = zip(*alike, strict=True)
-        samples.append({"clips": np.stack(pictures), "crowds": list(people)})
+        samples.append({"clips": np.stack(pictures), "key_frames": list(people)})
     return samples
 
 
 def moved(
-    settings: recipe.InstanceLevel, space: LabelSpace, clip: np.ndarray, crowd: Crowd, rng: np.random.Generator
-) -> tuple[np.ndarray, Crowd]:
+    settings: recipe.InstanceLevel, space: LabelSpace, clip: np.ndarray, key_frame: KeyFrame, rng: np.random.Generator
+) -> tuple[np.ndarray, KeyFrame]:
     """A clip and its people moved alike, with someone to learn from."""
     unmirrored = settings.augment.model_copy(update={"flip": 0.0})
     size = clip.shape[2], clip.shape[1]
     warp, flip = draw_warp(*size, unmirrored, rng), rng.random() < settings.augment.flip
-    inside, left = warped(crowd.boxes, warp, *size)
-    labels = np.where(left[:, None] >= VISIBLE, crowd.targets, UNLABELLED)
+    inside, left = warped(key_frame.boxes, warp, *size)
+    labels = np.where(left[:, None] >= VISIBLE, key_frame.targets, UNLABELLED)
     if (labels >= 0).any():
         clip, boxes = warp_and_tint(clip, warp, unmirrored, rng), inside
     else:  # everyone labelled would be out of the picture
-        boxes, labels = crowd.boxes, crowd.targets
+        boxes, labels = key_frame.boxes, key_frame.targets
     mirrored = space.mirrored(labels)
     if flip and (mirrored >= 0).any():
         clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
-    return clip, crowd._replace(boxes=_jittered(boxes, settings.box_jitter, rng), targets=labels)
+    return clip, key_frame._replace(boxes=_jittered(boxes, settings.box_jitter, rng), targets=labels)
 
 
 def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes around where the corners of boxes go, cut at the picture's edge.
 
     Args:
-        boxes: Shares of the picture, ``(N, 4)``.
-        warp: Where the centres of pixels go, ``(2, 3)``.
+        boxes: Shares of the picture, `(N, 4)`.
+        warp: Where the centres of pixels go, `(2, 3)`.
         width: Of the picture, in pixels.
         height: Of the picture.
 
     Returns:
-        Shares of the picture, float32, ``(N, 4)``, and how much of each box is left, ``(N,)``.
+        Shares of the picture, float32, `(N, 4)`, and how much of each box is left, `(N,)`.
     """
     size = np.array([width, height])
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * size - 0.5
@@ -152,9 +152,9 @@ def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tupl
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch: the samples' clips ``(B, T, H, W, 3)``, and all their people as `joined` gives them."""
+    """A batch: the samples' clips `(B, T, H, W, 3)`, and all their people as `joined` gives them."""
     clips = torch.from_numpy(np.concatenate([sample["clips"] for sample in samples]))
-    return {"clips": clips} | joined([sample["crowds"] for sample in samples])
+    return {"clips": clips} | joined([sample["key_frames"] for sample in samples])
 
 
 def _jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
-from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps
+from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -68,42 +68,45 @@ def predict(
 
 @torch.inference_mode()
 def classify(
-    network: nn.Module, people: People, actions: NDArray[np.float32], space: LabelSpace
+    network: nn.Module, people: Trajectories, actions: NDArray[np.float32], space: LabelSpace
 ) -> NDArray[np.float32]:
     """Score the states of everyone's parts: the mean of what is seen and of its mirror image.
 
     Args:
         network: In eval mode, on the device that it is to run on.
         people: Whom to classify.
-        actions: Probabilities of the actions for each of them, ``(N, A)``.
+        actions: Probabilities of the actions for each of them, `(N, A)`.
         space: The labels; each has its mirror image.
 
     Returns:
-        Probabilities among the states of each part, ``(N, labels)``.
+        Probabilities among the states of each part, `(N, labels)`.
     """
     device = next(network.parameters()).device
     mirror = space.mirrored_labels
     scores = np.zeros((len(people.videos), len(space)), np.float32)
     order = np.argsort([steps[-1] for steps in people.steps], kind="stable")
-    for some in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
-        found = []
+    for batch in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
+        views = []
         for flipped in (False, True):
-            boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in some]
-            boxes = [each.mirrored() for each in boxes] if flipped else boxes
+            boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in batch]
+            boxes = [sequence.mirrored() for sequence in boxes] if flipped else boxes
             corners, confidences = (
-                pad_sequence([torch.from_numpy(each[k]) for each in boxes], batch_first=True).to(device) for k in (0, 1)
+                pad_sequence([torch.from_numpy(sequence[k]) for sequence in boxes], batch_first=True).to(device)
+                for k in (0, 1)
             )
-            seen = torch.from_numpy(actions[[people.sequences[i][0] for i in some]]).to(device)
+            seen = torch.from_numpy(actions[[people.sequences[i][0] for i in batch]]).to(device)
             logits = network(corners, confidences, seen)
             chances = part_state_scores(logits.flatten(0, 1), space, kind="softmax").view(logits.shape).cpu().numpy()
-            found.append(chances[..., mirror] if flipped else chances)
-        for i, of_sequence in zip(some, (found[0] + found[1]) / 2, strict=True):
+            views.append(chances[..., mirror] if flipped else chances)
+        for i, of_sequence in zip(batch, (views[0] + views[1]) / 2, strict=True):
             scores[people.sequences[i]] = of_sequence[people.steps[i]]
     return scores
 
 
-def action_probabilities(people: People, shown: dict[str, dict[str, float]], names: list[str]) -> NDArray[np.float32]:
-    """Probabilities of the named actions in each person's video, ``(N, A)``."""
+def action_probabilities(
+    people: Trajectories, shown: dict[str, dict[str, float]], names: list[str]
+) -> NDArray[np.float32]:
+    """Probabilities of the named actions in each person's video, `(N, A)`."""
     videos, of_person = np.unique(people.videos, return_inverse=True)
     rows = [[shown[video].get(name, 0.0) for name in names] for video in videos.tolist()]
     return np.array(rows, np.float32).reshape(len(videos), len(names))[of_person]

@@ -1,6 +1,6 @@
-"""Method ``part_trajectory`` (ours): the boxes of a tracked person's parts over time, as keypoints, name the states.
+"""Method `part_trajectory` (ours): the boxes of a tracked person's parts over time, as keypoints, name the states.
 
-No pixel is read: what a part does shows in where its box goes. The report names keypoints as its future work.
+No pixel is read: what a part does shows in where its box goes. The paper names keypoints as its future work.
 """
 
 from __future__ import annotations

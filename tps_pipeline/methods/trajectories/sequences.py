@@ -23,8 +23,8 @@ class Boxes(NamedTuple):
     """Boxes of people, the person's first and then those of the parts; any leading dimensions.
 
     Attributes:
-        corners: x1 y1 x2 y2, continuous pixels, float32, ``(..., 11, 4)``.
-        confidences: 0 to 1, float32, ``(..., 11)``; 0 where there is no box.
+        corners: x1 y1 x2 y2, continuous pixels, float32, `(..., 11, 4)`.
+        confidences: 0 to 1, float32, `(..., 11)`; 0 where there is no box.
     """
 
     corners: NDArray[np.float32]
@@ -37,13 +37,13 @@ class Boxes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class People:
+class Trajectories:
     """People in frames, and the sequences that they form.
 
     Attributes:
-        boxes: Of each person in a frame, ``(N, 11, ...)``.
+        boxes: Of each person in a frame, `(N, 11, ...)`.
         person_of_part: The person that each row of the table of parts belongs to, an index below N.
-        videos: Each person's video, ``(N,)``.
+        videos: Each person's video, `(N,)`.
         sequences: Persons who are one track's, ascending in time.
         steps: When each of them is, in steps of a sequence, from 0.
     """
@@ -55,7 +55,9 @@ class People:
     steps: list[NDArray[np.int64]]
 
 
-def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int, threshold: float = 0.0) -> People:
+def arrange(
+    people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int, threshold: float = 0.0
+) -> Trajectories:
     """Bring tables into arrays.
 
     Args:
@@ -63,7 +65,7 @@ def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int,
         parts: `tables.PARTS`, or `tables.DETECTIONS`. Detected boxes have their scores as confidences, a part's as a
             share of its person's; annotated ones have 1.
         tracks: `tables.TRACKS` of the same people.
-        stride: Step between the frames of a sequence. A track makes so many sequences, each of every ``stride``-th
+        stride: Step between the frames of a sequence. A track makes so many sequences, each of every `stride`-th
             frame.
         threshold: Parts of a lower confidence are left out.
     """
@@ -81,14 +83,14 @@ def arrange(people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int,
     place = 1 + pd.Categorical(parts["part"].to_pandas().astype(str), categories=PARTS).codes.astype(np.int64)
     corners[person, place] = parts.select([*BOX]).to_pandas()
     corners[..., 2:] += 1
-    found = np.ones(len(keys), np.float32)
+    part_confidences = np.ones(len(keys), np.float32)
     if detected:
-        found = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
-    confidences[person, place] = np.where(found < threshold, 0, found)
+        part_confidences = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
+    confidences[person, place] = np.where(part_confidences < threshold, 0, part_confidences)
     sequences = _sequences(listed, stride)
     frames = listed.frame.to_numpy()
-    steps = [(frames[own] - frames[own[0]]) // stride for own in sequences]
-    return People(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
+    steps = [(frames[rows] - frames[rows[0]]) // stride for rows in sequences]
+    return Trajectories(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
 
 
 def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:
@@ -99,7 +101,7 @@ def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:
 
 
 def at_steps(boxes: Boxes, people: NDArray[np.int64], steps: NDArray[np.int64]) -> Boxes:
-    """The boxes of a sequence, ``(T, 11, ...)``, with nobody in the steps in which the person is not seen."""
+    """The boxes of a sequence, `(T, 11, ...)`, with nobody in the steps in which the person is not seen."""
     length = int(steps[-1]) + 1
     corners = np.zeros((length, *boxes.corners.shape[1:]), np.float32)
     confidences = np.zeros((length, boxes.confidences.shape[1]), np.float32)
@@ -111,7 +113,7 @@ def augment(boxes: Boxes, settings: recipe.TrajectoryAugmentation, rng: np.rando
     """Make a sequence of annotated boxes like one of detected boxes, in another view; it is not mirrored here.
 
     Args:
-        boxes: ``(T, 11, ...)``.
+        boxes: `(T, 11, ...)`.
         settings: How far.
         rng: Where all draws come from.
     """

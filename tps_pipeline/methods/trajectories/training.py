@@ -20,7 +20,7 @@ from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
-from tps_pipeline.methods.trajectories.sequences import People, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps, augment
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
 from tps_pipeline.reading import Reads
@@ -30,9 +30,9 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 
 @dataclass(frozen=True)
 class Labelled:
-    """Annotated people, with the label of each of their parts, ``(N, 10)``, and their videos' actions, ``(N, A)``."""
+    """Annotated people, with the label of each of their parts, `(N, 10)`, and their videos' actions, `(N, A)`."""
 
-    people: People
+    people: Trajectories
     targets: NDArray[np.int64]
     actions: NDArray[np.float32]
 
@@ -44,11 +44,11 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         settings: The recipe's entry.
         train: What to learn from.
         val: What to measure on; may have no videos.
-        folder: Gets ``model.safetensors`` and the logs.
+        folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
 
     Returns:
-        Loss and, measured on ``val``, the share of labelled parts that get the right state.
+        Loss and, measured on `val`, the share of labelled parts that get the right state.
     """
     prepare_cpu()
     torch.manual_seed(seed)
@@ -110,21 +110,21 @@ class TrainingSequences:
         self.known, self.settings, self.space = known, settings, space
         people, has_label = known.people, np.max(known.targets, axis=1) >= 0
         pairs = zip(people.sequences, people.steps, strict=True)
-        self.sequences = [(own, steps) for own, steps in pairs if has_label[own].any()]
+        self.sequences = [(rows, steps) for rows, steps in pairs if has_label[rows].any()]
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray]:
-        """A sequence ``(T, 11, ...)`` with targets ``(T, 10)`` and the actions' probabilities ``(A,)``."""
-        own, steps = self.sequences[index]
+        """A sequence `(T, 11, ...)` with targets `(T, 10)` and the actions' probabilities `(A,)`."""
+        rows, steps = self.sequences[index]
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
         inside = (steps >= first) & (steps < first + self.settings.frames)
-        own, steps = own[inside], steps[inside] - first
-        boxes = augment(at_steps(self.known.people.boxes, own, steps), self.settings.augment, rng)
+        rows, steps = rows[inside], steps[inside] - first
+        boxes = augment(at_steps(self.known.people.boxes, rows, steps), self.settings.augment, rng)
         targets = np.full((len(boxes.confidences), len(PARTS)), UNLABELLED)
-        targets[steps] = self.known.targets[own]
-        actions = self.known.actions[own[0]] * np.float32(rng.random() >= self.settings.augment.drop)
+        targets[steps] = self.known.targets[rows]
+        actions = self.known.actions[rows[0]] * np.float32(rng.random() >= self.settings.augment.drop)
         if rng.random() < self.settings.augment.flip:
             boxes, targets = boxes.mirrored(), self.space.mirrored(targets)
         return {**boxes._asdict(), "targets": targets, "actions": actions}

@@ -27,14 +27,14 @@ _FRAME = ["video_id", "frame"]
 _PERSON = [*_FRAME, "person"]
 
 
-class Crowd(NamedTuple):
-    """The people in a frame.
+class KeyFrame(NamedTuple):
+    """A labelled frame, around which a clip is cut: the people in it.
 
     Attributes:
-        boxes: Left, upper, right and lower edge as shares of the picture, float32, ``(N, 4)``.
-        targets: The label of each one's parts, ``(N, 10)``.
-        tracks: Each one's track in the video, ``(N,)``.
-        frames: The frame's index, for each of them, ``(N,)``.
+        boxes: Left, upper, right and lower edge as shares of the picture, float32, `(N, 4)`.
+        targets: The label of each one's parts, `(N, 10)`.
+        tracks: Each one's track in the video, `(N,)`.
+        frames: The frame's index, for each of them, `(N,)`.
     """
 
     boxes: np.ndarray
@@ -43,23 +43,23 @@ class Crowd(NamedTuple):
     frames: np.ndarray
 
 
-class CrowdedVideo(NamedTuple):
+class KeyFrameVideo(NamedTuple):
     """A video to learn from.
 
     Attributes:
         path: The file.
         n_frames: Its frames.
-        frames: Indices of the frames with labelled people, ascending from 0, ``(F,)``.
-        crowds: The people in each of them.
+        frames: Indices of its key frames, in which people are labelled, ascending from 0, `(F,)`.
+        key_frames: The people in each of them.
     """
 
     path: Path
     n_frames: int
     frames: np.ndarray
-    crowds: list[Crowd]
+    key_frames: list[KeyFrame]
 
 
-def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[CrowdedVideo]:
+def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[KeyFrameVideo]:
     """The readable videos in which a person is labelled; annotated frames past a video's end are left out.
 
     Args:
@@ -72,8 +72,8 @@ def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLe
     annotated = source(outputs.PEOPLE)
     people = annotated.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
     if settings.matching_detections is not None:
-        found = matching(people, source(outputs.TWO_STAGE), settings.matching_detections)
-        people = pd.concat([people, found]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
+        matched = matching(people, source(outputs.TWO_STAGE), settings.matching_detections)
+        people = pd.concat([people, matched]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
     tracks = np.arange(len(people))
     if settings.tracked:
@@ -86,17 +86,21 @@ def crowded_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLe
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
     videos = []
     for row in source(outputs.VIDEOS).select(columns).to_pylist():
-        own = by_video.get(row["video_id"])
-        if own is None or row["status"] != "ok":
+        of_video = by_video.get(row["video_id"])
+        if of_video is None or row["status"] != "ok":
             continue
-        boxes = shares(corners[own], row["width"], row["height"])
-        frames, starts = np.unique(times[own], return_index=True)
-        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[own], tracks[own], times[own]))
-        crowds = [Crowd(*rows) for rows in zip(*by_frame, strict=True)]
-        kept = [at for at, crowd in enumerate(crowds) if frames[at] < row["n_frames"] and (crowd.targets >= 0).any()]
+        boxes = shares(corners[of_video], row["width"], row["height"])
+        frames, starts = np.unique(times[of_video], return_index=True)
+        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[of_video], tracks[of_video], times[of_video]))
+        key_frames = [KeyFrame(*rows) for rows in zip(*by_frame, strict=True)]
+        kept = [
+            at
+            for at, key_frame in enumerate(key_frames)
+            if frames[at] < row["n_frames"] and (key_frame.targets >= 0).any()
+        ]
         if kept:
             path = source.data / row["path"]
-            videos.append(CrowdedVideo(path, row["n_frames"], frames[kept], [crowds[at] for at in kept]))
+            videos.append(KeyFrameVideo(path, row["n_frames"], frames[kept], [key_frames[at] for at in kept]))
     return videos
 
 
@@ -109,11 +113,11 @@ def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.Matchi
         settings: What counts as a match; a detection that matches several people is the one's whom it overlaps most.
 
     Returns:
-        The columns of ``people``; a person may be in it several times, or not at all.
+        The columns of `people`; a person may be in it several times, or not at all.
     """
     sure = detections.filter(pa.array(detections["person_score"].to_numpy() >= settings.person_score))
-    found = sure.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str}).drop_duplicates(_PERSON)
-    pairs = people.merge(found, on=_FRAME, suffixes=("", "_detected"))
+    detected = sure.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str}).drop_duplicates(_PERSON)
+    pairs = people.merge(detected, on=_FRAME, suffixes=("", "_detected"))
     overlap = paired_iou(pairs[[*BOX]].to_numpy(float), pairs[[*PERSON_BOX]].to_numpy(float))
     matches = pd.DataFrame(pairs.assign(overlap=overlap)[overlap >= settings.iou])
     matches = matches.sort_values(by="overlap", ascending=False, kind="stable")
@@ -122,16 +126,16 @@ def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.Matchi
 
 
 def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Boxes of inclusive pixels, ``(N, 4)``, as shares of a picture: float32."""
+    """Boxes of inclusive pixels, `(N, 4)`, as shares of a picture: float32."""
     return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
 
 
-def joined(videos: list[list[Crowd]]) -> dict[str, Tensor]:
-    """The people of clips of some videos: the fields of `Crowd`, and ``clip_of``, each one's clip, ``(N,)``."""
-    crowds = [crowd for video in videos for crowd in video]
-    people = Crowd(*(np.concatenate(rows) for rows in zip(*crowds, strict=True)))
-    sizes = [len(crowd.boxes) for crowd in crowds]
-    clip_of = np.repeat(np.arange(len(crowds)), sizes)
+def joined(videos: list[list[KeyFrame]]) -> dict[str, Tensor]:
+    """The people of clips of some videos: the fields of `KeyFrame`, and `clip_of`, each one's clip, `(N,)`."""
+    key_frames = [key_frame for video in videos for key_frame in video]
+    people = KeyFrame(*(np.concatenate(rows) for rows in zip(*key_frames, strict=True)))
+    sizes = [len(key_frame.boxes) for key_frame in key_frames]
+    clip_of = np.repeat(np.arange(len(key_frames)), sizes)
     video_of = np.repeat(np.repeat(np.arange(len(videos)), [len(video) for video in videos]), sizes)
     _, tracks = np.unique(np.stack([video_of, people.tracks]), axis=1, return_inverse=True)
     rows = people._replace(tracks=tracks.astype(np.int64))._asdict() | {"clip_of": clip_of}
