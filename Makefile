@@ -15,7 +15,7 @@ export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test test-all test-browser test-orchestration versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,13 +46,22 @@ run: setup $(DAGSTER_HOME)/dagster.yaml  ## The same for DATA= (Kinetics-TPS lay
 dev: setup $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on the same store (http://localhost:3000).
 	env -u DAGSTER_MODULE_NAME $(BIN)/dagster dev -w workspace.yaml
 
+# Two processes of one thread each (tests/conftest.py); a file's tests stay together, for what they share.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: setup  ## Types, layers, units and properties: under 90 seconds on two cores.
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(PYTEST) -m 'not whole and not slow and not browser'
+
 test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores.
 	$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m tests.versions --bumped
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: setup  ## The slow tests too.
-	$(BIN)/pytest -m ''
+	$(PYTEST) -m ''
 
 test-browser: setup  ## The report page and the Dagster UI in headless Chromium; skips where there is none.
 	$(BIN)/pytest tests/browser -m browser -rs

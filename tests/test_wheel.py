@@ -17,6 +17,8 @@ import yaml
 
 import tps_pipeline
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parent.parent
 UV = Path(sys.executable).with_name("uv")
 

@@ -46,6 +46,7 @@ def report(instance, asset, *shards):
         instance.report_runless_asset_event(dg.AssetMaterialization(asset.split("/"), partition=shard))
 
 
+@pytest.mark.whole
 def test_tables_follow_what_they_read(definitions, instance):
     instance.add_dynamic_partitions(str(SHARDS.name), ["train-000", "val-000", "test-000"])
     method = "video_category"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
 from dagster._core.workspace.load_target import PyProjectFileTarget, WorkspaceFileTarget
 
@@ -25,6 +26,7 @@ def test_pyproject_and_workspace_name_the_same_location(monkeypatch):
     assert found == [("tps", "assets.definitions", None)] * 2
 
 
+@pytest.mark.whole
 def test_dg_lists_every_asset(tmp_path):
     command = [Path(sys.executable).with_name("dg"), "list", "defs", "--json"]
     listed = subprocess.run(

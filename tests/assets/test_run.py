@@ -52,6 +52,7 @@ def in_a_terminal(workplace) -> str:
     return text
 
 
+@pytest.mark.whole
 def test_on_a_terminal_each_network_has_a_line(in_a_terminal, workplace):
     assert ESCAPE in in_a_terminal
     assert "DEBUG" not in in_a_terminal
@@ -60,6 +61,7 @@ def test_on_a_terminal_each_network_has_a_line(in_a_terminal, workplace):
         assert re.search(rf"{network}\s.*epoch \d/1", in_a_terminal), network
 
 
+@pytest.mark.whole
 def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal, workplace):
     (workplace / "recipe.yaml").write_text((workplace / "recipe.yaml").read_text().replace("epochs: 1", "epochs: 2"))
     done = subprocess.run(COMMAND, cwd=ROOT, env=environment(workplace), capture_output=True, text=True, check=False)

@@ -212,6 +212,7 @@ def test_an_outline_encloses_its_balls() -> None:
     assert turn.min() > -1e-9, "convex"
 
 
+@pytest.mark.whole
 def test_statistics_are_those_of_kinetics_tps() -> None:
     people, parts, used = [], [], Counter()
     for number, action in enumerate(list(ACTIONS) * 4):

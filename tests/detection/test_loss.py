@@ -161,6 +161,7 @@ def test_the_order_of_boxes_does_not_matter() -> None:
     assert not torch.allclose(loss(raw, targets[1:])[0], expected)
 
 
+@pytest.mark.whole
 def test_minimising_it_ranks_every_box_before_anything_else() -> None:
     torch.manual_seed(0)
     images, targets = random_scene(np.random.default_rng(1), images=4, classes=3)

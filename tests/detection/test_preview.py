@@ -49,6 +49,7 @@ def test_left_and_right_have_their_own_colours_at_their_boxes() -> None:
         assert picture[y1 - 9 : y1 - 2, x1 : x1 + 20].any()  # the label
 
 
+@pytest.mark.whole
 def test_each_augmentation_changes_the_pictures(data: Path, tmp_path: Path) -> None:
     names = ("mosaic", "mixup", "rotation", "hue")
     options = [option for name in names for option in ("--augmentation", name)]
@@ -65,6 +66,7 @@ def test_each_augmentation_changes_the_pictures(data: Path, tmp_path: Path) -> N
     assert not np.array_equal(picture, sheet(data, tmp_path, *options, "--seed", "1"))
 
 
+@pytest.mark.whole
 def test_every_detector_of_the_recipe_can_be_shown(data: Path, tmp_path: Path) -> None:
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     part = content["part_detector"]

@@ -161,6 +161,7 @@ def people_in_frames() -> Annotated:
     return rows, made
 
 
+@pytest.mark.whole
 def test_two_stages_from_training_to_detections_even_beside_damaged_frames(
     tmp_path: Path, people_in_frames: Annotated, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,8 @@ from tps_pipeline.recipe import parse
 from tps_pipeline.store import Store
 from tps_pipeline.video import frames
 
+pytestmark = pytest.mark.whole
+
 ANNOTATIONS = [f"annotations/{name}" for name in ("actions", "labelled_frames", "people", "parts", "objects")]
 METHODS = {
     "video_category": {"kind": "video_category"},

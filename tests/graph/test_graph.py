@@ -32,6 +32,8 @@ from tps_pipeline.outputs import LEADERBOARD, VIDEOS, Output, psc
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 SHAPE_THE_GRAPH = {"ensemble.choose_on", "ensemble.voting.methods", "predict_splits", "submission"}
 """Parts of the recipe that say what a step reads, and need not be looked at by it again."""
 

@@ -13,6 +13,8 @@ from tests import workplace
 from tps_pipeline.lineage import Lineage, Record
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 NEW = "part_trajectory"
 
 

@@ -118,6 +118,7 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
+@pytest.mark.whole
 def test_entries_that_train_alike_share_one_checkpoint(folder):
     records = Lineage(Store(folder / "store")).latest().records
     first, second = (records[f"checkpoints/{name}", None] for name in ("trajectory", "trajectory_sure"))
@@ -128,6 +129,7 @@ def test_entries_that_train_alike_share_one_checkpoint(folder):
     assert used[0].recipe_digest != used[1].recipe_digest
 
 
+@pytest.mark.whole
 def test_a_store_of_version_0_1_stays_as_it_is(folder):
     """Records of that version have other digests and know of no inference parts: nothing is trained again for that."""
     lineage = Lineage(Store(folder / "store"))

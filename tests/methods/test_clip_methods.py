@@ -18,6 +18,8 @@ from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.training import loop
 
+pytestmark = pytest.mark.whole
+
 METHODS = {"video_level": clip_recipes.video_level, "segment_level": clip_recipes.segment_level}
 
 

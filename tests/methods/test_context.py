@@ -14,6 +14,8 @@ from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.methods import build
 from tps_pipeline.reading import InMemory
 
+pytestmark = pytest.mark.whole
+
 SIZE, FRAMES, SIDE = 160, 4, 32
 """Pixels of the picture; what a place of the narrow network sees is some 107 of them wide, so a person in one corner is
 described by nothing of the opposite one."""
@@ -64,7 +66,7 @@ def test_what_only_the_context_tells_is_learned_with_it_and_not_from_the_person_
                 "network": {"depths": [1, 1, 1, 1], "stem": 8, "beta": 0.25}, "frames": FRAMES, "image_size": SIZE,
                 "loss": "softmax", "augment": {"flip": 0.0}, "cache_megabytes": 64,
                 "training": {
-                    "epochs": 8, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.005, "warmup": 0.2,
+                    "epochs": 8, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.002, "warmup": 0.2,
                 },
             }
         )  # fmt: skip

@@ -34,6 +34,8 @@ from tps_pipeline.models.relations import People
 from tps_pipeline.reading import InMemory
 from tps_pipeline.training import loop
 
+pytestmark = pytest.mark.whole
+
 PLAIN = {
     "kind": "instance_level",
     "network": {"depths": [1, 1, 1, 1], "stem": 16, "beta": 0.25},

@@ -17,6 +17,8 @@ from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips import training as clip_training
 from tps_pipeline.methods.clips.segment_level import SegmentLevel
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:

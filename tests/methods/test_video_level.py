@@ -27,6 +27,8 @@ from tps_pipeline.outputs import Output
 from tps_pipeline.reading import InMemory
 from tps_pipeline.training.checkpoint import WEIGHTS
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:

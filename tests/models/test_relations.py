@@ -152,6 +152,7 @@ def test_one_batch_is_learned_by_heart() -> None:
         assert accuracy(kind, features, everyone, targets) == 1
 
 
+@pytest.mark.whole
 def test_what_only_the_scene_or_a_neighbour_tells_is_learned_by_the_head_that_sees_it() -> None:
     noise = torch.randn(16, 6, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.01
     boxes = torch.tensor([0.0, 0.0, 0.4, 0.4]).expand(16, 4)

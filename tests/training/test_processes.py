@@ -15,6 +15,8 @@ import torch
 from tests.training.processes import SETTINGS, train
 from tps_pipeline.models.weights import load_checkpoint
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
