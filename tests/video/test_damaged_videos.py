@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from tests.clips import write_clip
-from tests.damage import (
+from tests.data.layouts import FRAME, write_frames
+from tests.video.clips import write_clip
+from tests.video.damage import (
     FRAMES,
     avi_count,
     blank,
@@ -30,7 +31,6 @@ from tests.damage import (
     without,
     without_transport_packet,
 )
-from tests.test_kinetics_tps import FRAME, write_frames
 from tps_pipeline import checks, recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.data.kinetics_tps import read_all

@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 
-from tests.clips import write_clip
+from tests.video.clips import write_clip
 
 FRAMES = 50
 _ENCODED: dict[str, bytes] = {}
