@@ -106,21 +106,6 @@ def test_opencv_agrees_on_colours(tmp_path):
     np.testing.assert_array_equal(ours, theirs[..., ::-1])
 
 
-@pytest.mark.parametrize("at", [12, 17])
-def test_damage_in_the_middle_names_file_and_frame(tmp_path, at):
-    path = write_clip(tmp_path / "clip.mp4")
-    with av.open(str(path)) as container:
-        packets = sorted((p for p in container.demux(video=0) if p.size), key=lambda packet: packet.pts)
-        position, size = packets[at].pos, packets[at].size
-    data = bytearray(path.read_bytes())
-    data[position : position + size] = bytes(size)
-    path.write_bytes(data)
-    with pytest.raises(VideoError, match=rf"clip\.mp4: frame {at + 1} cannot be decoded"):
-        list(read_frames(path))
-    with pytest.raises(VideoError, match=rf"frame {at + 1} "):
-        list(read_frames(path, [at]))
-
-
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.avi"])
 def test_asking_past_the_end_says_how_many_there_are(tmp_path, name):
     path = write_clip(tmp_path / name, 6, codec="libx264" if name.endswith("mp4") else "mpeg4")

@@ -80,7 +80,7 @@ def frames_export(
     stride: Annotated[int, typer.Option(min=1, help="Of a video, frames 1, 1 + stride, ...")] = 1,
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality, of a video's frames.")] = 95,
 ) -> None:
-    """Write frames as pictures."""
+    """Write frames as pictures; of a video that is not whole those that can be decoded."""
     from tps_pipeline.errors import VideoError
     from tps_pipeline.video.frames import FrameFile, export, read_jpegs, sampled_frames
     from tps_pipeline.video.probe import probe
@@ -89,8 +89,10 @@ def frames_export(
         jpegs = iter(FrameFile(source))
     else:
         found = probe(source)
-        if found.error:
+        if found.status != "ok":
             raise VideoError(found.error)
+        if found.error:
+            typer.echo(found.error, err=True)
         wanted = sampled_frames(found.n_frames, stride).tolist()
         jpegs = read_jpegs(source.stem, source, wanted, jpeg_quality=quality)
     typer.echo(f"{export(jpegs, out)} pictures in {out}", err=True)

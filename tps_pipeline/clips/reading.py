@@ -51,6 +51,8 @@ def read_windows(
 ) -> Iterator[Windows]:
     """Read clips of a video in one pass; at any time only frames that are still to be shown are held.
 
+    In place of a frame that cannot be decoded the nearest one that can be is shown.
+
     Args:
         path: The file.
         indices: The frames of each clip, `(K, T)`, from 0; no column may descend (`dense_sample` of ascending key
@@ -63,12 +65,12 @@ def read_windows(
         All clips in order, `batch` at a time; fewer in the end.
 
     Raises:
-        VideoError: A frame is not there or cannot be decoded; the batches before it have been handed out.
+        VideoError: The file cannot be read, or a frame lies past its end; what came before has been handed out.
         ValueError: A column of `indices` descends.
     """
     if (np.diff(indices, axis=0) < 0).any():
         raise ValueError("clips must be in the order in which their frames are shown")
-    pictures = read_frames(path, np.unique(indices).tolist(), decoder=decoder, size=size)
+    pictures = read_frames(path, np.unique(indices).tolist(), decoder=decoder, size=size, nearest=True)
     held: dict[int, np.ndarray] = {}
     last = -1
     for start in range(0, len(indices), batch):

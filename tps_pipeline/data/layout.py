@@ -20,7 +20,10 @@ from typing import Literal, TypeVar
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import NO_STATE
 
-EXTENSIONS = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".ts", ".mpg", ".mpeg"})
+EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".ogv"}
+    | {".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
+)
 UNLISTED_STATES = frozenset({NO_STATE, "others"})
 """States with a meaning of their own (no movement; outside the vocabulary), legal even if part_stat.txt lacks them."""
 

@@ -135,16 +135,17 @@ def batch(new: Iterable[Row], existing: Iterable[str], settings: Shards) -> dict
 
 
 def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
-    """Look at each video of a shard (`tables.VIDEOS`); a missing or broken one is marked `unreadable`."""
-    from tps_pipeline.video.probe import probe  # imports PyAV, which ingestion does without
+    """Look at each video of a shard (`tables.VIDEOS`).
 
-    rows = []
-    for row in progress(manifest.to_pylist(), "Probing videos"):
-        found = probe(data / row["path"])
-        facts = {
-            name: getattr(found, name) for name in ("n_frames", "fps", "width", "height", "rotation", "status", "error")
-        }
-        rows.append({**row, **facts})
+    A missing one is marked `unreadable`, as is one of which no frame can be decoded; of another that is not whole
+    `error` says what is missing.
+    """
+    from tps_pipeline.video.probe import probe_all  # imports PyAV, which ingestion does without
+
+    known = manifest.to_pylist()
+    found = progress(probe_all([data / row["path"] for row in known]), "Probing videos", total=len(known))
+    names = ("n_frames", "fps", "width", "height", "rotation", "status", "error")
+    rows = [row | {name: getattr(facts, name) for name in names} for row, facts in zip(known, found, strict=True)]
     types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.VIDEOS])
     return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.VIDEOS)
 

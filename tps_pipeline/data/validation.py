@@ -6,9 +6,9 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from tps_pipeline.data.annotations import (
     GROUND_TRUTH,
@@ -18,11 +18,24 @@ from tps_pipeline.data.annotations import (
     find_annotations,
     find_ground_truth,
 )
-from tps_pipeline.data.kinetics_tps import Annotations, action_of, manifest_of, read_all
+from tps_pipeline.data.kinetics_tps import Annotations, action_of, read_all
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos, known_states, read_names
-from tps_pipeline.data.shards import probe_videos
 from tps_pipeline.labels import PARTS
+from tps_pipeline.progress import progress
 from tps_pipeline.tables import BOX
+from tps_pipeline.video.probe import Probe, probe_all
+
+
+class Probed(NamedTuple):
+    """A video, and what looking at it gave."""
+
+    video: Video
+    facts: Probe
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        return self.facts.width, self.facts.height
 
 
 def validate(data: Path) -> list[Problem]:
@@ -42,7 +55,7 @@ def validate(data: Path) -> list[Problem]:
         *_check_ground_truth(data, videos),
         *_check_lists(data, annotations),
         *annotations.problems,
-        *_check_against_videos(data, videos, index, annotations),
+        *_check_against_videos(data, videos, annotations),
     ]
 
 
@@ -99,43 +112,51 @@ def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
         yield Problem("list/object.txt", f"lacks the object {name!r} of the labels", "add it or correct the labels")
 
 
-def _check_against_videos(data: Path, videos: list[Video], index: Index, annotations: Annotations) -> Iterator[Problem]:
-    manifest = manifest_of(videos, index).append_column("path", pa.array([video.path for video in videos], pa.string()))
-    manifest = manifest.append_column("sha256", pa.array([""] * len(videos), pa.string()))
-    probed = {row["video_id"]: row for row in probe_videos(data, manifest).to_pylist()}
-    for row in probed.values():
-        if row["status"] != "ok":
-            yield Problem(row["path"], f"is unreadable: {row['error']}", "fetch it again or leave it out")
-        elif row["error"]:
-            yield Problem(row["path"], f"is damaged: {row['error']}", "fetch it again")
-    readable = {video_id: row for video_id, row in probed.items() if row["status"] == "ok"}
-    for labelled in annotations.labelled_frames.select(["video_id", "frame"]).to_pylist():
-        row = readable.get(labelled["video_id"])
-        if row and labelled["frame"] > row["n_frames"]:
-            what = f"has {row['n_frames']} frames, but frame {labelled['frame']} is labelled"
-            yield Problem(row["path"], what, "fetch the video again or delete the label")
+def _check_against_videos(data: Path, videos: list[Video], annotations: Annotations) -> Iterator[Problem]:
+    found = progress(probe_all([data / video.path for video in videos]), "Probing videos", total=len(videos))
+    probed = {video.video_id: Probed(video, facts) for video, facts in zip(videos, found, strict=True)}
+    for video, facts in probed.values():
+        if facts.status != "ok":
+            yield Problem(video.path, f"is unreadable: {facts.error}", "fetch it again or leave it out")
+        elif facts.error:
+            yield Problem(video.path, f"is damaged: {facts.error}", "fetch it again; the rest of it is used")
+    readable = {video_id: found for video_id, found in probed.items() if found.facts.status == "ok"}
+    yield from _check_labelled_frames(readable, annotations)
     yield from _check_boxes(readable, annotations)
     yield from _check_counts(data, probed)
 
 
-def _check_boxes(videos: dict[str, dict], annotations: Annotations) -> Iterator[Problem]:
+def _check_labelled_frames(videos: dict[str, Probed], annotations: Annotations) -> Iterator[Problem]:
+    for labelled in annotations.labelled_frames.select(["video_id", "frame"]).to_pylist():
+        if labelled["video_id"] not in videos:
+            continue
+        (video, facts), frame = videos[labelled["video_id"]], labelled["frame"]
+        if frame > facts.n_frames:
+            what = f"has {facts.n_frames} frames, but frame {frame} is labelled"
+            yield Problem(video.path, what, "fetch the video again or delete the label")
+        elif frame in facts.undecodable:
+            used = "it is not trained on" if video.folder == "train" else "the nearest frame is predicted in its place"
+            yield Problem(video.path, f"frame {frame} is labelled and cannot be decoded", f"fetch it again; {used}")
+
+
+def _check_boxes(videos: dict[str, Probed], annotations: Annotations) -> Iterator[Problem]:
     for kind, table in (("person", annotations.people), ("part", annotations.parts), ("object", annotations.objects)):
         ids = table["video_id"].combine_chunks()
         names = ids.dictionary.to_pylist()
-        unlimited = {"width": 1 << 15, "height": 1 << 15}
-        sizes = [(video["width"], video["height"]) for video in (videos.get(name, unlimited) for name in names)]
+        unlimited = (1 << 15, 1 << 15)
+        sizes = [videos[name].size if name in videos else unlimited for name in names]
         codes, frames = ids.indices.to_numpy(), table["frame"].to_numpy()
         width, height = np.array(sizes, int).reshape(-1, 2)[codes].T
         x1, y1, x2, y2 = (table[name].to_numpy() for name in BOX)
         outside = np.flatnonzero((x1 < 0) | (y1 < 0) | (x2 >= width) | (y2 >= height))
         counts = Counter((names[codes[row]], int(frames[row])) for row in outside if names[codes[row]] in videos)
         for (video_id, frame), count in sorted(counts.items()):
-            size = f"{videos[video_id]['width']}x{videos[video_id]['height']}"
-            what = f"frame {frame}: {count} {kind} box(es) reach out of the {size} picture"
-            yield Problem(videos[video_id]["path"], what, "clip them to the picture")
+            width, height = videos[video_id].size
+            what = f"frame {frame}: {count} {kind} box(es) reach out of the {width}x{height} picture"
+            yield Problem(videos[video_id].video.path, what, "clip them to the picture")
 
 
-def _check_counts(data: Path, probed: dict[str, dict]) -> Iterator[Problem]:
+def _check_counts(data: Path, probed: dict[str, Probed]) -> Iterator[Problem]:
     for split in ("train", "test"):
         path = data / "list" / f"video_{split}_flist.csv"
         if not path.is_file():
@@ -149,6 +170,6 @@ def _check_counts(data: Path, probed: dict[str, dict]) -> Iterator[Problem]:
                 yield Problem(
                     where, f"lists {name}, which is not there", f"add it to {split}_videos/ or delete its row"
                 )
-            elif video["status"] == "ok" and video["n_frames"] != count:
-                what = f"gives {name} {count} frames, the file has {video['n_frames']}"
+            elif video.facts.status == "ok" and video.facts.n_frames != count:
+                what = f"gives {name} {count} frames, the file has {video.facts.n_frames}"
                 yield Problem(where, what, "fetch the video again: labels may be shifted")

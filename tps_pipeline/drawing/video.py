@@ -90,7 +90,7 @@ def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:
 
 def _drawn(path: str | Path, layers: tuple[Layer, ...], sampled: Sequence[int]) -> Iterator[np.ndarray]:
     numbers = np.array(sampled)
-    for index, picture in read_frames(path):
+    for index, picture in read_frames(path, nearest=True):
         nearest = int(numbers[np.abs(numbers - (index + 1)).argmin()])
         drawn = [layer.draw(picture, nearest) for layer in layers]
         yield beside(*drawn) if len(drawn) > 1 else drawn[0]

@@ -14,12 +14,15 @@ SHOWN = 20
 """Problems of a shard's annotations that are told; the rest is in `tps data validate`."""
 
 
-@step(VIDEOS, reads=(SHARDS,))
+@step(VIDEOS, reads=(SHARDS,), version="2")
 def videos(read: Reader) -> pa.Table:
     """Every video, probed: how many frames, how fast, how large; what cannot be read is marked, not dropped."""
     from tps_pipeline.data.shards import probe_videos
 
-    return probe_videos(read.data, read(SHARDS))
+    found = probe_videos(read.data, read(SHARDS))
+    for row in found.filter(found["error"].is_valid()).to_pylist():
+        read.run.warn(f"{row['video_id']}: {row['error']}")
+    return found
 
 
 @step(ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, OBJECTS, reads=(SHARDS,))
@@ -48,11 +51,15 @@ def _picture(read: Reader) -> str:
 
 @step(FRAMES, reads=(VIDEOS, LABELLED_FRAMES), sections=("frames",), picture=_picture)
 def frames(read: Reader) -> Path:
-    """The frames that networks see, as JPEGs in one memory-mapped file a shard."""
+    """The frames that networks see, as JPEGs in one memory-mapped file a shard.
+
+    A frame that cannot be decoded is not trained on; it is predicted on the nearest one that can be.
+    """
     from tps_pipeline.video.frames import extract, wanted_frames
 
     settings, out = read.setting("frames"), read.scratch / "frames.arrow"
     wanted = wanted_frames(read(VIDEOS), read(LABELLED_FRAMES), settings, data=read.data)
-    for video_id, error in extract(wanted, out, jpeg_quality=settings.jpeg_quality, decoder=settings.decoder):
+    nearest, quality = not str(read.shard).startswith("train-"), settings.jpeg_quality
+    for video_id, error in extract(wanted, out, jpeg_quality=quality, decoder=settings.decoder, nearest=nearest):
         read.run.warn(f"{video_id}: {error}")
     return out

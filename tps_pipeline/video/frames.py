@@ -14,6 +14,7 @@ from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import keep_freed_memory
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.video.decode import Decoder, read_frames
+from tps_pipeline.video.probe import runs
 from tps_pipeline.whole_file import whole_file
 
 _NONE = np.empty(0, np.int32)
@@ -73,20 +74,23 @@ def extract(
     *,
     jpeg_quality: int = 95,
     decoder: Decoder = "pyav",
+    nearest: bool = False,
 ) -> list[tuple[str, str]]:
     """Extract frames of many videos into one Arrow file (schema `tables.FRAMES`, one record batch a video).
 
     Rows are sorted by video and frame. One video's JPEGs are in memory at a time; the file appears whole or not at
-    all. A video that fails leaves no rows and does not stop the others.
+    all. A frame that cannot be decoded leaves no row, a video that cannot be read leaves none at all; neither stops the
+    others.
 
     Args:
         videos: Id, file, and ascending frame numbers from 1 of each video.
         out: The file to write.
         jpeg_quality: 1 to 100.
         decoder: See `read_frames`.
+        nearest: See `read_frames`: every frame of a video that can be read has a row.
 
     Returns:
-        The videos that failed, each with its error.
+        Videos, each with what has no rows and why.
     """
     keep_freed_memory()
     ordered = sorted(videos, key=lambda video: video[0])
@@ -102,18 +106,21 @@ def extract(
             if not len(frames):
                 continue
             try:
-                batch = _batch(position, ids, _rows(path, frames, jpeg_quality, decoder))
+                rows = list(_rows(path, frames, jpeg_quality, decoder, nearest=nearest))
             except VideoError as error:
                 failed.append((video_id, str(error)))
-            else:
-                writer.write_batch(batch)
+                continue
+            if left_out := sorted({*frames} - {frame for frame, *_ in rows}):
+                failed.append((video_id, f"{path}: left out, as it cannot be decoded: frame {runs(left_out)}"))
+            if rows:
+                writer.write_batch(_batch(position, ids, rows))
     return failed
 
 
 def read_jpegs(
     video_id: str, path: str | Path, frames: Sequence[int], *, jpeg_quality: int = 95, decoder: Decoder = "pyav"
 ) -> Iterator[tuple[str, int, bytes]]:
-    """Read frames of one video as JPEGs, for `export` without a frames file in between.
+    """Read frames of one video as JPEGs, as far as they can be decoded: for `export` without a file in between.
 
     Args:
         video_id: What to call the video.
@@ -244,10 +251,10 @@ def export(jpegs: Iterable[tuple[str, int, bytes]], out_dir: Path) -> int:
 
 
 def _rows(
-    path: str | Path, frames: Sequence[int], jpeg_quality: int, decoder: Decoder
+    path: str | Path, frames: Sequence[int], jpeg_quality: int, decoder: Decoder, *, nearest: bool = False
 ) -> Iterator[tuple[int, int, int, bytes]]:
     """Frame number, width, height and JPEG of each frame."""
-    for index, picture in read_frames(path, [frame - 1 for frame in frames], decoder=decoder):
+    for index, picture in read_frames(path, [frame - 1 for frame in frames], decoder=decoder, nearest=nearest):
         height, width, _ = picture.shape
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
