@@ -9,10 +9,11 @@ RECIPE ?= demo
 STORE ?= demo/store
 DEMO_DATA := --videos 420 --seed 7 --classes 6 --width 256 --height 192 --frames 36
 
-export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export TPS_DATA = $(abspath $(DATA))
 export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
+# Dagster's runs and partitions are those of one store: they are beside it; of one elsewhere in the checkout.
+export DAGSTER_HOME ?= $(if $(findstring ://,$(STORE)),$(CURDIR)/.dagster/$(subst /,_,$(subst ://,_,$(STORE))),$(TPS_STORE)/.dagster)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean

@@ -26,7 +26,10 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     dead = [record for record in instance.get_run_records(under_way) if not _is_alive(instance, record)]
     for record in dead:
         instance.report_run_failed(record.dagster_run, "Its process is gone: it was killed, or the machine went down.")
-        instance.event_log_storage.free_concurrency_slots_for_run(record.dagster_run.run_id)
+    for run_id in instance.event_log_storage.get_concurrency_run_ids():  # also of runs that ended and let go of nothing
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return [record.dagster_run.run_id for record in dead]
 
 

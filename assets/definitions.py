@@ -6,6 +6,7 @@ from dagster._core.definitions.definitions_load_context import DefinitionsLoadCo
 from assets import shards
 from assets.automation import automated, automation_of
 from assets.checks import checks_of
+from assets.console import console
 from assets.dead_runs import dead_runs
 from assets.executors import executor
 from assets.resources import RECIPE, Pipeline
@@ -44,6 +45,7 @@ def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition, recipe: 
         sensors=[dead_runs],
         resources={"pipeline": pipeline},
         executor=executor,
+        loggers={"console": console},
     )
     return dg.Definitions.merge(everything, automation_of(graph))
 

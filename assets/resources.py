@@ -83,7 +83,7 @@ class Pipeline(dg.ConfigurableResource):
         """
         text = self.recipe_text
         recipes.parse(text, recipes.path_of(self.recipe_name))
-        digest = frozen.freeze(self.store, text)
+        digest = frozen.freeze(self.store, text, self.recipe_name)
         return Pipeline(data=self.data, recipe_name=self.recipe_name, store_root=self.store_root, recipe_digest=digest)
 
     @property

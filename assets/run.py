@@ -6,17 +6,21 @@ the threads of a network that is narrow enough for a CPU mostly wait for one ano
 """
 
 import os
+import signal
+import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from rich.console import Console
 from rich.markup import escape
 
+from assets.console import SAID_ELSEWHERE
 from assets.definitions import NETWORKS, definitions_of
 from assets.executors import GPU
 from assets.progress import shown, trainings_of
@@ -24,12 +28,12 @@ from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError
-from tps_pipeline.graph import Graph, Step
+from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.graph.plan import plan
-from tps_pipeline.outputs import LEADERBOARD, REPORT, SUBMISSION
+from tps_pipeline.outputs import CHECKS, LEADERBOARD, REPORT, SUBMISSION
 from tps_pipeline.stages import graph_of
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
 IMPORTED_ONCE = [
     "assets.quiet",
     "assets.definitions",
@@ -46,18 +50,29 @@ def main() -> int:
     """Say what is due, run it and print the leaderboard.
 
     Returns:
-        The exit code: 0, or 1 if a stage failed.
+        The exit code: 0, 1 if a stage failed, or 130 if it was stopped by hand.
     """
     begin = time.perf_counter()
-    try:
-        pipeline = Pipeline.from_environment().freeze()
-        with dg.DagsterInstance.get() as instance:
-            before = len(pipeline.lineage.records())
-            materialize(pipeline, instance)
-            made = len(pipeline.lineage.records()) - before
-    except (TpsError, dg.DagsterError) as error:  # the latter: a blocking check has failed
-        console.print(f"[red]failed:[/] {escape(str(error))}", highlight=False)
-        return 1
+    pipeline = Pipeline.from_environment()
+    with _interrupts() as interrupted:
+        try:
+            ingestion.recognised(pipeline.run())  # before anything is written
+            pipeline = pipeline.freeze()
+            with dg.DagsterInstance.get() as instance:
+                before = {record.record for record in pipeline.lineage.records()}
+                materialize(pipeline, instance)
+                after = [record for record in pipeline.lineage.records() if record.record not in before]
+        except BaseException as error:
+            if interrupted() or isinstance(error, KeyboardInterrupt):  # what it ended with may be anything
+                console.print("stopped; what was finished stays: run it again to go on", highlight=False)
+                return 130
+            if not isinstance(error, (TpsError, dg.DagsterError)):
+                raise
+            failed = isinstance(error, DagsterAssetCheckFailedError)
+            for line in pipeline.lineage.latest().refusals() if failed else [str(error)]:
+                console.print(f"[red]failed:[/] {escape(line)}", highlight=False, soft_wrap=True)
+            return 1
+    made = sum(not record.asset.startswith(CHECKS) for record in after)
     pipeline.lineage.compact()
     _print_results(pipeline, made, time.perf_counter() - begin)
     return 0
@@ -129,6 +144,26 @@ class _Making:
         config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
         keys = [key_of(output) for step in steps for output in step.makes]
         dg.execute_job(job, self.instance, run_config=config, asset_selection=keys, tags=self.tags, raise_on_error=True)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Tells whether Ctrl-C was pressed meanwhile, whoever has handled it."""
+    read, write = socket.socketpair()
+    for end in (read, write):
+        end.setblocking(False)
+    before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+
+    def came() -> bool:
+        with suppress(BlockingIOError):
+            return signal.SIGINT in read.recv(4096)
+        return False
+
+    with read, write:
+        try:
+            yield came
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from assets.catalog import about
 from assets.resources import Pipeline
 from assets.steps import SHARDS
 from tps_pipeline import outputs
-from tps_pipeline.lineage import Work
 from tps_pipeline.outputs import SPLITS
 
 
@@ -19,22 +18,21 @@ class Ingestion(dg.Config):
 @dg.asset(group_name="source", **about(outputs.SHARDS))
 def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult:
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
-    from tps_pipeline.data.shards import ingest
+    from tps_pipeline.graph.ingestion import take_in
 
-    known = {name: pipeline.read(outputs.SHARDS, name) for name in pipeline.shards(*SPLITS)}
-    found = ingest(pipeline.data_folder, known, pipeline.recipe.shards, only=config.videos)
-    for name, manifest in sorted(found.shards.items()):
-        written = pipeline.store.write(outputs.SHARDS.path(name), manifest)
-        work = Work(outputs.SHARDS.key, name, (), (), pipeline.recipe.digest_of(()))
-        pipeline.lineage.record(work, written, run_id=context.run.run_id)
-    names = pipeline.shards(*SPLITS)
-    context.instance.add_dynamic_partitions(str(SHARDS.name), names)
-    for problem in found.problems:
+    found = take_in(pipeline.run(context.run.run_id), only=config.videos)
+    names, partitions = pipeline.shards(*SPLITS), str(SHARDS.name)
+    for gone in {*context.instance.get_dynamic_partitions(partitions)} & {*pipeline.lineage.latest().removals}:
+        context.instance.delete_dynamic_partition(partitions, gone)
+    context.instance.add_dynamic_partitions(partitions, names)
+    problems = [*found.problems, *found.missing]
+    for problem in problems:
         context.log.warning(str(problem))
     return dg.MaterializeResult(
         metadata={
             "shards": len(names),
+            "store": pipeline.store_root,
             "new_or_changed": ", ".join(sorted(found.shards)) or "none",
-            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in found.problems) or "none"),
+            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in problems) or "none"),
         }
     )

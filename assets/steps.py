@@ -17,9 +17,6 @@ from tps_pipeline.stages import graph_of
 
 SHARDS = dg.DynamicPartitionsDefinition(name="shards")
 
-PREVIEWED = 8
-"""Rows of a table that the UI shows."""
-
 
 def backfill_policy() -> dg.BackfillPolicy:
     """One run for all shards, or `TPS_BACKFILL_SHARDS_PER_RUN` shards a run (clusters).
@@ -80,37 +77,49 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
         current = graph_of(run.recipe).step(step.name)
         outcomes = make(run, current, context.partition_keys if step.sharded else (), force=config.force)
         for output, outcome in outcomes.items():
-            yield dg.MaterializeResult(asset_key=key_of(output), metadata=metadata_of(outcome))
+            for shard in context.partition_keys if step.sharded else [None]:
+                shown = metadata_of(outcome, shard or output.key, pipeline.store_root)
+                context.add_asset_metadata(shown, key_of(output), shard)
+            yield dg.MaterializeResult(asset_key=key_of(output))
 
     return compute
 
 
-def metadata_of(outcome: Outcome) -> dict[str, dg.MetadataValue]:
-    """Counts, path, figures and a preview, as the Dagster UI shows them."""
+def metadata_of(outcome: Outcome, name: str, store: str) -> dict[str, dg.MetadataValue]:
+    """What the Dagster UI shows of an output, or of one of its shards: figures, path, preview, made now or before.
+
+    The page of an asset shows what the last run said. So one that had nothing to do says the same once more.
+
+    Args:
+        outcome: What was done.
+        name: The shard, or the output's key.
+        store: The store's root.
+    """
+    made, record = name in outcome.made, outcome.made.get(name) or outcome.kept.get(name)
     shown: dict[str, dg.MetadataValue] = {
-        "made": dg.MetadataValue.int(len(outcome.made)),
-        "kept": dg.MetadataValue.int(len(outcome.kept)),
+        "made": dg.MetadataValue.int(int(made)),
+        "kept": dg.MetadataValue.int(int(not made)),
+        "store": dg.MetadataValue.text(store),
     }
-    if outcome.made:
-        records = list(outcome.made.values())
-        name, last = list(outcome.made.items())[-1]
-        took = sum((record.finished_at - record.started_at).total_seconds() for record in records)
+    if record:
+        took = (record.finished_at - record.started_at).total_seconds()
         shown["seconds"] = dg.MetadataValue.float(round(took, 2))
-        shown["dagster/row_count"] = dg.MetadataValue.int(sum(record.rows or 0 for record in records))
-        shown["bytes"] = dg.MetadataValue.int(sum(record.bytes for record in records))
-        shown["path"] = dg.MetadataValue.path(last.path)
-        shown["data_version"] = dg.MetadataValue.text(last.data_version)
-        shown["device"] = dg.MetadataValue.text(last.device)
-        shown["why"] = dg.MetadataValue.text(f"{name}: {outcome.reasons[name]}")
-        shown |= {figure: dg.MetadataValue.float(value) for figure, value in last.metrics.items()}
-    if outcome.preview is not None and outcome.preview.num_rows:
-        rows = outcome.preview.slice(0, PREVIEWED).to_pylist()
-        records = [dg.TableRecord({column: _cell(value) for column, value in row.items()}) for row in rows]
-        shown["preview"] = dg.MetadataValue.table(records)
+        if record.rows is not None:
+            shown["dagster/row_count"] = dg.MetadataValue.int(record.rows)
+        shown["bytes"] = dg.MetadataValue.int(record.bytes)
+        shown["path"] = dg.MetadataValue.path(record.path)
+        shown["data_version"] = dg.MetadataValue.text(record.data_version)
+        shown["device"] = dg.MetadataValue.text(record.device)
+        why = outcome.reasons[name] if made else f"up to date since {record.finished_at:%Y-%m-%d %H:%M}"
+        shown["why"] = dg.MetadataValue.text(why)
+        shown |= {figure: dg.MetadataValue.float(value) for figure, value in record.metrics.items()}
+    if (preview := outcome.previews.get(name)) is not None and preview.num_rows:
+        rows = [dg.TableRecord({c: _cell(value) for c, value in row.items()}) for row in preview.to_pylist()]
+        shown["preview"] = dg.MetadataValue.table(rows)
     if outcome.refused:
         shown["refused"] = dg.MetadataValue.text(outcome.refused)
-    if outcome.picture:
-        shown["picture"] = dg.MetadataValue.md(outcome.picture)
+    if picture := outcome.pictures.get(name):
+        shown["picture"] = dg.MetadataValue.md(picture)
     return shown
 
 

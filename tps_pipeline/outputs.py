@@ -84,8 +84,14 @@ SCORED_WITH = (ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, FRAMES, VIDEO_ACTIONS)
 """What predictions are scored with."""
 
 
-CHECKPOINTS, DATASETS, WEIGHTS = "checkpoints/", "datasets/", "weights/"
-"""How the keys of all that is trained begin, of what detectors are trained on, and of imported weights."""
+CHECKPOINTS, DATASETS, WEIGHTS, CHECKS = "checkpoints/", "datasets/", "weights/", "checks/"
+"""How keys begin: of all that is trained, of what detectors are trained on, of imported weights, of verdicts."""
+
+FOLDERS = Output("data", sharded=True, suffix=".json")
+"""The data folders that a store was filled from; mostly there is one."""
+
+REMOVED = Output("removed", sharded=True, suffix=".json")
+"""Shards and videos that were taken out, and why."""
 
 
 def weights(name: str) -> Output:
@@ -126,3 +132,13 @@ def average_precision(name: str) -> Output:
 def detector_confusion(name: str) -> Output:
     """How often sides and people are mixed up, by what has boxes of its own."""
     return Output(f"detector_confusion/{name}", tables.DETECTOR_CONFUSION)
+
+
+def verdict(output: Output, check: str) -> Output:
+    """What a check says of an output."""
+    return Output(f"{CHECKS}{output.key}/{check}", tables.PROBLEMS, sharded=output.sharded)
+
+
+def allowance(key: str) -> Output:
+    """That an output may be read though a check has failed, and why; by the output's key."""
+    return Output(f"allowed/{key}", sharded=True, suffix=".json")

@@ -154,6 +154,9 @@ METHOD_BY_CATEGORY = pa.schema(
 `chosen`; its `gain` is the mean by which its PSC exceeds that of the candidate that is best over all actions, and
 `gain_error` is the standard error of that mean (null of a single video). Both are null in the other rows."""
 
+PROBLEMS = pa.schema(_required(pa.string(), "problem"))
+"""What a check says is wrong with an output, in sentences; no row where nothing is."""
+
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),

@@ -17,7 +17,7 @@ from benchmarks.claims.claim import Claim
 from benchmarks.claims.detection import inference_of, trained
 from benchmarks.claims.world import World
 from tps_pipeline import evaluation, outputs, psc, recipe, tables
-from tps_pipeline.data.shards import ingest, probe_videos
+from tps_pipeline.data.shards import Known, ingest, probe_videos
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.detection import two_stage
 from tps_pipeline.detection.datasets import part_state_samples
@@ -50,7 +50,7 @@ class States(World):
     @cached_property
     def probed(self) -> pa.Table:
         """All videos (`tables.VIDEOS`)."""
-        manifests = ingest(self.data, {}, Shards(val_fraction=0.0)).shards
+        manifests = ingest(self.data, Known(), Shards(val_fraction=0.0)).shards
         probed = [probe_videos(self.data, manifest) for manifest in manifests.values()]
         return pa.concat_tables(probed).unify_dictionaries()
 

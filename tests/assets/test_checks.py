@@ -12,6 +12,7 @@ from assets.checks import checks_of
 from assets.resources import Pipeline
 from assets.steps import SHARDS
 from tps_pipeline import outputs, tables
+from tps_pipeline.graph.checking import allow
 from tps_pipeline.lineage import Work
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, SUBMISSION, VIDEOS, Output, dataset, predictions, psc
 
@@ -97,11 +98,12 @@ def test_nothing_is_built_on_a_wrong_shard(pipeline, output, right):
 def test_each_shard_of_a_range_has_its_own_result(pipeline):
     """Beside the one of the run, which alone decides whether anything is built on them."""
     output, shards, wrong = psc("video_level"), ["test-000", "test-001", "test-002"], {"test-001"}
+    kept: set[str] = set()
     key = dg.AssetKey(output.key.split("/"))
 
     @dg.multi_asset(specs=[dg.AssetSpec(key)], partitions_def=SHARDS, backfill_policy=dg.BackfillPolicy.single_run())
     def checked(context: dg.AssetExecutionContext):
-        for shard in context.partition_keys:
+        for shard in set(context.partition_keys) - kept:
             table = conform(scored(1.01 if shard in wrong else 1.0), output)
             record(pipeline, output, shard, pipeline.store.write(output.path(shard), table), context.run.run_id)
         yield dg.MaterializeResult(key)
@@ -123,11 +125,21 @@ def test_each_shard_of_a_range_has_its_own_result(pipeline):
         assert not job.execute_in_process(instance=instance, tags=everything, raise_on_error=False).success
         assert results(instance, check) == {None: "FAILED", **dict.fromkeys(shards, "SUCCEEDED"), "test-001": "FAILED"}
         assert instance.get_latest_materialization_event(dg.AssetKey("after")) is None
+        kept |= {*shards}  # the same command again: what was found of what is kept stays found
+        assert not job.execute_in_process(instance=instance, tags=everything, raise_on_error=False).success
+        assert results(instance, check) == {None: "FAILED", **dict.fromkeys(shards, "SUCCEEDED"), "test-001": "FAILED"}
         wrong.clear()
+        kept.clear()
         assert job.execute_in_process(instance=instance, partition_key="test-001").success
         assert results(instance, check) == {None: "FAILED", **dict.fromkeys(shards, "SUCCEEDED")}
         assert job.execute_in_process(instance=instance, tags=everything).success
         assert results(instance, check) == dict.fromkeys([None, *shards], "SUCCEEDED")
+        wrong.add("test-002")
+        assert not job.execute_in_process(instance=instance, partition_key="test-002", raise_on_error=False).success
+        allow(pipeline.lineage, f"{output.key}/test-002", "a test")
+        kept |= {*shards}
+        assert job.execute_in_process(instance=instance, tags=everything).success
+        assert results(instance, check)["test-002"] == "FAILED"  # as a warning
 
 
 def results(instance: dg.DagsterInstance, check: dg.AssetChecksDefinition) -> dict[str | None, str]:

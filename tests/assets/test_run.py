@@ -3,18 +3,22 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
 from rich.console import Console
 
+from assets.definitions import definitions_of
 from assets.progress import Training, shown
-from assets.run import _title
+from assets.resources import Pipeline
+from assets.run import _title, main
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline import recipe
 from tps_pipeline.stages import graph_of
@@ -75,6 +79,49 @@ def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal, workplace):
     titles = [_title(stage) for stage in graph_of(pipeline(workplace).recipe).stages]
     assert [line.rpartition(" s")[0].rstrip("0123456789. ") for line in stages] == titles
     assert "look first at: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"), [("nowhere", "no such folder; give the folder"), ("empty", "has no videos; put them")]
+)
+def test_a_mistaken_folder_is_told_in_one_line_and_leaves_no_store(tmp_path, monkeypatch, capsys, folder, words):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr("assets.run.console", Console(stderr=True, force_terminal=False))
+    monkeypatch.setenv("TPS_DATA", str(tmp_path / folder))
+    monkeypatch.setenv("TPS_STORE", str(tmp_path / "store"))
+    assert main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("folder", "words"), [("nowhere", "no such folder; give"), ("empty", "has no videos; put")])
+def test_dagster_tells_a_mistake_without_a_trace(tmp_path, capfd, folder, words):
+    (tmp_path / "empty").mkdir()
+    mistaken = Pipeline(data=str(tmp_path / folder), recipe_name="demo", store_root=str(tmp_path / "store"))
+    job = definitions_of(mistaken, dg.in_process_executor).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        shards = [dg.AssetKey("shards")]
+        job.execute_in_process(asset_selection=shards, instance=instance, raise_on_error=False)
+    said = capfd.readouterr().err
+    assert words in said
+    assert "Stack Trace" not in said
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def pressed(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.mp4").write_bytes(b"a video")
+    monkeypatch.setattr("assets.run.console", Console(stderr=True, force_terminal=False))
+    monkeypatch.setattr("assets.run.materialize", pressed)
+    monkeypatch.setenv("TPS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TPS_STORE", str(tmp_path / "store"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    assert main() == 130
+    assert "run it again to go on" in capsys.readouterr().err
 
 
 def test_elsewhere_a_line_comes_now_and_then(tmp_path, capsys):

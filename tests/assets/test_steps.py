@@ -61,7 +61,39 @@ def test_one_decorated_function_is_an_asset(pipeline, monkeypatch):
         assert [i.key for i in record.inputs] == [outputs.TWO_STAGE.at("test-000")]
         assert (record.code_version, record.recipe_sections) == ("7", ("two_stage.person_iou",))
         assert plan(run, graph).due == {}
-        assert materialize(pipeline, instance)["kept"].value == 1
+        again = materialize(pipeline, instance)
+        assert (again["made"].value, again["kept"].value) == (0, 1)
+        same = ("path", "data_version", "dagster/row_count", "bytes", "device", "seconds", "store")
+        assert {name: again[name].value for name in same} == {name: shown[name].value for name in same}
+        assert again["store"].value == pipeline.store_root
+
+
+def test_each_shard_of_a_range_shows_its_own_figures_made_or_kept(pipeline, monkeypatch):
+    monkeypatch.setattr(assets_steps, "graph_of", lambda _: Graph([lengths]))
+    for people, shard in enumerate(("test-000", "test-001"), 1):
+        for output in (outputs.SHARDS, outputs.TWO_STAGE):
+            table = tables.empty(tables.DETECTIONS) if output == outputs.SHARDS else detected(people)
+            written = pipeline.store.write(output.path(shard), table)
+            pipeline.lineage.record(Work(output.key, shard, (), (), ""), written, run_id="")
+    both = {"dagster/asset_partition_range_start": "test-000", "dagster/asset_partition_range_end": "test-001"}
+    key, job = dg.AssetKey("lengths"), dg.Definitions([asset_of(lengths)], resources={"pipeline": pipeline})
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(SHARDS.name), ["test-000", "test-001"])
+        for made in (1, 0):
+            run = job.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, tags=both)
+            shown = {
+                event.partition: event.materialization.metadata for event in run.get_asset_materialization_events()
+            }
+            for people, shard in enumerate(("test-000", "test-001"), 1):
+                assert shown[shard]["made"].value == made
+                assert shown[shard]["dagster/row_count"].value == people
+                assert len(shown[shard]["preview"].value.records) == people
+        assert key in instance.all_asset_keys()
+
+
+def detected(people: int) -> pa.Table:
+    row = dict.fromkeys(tables.DETECTIONS.names, 1) | {"video_id": "a", "part": "head"}
+    return tables.conform({name: [value] * people for name, value in row.items()}, tables.DETECTIONS)
 
 
 def test_the_dagster_side_stays_thin():

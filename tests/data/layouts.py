@@ -91,7 +91,9 @@ def write_video(path: Path, *, frames: int) -> None:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 128, 240, "yuv420p"
         for _ in range(frames):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(np.zeros((240, 128, 3), np.uint8))):
+            for packet in stream.encode(
+                av.VideoFrame.from_ndarray(np.full((240, 128, 3), sum(path.stem.encode()) % 256, np.uint8))
+            ):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)

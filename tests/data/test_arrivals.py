@@ -7,7 +7,7 @@ import pytest
 
 from tps_pipeline import recipe
 from tps_pipeline.data.arrivals import Arrivals, look
-from tps_pipeline.data.shards import ingest
+from tps_pipeline.data.shards import Known, ingest
 
 SETTINGS = recipe.Shards(videos_per_shard=4, val_fraction=0.0)
 
@@ -43,7 +43,7 @@ def test_a_video_waits_until_it_has_stayed_the_same_from_one_look_to_the_next(da
 
 
 def taken_in(data, shards, only):
-    found = ingest(data, shards, SETTINGS, only=only)
+    found = ingest(data, Known(shards), SETTINGS, only=only)
     return shards | found.shards, [problem.what for problem in found.problems]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.data.layouts import FRAME, add_videos, write_frames, write_video
 from tps_pipeline import tables
-from tps_pipeline.data.shards import MIN_VIDEOS_FOR_VAL, assign_splits, batch, ingest, probe_videos
+from tps_pipeline.data.shards import MIN_VIDEOS_FOR_VAL, Known, assign_splits, batch, ingest, probe_videos
 from tps_pipeline.recipe import Shards
 
 SETTINGS = Shards(videos_per_shard=3, val_fraction=0.25)
@@ -29,7 +29,7 @@ def split_of(shards: dict[str, pa.Table]) -> dict[str, str]:
 
 def test_first_ingestion(tmp_path):
     add_videos(tmp_path, train=counted(lunge=8, push_up=4, snatch=1), test=("lunge/t1", "t2"))
-    found = ingest(tmp_path, {}, SETTINGS)
+    found = ingest(tmp_path, Known(), SETTINGS)
     assert found.problems == []
     assert sorted(found.shards) == ["test-000", "train-000", "train-001", "train-002", "train-003", "val-000"]
     rows = [row for table in found.shards.values() for row in table.to_pylist()]
@@ -41,14 +41,14 @@ def test_first_ingestion(tmp_path):
         assert table.schema == tables.SHARD
         assert set(table["split"].to_pylist()) == {name.split("-")[0]}
         assert 1 <= table.num_rows <= 3
-    assert ingest(tmp_path, found.shards, SETTINGS).shards == {}
+    assert ingest(tmp_path, Known(found.shards), SETTINGS).shards == {}
 
 
 def test_additions_form_new_shards_and_change_nothing_old(tmp_path):
     add_videos(tmp_path, train=counted(lunge=5), test=("t1",))
-    first = ingest(tmp_path, {}, SETTINGS).shards
+    first = ingest(tmp_path, Known(), SETTINGS).shards
     add_videos(tmp_path, train=counted(lunge=12, push_up=4), test=("t2",))
-    second = ingest(tmp_path, first, SETTINGS).shards
+    second = ingest(tmp_path, Known(first), SETTINGS).shards
     assert not set(first) & set(second)
     assert "test-001" in second
     splits = split_of(first) | split_of(second)
@@ -59,8 +59,8 @@ def test_additions_form_new_shards_and_change_nothing_old(tmp_path):
 def test_order_of_files_does_not_matter(tmp_path):
     names = list(counted(lunge=9, push_up=5))
     random.Random(1).shuffle(names)
-    one = ingest(add_videos(tmp_path / "a", train=tuple(names)), {}, SETTINGS).shards
-    two = ingest(add_videos(tmp_path / "b", train=tuple(sorted(names))), {}, SETTINGS).shards
+    one = ingest(add_videos(tmp_path / "a", train=tuple(names)), Known(), SETTINGS).shards
+    two = ingest(add_videos(tmp_path / "b", train=tuple(sorted(names))), Known(), SETTINGS).shards
     assert {name: table["video_id"].to_pylist() for name, table in one.items()} == {
         name: table["video_id"].to_pylist() for name, table in two.items()
     }
@@ -72,7 +72,7 @@ def ingested(tmp_path) -> tuple[Path, dict[str, pa.Table]]:
     for action in ("lunge", "push_up"):
         for i in range(6):
             write_frames(tmp_path / "train_annotations" / action / f"{action}_{i}", {1: FRAME, 6: FRAME})
-    return tmp_path, ingest(tmp_path, {}, SETTINGS).shards
+    return tmp_path, ingest(tmp_path, Known(), SETTINGS).shards
 
 
 def changed_rows(before: dict[str, pa.Table], after: dict[str, pa.Table]) -> list[tuple[str, set[str]]]:
@@ -88,7 +88,7 @@ def test_an_edited_label_of_equal_length_changes_its_shard_only(ingested):
     times = path.stat().st_mtime_ns
     path.write_text(path.read_text().replace("bend", "hold"))
     os.utime(path, ns=(times, times))
-    found = ingest(data, shards, SETTINGS).shards
+    found = ingest(data, Known(shards), SETTINGS).shards
     assert len(found) == 1
     assert next(iter(found)) in shards
     assert changed_rows(shards, found) == [("lunge_2", {"annotations"})]
@@ -97,24 +97,24 @@ def test_an_edited_label_of_equal_length_changes_its_shard_only(ingested):
 def test_replaced_video_content_changes_its_shard_only(ingested):
     data, shards = ingested
     (data / "train_videos" / "push_up" / "push_up_0.mp4").write_bytes(b"another")
-    found = ingest(data, shards, SETTINGS).shards
+    found = ingest(data, Known(shards), SETTINGS).shards
     assert [row[0] for row in changed_rows(shards, found)] == ["push_up_0"]
     assert "sha256" in changed_rows(shards, found)[0][1]
-    assert ingest(data, shards | found, SETTINGS).shards == {}
+    assert ingest(data, Known(shards | found), SETTINGS).shards == {}
 
 
 def test_a_copy_of_the_data_is_the_same_data(ingested, tmp_path_factory):
     data, shards = ingested
     copy = tmp_path_factory.mktemp("copy") / "data"
     shutil.copytree(data, copy, copy_function=shutil.copyfile)
-    assert ingest(copy, shards, SETTINGS).shards == {}
+    assert ingest(copy, Known(shards), SETTINGS).shards == {}
 
 
 def test_packed_labels_are_the_same_labels(ingested):
     data, shards = ingested
     shutil.make_archive(str(data / "train_annotations"), "tar", data, "train_annotations")
     shutil.rmtree(data / "train_annotations")
-    assert ingest(data, shards, SETTINGS) == type(ingest(data, shards, SETTINGS))({}, [])
+    assert ingest(data, Known(shards), SETTINGS) == type(ingest(data, Known(shards), SETTINGS))({}, [])
 
 
 def test_unchanged_files_are_not_hashed_again(ingested):
@@ -123,13 +123,13 @@ def test_unchanged_files_are_not_hashed_again(ingested):
     stat = path.stat()
     path.write_bytes(b"X" * stat.st_size)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert ingest(data, shards, SETTINGS).shards == {}
+    assert ingest(data, Known(shards), SETTINGS).shards == {}
 
 
 def test_a_vanished_video_keeps_its_row(ingested):
     data, shards = ingested
     (data / "test_videos" / "t1.mp4").unlink()
-    assert ingest(data, shards, SETTINGS).shards == {}
+    assert ingest(data, Known(shards), SETTINGS).shards == {}
     table = probe_videos(data, shards["test-000"])
     assert table.schema == tables.VIDEOS
     assert set(table["status"].to_pylist()) == {"unreadable"}
@@ -138,7 +138,7 @@ def test_a_vanished_video_keeps_its_row(ingested):
 def test_known_content_under_another_name_is_left_out(ingested):
     data, shards = ingested
     shutil.copy(data / "train_videos" / "lunge" / "lunge_0.mp4", data / "test_videos" / "copy.mp4")
-    found = ingest(data, shards, SETTINGS)
+    found = ingest(data, Known(shards), SETTINGS)
     assert found.shards == {}
     assert "same content as lunge_0" in found.problems[0].what
 
@@ -147,7 +147,7 @@ def test_a_video_that_changes_class_or_folder(ingested):
     data, shards = ingested
     (data / "train_videos" / "lunge" / "lunge_1.mp4").rename(data / "train_videos" / "push_up" / "lunge_1.mp4")
     (data / "train_videos" / "lunge" / "lunge_3.mp4").rename(data / "test_videos" / "lunge_3.mp4")
-    found = ingest(data, shards, SETTINGS)
+    found = ingest(data, Known(shards), SETTINGS)
     assert changed_rows(shards, found.shards) == [("lunge_1", {"action", "path"})]
     assert [problem.path for problem in found.problems] == ["test_videos/lunge_3.mp4"]
 
@@ -155,7 +155,7 @@ def test_a_video_that_changes_class_or_folder(ingested):
 def test_flat_training_videos_take_the_class_of_their_labels(tmp_path):
     add_videos(tmp_path, train=("v1", "v2"))
     write_frames(tmp_path / "train_annotations" / "lunge" / "v1", {1: FRAME})
-    found = ingest(tmp_path, {}, SETTINGS)
+    found = ingest(tmp_path, Known(), SETTINGS)
     assert [row["action"] for row in found.shards["train-000"].to_pylist()] == ["lunge"]
     assert [problem.path for problem in found.problems] == ["train_videos/v2.mp4"]
 
@@ -164,17 +164,17 @@ def test_ground_truth_counts_as_a_test_videos_labels(ingested):
     data, shards = ingested
     (data / "gt").mkdir()
     (data / "gt" / "gt_vid_result.json").write_text(json.dumps({"t1": "lunge"}))
-    found = ingest(data, shards, SETTINGS).shards
+    found = ingest(data, Known(shards), SETTINGS).shards
     assert changed_rows(shards, found) == [("t1", {"annotations"})]
     (data / "gt" / "gt_part_result.json").write_text(json.dumps({"t1": {"img_00001.json": FRAME}}))
-    again = ingest(data, shards | found, SETTINGS).shards
+    again = ingest(data, Known(shards | found), SETTINGS).shards
     assert changed_rows(shards | found, again) == [("t1", {"annotations"})]
     assert {row["action"] for row in again["test-000"].to_pylist()} == {None}
 
 
 def test_probe_of_a_readable_video(tmp_path):
     write_video(tmp_path / "test_videos" / "t1.mp4", frames=7)
-    shards = ingest(tmp_path, {}, SETTINGS).shards
+    shards = ingest(tmp_path, Known(), SETTINGS).shards
     (row,) = probe_videos(tmp_path, shards["test-000"]).to_pylist()
     assert (row["status"], row["n_frames"], row["width"], row["height"]) == ("ok", 7, 128, 240)
     assert row["sha256"] == shards["test-000"]["sha256"][0].as_py()

@@ -74,7 +74,7 @@ def empty_sample(path: Path) -> None:
 
 
 def remux(path: Path, *parts: Sequence[int], sizes: Sequence[int] = (64,)) -> None:
-    """Copy packets without decoding, as ``-f concat -c copy`` does: of each part the listed ones, in decoding order."""
+    """Copy packets without decoding, as `-f concat -c copy` does: of each part the listed ones, in decoding order."""
     ahead = 0
     with av.open(str(path), "w") as out:
         copy = None
@@ -102,7 +102,7 @@ def joined(*parts: range, sizes: Sequence[int] = (64,)) -> Callable[[Path], None
 
 
 def concatenated(*counts: int) -> Callable[[Path], None]:
-    """Transport streams one behind the other, as ``cat`` leaves them."""
+    """Transport streams one behind the other, as `cat` leaves them."""
 
     def make(path: Path) -> None:
         whole = b""

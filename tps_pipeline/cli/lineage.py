@@ -55,15 +55,19 @@ def stale(
     store: Root = DEMO_STORE,
     as_json: Json = False,
 ) -> None:
-    """List what a run would make again, and why; `tps recipe plan` says it asset by asset."""
+    """List what a run would make again, and why, exit 1 if anything; `tps recipe plan` says it asset by asset."""
+    from tps_pipeline.errors import StoreError
+
+    if not _lineage(store).records():
+        raise StoreError(f"{store} is no store, or nothing was ever made in it; name another (--store, TPS_STORE)")
     reasons = planned(store, recipe, data).due
     if as_json:
         print_json(reasons)
-        return
-    for name, reason in reasons.items():
-        typer.echo(f"{name}: {reason}")
-    if not reasons:
-        typer.echo("everything is up to date", err=True)
+    else:
+        for name, reason in reasons.items():
+            typer.echo(f"{name}: {reason}")
+        typer.echo("" if reasons else "everything is up to date", err=True, nl=not reasons)
+    raise typer.Exit(1 if reasons else 0)
 
 
 @lineage.command("diff", epilog=example("lineage diff leaderboard"))

@@ -16,7 +16,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         envvar="TPS_DATA",
-        help="The data folder: look for new and changed videos there, too. For the demo's store, the demo's.",
+        help="The data folder, where new, changed and missing videos are looked for; without, the last run's.",
     ),
 ]
 
@@ -29,25 +29,41 @@ def planned(store: str, recipe: str | None, data: Path | None) -> Plan:
 
     Args:
         store: Its root.
-        recipe: The recipe's name or file; None for that of the last run.
-        data: The data folder; None is that of the demo for the demo's store, and for others leaves new videos out.
+        recipe: The recipe's name or file; None for that of the last run, as it is now, or as it was if it is gone.
+        data: The data folder; None is the one that the store knows, and where that is gone leaves videos out.
 
     Raises:
-        StoreError: No recipe is named, and the store does not know of a run.
+        StoreError: No recipe is named, and the store does not know of a run; or it was filled from another folder.
     """
     from tps_pipeline import recipe as recipes
     from tps_pipeline.graph import Run, frozen
-    from tps_pipeline.graph.plan import arrived, plan
+    from tps_pipeline.graph.ingestion import look, place_of
+    from tps_pipeline.graph.plan import plan
     from tps_pipeline.lineage import Lineage
     from tps_pipeline.stages import graph_of
     from tps_pipeline.store import Store
 
-    root = Store(store)
-    if data is None and store == DEMO_STORE and DEMO_DATA.is_dir():
-        data = DEMO_DATA
-    settings = recipes.load(recipe) if recipe else recipes.parse(frozen.last(root), Path(store, frozen.FOLDER))
-    run = Run(settings, data or Path(), Lineage(root))
-    return plan(run, graph_of(settings), arrivals=arrived(run) if data else ())
+    records = Lineage(Store(store))
+    last = frozen.last_name(records.store)
+    if recipe is None and last and recipes.path_of(last).is_file():
+        recipe = last
+    settings = recipes.load(recipe) if recipe else recipes.parse(frozen.last(records.store), Path(store, frozen.FOLDER))
+    data = data or _known(place_of(records), store)
+    run = Run(settings, data or Path(), records, store_name=store)
+    found = look(run) if data else None
+    if not found:
+        return plan(run, graph_of(settings))
+    return plan(run, graph_of(settings), arrivals=found.changed, missing=[str(problem) for problem in found.missing])
+
+
+def _known(place: str | None, store: str) -> Path | None:
+    """The data folder of a store, if it is there."""
+    if place is None and store == DEMO_STORE and DEMO_DATA.is_dir():
+        return DEMO_DATA
+    if place and not Path(place).is_dir():
+        typer.echo(f"its data folder, {place}, is not there: videos are left out; or name it (--data)", err=True)
+        return None
+    return Path(place) if place else None
 
 
 def show(plan: Plan) -> None:
@@ -56,6 +72,8 @@ def show(plan: Plan) -> None:
         more = f" and {len(plan.arrivals) - SHOWN} more" if len(plan.arrivals) > SHOWN else ""
         named = ", ".join(plan.arrivals[:SHOWN])
         typer.echo(f"taken in first, new ones into shards of their own: {named}{more}")
+    for problem in plan.missing:
+        typer.echo(problem)
     if not plan.shards:
         typer.echo("no shards yet: what is made shard by shard is not counted")
     due = [each for each in plan.outputs if each.due]

@@ -10,7 +10,8 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,40 @@ class Ingested:
     """New and changed shards by name (`tables.SHARD`)."""
     problems: list[Problem]
     """Videos that were not taken in, labels found twice or damaged; each with what to do."""
+    changed: list[str] = field(default_factory=list)
+    """The videos that are new or changed, by their paths."""
+    missing: list[Problem] = field(default_factory=list)
+    """Videos that are in a shard and no longer in the folder."""
 
 
-def ingest(
-    data: Path, manifests: Mapping[str, pa.Table], settings: Shards, *, only: Collection[str] | None = None
-) -> Ingested:
+@dataclass(frozen=True)
+class Known:
+    """What a store has already.
+
+    Attributes:
+        manifests: Its shards by name (`tables.SHARD`).
+        elsewhere: Names of those shards that were taken in from another data folder.
+        removed: Videos that were taken out: their content's SHA-256 by their id.
+        numbered: Names of shards that there once were.
+    """
+
+    manifests: Mapping[str, pa.Table] = field(default_factory=dict)
+    elsewhere: Collection[str] = ()
+    removed: Mapping[str, str] = field(default_factory=dict)
+    numbered: Collection[str] = ()
+
+
+def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] | None = None) -> Ingested:
     """Compare a data folder with the shards there are.
 
     A video that is known keeps its shard; where its content, place, action or labels differ from its row, its shard
-    comes back with the new row. One that vanished keeps its row (`probe_videos` reports it). A new video whose content
-    is known under another id is left out. A file is hashed again only if its size or time differ from its row's.
+    comes back with the new row. One that vanished keeps its row and is named. Left out are a new video whose content
+    is known under another id, one whose name a video from another folder has, and one that was taken out. A file is
+    hashed again only if its size or time differ from its row's.
 
     Args:
         data: A Kinetics-TPS folder.
-        manifests: The existing shards by name (`tables.SHARD`).
+        known: What there is.
         settings: Batch size and validation share, for new videos.
         only: Look at these videos alone, by their paths (others may still be being written).
 
@@ -63,31 +84,52 @@ def ingest(
     videos, problems = find_videos(data)
     index = find_annotations(data)
     problems += index.problems
-    rows = {name: {row["video_id"]: row for row in table.to_pylist()} for name, table in manifests.items()}
-    shard_of = {video_id: name for name, known in rows.items() for video_id in known}
-    ids_by_content = {row["sha256"]: row["video_id"] for known in rows.values() for row in known.values()}
+    rows = {name: {row["video_id"]: row for row in table.to_pylist()} for name, table in known.manifests.items()}
+    shard_of = {video_id: name for name, of_shard in rows.items() for video_id in of_shard}
+    ids_by_content = {row["sha256"]: row["video_id"] for of_shard in rows.values() for row in of_shard.values()}
 
-    changed: set[str] = set()
     new: list[Row] = []
+    changed: dict[str, list[str]] = {}
+    missing = [] if only is not None else _missing(rows, {video.video_id for video in videos}, known.elsewhere)
     if only is not None:
         videos = [video for video in videos if video.path in only]
     for video in progress(videos, "Looking for changes"):
         shard = shard_of.get(video.video_id)
-        known = rows[shard][video.video_id] if shard else None
-        row, problem = _examine(data, video, index, known)
-        if known is None and row is not None:
+        before = rows[shard][video.video_id] if shard else None
+        row, problem = _examine(data, video, index, None if shard in known.elsewhere else before)
+        if row is not None and before is not None and shard in known.elsewhere:
+            problem = _namesake(video, row, before)
+        elif row is not None and before is None:
             first = ids_by_content.setdefault(row["sha256"], video.video_id)
-            if first != video.video_id:
-                problem = Problem(video.path, f"has the same content as {first}", "remove one of them; it is left out")
+            if known.removed.get(video.video_id) == row["sha256"]:
+                problem = Problem(video.path, "was taken out of the store", _put_back(video.video_id))
+            elif first != video.video_id:
+                problem = _same_content(video, first)
             else:
                 new.append(row)
-        elif shard and row is not None and _differs(row, known):
+        elif shard and row is not None and _differs(row, before):
             rows[shard][video.video_id] = row
-            changed.add(shard)
+            changed.setdefault(shard, []).append(video.path)
         problems += [problem] if problem else []
-    assign_splits(new, (row for known in rows.values() for row in known.values()), settings.val_fraction)
-    shards = {name: list(rows[name].values()) for name in sorted(changed)} | batch(new, manifests, settings)
-    return Ingested({name: _table(rows) for name, rows in shards.items()}, problems)
+    assign_splits(new, (row for of_shard in rows.values() for row in of_shard.values()), settings.val_fraction)
+    numbered = {*known.manifests, *known.numbered}
+    shards = {name: list(rows[name].values()) for name in sorted(changed)} | batch(new, numbered, settings)
+    paths = [row["path"] for row in new] + [path for of_shard in changed.values() for path in of_shard]
+    return Ingested({name: _table(rows) for name, rows in shards.items()}, problems, sorted(paths), missing)
+
+
+def copies(data: Path, videos: Iterable[Video]) -> list[Problem]:
+    """Videos of a folder that ingestion leaves out because another one, found before, has the same content."""
+    by_size: dict[int, list[Video]] = {}
+    for video in videos:
+        with suppress(OSError):  # which is told where it is probed
+            by_size.setdefault((data / video.path).stat().st_size, []).append(video)
+    found, first = [], {}
+    for video in (video for same in by_size.values() if len(same) > 1 for video in same):
+        with suppress(OSError):
+            before = first.setdefault(_content_hash(data / video.path), video.video_id)
+            found += [] if before == video.video_id else [_same_content(video, before)]
+    return found
 
 
 def assign_splits(new: list[Row], known: Iterable[Row], val_fraction: float) -> None:
@@ -148,6 +190,35 @@ def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
     rows = [row | {name: getattr(facts, name) for name in names} for row, facts in zip(known, found, strict=True)]
     types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.VIDEOS])
     return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.VIDEOS)
+
+
+def _same_content(video: Video, first: str) -> Problem:
+    lost = ", and out of the submission" if video.folder == "test" else ""
+    return Problem(video.path, f"has the same content as {first}", f"remove one of them; it is left out{lost}")
+
+
+def _namesake(video: Video, row: Row, before: Row) -> Problem | None:
+    if row["sha256"] == before["sha256"]:
+        return None
+    what = f"is called like {before['path']}, which the store has from another data folder"
+    return Problem(video.path, what, "rename it; it is left out")
+
+
+def _put_back(video_id: str) -> str:
+    return f"delete it, or put it in again: `tps store remove {video_id} --undo`"
+
+
+def _missing(
+    rows: Mapping[str, Mapping[str, Row]], there: Collection[str], elsewhere: Collection[str]
+) -> list[Problem]:
+    return [
+        Problem(
+            row["path"], f"is in {shard} and no longer in the folder", f"put it back, or `tps store remove {video_id}`"
+        )
+        for shard, of_shard in rows.items()
+        for video_id, row in of_shard.items()
+        if shard not in elsewhere and video_id not in there
+    ]
 
 
 def _examine(data: Path, video: Video, index: Index, known: Row | None) -> tuple[Row | None, Problem | None]:

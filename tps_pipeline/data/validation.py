@@ -20,6 +20,7 @@ from tps_pipeline.data.annotations import (
 )
 from tps_pipeline.data.kinetics_tps import Annotations, action_of, read_all
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos, known_states, read_names
+from tps_pipeline.data.shards import copies
 from tps_pipeline.labels import PARTS
 from tps_pipeline.progress import progress
 from tps_pipeline.tables import BOX
@@ -55,6 +56,7 @@ def validate(data: Path) -> list[Problem]:
         *_check_ground_truth(data, videos),
         *_check_lists(data, annotations),
         *annotations.problems,
+        *copies(data, (video for video in videos if video.folder == "test" or action_of(video, index))),
         *_check_against_videos(data, videos, annotations),
     ]
 

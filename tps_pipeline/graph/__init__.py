@@ -4,6 +4,7 @@ This knows neither how anything is computed (`tps_pipeline.stages`) nor who sche
 `assets/`, or a caller of the library).
 """
 
+from tps_pipeline.graph.checking import Check, judge
 from tps_pipeline.graph.graph import Graph
 from tps_pipeline.graph.making import Outcome, make, workspace_of
 from tps_pipeline.graph.reader import Reader
@@ -11,4 +12,17 @@ from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step, step
 from tps_pipeline.graph.training import train_here
 
-__all__ = ["Graph", "Outcome", "Product", "Reader", "Run", "Step", "make", "step", "train_here", "workspace_of"]
+__all__ = [
+    "Check",
+    "Graph",
+    "Outcome",
+    "Product",
+    "Reader",
+    "Run",
+    "Step",
+    "judge",
+    "make",
+    "step",
+    "train_here",
+    "workspace_of",
+]

@@ -7,7 +7,7 @@ from. Of several runs that want the same at once, one makes it; the others wait 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tps_pipeline import device
 from tps_pipeline.graph.promotion import refused_before, refuses
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
-from tps_pipeline.graph.work import work_of
+from tps_pipeline.graph.work import keys_read, work_of
 from tps_pipeline.lineage import Record, Snapshot, Work
 from tps_pipeline.outputs import CHECKPOINTS, Output, name_of
 from tps_pipeline.store import Written
@@ -27,22 +27,26 @@ Works = Mapping[Output, Work]
 """The outputs of a step that are made together, of one shard."""
 
 
+PREVIEWED = 8
+"""Rows of a table that people are shown."""
+
+
 @dataclass
 class Outcome:
-    """What a run did for one output."""
+    """What a run did for one output; each by shard (by the output's key where it has none)."""
 
     made: dict[str, Record] = field(default_factory=dict)
-    """What was written, by shard (by the output's key where it has none)."""
+    """What was written."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """Why, alike."""
-    kept: list[str] = field(default_factory=list)
-    """What was up to date, alike."""
-    preview: pa.Table | None = None
-    """The last table that was made."""
+    """Why."""
+    kept: dict[str, Record] = field(default_factory=dict)
+    """What was up to date, as it was recorded when it was made."""
+    previews: dict[str, pa.Table] = field(default_factory=dict)
+    """The first rows of tables."""
+    pictures: dict[str, str] = field(default_factory=dict)
+    """What there is, drawn: Markdown with the image in it."""
     refused: str | None = None
     """Why a network that was trained did not take the current one's place."""
-    picture: str | None = None
-    """The last thing that was made, drawn: Markdown with the image in it."""
 
 
 def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = False) -> dict[Output, Outcome]:
@@ -60,15 +64,15 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
         What was done for each of the step's outputs.
 
     Raises:
-        StoreError: Something that it reads was never made.
+        StoreError: Something that it reads was never made, or has failed a blocking check.
     """
     outcomes = {output: Outcome() for output in step.makes}
-    latest, last = run.lineage.latest(), None
-    for shard in sorted(shards) if step.sharded else [None]:
-        if works := _make_one(run, step, shard, latest, outcomes, force=force):
-            last = works
-    if last and step.picture:
-        outcomes[step.makes[0]].picture = _picture(run, step, last[step.makes[0]])
+    latest = run.lineage.latest()
+    each = sorted(shards) if step.sharded else [None]
+    for shard in each:
+        made = _make_one(run, step, shard, latest, outcomes, force=force)
+        if made or run.store.is_local or len(each) == 1:  # far away, what was kept is not fetched to be shown again
+            _show(run, step, shard, outcomes)
     return outcomes
 
 
@@ -79,8 +83,8 @@ def workspace_of(run: Run, step: Step) -> Path:
 
 def _make_one(
     run: Run, step: Step, shard: str | None, latest: Snapshot, outcomes: dict[Output, Outcome], *, force: bool
-) -> Works | None:
-    """Make the outputs of one shard, or of a step without shards, if one of them is stale; None if none was made."""
+) -> bool:
+    """Make the outputs of one shard, or of a step without shards, if one of them is stale; whether it was."""
     works = _works(run, step, shard, latest)
     first = step.makes[0]
     if force or any(map(latest.why_stale, works.values())):
@@ -95,12 +99,13 @@ def _make_one(
                 refused = None if step.learner is None or force else refused_before(run, step.learner, works[first])
                 refused = refused or _compute(run, step, works, reasons, outcomes, force=force)
                 if not refused:
-                    return works
+                    return True
                 run.warn(refused)
                 outcomes[first].refused = refused
-    for output in works:
-        outcomes[output].kept.append(shard or output.key)
-    return None
+    for output, work in works.items():
+        if work.key in latest.records:
+            outcomes[output].kept[shard or output.key] = latest.records[work.key]
+    return False
 
 
 def _works(run: Run, step: Step, shard: str | None, latest: Snapshot) -> Works:
@@ -125,7 +130,7 @@ def _compute(
             return why
         written = Written(twin.path, twin.data_version, twin.bytes, twin.rows)
         record = run.lineage.record(work, written, run_id=run.id, device=twin.device, metrics=twin.metrics)
-        _note(outcomes[output], work, record, reasons[output], None)
+        _note(outcomes[output], work, record, reasons[output])
         return None
     with run.store.scratch() as scratch, device.used() as devices:
         workspace = run.store.workspace(_workspace_name(work)) if step.learner else scratch
@@ -138,8 +143,7 @@ def _compute(
             figures = _figures(step, product)  # before it moves to the store, which may be far away
             written = _write(run, each, works[each], product, latest)
             record = run.lineage.record(works[each], written, run_id=run.id, device=computed, metrics=figures)
-            preview = product if isinstance(product, pa.Table) else None
-            _note(outcomes[each], works[each], record, reasons[each], preview)
+            _note(outcomes[each], works[each], record, reasons[each])
     return None
 
 
@@ -174,17 +178,28 @@ def _figures(step: Step, product: Product) -> dict[str, float]:
     return checkpoint.metrics(product) if isinstance(product, Path) else {}
 
 
-def _note(outcome: Outcome, work: Work, record: Record, reason: str | None, preview: pa.Table | None) -> None:
+def _note(outcome: Outcome, work: Work, record: Record, reason: str | None) -> None:
     name = work.partition or work.asset
     outcome.made[name] = record
     outcome.reasons[name] = reason or "made together with a stale one"
-    outcome.preview = preview
 
 
-def _picture(run: Run, step: Step, work: Work) -> str:
-    """What was made, drawn from what the step reads and makes."""
+def _show(run: Run, step: Step, shard: str | None, outcomes: Mapping[Output, Outcome]) -> None:
+    """Note what people are shown of a shard, or of a step without shards, made or kept; a damaged file is not shown."""
+    for output, outcome in outcomes.items():
+        name = shard or output.key
+        record = outcome.made.get(name) or outcome.kept.get(name)
+        with suppress(pa.ArrowInvalid, OSError):
+            if record and record.rows is not None:
+                outcome.previews[name] = run.store.head(record.path, PREVIEWED)
+            if record and step.picture and output == step.makes[0]:
+                outcome.pictures[name] = _picture(run, step, shard)
+
+
+def _picture(run: Run, step: Step, shard: str | None) -> str:
+    """What there is, drawn from what the step reads and makes."""
     assert step.picture is not None
     latest = run.lineage.latest()
-    inputs = (*work.inputs, *latest.inputs([output.at(work.partition) for output in step.makes]))
-    reader = step.reader(run, inputs, work.partition)
+    keys = [*keys_read(step, shard, latest), *(output.at(shard) for output in step.makes)]
+    reader = step.reader(run, latest.inputs(keys), shard)
     return step.picture(replace(reader, reads=(*step.reads, *step.makes)))

@@ -47,11 +47,13 @@ class Plan:
     Attributes:
         outputs: All outputs of the recipe, in the order of their making.
         arrivals: Videos of the data folder that are new or changed; they are taken in first, and form new shards.
+        missing: Videos of the store that are no longer in the folder, each with what to do.
         shards: How many shards there are.
     """
 
     outputs: list[Planned]
     arrivals: list[str]
+    missing: list[str]
     shards: int
 
     @property
@@ -72,8 +74,9 @@ class Plan:
     @property
     def due(self) -> dict[str, str]:
         """Why each output is made or may be, by the name that people call it."""
-        arrived = {SHARDS.key: f"new or changed: {', '.join(self.arrivals)}"} if self.arrivals else {}
-        return arrived | {name: reason for planned in self.outputs for name, reason in planned.due.items()}
+        arrived = [f"new or changed: {', '.join(self.arrivals)}"] if self.arrivals else []
+        folder = {SHARDS.key: "; ".join([*arrived, *self.missing])} if arrived or self.missing else {}
+        return folder | {name: reason for planned in self.outputs for name, reason in planned.due.items()}
 
     def networks(self, *, sure: bool = True) -> list[list[str]]:
         """The networks to train by name, those that share one together.
@@ -103,6 +106,7 @@ class Plan:
             "networks": self.networks(),
             "networks_that_may_follow": self.networks(sure=False),
             "arrivals": self.arrivals,
+            "missing": self.missing,
             "shards": self.shards,
             "outputs": [
                 {
@@ -116,13 +120,14 @@ class Plan:
         }
 
 
-def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = ()) -> Plan:
+def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = (), missing: Sequence[str] = ()) -> Plan:
     """Say what a run would make, keep and train, and why.
 
     Args:
         run: The run.
         graph: The steps of its recipe.
-        arrivals: New and changed videos of the data folder (`arrived`).
+        arrivals: New and changed videos of the data folder (`ingestion.look`).
+        missing: Videos that are no longer there, alike.
     """
     latest, due = run.lineage.latest(), set()
     outputs = []
@@ -132,7 +137,7 @@ def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = ()) -> Plan:
             for shard in latest.shards(*graph.splits[step.name]) if step.sharded else [None]:
                 _decide(run, planned, shard, latest, due)
             outputs.append(planned)
-    return Plan(outputs, list(arrivals), len(latest.shards(*SPLITS)))
+    return Plan(outputs, list(arrivals), list(missing), len(latest.shards(*SPLITS)))
 
 
 def _decide(run: Run, planned: Planned, shard: str | None, latest: Snapshot, due: set[Key]) -> None:
@@ -154,15 +159,3 @@ def _decide(run: Run, planned: Planned, shard: str | None, latest: Snapshot, due
         planned.keep.append(shard)
         return
     due.add(key)
-
-
-def arrived(run: Run) -> list[str]:
-    """Videos of the data folder that no shard has as they are now.
-
-    Raises:
-        DataError: The folder does not exist.
-    """
-    from tps_pipeline.data.arrivals import Arrivals, look
-
-    manifests = [run.store.read(SHARDS.path(shard)) for shard in run.lineage.latest().shards(*SPLITS)]
-    return list(look(run.data, manifests, Arrivals())[1].waiting)

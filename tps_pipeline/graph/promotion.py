@@ -61,13 +61,13 @@ def refuses(run: Run, step: Step, work: Work, product: Path | Record, *, device:
 
 
 def comparable(run: Run, learner: Learner) -> list[str]:
-    """The validation shards that have all that networks of a learner are compared on."""
+    """The validation shards that have all that networks of a learner are compared on, and fit to be read."""
     latest = run.lineage.latest()
-    return [
-        shard
+    read = {
+        shard: [output.at(shard if output.sharded else None) for output in learner.evaluate_reads]
         for shard in latest.shards("val")
-        if all(output.at(shard if output.sharded else None) in latest.records for output in learner.evaluate_reads)
-    ]
+    }
+    return [s for s, keys in read.items() if all(k in latest.records and not latest.failed(k) for k in keys)]
 
 
 def value(run: Run, learner: Learner, network: Path, shards: list[str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from tps_pipeline.errors import StoreError
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Step
 from tps_pipeline.lineage import Snapshot, Work
@@ -14,9 +15,12 @@ def work_of(run: Run, step: Step, output: Output, shard: str | None, latest: Sna
     """One output about to be made, with all that there is to make it from.
 
     Raises:
-        StoreError: Something that it reads was never made.
+        StoreError: Something that it reads was never made, or has failed a blocking check.
     """
-    return work_on(run, step, output, shard, latest, keys_read(step, shard, latest))
+    keys = keys_read(step, shard, latest)
+    for verdict in filter(None, map(latest.failed, keys)):
+        raise StoreError(latest.refusal(verdict))
+    return work_on(run, step, output, shard, latest, keys)
 
 
 def work_on(run: Run, step: Step, output: Output, shard: str | None, latest: Snapshot, keys: list[Key]) -> Work:

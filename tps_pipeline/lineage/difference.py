@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tps_pipeline.lineage.records import Record
-from tps_pipeline.outputs import Key, name_of
+from tps_pipeline.outputs import SHARDS, Key, name_of
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def differences(before: Iterable[Record], after: Iterable[Record]) -> Iterator[D
         causes = list(_causes(a, b))
         yield from causes
         if a.data_version != b.data_version and not causes:
-            kind = "result" if a.inputs else "input"
-            found = Difference(kind, a.name, "", a.data_version, b.data_version)
-            follow += [found] if a.inputs else []
-            yield from [] if a.inputs else [found]
+            follows = a.inputs and a.asset != SHARDS.key  # what is in the folder is made from nothing
+            found = Difference("result" if follows else "input", a.name, "", a.data_version, b.data_version)
+            follow += [found] if follows else []
+            yield from [] if follows else [found]
     yield from _packages(old.values(), new.values())
     yield from follow
 

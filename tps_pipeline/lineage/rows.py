@@ -18,7 +18,7 @@ from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.ledger import Lineage
 from tps_pipeline.lineage.records import Input, Record
 from tps_pipeline.lineage.snapshot import Snapshot
-from tps_pipeline.outputs import CHECKPOINTS, DATASETS, PARTS, PEOPLE, SHARDS, TWO_STAGE
+from tps_pipeline.outputs import CHECKPOINTS, DATASETS, PARTS, PEOPLE, SHARDS, SPLITS, TWO_STAGE
 from tps_pipeline.store import Store
 from tps_pipeline.tables import BOX, PERSON_BOX
 
@@ -77,11 +77,10 @@ def shard_of(latest: Snapshot, video_id: str) -> str:
     Raises:
         StoreError: The store does not know the video.
     """
-    for asset, shard in latest.records:
-        if asset == SHARDS.key and shard:
-            manifest = latest.store.read(latest.records[asset, shard].path, columns=["video_id"])
-            if video_id in manifest["video_id"].unique().to_pylist():
-                return shard
+    for shard in latest.shards(*SPLITS):
+        manifest = latest.store.read(latest.records[SHARDS.at(shard)].path, columns=["video_id"])
+        if video_id in manifest["video_id"].unique().to_pylist():
+            return shard
     raise StoreError(f"no shard holds the video {video_id}; is it in the data folder, and were shards materialized?")
 
 

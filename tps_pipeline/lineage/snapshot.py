@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.records import Input, Record, Work
-from tps_pipeline.outputs import SHARDS, WEIGHTS, Key, name_of
+from tps_pipeline.outputs import CHECKS, REMOVED, SHARDS, WEIGHTS, Key, allowance, name_of
 from tps_pipeline.recipe import WHOLE
 from tps_pipeline.store import Store
 
@@ -20,9 +21,19 @@ class Snapshot:
     store: Store
 
     def shards(self, *splits: str) -> list[str]:
-        """The shards of some splits, in the order they were made."""
-        known = sorted(partition for asset, partition in self.records if asset == SHARDS.key and partition)
+        """The shards of some splits, in the order they were made, without those that were taken out."""
+        known = sorted(p for a, p in self.records if a == SHARDS.key and p and p not in self.removals)
         return [shard for split in splits for shard in known if shard.startswith(f"{split}-")]
+
+    def of(self, asset: str) -> dict[str, Record]:
+        """The records of an output that has shards, by shard."""
+        return {p: self.records[a, p] for a, p in self.records if a == asset and p}
+
+    @cached_property
+    def removals(self) -> list[str]:
+        """The shards that were taken out, and not put in again."""
+        out, made = self.of(REMOVED.key), self.of(SHARDS.key)
+        return [s for s in out if s in made and out[s].rows and out[s].finished_at > made[s].finished_at]
 
     def key_of(self, name: str) -> Key:
         """The output that people write as `frames/train-000` or `leaderboard`.
@@ -60,7 +71,59 @@ class Snapshot:
             return f"code version {last.code_version} is now {work.code_version}"
         if last.recipe_digest != work.recipe_digest and not work.means_the_same(last):
             return f"the recipe changed in {', '.join(work.recipe_sections)}".removesuffix(f" in {WHOLE}")
-        return _changed_inputs(last.inputs, work.inputs, growth_counts=not work.keeps_when_inputs_grow)
+        changed = _changed_inputs(last.inputs, work.inputs, growth_counts=not work.keeps_when_inputs_grow)
+        if changed is None and (verdict := self.failed(work.key)):
+            return self.refusal(verdict)
+        return changed
+
+    def failed(self, key: Key) -> Record | None:
+        """The verdict of a blocking check that an output, as it is now, has failed, unless somebody has allowed it."""
+        asset, _ = key
+        for place in dict.fromkeys([key, (asset, None)]):  # of shards together there is one verdict, too
+            for verdict in map(self.records.__getitem__, self._verdicts.get(place, ())):
+                if self.forbids(verdict) and (place == key or key in {i.key for i in verdict.inputs}):
+                    return verdict
+        return None
+
+    def forbids(self, verdict: Record) -> bool:
+        """Whether a verdict is about what there is now, and nothing may be built on that."""
+        asset = verdict.asset.removeprefix(CHECKS).rpartition("/")[0]
+        about = [i for i in verdict.inputs if i.asset == asset]
+        allowed = self.records.get(allowance(asset).at(verdict.partition))
+        return (
+            bool(verdict.rows and verdict.metrics["blocking"])
+            and all(self._is_now(i) for i in about)
+            and not (allowed and {verdict.as_input, *about} <= set(allowed.inputs))
+        )
+
+    def refusals(self) -> list[str]:
+        """What of all that there is must not be read, and why."""
+        verdicts = [self.records[key] for keys in self._verdicts.values() for key in keys]
+        return [self.refusal(verdict) for verdict in verdicts if self.forbids(verdict)]
+
+    def refusal(self, verdict: Record) -> str:
+        """What failed which check, what was found, and what to do, in one line."""
+        asset, _, check = verdict.asset.removeprefix(CHECKS).rpartition("/")
+        name = name_of((asset, verdict.partition))
+        first, *more = self.store.read(verdict.path)["problem"].to_pylist()
+        found = first + (f" (and {len(more)} more)" if more else "")
+        fix = "mend what is named and run again, `tps store remove` its video"
+        return f"{name} failed {check}: {found}; {fix}, or `tps store allow {name}` as it is"
+
+    def _is_now(self, version: Input) -> bool:
+        """Whether a version of something is the newest."""
+        now = self.records.get(version.key)
+        return now is not None and now.data_version == version.data_version
+
+    @cached_property
+    def _verdicts(self) -> dict[Key, list[Key]]:
+        """The verdicts that there are on each output."""
+        found: dict[Key, list[Key]] = {}
+        for asset, partition in self.records:
+            if asset.startswith(CHECKS):
+                about = asset.removeprefix(CHECKS).rpartition("/")[0]
+                found.setdefault((about, partition), []).append((asset, partition))
+        return found
 
 
 def _changed_inputs(made_from: Sequence[Input], now: Sequence[Input], *, growth_counts: bool) -> str | None:

@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
+from tps_pipeline.graph.checking import Check
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.step import Step
 from tps_pipeline.outputs import FRAMES, SHARDS, STATE_LABELS, SUBMISSION, VIDEOS, Output, dataset, predictions, psc
 from tps_pipeline.reading import frame_index
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.stages.evaluation import boxes_of
-
-Find = Callable[[Output, Reader], list[str]]
-"""Gives what is wrong with an output, of one shard if it has shards, in sentences."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that must hold of an output.
-
-    Attributes:
-        output: The output.
-        name: Of the check.
-        find: Looks for what is wrong.
-        reads: What it reads beside the output.
-        sections: The parts of the recipe that it reads.
-        blocking: Whether nothing may be built on an output that fails.
-    """
-
-    output: Output
-    name: str
-    find: Find
-    reads: tuple[Output, ...] = ()
-    sections: tuple[str, ...] = ()
-    blocking: bool = True
-
-    @property
-    def step(self) -> Step:
-        """What it reads, as a step does; it makes nothing."""
-        name = f"the check {self.name} of {self.output.key}"
-        return Step((Output(name),), lambda _: b"", (self.output, *self.reads), self.sections)
 
 
 def checks_of(recipe: Recipe) -> list[Check]:
