@@ -30,7 +30,7 @@ from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.graph.plan import plan
-from tps_pipeline.outputs import CHECKS, LEADERBOARD, REPORT, SUBMISSION
+from tps_pipeline.outputs import CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
@@ -202,7 +202,7 @@ def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[
 
 
 def _print_results(pipeline: Pipeline, made: int, seconds: float) -> None:
-    from tps_pipeline.report.terminal import leaderboard
+    from tps_pipeline.report.terminal import leaderboard, not_read
 
     out = Console()
     out.print(leaderboard(pipeline.read(LEADERBOARD)))
@@ -215,6 +215,8 @@ def _print_results(pipeline: Pipeline, made: int, seconds: float) -> None:
         if store.exists(path):
             out.print(f"{what + ':':<15}{escape(store.full(path))}{why}", soft_wrap=True, highlight=False)
     out.print(f"{'every step:':<15}{escape(command)} STORE={pipeline.store_root}", soft_wrap=True, highlight=False)
+    for line in not_read(pipeline.read(UNREADABLE)):
+        out.print(f"[yellow]{escape(line)}[/]", soft_wrap=True, highlight=False)
     console.print(f"{made} outputs made; {seconds:.0f} s in all", highlight=False)
 
 

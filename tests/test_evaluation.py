@@ -1,8 +1,9 @@
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from tps_pipeline import tables
-from tps_pipeline.evaluation import leaderboard, sampled
+from tps_pipeline.evaluation import leaderboard, sampled, unreadable
 
 
 def scored(rows) -> pa.Table:
@@ -45,3 +46,25 @@ def test_without_labelled_videos_the_leaderboard_is_empty():
 def test_only_sampled_frames_count():
     frames = tables.conform({"video_id": ["a"] * 7, "frame": range(1, 8), "n_people": [1] * 7}, tables.LABELLED_FRAMES)
     assert sampled(frames, 5)["frame"].to_pylist() == [1, 6]
+
+
+def test_videos_that_were_not_or_only_partly_read_are_counted_in_each_split():
+    videos = pd.DataFrame(
+        [
+            ("a", "test", "ok", None),
+            ("b", "test", "unreadable", "b.mp4: no video stream"),
+            ("c", "test", "ok", "c.mp4: 18 of 50 frames can be read"),
+            ("d", "train", "unreadable", None),
+        ],
+        columns=["video_id", "split", "status", "error"],
+    ).assign(path="x.mp4", action=None, n_frames=3, fps=25.0, width=8, height=8, rotation=0, sha256="0")
+    found = unreadable(tables.conform(videos, tables.VIDEOS))
+    assert list(zip(*found.select(["video_id", "videos"]).to_pydict().values(), strict=True)) == [
+        ("b", 3),
+        ("c", 3),
+        ("d", 1),
+    ]
+    psc = scored([("a", "voting", split, "lunge", 0.2, True) for split in ("test", "val")])
+    assert leaderboard(psc, {}, unreadable=found)["not_read"].to_pylist() == [2, 0]
+    assert leaderboard(psc, {})["not_read"].to_pylist() == [0, 0]
+    assert unreadable(tables.empty(tables.VIDEOS)).schema == tables.UNREADABLE

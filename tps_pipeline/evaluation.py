@@ -1,7 +1,8 @@
-"""What is scored, how predictions are scored, and how methods rank."""
+"""What is scored, how predictions are scored, how methods rank, and what all of that had to do without."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -54,8 +55,26 @@ def figures(scores: pa.Table) -> dict[str, float]:
     }
 
 
+def unreadable(videos: pa.Table) -> pa.Table:
+    """The videos that could not be read, wholly or in part.
+
+    Args:
+        videos: `tables.VIDEOS` of all shards.
+
+    Returns:
+        `tables.UNREADABLE`.
+    """
+    rows = videos.to_pandas()
+    rows["videos"] = rows.groupby("split", observed=True)["video_id"].transform("size")
+    return tables.conform(rows.loc[(rows["status"] != "ok") | rows["error"].notna()], tables.UNREADABLE)
+
+
 def leaderboard(
-    scored: pa.Table, average_precision: Mapping[str, pa.Table], reported: Mapping[str, float] | None = None
+    scored: pa.Table,
+    average_precision: Mapping[str, pa.Table],
+    reported: Mapping[str, float] | None = None,
+    *,
+    unreadable: pa.Table | None = None,
 ) -> pa.Table:
     """Rank methods.
 
@@ -63,6 +82,7 @@ def leaderboard(
         scored: `tables.PSC` of all methods.
         average_precision: `tables.AVERAGE_PRECISION` of each method's boxes, by method.
         reported: The challenge paper's score of each method that it has.
+        unreadable: `tables.UNREADABLE`; None if every video could be read.
 
     Returns:
         `tables.LEADERBOARD`, best score first within each split.
@@ -72,6 +92,7 @@ def leaderboard(
         for method, table in average_precision.items()
         for row in table.to_pylist()
     }
+    lost = Counter(unreadable["split"].to_pylist() if unreadable else ())
     rows = []
     for (method, split), videos in scored.to_pandas().groupby(["method", "split"], observed=True):
         values, correct = videos.psc.to_numpy(), videos.action_correct.to_numpy()
@@ -86,6 +107,7 @@ def leaderboard(
                 "person_ap50": ap50.get((method, split, "person")),
                 "part_ap50": ap50.get((method, split, "parts")),
                 "reported": (reported or {}).get(method),
+                "not_read": lost[split],
             }
         )
     columns = [field.name for field in tables.LEADERBOARD]

@@ -58,6 +58,7 @@ def name_of(key: Key) -> str:
 
 SHARDS = Output("shards", tables.SHARD, sharded=True)
 VIDEOS = Output("videos", tables.VIDEOS, sharded=True)
+UNREADABLE = Output("unreadable", tables.UNREADABLE)
 ACTIONS = Output("annotations/actions", tables.ACTIONS, sharded=True)
 LABELLED_FRAMES = Output("annotations/labelled_frames", tables.LABELLED_FRAMES, sharded=True)
 PEOPLE = Output("annotations/people", tables.PEOPLE, sharded=True)

@@ -59,6 +59,13 @@ VIDEOS = pa.schema(
 """One row a probed video. `action` is null in the test split; `status` is `ok` or `unreadable`; `width` and
 `height` are those of the picture as shown (rotation in degrees already applied)."""
 
+UNREADABLE = pa.schema(
+    [_VIDEO, *_required(NAME, "split"), *_required(pa.string(), "path"), *_required(pa.int32(), "n_frames"),
+     *_required(NAME, "status"), *_optional(pa.string(), "error"), *_required(pa.int64(), "videos")]
+)  # fmt: skip
+"""One row a video that could not be read, wholly or in part: its row of `VIDEOS`, and how many `videos` its split
+has."""
+
 ACTIONS = pa.schema([_VIDEO, *_required(NAME, "action")])
 """The true action of each labelled video."""
 
@@ -160,10 +167,11 @@ PROBLEMS = pa.schema(_required(pa.string(), "problem"))
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
-     *_optional(pa.float64(), "person_ap50", "part_ap50", "reported")]
+     *_optional(pa.float64(), "person_ap50", "part_ap50", "reported"), *_required(pa.int64(), "not_read")]
 )  # fmt: skip
 """One row a method or ensemble and split, best score first. `reported` is the challenge paper's score on the
-challenge's test set; an ensemble has no precision, as its boxes are others'."""
+challenge's test set; an ensemble has no precision, as its boxes are others'. `not_read` counts the split's videos
+that could not be read, wholly or in part (`UNREADABLE` names them)."""
 
 
 def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndarray], schema: pa.Schema) -> pa.Table:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from tests.report import report_sample
+from tps_pipeline import tables
 from tps_pipeline.report import page
 
-SECTIONS = ("leaderboard", "psc", "parts", "disagreement", "confusion", "detection", "videos", "recipe", "lineage")
+SECTIONS = ("leaderboard", "psc", "parts", "disagreement", "confusion", "detection", "training", "videos", "recipe",
+            "lineage")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +20,7 @@ def report(tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (390, "light")], ids=str)
+@pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (360, "light")], ids=str)
 def shown(request, chromium, report):
     """The page, with what it asked the network for and what it complained of."""
     width, scheme = request.param
@@ -131,3 +134,58 @@ def test_tables_scroll_within_themselves_and_by_keyboard(shown):
     shown.locator("#recipe summary").focus()
     shown.keyboard.press("Enter")
     assert shown.locator("#recipe pre").is_visible()
+
+
+@pytest.fixture(scope="module", params=[9, 20, 30], ids="{} methods".format)
+def crowded(request, chromium, tmp_path_factory):
+    """A page of many methods and long names."""
+    folder = tmp_path_factory.mktemp("crowded")
+    sample = report_sample.parse_videos(folder)
+    one = sample["psc"].to_pandas().query("method == 'voting'").iloc[:1]
+    methods = ["part_state_detector", "voting", *(f"instance_level_{i}" for i in range(request.param - 2))]
+    actions = ["country_line_dancing", "riding_mechanical_bull", "somersaulting"]
+    psc = pd.concat([one.assign(method=m, action=a, video_id=a) for m in methods for a in actions])
+    content = report_sample.content(sample, folder / "store") | {
+        "psc": tables.conform(psc, tables.PSC),
+        "title": "Page",
+    }
+    page.write(folder / "report.html", **content)
+    tab = chromium.new_page()
+    tab.set_default_timeout(60_000)
+    tab.goto((folder / "report.html").as_uri())
+    yield tab
+    tab.close()
+
+
+@pytest.mark.parametrize("width", [360, 390, 540, 768, 1000, 1280, 1920])
+def test_no_heat_map_is_cut_and_no_word_is_broken_at_any_width(crowded, width):
+    crowded.set_viewport_size({"width": width, "height": 900})
+    assert crowded.evaluate("document.documentElement.scrollWidth") == width
+    assert crowded.locator("#psc .heat:visible").count() > 0
+    cut = """all => all.map(t => [t.getBoundingClientRect().right, t.closest('.scroll').getBoundingClientRect().right])
+                       .filter(([right, edge]) => right > edge + 1)"""
+    assert crowded.locator(":is(#psc, #confusion) .heat:visible").evaluate_all(cut) == []
+    methods = {name for row in crowded.locator("#psc .heat:visible thead").all() for name in row.inner_text().split()}
+    assert "part_state_detector" in "".join(methods)
+    broken = r"""all => all.flatMap(label => {
+        const texts = document.createTreeWalker(label, NodeFilter.SHOW_TEXT), found = [];
+        while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/[A-Za-z0-9]+/g)) {
+            const range = document.createRange();
+            range.setStart(texts.currentNode, word.index);
+            range.setEnd(texts.currentNode, word.index + word[0].length);
+            if (range.getClientRects().length > 1) found.push(word[0]);
+        }
+        return found;
+    })"""
+    labels = "#psc .heat:visible :is(thead, tbody) th, .bars li > span:first-child, h1, h2, h3, figcaption"
+    assert crowded.locator(labels).evaluate_all(broken) == []
+
+
+def test_the_first_screen_has_the_score_the_others_and_a_video(shown):
+    height = shown.viewport_size["height"]
+    tops = [
+        shown.locator(what).first.bounding_box()["y"] for what in (".what", ".score", ".bars .own", ".gaps", "video")
+    ]
+    assert tops[:4] == sorted(tops[:4])
+    assert max(tops) < height
+    assert shown.locator("p.score").inner_text().startswith("0.2500")

@@ -28,6 +28,17 @@ def test_only_states_other_than_none_are_written(grey):
     np.testing.assert_array_equal(plain, draw(grey, rows().drop(columns="state")))
 
 
+def test_a_track_is_written_at_its_person_once(grey):
+    plain, tracked = draw(grey, rows()), draw(grey, rows().assign(track_id=12))
+    changed = (plain != tracked).any(axis=-1)[-480:]
+    ys, xs = np.nonzero(changed)
+    assert changed.sum() > 100
+    assert xs.min() >= 78  # the person's upper left corner is at 80, 10
+    assert xs.max() < 140
+    assert ys.max() < 40
+    np.testing.assert_array_equal(plain, draw(grey, rows().assign(track_id=np.nan)))
+
+
 def test_labels_do_not_cover_each_other(grey):
     same = dict.fromkeys(BOXES, (200, 200, 260, 260))
     written = draw(grey, rows(state="bend", **same))[-480:] != draw(grey, rows(**same))[-480:]

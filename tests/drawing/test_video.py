@@ -1,5 +1,6 @@
 """Whole videos with boxes drawn on them, and `tps overlay`, which finds what to draw in a store."""
 
+import shutil
 from pathlib import Path
 
 import av
@@ -14,7 +15,7 @@ from tests.video.clips import HEIGHT, rotate, write_clip
 from tps_pipeline import tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.drawing.frame import LEFT, RIGHT
-from tps_pipeline.drawing.video import Layer, write_video
+from tps_pipeline.drawing.video import Layer, predicted, write_video
 from tps_pipeline.errors import VideoError
 from tps_pipeline.store import Store
 from tps_pipeline.video.decode import read_frames
@@ -69,6 +70,8 @@ def folder(tmp_path_factory) -> Path:
         "annotations/parts": tables.conform(keys.assign(part="left_arm", state="bend", **IN_FRAME), tables.PARTS),
         "predictions/video_category": predictions(keys, "right_arm"),
         "ensemble/voting": predictions(keys, "left_arm"),
+        "detections/two_stage": tables.conform(predictions(keys.assign(person=5), "left_arm"), tables.DETECTIONS),
+        "tracks": tables.conform(keys.assign(person=5, track_id=3), tables.TRACKS),
     }
     for asset, table in write.items():
         store.write(f"{asset}/val-000.parquet", table)
@@ -78,8 +81,8 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def predictions(keys: pd.DataFrame, part: str) -> pa.Table:
-    scores = {"person_score": 0.9, "part_score": 0.9, "state": "bend", "state_score": 0.9}
+def predictions(keys: pd.DataFrame, part: str, person_score: float = 0.9) -> pa.Table:
+    scores = {"person_score": person_score, "part_score": 0.9, "state": "bend", "state_score": 0.9}
     person = {f"person_{name}": value for name, value in IN_FRAME.items()}
     made = keys.assign(part=part, **scores, **person, **IN_FRAME)
     made["state_scores"] = [{}] * len(made)
@@ -107,6 +110,44 @@ def test_overlay_shows_the_annotation_at_the_left(folder):
     left, right = np.array_split(picture[30:], 2, axis=1)
     assert share(left, LEFT) > share(right, LEFT)
     assert share(right, RIGHT) > share(left, RIGHT)
+
+
+@pytest.mark.parametrize(
+    ("options", "drawn"), [([], False), (["--min-score", "0.15"], True), (["--min-score", "0.25"], False)]
+)
+def test_overlay_leaves_out_whom_it_is_told_to(folder, tmp_path, options, drawn):
+    folder = shutil.copytree(folder, tmp_path / "copy")
+    keys = pd.DataFrame({"video_id": VIDEO, "frame": SAMPLED, "person": 0})
+    Store(folder / "store").write("predictions/faint/val-000.parquet", predictions(keys, "left_arm", person_score=0.2))
+    assert overlay(folder, VIDEO, "--method", "faint", *options).exit_code == 0
+    _, picture = next(read_frames(folder / "out.mp4"))
+    assert (share(picture[30:], LEFT) > 0.005) is drawn
+
+
+@pytest.mark.parametrize("score", ["-0.1", "1.5", "much"])
+def test_overlay_refuses_what_is_no_score(folder, score):
+    assert overlay(folder, VIDEO, "--method", "voting", "--min-score", score).exit_code == 2
+
+
+def test_what_a_method_predicts_names_the_action_s_score_and_who_is_who():
+    people = rows(1, left_arm=(10, 20, 40, 50))
+    moved = people.assign(person_x1=81)
+    detections = pd.concat([people.assign(person=5), people.assign(frame=6, person=2)])
+    tracks = pd.DataFrame({"frame": [1, 6], "person": [5, 2], "track_id": [3, 4]})
+    action = pd.DataFrame({"action": ["push_car"], "score": [0.8765]})
+    shown = predicted(
+        pd.concat([people, moved, people.assign(frame=6)]).assign(person_score=0.9),
+        action,
+        by="voting",
+        detections=detections,
+        tracks=tracks,
+    )
+    assert shown.action == "voting: push_car 0.88"
+    assert shown.parts["track_id"].fillna(-1).tolist() == [3, -1, 4]  # another box is another person
+    nobody = predicted(
+        people.assign(person_score=0.2), action.iloc[:0], by="voting", detections=detections, tracks=tracks
+    )
+    assert (nobody.action, len(nobody.parts)) == ("voting: no action", 0)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """What people ask of a store's lineage: why do two results differ, and what is known of a person."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from tps_pipeline import tables
+from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import StoreError
+from tps_pipeline.graph import frozen
 from tps_pipeline.lineage import Lineage, Work, differences, find
 from tps_pipeline.store import Store
 
@@ -38,8 +40,8 @@ def result(lineage, *, video=0, digest="r", version="1"):
 
 
 def compared(lineage, before, after):
-    traces = ([r for _, r in lineage.trace(("submission", None), v.data_version)] for v in (before, after))
-    return [(d.kind, d.name, d.what) for d in differences(*traces)]
+    old, new = ([r for _, r in lineage.trace(("submission", None), v.data_version)] for v in (before, after))
+    return [(d.kind, d.name, d.what) for d in differences(old, new)]
 
 
 def test_equal_results_do_not_differ(lineage):
@@ -75,6 +77,90 @@ def test_two_stores_are_compared_on_the_command_line(lineage, tmp_path, monkeypa
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1
     assert "has one version only" in done.output
+
+
+TEXT = recipe.read_text("demo")
+
+
+def run_with(store: Store, text: str, *, keep: bool = True) -> None:
+    """A network and a report as a run with a recipe would make them."""
+    settings = recipe.parse(text, Path("test"))
+    if keep:
+        frozen.freeze(store, text)
+    lineage = Lineage(store)
+    for asset, sections in (("checkpoints/part_detector", ("part_detector", "seed")), ("report", ("*",))):
+        reads = (
+            () if asset.startswith("checkpoints") else lineage.latest().inputs([("checkpoints/part_detector", None)])
+        )
+        work = Work(asset, None, reads, sections, settings.digest_of(sections))
+        written = store.write(f"{asset}.parquet", pa.table({"content": [text]}))
+        lineage.record(work, written, run_id="run")
+
+
+def differing(store: Store, output: str, *options: str) -> list[str]:
+    done = CliRunner().invoke(app, ["lineage", "diff", output, "--store", str(store.root), *options])
+    assert done.exit_code == 0, done.output
+    return [" ".join(line.split()) for line in done.stdout.splitlines() if line.startswith("recipe")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("image_size: 160\n  training: {epochs: 8", "image_size: 160\n  training: {epochs: 2",
+         ["part_detector.training.epochs: 8 -> 2"]),
+        ("{objectness: 11.2, classification: 1.2}\n  augment: {scale: 0.15, translate",
+         "{objectness: 3}\n  augment: {scale: 0.15, translate",
+         ["part_detector.gains.objectness: 11.2 -> 3.0", "part_detector.gains.classification: 1.2 -> 0.3"]),
+        ("seed: 0", "seed: 7", ["seed: 0 -> 7"]),
+        ("submission: by_category", "submission: voting", []),
+    ],
+)  # fmt: skip
+def test_settings_are_told_by_their_values_and_only_those_that_differ(tmp_path, old, new, said):
+    store = Store(tmp_path)
+    assert TEXT.count(old) == 1
+    run_with(store, TEXT)
+    run_with(store, TEXT.replace(old, new))
+    assert differing(store, "checkpoints/part_detector") == [
+        f"recipe checkpoints/part_detector {line}" for line in said
+    ]
+    if not said:
+        assert differing(store, "report") == ["recipe report submission: by_category -> voting"]
+
+
+def test_a_change_of_several_outputs_is_told_once(tmp_path):
+    store = Store(tmp_path)
+    run_with(store, TEXT)
+    run_with(store, TEXT.replace("seed: 0", "seed: 7"))
+    assert differing(store, "report") == ["recipe checkpoints/part_detector and 1 more seed: 0 -> 7"]
+
+
+def test_settings_of_two_stores_are_looked_up_in_both(tmp_path):
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    run_with(here, TEXT)
+    run_with(there, TEXT.replace("seed: 0", "seed: 7"))
+    assert differing(here, "report", "--with", str(there.root)) == [
+        "recipe checkpoints/part_detector and 1 more seed: 0 -> 7"
+    ]
+
+
+@pytest.mark.parametrize(("kept", "missing"), [((False, True), "first"), ((True, False), "second")])
+def test_where_no_recipe_was_kept_that_is_said(tmp_path, kept, missing):
+    store = Store(tmp_path)
+    for text, keep in zip((TEXT, TEXT.replace("seed: 0", "seed: 7")), kept, strict=True):
+        run_with(store, text, keep=keep)
+    unknown = f"differs, but the values are not known: no recipe of the {missing} one was kept"
+    assert differing(store, "checkpoints/part_detector") == [
+        f"recipe checkpoints/part_detector part_detector, seed: {unknown}"
+    ]
+    assert differing(store, "report")[1] == f"recipe report the whole recipe: {unknown}"
+
+
+def test_a_recipe_that_is_no_longer_valid_is_passed_over(tmp_path):
+    store = Store(tmp_path)
+    frozen.freeze(store, "methods: nonsense")
+    run_with(store, TEXT)
+    run_with(store, TEXT.replace("seed: 0", "seed: 7"))
+    assert differing(store, "report") == ["recipe checkpoints/part_detector and 1 more seed: 0 -> 7"]
 
 
 def people(rows, schema) -> pa.Table:

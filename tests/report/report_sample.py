@@ -61,6 +61,8 @@ def parse_videos(folder: Path) -> dict[str, Any]:
         made[method] = tables.conform(pd.DataFrame(rows), tables.PREDICTIONS)
         names = {"actions": made["actions"], "video_actions": made["video_actions"], "method": method, "split": "val"}
         evaluated.append(psc.evaluate(truth, parsing.predicted(made[method], made["labelled_frames"]), **names))
+    made["detections"] = tables.conform(pd.DataFrame([row | scored for row in parts]), tables.DETECTIONS)
+    made["tracks"] = tables.conform(pd.DataFrame(people).assign(track_id=0), tables.TRACKS)
     made["truth"] = truth
     made["psc"] = pa.concat_tables(evaluated).unify_dictionaries()
     return made | {"frames": FrameFile(folder / "frames.arrow")}
@@ -74,7 +76,7 @@ def leaderboard(sample: Mapping[str, Any]) -> pa.Table:
         score = psc.score(mine["psc"].to_numpy(), mine["action_correct"].to_numpy())
         rows.append({"method": method, "split": "val", "videos": len(mine), "score": score, "mean_psc": share,
                      "action_accuracy": 0.5, "person_ap50": 0.91234, "part_ap50": None,
-                     "reported": {"voting": 0.6824}.get(method)})  # fmt: skip
+                     "reported": {"voting": 0.6824}.get(method), "not_read": 1})  # fmt: skip
     return tables.conform(pd.DataFrame(rows), tables.LEADERBOARD)
 
 
@@ -118,6 +120,7 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
         "chosen": tables.conform(chosen, tables.METHOD_BY_CATEGORY),
         "split": "val",
         "breakdown": break_down(sample["truth"], parsed),
+        "typical": clip(sample, "a_1"),
         "worst": [clip(sample, "b_2")],
         "best": [clip(sample, "a_1")],
         "average_precision": {
@@ -125,6 +128,8 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
             "part_state_detector": tables.conform(ap | {"ap50": [0.41239, 0.8, -1.0]}, tables.AVERAGE_PRECISION),
         },
         "confusion": {"two_stage": tables.conform(confused, tables.DETECTOR_CONFUSION)},
+        "unreadable": tables.conform(unreadable(), tables.UNREADABLE),
+        "logs": {"part_detector": log(store, "part_detector", AP_LOG), HOSTILE: log(store, "other", LOSS_LOG)},
         "recipe_yaml": f"name: {HOSTILE}\n",
         "recipe": "demo",
         "store": str(store),
@@ -132,8 +137,28 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
     }
 
 
+def unreadable() -> pd.DataFrame:
+    """A validation video, and of forty test videos four that could not be read and one that was read in part."""
+    lost = [("c_3", "val", "unreadable", "c_3.mp4: no video stream", 3)]
+    lost += [(f"t_{i}", "test", "unreadable", f"t_{i}.mp4: {HOSTILE}", 40) for i in range(4)]
+    lost += [("t_9", "test", "ok", "t_9.mp4: breaks off after 18 of 50 frames", 40)]
+    rows = pd.DataFrame(lost, columns=["video_id", "split", "status", "error", "videos"])
+    return rows.assign(path=rows.video_id + ".mp4", n_frames=0)
+
+
+AP_LOG = "epoch,loss,ap,ap50,seconds\n1,2.0,0.1,0.25,60\n2,1.5,,,60\n3,1.0,0.3,0.75,61\n"
+LOSS_LOG = "epoch,loss,seconds\n1,0.5,30\n"
+
+
+def log(folder: Path, name: str, text: str) -> Path:
+    """What a training has left."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.csv").write_text(text)
+    return folder / f"{name}.csv"
+
+
 def clip(sample: Mapping[str, Any], video_id: str, **options: Any):
     """A video of the sample with the states of `voting`."""
     row = next(r for r in sample["psc"].to_pylist() if (r["video_id"], r["method"]) == (video_id, "voting"))
-    shard = {name: sample[name] for name in ("people", "parts", "video_actions")}
+    shard = {name: sample[name] for name in ("people", "parts", "video_actions", "detections", "tracks")}
     return draw_clip(sample["frames"], row, predictions=sample["voting"], **shard, **options)

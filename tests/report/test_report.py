@@ -109,7 +109,7 @@ def test_page_needs_nothing_else_and_everything_has_a_name(report):
     assert len(images) == 1  # the curves
     assert all(image["alt"] for image in images)
     videos = html.all("video")
-    assert len(videos) == 2
+    assert len(videos) == 3
     assert all(video["aria-label"] and "controls" in video and "autoplay" not in video for video in videos)
     assert len(html.all("h1")) == 1
 
@@ -136,9 +136,10 @@ def test_numbers_are_the_tables(report, leaderboard):
             "0.9123",
             "–",
             "2",
+            "1",
         ]
     assert html.row("video_category")[0].endswith("best")
-    assert not html.row("voting")[0].endswith("best")
+    assert html.row("voting")[0].split() == ["voting", "submitted"]
     assert html.row("lunge") == ["lunge", "1", "1.00, chosen", "0.50"]
     assert html.row("person") == ["person", "0.8000", "0.3000", "0.8000", "0.3000", "8"]
     assert html.row("▸ right", 6) == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
@@ -156,6 +157,92 @@ def test_every_box_leads_to_its_assets_and_every_asset_to_what_it_was_made_from(
     assert html.row("psc/voting", 8)[4].endswith(content["lineage"][0].device)
     assert html.row("psc/voting", 8)[7].split() == ["annotations/parts", "predictions/voting"]
     assert "1 of 2 outputs by older code (version 0; the newest version 1)" in html.text
+
+
+def test_what_is_submitted_comes_first_with_its_score_and_how_it_compares(report, leaderboard):
+    html = report()
+    assert html.all("video")[0]["aria-label"].endswith("video a_1, lunge")
+    text = " ".join(html.text.split())
+    scores = {row["method"]: row["score"] for row in leaderboard.to_pylist()}
+    behind = scores["video_category"] - scores["voting"]
+    assert (
+        f"Submitted: voting {scores['voting']:.4f}on val, 2 videos 2nd of 2: {behind:.4f} below video_category." in text
+    )
+    assert "The challenge paper has 0.6824, on its own test set." in text
+    assert text.index("Submitted: voting") < text.index("A typical video") < text.index("PSC by action")
+    ahead = " ".join(report(method="video_category").text.split())
+    assert f"1st of 2: {behind:.4f} above voting." in ahead
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("a", "On val 0.4000, 3rd of 3."), ("b", "1st of 3: 0.0000 above c."), ("c", "1st of 3: 0.0000 above b.")],
+)
+def test_other_splits_and_equal_scores_are_told(report, leaderboard, method, said):
+    row = leaderboard.to_pylist()[0]
+    scores = {("a", "test"): 0.1, ("b", "test"): 0.6, ("c", "test"): 0.6} | {("a", "val"): 0.4, ("b", "val"): 0.5}
+    rows = [row | {"method": m, "split": s, "score": v} for (m, s), v in (scores | {("c", "val"): 0.7}).items()]
+    table = pa.Table.from_pylist(rows, schema=tables.LEADERBOARD)
+    html = report(
+        leaderboard=table, method=method, split="test", breakdown=None, chosen=tables.empty(tables.METHOD_BY_CATEGORY)
+    )
+    assert said in " ".join(html.text.split())
+
+
+def test_what_could_not_be_read_is_counted_named_and_explained(report, content):
+    text = " ".join(report().text.split())
+    wholly = (
+        "4 of 40 test videos could not be read; they are in the submission with the most frequent action and nobody"
+    )
+    assert f"{wholly} in them: t_0, t_1, t_2, t_3." in text
+    assert "1 of 40 test videos could be read in part only: t_9." in text
+    assert "1 of 3 val videos could not be read; nobody is found in it: c_3." in text
+    assert "t_9.mp4: breaks off after 18 of 50 frames" in text
+    assert text.index("Submitted") < text.index("4 of 40") < text.index("1 of 3") < text.index("A typical video")
+    lines = terminal.not_read(content["unreadable"])
+    assert lines[0] == f"{wholly} in them: t_0, t_1, t_2, t_3"
+    assert len(lines) == 3
+
+
+def test_of_many_unreadable_videos_the_terminal_names_some_and_the_page_all(report):
+    rows = pd.DataFrame({"video_id": [f"v_{i:02}" for i in range(23)], "split": "train", "status": "unreadable"})
+    rows = rows.assign(error=None, videos=23, n_frames=0, path="v.mp4")
+    table = tables.conform(rows, tables.UNREADABLE)
+    (line,) = terminal.not_read(table)
+    assert line.startswith("23 of 23 train videos could not be read; nothing is learned from them: v_00, v_01,")
+    assert line.endswith("v_09 and 13 more")
+    text = report(unreadable=table).text
+    assert all(name in text for name in rows.video_id)
+
+
+def test_how_networks_learned_is_drawn_the_longest_first(report):
+    html = report()
+    text = " ".join(html.text.split())
+    assert text.index("part_detector3 min 01 s, 3 epochs") < text.index(f"{HOSTILE}30.0 s, 1 epoch")
+    drawn = {svg["aria-label"]: svg for svg in html.all("svg") if svg.get("role") == "img"}
+    assert "part_detector: loss from 2.000 to 1.000, ap50 from 0.250 to 0.750" in drawn
+    assert f"{HOSTILE}: loss from 0.500 to 0.500" in drawn
+    loss, ap50, single = (path["d"] for path in html.all("path") if path.get("class", "").startswith("line"))
+    assert loss == "M4.0 4.0L120.0 22.0L236.0 40.0L236.0 40.0"
+    assert ap50 == "M4.0 58.0L236.0 22.0L236.0 22.0"  # an epoch without a value is passed over
+    assert single == "M4.0 4.0L4.0 4.0"  # a dot
+
+
+@pytest.mark.parametrize("losses", [["nan", "nan"], ["2.0", "inf"], ["", "1.0"]])
+def test_a_training_that_came_to_nothing_is_drawn_as_far_as_it_goes(report, tmp_path, losses):
+    text = "epoch,loss,seconds\n" + "".join(f"{i},{loss},1\n" for i, loss in enumerate(losses, start=1))
+    html = report(logs={"part_detector": report_sample.log(tmp_path / "logs", "log", text)})
+    drawn = [path["d"] for path in html.all("path") if path.get("class", "").startswith("line")]
+    assert len(drawn) == (0 if "nan" in losses else 1)
+    assert "part_detector2.0 s, 2 epochs" in " ".join(html.text.split())
+
+
+@pytest.mark.parametrize(("columns", "widths"), [(9, [9]), (11, [11, 5, 6]), (20, [20, 6, 7, 7])])
+def test_a_wide_heat_map_is_there_in_pieces_too(report, sample, columns, widths):
+    psc = sample["psc"].to_pandas().query("method == 'voting'")
+    many = pd.concat([psc.assign(method=f"m_{i:02}") for i in range(columns)])
+    html = report(psc=tables.conform(many, tables.PSC), breakdown=None)
+    assert [len(row) - 2 for row in html.rows if row[0] == "lunge"][: len(widths)] == widths
 
 
 def test_lineage_is_text_never_markup(report, content):
@@ -207,8 +294,11 @@ def test_a_large_store_s_lineage_is_quick_to_draw(report, content):
 
 def test_page_of_nothing_says_what_to_do(report):
     nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
-    nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None}
-    html = report(**nothing, average_precision={}, confusion={}, worst=[], best=[])
+    nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None, "logs": {}}
+    nothing |= {"unreadable": tables.empty(tables.UNREADABLE), "typical": None, "worst": [], "best": []}
+    html = report(**nothing, average_precision={}, confusion={})
+    assert "Submitted: voting It has no score" in " ".join(html.text.split())
+    assert "could not be read" not in html.text
     assert "Nothing has been scored yet" in html.text
     assert "materialize leaderboard" in " ".join(html.text.split())
     assert "detections have not been scored" in html.text
@@ -297,3 +387,8 @@ def test_terminal_shows_whole_numbers_in_eighty_columns(leaderboard):
     assert "part_state_detector" in output.getvalue()
     assert "12345" in output.getvalue()
     assert "–" in output.getvalue()
+    assert " read" in output.getvalue()
+    output = StringIO()
+    table = pa.Table.from_pylist([long | {"not_read": 0}], schema=tables.LEADERBOARD)
+    Console(file=output, width=80).print(terminal.leaderboard(table))
+    assert " read" not in output.getvalue()

@@ -10,7 +10,7 @@ from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 from tps_pipeline.cli.plan import Data, planned
 
 if TYPE_CHECKING:
-    from tps_pipeline.lineage import Found, Lineage, Record
+    from tps_pipeline.lineage import Difference, Found, Lineage, Record
 
 lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
 
@@ -84,6 +84,7 @@ def diff(
     """Say why two versions of an output differ: inputs, recipe, code, packages; what merely follows comes last."""
     import dataclasses
 
+    from tps_pipeline.graph.frozen import settings_in
     from tps_pipeline.lineage import differences
 
     records = _lineage(store)
@@ -94,13 +95,12 @@ def diff(
     first, second = (
         [record for _, record in side.trace(key, version)] for side, version in zip(sides, (before, after), strict=True)
     )
-    found = list(differences(first, second))
+    found = list(differences(first, second, settings_in(*(side.store for side in sides))))
     if as_json:
         print_json([dataclasses.asdict(difference) for difference in found])
         return
     typer.echo(f"{_line(first[0])}\n{_line(second[0])}", err=True)
-    for d in found:
-        typer.echo(f"{d.kind:<8} {d.name}  {d.what and d.what + ': '}{_short(d.before)} -> {_short(d.after)}")
+    _print_differences(found)
     if not found:
         typer.echo("nothing differs", err=True)
 
@@ -123,8 +123,19 @@ def _line(record: Record) -> str:
     return f"{record.name}  {record.data_version[:12]}  code {record.code_version}  {made}"
 
 
-def _short(version: str | None) -> str:
-    return "none" if version is None else version[:40] if "." in version else version[:12]
+def _print_differences(found: list[Difference]) -> None:
+    """A line each; what is the same of several outputs once."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for d in found:
+        said = d.note or f"{_side(d.kind, d.before)} -> {_side(d.kind, d.after)}"
+        names.setdefault((d.kind, d.what and f"{d.what}: ", said), []).append(d.name)
+    for (kind, what, said), (first, *more) in names.items():
+        typer.echo(f"{kind:<8} {first}{f' and {len(more)} more' if more else ''}  {what}{said}")
+
+
+def _side(kind: str, value: str | None) -> str:
+    """A value as it is, a version or digest shortened."""
+    return "none" if value is None else value if kind == "recipe" or "." in value else value[:12]
 
 
 def _print_found(found: list[Found]) -> None:

@@ -38,8 +38,9 @@ def overlay(
     ] = DEMO_DATA,
     out: Annotated[Path | None, typer.Option(dir_okay=False, help="The MP4; VIDEO_METHOD.mp4 without.")] = None,
     truth: Annotated[bool, typer.Option("--truth", help="Show the annotation beside it.")] = False,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave people with a lower score out.")] = 0.3,
 ) -> None:
-    """Draw people, parts, states and the action on every frame of a video, as an MP4.
+    """Draw people, their tracks (#0, #1, ...), parts, states, and the action with its score on every frame of a video.
 
     A frame shows the boxes of the nearest sampled frame: what the method said, nothing interpolated.
     """
@@ -47,5 +48,5 @@ def overlay(
     from tps_pipeline.store import Store
 
     out = out or Path(f"{video}_{method}.mp4")
-    overlay_video(Store(store), data, video, method, out, truth=truth)
+    overlay_video(Store(store), data, video, method, out, truth=truth, min_score=min_score)
     typer.echo(str(out))

@@ -39,11 +39,12 @@ def draw(
     """Draw one frame's people and parts.
 
     Left parts are orange with solid outlines and an `L`, right parts blue with dashed outlines and an `R`. A part's
-    state is written at its box; the state `none` is not written.
+    state is written at its box; the state `none` is not written. A person's track is written at theirs, as `#3`.
 
     Args:
         image: RGB uint8, height x width x 3; frames under `MIN_WIDTH` are enlarged.
-        parts: The frame's rows of `tables.PREDICTIONS`, `DETECTIONS` or `PARTS`.
+        parts: The frame's rows of `tables.PREDICTIONS`, `DETECTIONS` or `PARTS`; with `track_id` if who is who
+            is known (`video.with_tracks`).
         people: The frame's rows of `tables.PEOPLE`; None takes the person boxes of `parts`, if it has them.
         action: Written on top, with the legend.
 
@@ -59,8 +60,13 @@ def draw(
     boxes = list(_boxes(parts, scale))
     for part, box in zip(parts["part"], boxes, strict=True):
         _rectangle(canvas, box, _colour(part), dashed=part.startswith("right_"))
+    taken: list[Box] = []
+    if "track_id" in parts:
+        tracked = parts.dropna(subset=["track_id"]).drop_duplicates(subset=["track_id"])
+        corners = pd.DataFrame(tracked[list(PERSON_BOX)].to_numpy(), columns=list(BOX))
+        for track, box in zip(tracked["track_id"], _boxes(corners, scale), strict=True):
+            _label(canvas, box, f"#{int(track)}", PERSON, taken)
     if "state" in parts:
-        taken: list[Box] = []
         for part, state, box in zip(parts["part"], parts["state"], boxes, strict=True):
             if state != NO_STATE:
                 _label(canvas, box, f"{_short(part)}: {state}", _colour(part), taken)

@@ -6,16 +6,26 @@ import difflib
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
-from tps_pipeline import outputs
-from tps_pipeline.drawing.video import SHOWN_SCORE, Layer, rows_of, write_video
+from tps_pipeline import outputs, tables
+from tps_pipeline.drawing.video import SHOWN_SCORE, Layer, predicted, rows_of, write_video
 from tps_pipeline.errors import DataError, StoreError
 from tps_pipeline.outputs import Output
 from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile
 
 
-def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Path, *, truth: bool = False) -> None:
+def overlay_video(
+    store: Store,
+    data: Path,
+    video_id: str,
+    method: str,
+    out: Path,
+    *,
+    truth: bool = False,
+    min_score: float = SHOWN_SCORE,
+) -> None:
     """Write a video with what a method predicts on it.
 
     Args:
@@ -25,6 +35,7 @@ def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Pat
         method: A method of the recipe, `voting` or `by_category`.
         out: The MP4 to write.
         truth: Show the annotation at its left.
+        min_score: People below this score are left out.
 
     Raises:
         StoreError: The store does not know the video or the method, or has not predicted or not annotated the video.
@@ -32,26 +43,33 @@ def overlay_video(store: Store, data: Path, video_id: str, method: str, out: Pat
         VideoError: The video cannot be read.
     """
     shard, path = _find(store, video_id)
-    predicted = outputs.predictions(method)
-    if not store.names(predicted.key):
+    guesses = outputs.predictions(method)
+    if not store.names(guesses.key):
         ensembles = [name for name in outputs.ENSEMBLES if store.names(outputs.predictions(name).key)]
         known = [*store.names("predictions"), *ensembles]
         meant = "".join(f" (did you mean {name}?)" for name in difflib.get_close_matches(method, known, 1))
         there = ", ".join(known) or "nobody"
         raise StoreError(f"{store.root} has no predictions by {method}{meant}; it has some by {there}")
-    if not store.exists(predicted.path(shard)):
+    if not store.exists(guesses.path(shard)):
         raise StoreError(
-            f"{method} has not been run on {video_id} (shard {shard}): materialize {predicted.key} there first"
+            f"{method} has not been run on {video_id} (shard {shard}): materialize {guesses.key} there first"
         )
     if not (data / path).exists():
         raise DataError(f"{data / path} is not there: name the folder that {store.root} was made from with --data")
-    guess = _rows(store, predicted, shard, video_id)
-    (action,) = _rows(store, outputs.VIDEO_ACTIONS, shard, video_id)["action"].tolist() or ["no action"]
-    layers = [Layer(guess.loc[guess["person_score"] >= SHOWN_SCORE], action=f"{method}: {action}")]
+    parts, action = (_rows(store, output, shard, video_id) for output in (guesses, outputs.VIDEO_ACTIONS))
+    detections = _if_there(store, outputs.TWO_STAGE, tables.DETECTIONS, shard, video_id)
+    tracks = _if_there(store, outputs.TRACKS, tables.TRACKS, shard, video_id)
+    layers = [predicted(parts, action, by=method, detections=detections, tracks=tracks, min_score=min_score)]
     if truth:
         layers.insert(0, _annotation(store, shard, video_id))
     sampled = FrameFile(store.local(outputs.FRAMES.path(shard))).numbers(video_id)
     write_video(data / path, out, *layers, sampled=sampled)
+
+
+def _if_there(store: Store, output: Output, schema: pa.Schema, shard: str, video_id: str) -> pd.DataFrame:
+    """A video's rows, none where they were never made."""
+    paths = [path for path in [output.path(shard)] if store.exists(path)]
+    return rows_of(store.read_all(paths, schema), video_id)
 
 
 def _annotation(store: Store, shard: str, video_id: str) -> Layer:

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 
 from tps_pipeline.drawing.frame import beside, draw
 from tps_pipeline.errors import VideoError
+from tps_pipeline.tables import PERSON_BOX
 from tps_pipeline.video.decode import read_frames
 from tps_pipeline.video.probe import probe
 from tps_pipeline.whole_file import whole_file
 
 SHOWN_SCORE = 0.3
-"""People below this score are not drawn: predictions hold everyone down to the recipe's threshold, who cost nothing."""
+"""People below this score are not drawn unless somebody asks for them: predictions hold everyone down to the recipe's
+threshold, who cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,40 @@ def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: i
                 stream.height, stream.width, _ = picture.shape
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode(None))
+
+
+def predicted(
+    parts: pd.DataFrame,
+    action: pd.DataFrame,
+    *,
+    by: str,
+    detections: pd.DataFrame,
+    tracks: pd.DataFrame,
+    min_score: float = SHOWN_SCORE,
+) -> Layer:
+    """What a method predicts of a video, with its action's score and who is who.
+
+    Args:
+        parts: The video's rows of the method's `tables.PREDICTIONS`.
+        action: Its row of `tables.VIDEO_ACTIONS`, if it has one.
+        by: The method.
+        detections: Its rows of the `tables.DETECTIONS` that were tracked.
+        tracks: Its rows of `tables.TRACKS`.
+        min_score: People below this score are left out.
+    """
+    kept = with_tracks(parts.loc[parts["person_score"] >= min_score], detections, tracks)
+    named = [f"{name} {score:.2f}" for name, score in zip(action["action"], action["score"], strict=True)]
+    return Layer(kept, action=f"{by}: {named[0] if named else 'no action'}")
+
+
+def with_tracks(parts: pd.DataFrame, detections: pd.DataFrame, tracks: pd.DataFrame) -> pd.DataFrame:
+    """Add each person's `track_id`, which is missing where a method has another box of the person.
+
+    Methods number people as they like; a person is the tracked one if their boxes are equal.
+    """
+    where = ["frame", *PERSON_BOX]
+    people = detections[[*where, "person"]].merge(tracks[["frame", "person", "track_id"]], on=["frame", "person"])
+    return parts.merge(people.drop_duplicates(where)[[*where, "track_id"]], on=where, how="left")
 
 
 def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:

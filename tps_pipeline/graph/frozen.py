@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from tps_pipeline.errors import StoreError
+from tps_pipeline import recipe as recipes
+from tps_pipeline.errors import RecipeError, StoreError
+from tps_pipeline.lineage.difference import Settings
 from tps_pipeline.store import Store
 
 FOLDER = "recipes"
@@ -59,3 +63,41 @@ def last(store: Store) -> str:
     if not paths:
         raise StoreError(f"{store.root} knows of no run's recipe; name one (`--recipe`, TPS_RECIPE)")
     return store.local(max(paths, key=lambda path: store.fs.modified(store.full(path)))).read_text()
+
+
+def settings_in(*stores: Store) -> Settings:
+    """Looks up what the recipes that some stores have kept say in a record's sections, with every default filled in."""
+    kept = list(_kept(stores))
+
+    @cache
+    def of(sections: tuple[str, ...], digest: str) -> dict[str, str] | None:
+        for recipe in kept:
+            if digest in (recipe.digest_of(sections), recipe.digest_of_0_1(sections)):
+                return dict(setting for name in sections for setting in _flat(name, _read(recipe, name)))
+        return None
+
+    return lambda record: of(record.recipe_sections, record.recipe_digest)
+
+
+def _kept(stores: tuple[Store, ...]) -> Iterator[recipes.Recipe]:
+    """The recipes that some stores have kept; one that is no longer valid tells nothing."""
+    for store in stores:
+        for name in store.names(FOLDER):
+            try:
+                yield recipes.parse(store.local(f"{FOLDER}/{name}").read_text(), Path(name))
+            except RecipeError:
+                continue
+
+
+def _read(recipe: recipes.Recipe, section: str) -> Any:
+    """The plain values of a section that its digest stands for."""
+    return recipe.section(section) if section == recipes.WHOLE else recipe.learned(section)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Values by their dotted names, as a recipe writes them."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from _flat(key if name == recipes.WHOLE else f"{name}.{key}", inside)
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value)

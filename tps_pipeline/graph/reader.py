@@ -71,6 +71,11 @@ class Reader:
         """A local path of something that is no table: a checkpoint's folder, imported weights."""
         return self.run.store.local(self._of(output)[0].path)
 
+    def file(self, output: Output, name: str) -> Path | None:
+        """A local path of one file of a folder (a checkpoint's log); None if the folder has none of that name."""
+        path = f"{self._of(output)[0].path}/{name}"
+        return self.run.store.local(path) if self.run.store.exists(path) else None
+
     def setting(self, name: str) -> Any:
         """A part of the recipe by its dotted name; `inference` parts that are not declared are at their defaults.
 

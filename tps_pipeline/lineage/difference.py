@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tps_pipeline.lineage.records import Record
 from tps_pipeline.outputs import SHARDS, Key, name_of
+from tps_pipeline.recipe import WHOLE
+
+Settings = Callable[[Record], Mapping[str, str] | None]
+"""What the recipe of a record says in the record's sections, by dotted name; None if that recipe was not kept."""
+
+NOT_KEPT = "differs, but the values are not known: no recipe of the {side} one was kept"
 
 
 @dataclass(frozen=True)
@@ -17,9 +23,10 @@ class Difference:
         kind: `input` (other content that nothing in the store was made from, or there on one side only), `recipe`,
             `code`, `package`, or `result` (only what it was made from differs).
         name: The output.
-        what: The recipe's sections, or the package.
+        what: The setting of the recipe (its sections, where its values are not known), or the package.
         before: On the one side; None if it is not there.
         after: On the other side.
+        note: Said instead of what cannot be told.
     """
 
     kind: str
@@ -27,14 +34,18 @@ class Difference:
     what: str
     before: str | None
     after: str | None
+    note: str = ""
 
 
-def differences(before: Iterable[Record], after: Iterable[Record]) -> Iterator[Difference]:
+def differences(
+    before: Iterable[Record], after: Iterable[Record], settings: Settings = lambda _: None
+) -> Iterator[Difference]:
     """Compare what two results were made from, causes first.
 
     Args:
         before: The records of one trace (`Lineage.trace`).
         after: Those of the other, of the same store or of another one.
+        settings: Looks recipes up.
 
     Yields:
         Each difference once: in the order of the outputs' names, results that merely follow last.
@@ -46,7 +57,7 @@ def differences(before: Iterable[Record], after: Iterable[Record]) -> Iterator[D
         if a is None or b is None:
             yield Difference("input", name_of(key), "", a and a.data_version, b and b.data_version)
             continue
-        causes = list(_causes(a, b))
+        causes = list(_causes(a, b, settings))
         yield from causes
         if a.data_version != b.data_version and not causes:
             follows = a.inputs and a.asset != SHARDS.key  # what is in the folder is made from nothing
@@ -57,12 +68,26 @@ def differences(before: Iterable[Record], after: Iterable[Record]) -> Iterator[D
     yield from follow
 
 
-def _causes(a: Record, b: Record) -> Iterator[Difference]:
+def _causes(a: Record, b: Record, settings: Settings) -> Iterator[Difference]:
     if a.code_version != b.code_version:
         yield Difference("code", a.name, "code version", a.code_version, b.code_version)
     if a.recipe_digest != b.recipe_digest:
-        sections = ", ".join(dict.fromkeys((*a.recipe_sections, *b.recipe_sections)))
-        yield Difference("recipe", a.name, sections, a.recipe_digest, b.recipe_digest)
+        yield from _settings(a, b, settings(a), settings(b))
+
+
+def _settings(
+    a: Record, b: Record, old: Mapping[str, str] | None, new: Mapping[str, str] | None
+) -> Iterator[Difference]:
+    """The settings whose values differ; nothing where two versions merely write the same settings otherwise."""
+    if old is None or new is None:
+        names = dict.fromkeys((*a.recipe_sections, *b.recipe_sections))
+        sections = "the whole recipe" if WHOLE in names else ", ".join(names)
+        side = "first" if new is not None else "second" if old is not None else "first and second"
+        yield Difference("recipe", a.name, sections, None, None, NOT_KEPT.format(side=side))
+        return
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name) != new.get(name):
+            yield Difference("recipe", a.name, name, old.get(name), new.get(name))
 
 
 def _packages(old: Iterable[Record], new: Iterable[Record]) -> Iterator[Difference]:

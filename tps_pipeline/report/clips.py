@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline.drawing.frame import MIN_WIDTH, beside
-from tps_pipeline.drawing.video import SHOWN_SCORE, Layer, encode, rows_of
+from tps_pipeline.drawing.video import Layer, encode, predicted, rows_of
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 
@@ -76,6 +76,16 @@ def choose(psc: Mapping[str, float], *, count: int = 10) -> tuple[list[str], lis
     return ranked[:n_worst], ranked[::-1][:n_best]
 
 
+def typical(psc: Mapping[str, float]) -> str | None:
+    """The video that a method does as well on as on most: of equally many better and worse ones.
+
+    >>> typical({"a": 0.5, "b": 0.1, "c": 0.9})
+    'a'
+    """
+    ranked = sorted(psc, key=lambda video: (psc[video], video))
+    return ranked[len(ranked) // 2] if ranked else None
+
+
 def draw_clip(
     frames: FrameFile,
     scored: Mapping[str, Any],
@@ -84,6 +94,8 @@ def draw_clip(
     parts: pa.Table,
     predictions: pa.Table,
     video_actions: pa.Table,
+    detections: pa.Table,
+    tracks: pa.Table,
     max_bytes: int = MAX_BYTES,
 ) -> Clip:
     """Draw those of a video's extracted frames that are annotated; it must have some.
@@ -95,17 +107,20 @@ def draw_clip(
         parts: Its `tables.PARTS`.
         predictions: The method's `tables.PREDICTIONS`.
         video_actions: `tables.VIDEO_ACTIONS`.
+        detections: The shard's `tables.DETECTIONS` that were tracked.
+        tracks: Its `tables.TRACKS`.
         max_bytes: Detail is given up until the video is no larger.
     """
     video_id, method, action = (str(scored[name]) for name in ("video_id", "method", "action"))
     persons, truth, guess, guessed = (rows_of(t, video_id) for t in (people, parts, predictions, video_actions))
+    found, who = rows_of(detections, video_id), rows_of(tracks, video_id)
     numbers = sorted(set(frames.numbers(video_id)) & set(persons["frame"]))
     pictures = [frames.frame(video_id, number) for number in numbers]
     scale = min(1.0, MIN_WIDTH / pictures[0].shape[1])
-    predicted_action = str(guessed["action"].iloc[0])
+    shown = predicted(guess, guessed, by=method, detections=found, tracks=who)
     layers = (
         Layer(_scaled(truth, scale), _scaled(persons, scale), f"annotated: {action}"),
-        Layer(_scaled(guess.loc[guess["person_score"] >= SHOWN_SCORE], scale), None, f"{method}: {predicted_action}"),
+        replace(shown, parts=_scaled(shown.parts, scale)),
     )
     drawn = []
     for number, picture in zip(numbers, pictures, strict=True):
@@ -116,7 +131,7 @@ def draw_clip(
         video_id,
         method,
         action,
-        predicted_action,
+        str(guessed["action"].iloc[0]),
         psc=scored["psc"],
         frames=len(drawn),
         mp4=_mp4(drawn, max_bytes),

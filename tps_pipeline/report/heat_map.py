@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -34,6 +36,15 @@ class HeatMap:
     """What a row's values are taken over."""
     scale: tuple[float, float] | None
     """The values that have the first and the last colour; None if there is none."""
+
+    def pieces(self, most: int) -> list[HeatMap]:
+        """The same in several maps with that many columns at most, as equally wide as can be: for narrow pages."""
+        count = max(1, math.ceil(len(self.columns) / most))
+        ends = [len(self.columns) * piece // count for piece in range(count + 1)]
+        return [
+            replace(self, columns=self.columns[a:b], rows={name: cells[a:b] for name, cells in self.rows.items()})
+            for a, b in itertools.pairwise(ends)
+        ]
 
     def __bool__(self) -> bool:
         return bool(self.rows)

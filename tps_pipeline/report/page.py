@@ -22,7 +22,9 @@ from tps_pipeline.lineage import Record
 from tps_pipeline.report import plots, provenance
 from tps_pipeline.report.breakdown import Breakdown
 from tps_pipeline.report.clips import Clip
+from tps_pipeline.report.gaps import gaps
 from tps_pipeline.report.heat_map import HeatMap, gradient, heat_map
+from tps_pipeline.report.learning import learnings
 from tps_pipeline.report.lineage_graph import lay_out
 from tps_pipeline.whole_file import whole_file
 
@@ -51,10 +53,13 @@ def write(
     chosen: pa.Table,
     split: str | None,
     breakdown: Breakdown | None,
+    typical: Clip | None,
     worst: Sequence[Clip],
     best: Sequence[Clip],
     average_precision: Mapping[str, pa.Table],
     confusion: Mapping[str, pa.Table],
+    unreadable: pa.Table,
+    logs: Mapping[str, Path],
     recipe_yaml: str,
     recipe: str,
     store: str,
@@ -65,16 +70,19 @@ def write(
     Args:
         out: The HTML file.
         title: Its heading.
-        method: Whose confusion of states and whose clips are shown.
+        method: What is submitted: whose scores stand first, whose confusion of states and whose clips are shown.
         leaderboard: `tables.LEADERBOARD`; may be empty.
         psc: `tables.PSC`; may be empty.
         chosen: `tables.METHOD_BY_CATEGORY`; may be empty.
         split: Whose parts, states and clips are shown; None if no split is labelled.
         breakdown: What the methods make of that split's parts.
+        typical: A video between those; None if there is none.
         worst: The videos with the lowest PSC, worst first.
         best: The videos with the highest PSC, best first.
         average_precision: `tables.AVERAGE_PRECISION` of each way to detect, by name; may be empty.
         confusion: `tables.DETECTOR_CONFUSION` of each way to detect, by name; may be empty.
+        unreadable: `tables.UNREADABLE`; may be empty.
+        logs: What each network's training has left, as CSV: a row an epoch, with `loss` and `seconds`.
         recipe_yaml: The recipe that everything was made with.
         recipe: The name or file that the recipe goes by in commands.
         store: The store that everything is in, as commands name it.
@@ -87,10 +95,13 @@ def write(
         method=method,
         leaderboard=rows,
         best=_best(rows),
+        standing=[_standing(rows, method, name) for name in _splits(rows, method, split)],
+        gaps=gaps(unreadable),
+        learnings=learnings(logs),
         psc=[_psc_of(psc, chosen, split, _ranked(rows, split)) for split in plots.splits(psc)],
         split=split,
         parts=breakdown and split and _parts_of(breakdown, method, _ranked(rows, split)),
-        clips={"worst": worst, "best": best},
+        clips={"typical": typical, "worst": worst, "best": best},
         precision=_by_split(average_precision),
         detectors=list(average_precision),
         confusion=[{"detections": name, **row} for name, table in confusion.items() for row in table.to_pylist()],
@@ -130,6 +141,25 @@ def _best(leaderboard: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return best
 
 
+def _splits(leaderboard: list[dict[str, Any]], method: str, first: str | None) -> list[str]:
+    """The splits that a method is scored on, beginning with one of them."""
+    return sorted({row["split"] for row in leaderboard if row["method"] == method}, key=lambda name: name != first)
+
+
+def _standing(leaderboard: list[dict[str, Any]], method: str, split: str) -> dict[str, Any]:
+    """A method's row of a split, its place, the best other one's row, and all rows, best first."""
+    rows = [row for row in leaderboard if row["split"] == split]
+    own = next(row for row in rows if row["method"] == method)
+    return {
+        "split": split,
+        "row": own,
+        "place": 1 + sum(row["score"] > own["score"] for row in rows),
+        "other": max((row for row in rows if row is not own), key=lambda row: row["score"], default=None),
+        "rows": rows,
+        "most": max(row["score"] for row in rows) or 1.0,
+    }
+
+
 def _ranked(leaderboard: list[dict[str, Any]], split: str) -> list[str]:
     """A split's methods, best score first."""
     return [row["method"] for row in leaderboard if row["split"] == split]
@@ -161,11 +191,16 @@ def _parts_of(breakdown: Breakdown, method: str, ranked: list[str]) -> dict[str,
     return {
         "by_part": _correctness(by_part, scale),
         "by_state": [_correctness(rows, scale) for rows in (by_state.iloc[:_STATES], by_state.iloc[_STATES:])],
-        "agreement": heat_map(breakdown.agreement().loc[methods, methods], {}) if several else None,
+        "agreement": heat_map(_of_two(breakdown.agreement().loc[methods, methods]), {}) if several else None,
         "disputed_parts": breakdown.disagreement("part").reset_index().to_dict("records"),
         "disputed": disputed.loc[disputed["boxes"] >= _FEW].head(_DISPUTED).reset_index().to_dict("records"),
         "confused": {part: _confused(counts) for part, counts in confused.items() if len(counts)},
     }
+
+
+def _of_two(agreement: pd.DataFrame) -> pd.DataFrame:
+    """Without that of each method with itself, which says nothing."""
+    return agreement.mask(np.eye(len(agreement), dtype=bool))
 
 
 def _correctness(means: pd.DataFrame, scale: tuple[float, float] | None) -> HeatMap:
@@ -220,13 +255,23 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "time": _time, "size": _size, "label": _label, "uri": _data_uri}
-    environment.filters |= {"duration": _duration, "commit": provenance.commit, "shell": shlex.quote}
+    environment.filters |= {
+        "ordinal": _ordinal,
+        "duration": _duration,
+        "commit": provenance.commit,
+        "shell": shlex.quote,
+    }
     return environment
 
 
 def _number(value: float | None, digits: int = 4) -> str:
     """A rounded number; a dash where there is none (COCO scores a class without boxes -1)."""
     return "–" if value is None or math.isnan(value) or value < 0 else f"{value:.{digits}f}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _time(value: datetime) -> str:

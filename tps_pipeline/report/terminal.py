@@ -7,16 +7,33 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from tps_pipeline.report.gaps import gaps
+
+SHOWN = 10
+"""Videos of a kind that are named; the report names all."""
+
 
 def leaderboard(table: pa.Table) -> Table:
-    """The leaderboard (`tables.LEADERBOARD`), in its own order."""
+    """The leaderboard (`tables.LEADERBOARD`), in its own order; unread videos are a column if there are any."""
     shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    if "not_read" in table.column_names and not any(table["not_read"].to_pylist()):
+        table = table.drop_columns("not_read")
     for name in table.column_names:
-        header = name.replace("_", "\n")
+        header = "paper" if name == "reported" else name.replace("_", "\n")  # all of it in eighty columns
         shown.add_column(header, justify="left" if name in ("method", "split") else "right", overflow="fold")
     for row in table.to_pylist():
         shown.add_row(*map(_text, row.values()))
     return shown
+
+
+def not_read(unreadable: pa.Table) -> list[str]:
+    """What a run could not read (`tables.UNREADABLE`) and what became of it, a line a split and kind."""
+    lines = []
+    for gap in gaps(unreadable):
+        names = list(gap.videos)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        lines.append(f"{gap.sentence}: {', '.join(names[:SHOWN])}{more}")
+    return lines
 
 
 def _text(value: str | float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step
+from tps_pipeline.learners import learners_of
 from tps_pipeline.outputs import (
     FRAMES,
     LABELLED_FRAMES,
@@ -17,8 +18,12 @@ from tps_pipeline.outputs import (
     PEOPLE,
     REPORT,
     SUBMISSION,
+    TRACKS,
+    TWO_STAGE,
+    UNREADABLE,
     VIDEO_ACTIONS,
     average_precision,
+    checkpoint,
     detector_confusion,
     predictions,
     psc,
@@ -67,6 +72,8 @@ def _report(recipe: Recipe) -> Step:
             LEADERBOARD,
             SUBMISSION,
             METHOD_BY_CATEGORY,
+            UNREADABLE,
+            *(checkpoint(name) for name in _networks(recipe)),
             *map(average_precision, boxes),
             *map(detector_confusion, boxes),
             FRAMES,
@@ -74,14 +81,16 @@ def _report(recipe: Recipe) -> Step:
             PEOPLE,
             PARTS,
             VIDEO_ACTIONS,
+            TWO_STAGE,
+            TRACKS,
             *map(predictions, recipe.scored),
             *map(psc, recipe.scored),
         ),
         sections=(WHOLE,),
         splits=recipe.predict_splits,
-        version="3",
+        version="4",
         group="delivery",
-        description="One HTML page: scores, where methods are wrong and differ, videos to play, where all came from.",
+        description="One HTML page: what is submitted and how good it is, where methods are wrong, videos, lineage.",
         code=_write_report,
     )
 
@@ -101,6 +110,8 @@ def _write_report(read: Reader) -> Path:
         psc=scored(read, recipe.scored),
         chosen=read(METHOD_BY_CATEGORY),
         **_details(read, recipe),
+        unreadable=read(UNREADABLE),
+        logs={name: log for name in _networks(recipe) if (log := read.file(checkpoint(name), "log.csv"))},
         average_precision={name: read(average_precision(name)) for name in boxes},
         confusion={name: read(detector_confusion(name)) for name in boxes},
         recipe_yaml=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
@@ -111,14 +122,19 @@ def _write_report(read: Reader) -> Path:
     return out
 
 
+def _networks(recipe: Recipe) -> list[str]:
+    """All that learns epoch by epoch, by the checkpoint's name."""
+    return [learner.name for learner in learners_of(recipe) if not learner.alone]
+
+
 def _details(read: Reader, recipe: Recipe) -> dict:
     """Parts, states and clips of one split, and which it is: the last one that is labelled."""
     labelled = [split for split in recipe.predict_splits if len(read.of(split)(psc(recipe.submission)))]
     if not labelled:
-        return {"split": None, "breakdown": None, "worst": [], "best": []}
+        return {"split": None, "breakdown": None, "typical": None, "worst": [], "best": []}
     of_split = read.of(labelled[-1])
-    worst, best = _clips(of_split, recipe.submission)
-    return {"split": labelled[-1], "breakdown": _breakdown(of_split, recipe), "worst": worst, "best": best}
+    clips = _clips(of_split, recipe.submission)
+    return {"split": labelled[-1], "breakdown": _breakdown(of_split, recipe), **clips}
 
 
 def _breakdown(read: Reader, recipe: Recipe) -> Breakdown:
@@ -134,8 +150,8 @@ def _breakdown(read: Reader, recipe: Recipe) -> Breakdown:
     )
 
 
-def _clips(read: Reader, method: str) -> list[list[Clip]]:
-    """A split's videos that a method does worst and best on."""
+def _clips(read: Reader, method: str) -> dict[str, Clip | list[Clip] | None]:
+    """A split's videos that a method does worst and best on, and one between."""
     from tps_pipeline.report import clips
 
     rows, shard_of = {}, {}
@@ -146,8 +162,17 @@ def _clips(read: Reader, method: str) -> list[list[Clip]]:
         for row in here(psc(method)).to_pylist():
             if row["video_id"] in drawable:
                 rows[row["video_id"]], shard_of[row["video_id"]] = row, here
-    chosen = clips.choose({video: row["psc"] for video, row in rows.items()})
-    return [[_draw(shard_of[video], method, rows[video]) for video in videos] for videos in chosen]
+    psc_of = {video: row["psc"] for video, row in rows.items()}
+    (worst, best), between = clips.choose(psc_of), clips.typical(psc_of)
+
+    def draw(video: str) -> Clip:
+        return _draw(shard_of[video], method, rows[video])
+
+    return {
+        "typical": draw(between) if between else None,
+        "worst": [draw(video) for video in worst],
+        "best": [draw(video) for video in best],
+    }
 
 
 def _draw(read: Reader, method: str, row: dict) -> Clip:
@@ -162,4 +187,6 @@ def _draw(read: Reader, method: str, row: dict) -> Clip:
         parts=read(PARTS),
         predictions=read(predictions(method)),
         video_actions=read(VIDEO_ACTIONS),
+        detections=read(TWO_STAGE),
+        tracks=read(TRACKS),
     )

@@ -1,4 +1,4 @@
-"""How good it is: each video's score, the precision and confusion of boxes, and the leaderboard."""
+"""How good it is: each video's score, the precision and confusion of boxes, what could not be read, the leaderboard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.graph.step import Step
+from tps_pipeline.graph.step import Step, step
 from tps_pipeline.outputs import (
     FRAMES,
     LABELLED_FRAMES,
@@ -18,6 +18,8 @@ from tps_pipeline.outputs import (
     SCORED_WITH,
     SINGLE_STAGE,
     TWO_STAGE,
+    UNREADABLE,
+    VIDEOS,
     Output,
     average_precision,
     detector_confusion,
@@ -41,6 +43,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
         *(_psc(name) for name in recipe.scored),
         *(_of_boxes(average_precision(name), boxes[name], _precision, recipe) for name in boxes),
         *(_of_boxes(detector_confusion(name), boxes[name], _confusion, recipe) for name in boxes),
+        unreadable,
         _leaderboard(recipe),
     ]
 
@@ -116,14 +119,23 @@ def _confusion(read: Reader, boxes: Output, split: str) -> pa.Table:
     return confusion(read(boxes), *truth, frames=frame_index(read), split=split)
 
 
+@step(UNREADABLE, reads=(VIDEOS,))
+def unreadable(read: Reader) -> pa.Table:
+    """The videos of all splits that could not be read, wholly or in part, each with the reason."""
+    from tps_pipeline import evaluation
+
+    return evaluation.unreadable(read(VIDEOS))
+
+
 def _leaderboard(recipe: Recipe) -> Step:
     box_of = {name: name if name in recipe.part_state_detectors else "two_stage" for name in recipe.methods}
     return Step(
         (LEADERBOARD,),
         partial(_rank, recipe.scored, box_of),
-        reads=(*map(average_precision, sorted(set(box_of.values()))), *map(psc, recipe.scored)),
+        reads=(*map(average_precision, sorted(set(box_of.values()))), *map(psc, recipe.scored), UNREADABLE),
         sections=("predict_splits",),
         splits=recipe.predict_splits,
+        version="2",
         group="evaluation",
         description="The score of every method and ensemble on every labelled split, best first, beside the paper's.",
         picture=partial(_picture, recipe.scored),
@@ -136,7 +148,7 @@ def _rank(names: list[str], box_of: dict[str, str], read: Reader) -> pa.Table:
     from tps_pipeline.recipe import reported
 
     precision = {name: read(average_precision(box)) for name, box in box_of.items()}
-    return evaluation.leaderboard(scored(read, names), precision, reported())
+    return evaluation.leaderboard(scored(read, names), precision, reported(), unreadable=read(UNREADABLE))
 
 
 def _picture(names: list[str], read: Reader) -> str:
