@@ -144,7 +144,8 @@ def _writes(records: int) -> Iterator[tuple[int, str, str | None, list[tuple[str
     ]  # fmt: skip
     first = -records % len(every)
     for n in range(first, first + records):
-        yield n // len(every), *every[n % len(every)]
+        asset, shard, reads = every[n % len(every)]
+        yield n // len(every), asset, shard, reads
 
 
 def _version(*of: object) -> str:

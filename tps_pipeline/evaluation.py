@@ -73,7 +73,8 @@ def leaderboard(
         for row in table.to_pylist()
     }
     rows = []
-    for (method, split), videos in scored.to_pandas().groupby(["method", "split"], observed=True):
+    for key, videos in scored.to_pandas().groupby(["method", "split"], observed=True):
+        method, split = map(str, key)
         values, correct = videos.psc.to_numpy(), videos.action_correct.to_numpy()
         rows.append(
             {

@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from tps_pipeline.data.kinetics_tps import Annotations, action_of, manifest_of, 
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos, known_states, read_names
 from tps_pipeline.data.shards import probe_videos
 from tps_pipeline.labels import PARTS
-from tps_pipeline.tables import BOX
+from tps_pipeline.tables import BOX, distinct
 
 
 def validate(data: Path) -> list[Problem]:
@@ -94,8 +95,8 @@ def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
     if known_states(data) is None:
         yield Problem("list/part_stat.txt", "is missing or empty", "add it; until then any state is accepted")
     listed = read_names(data / "list" / "object.txt")
-    used = set(annotations.objects["name"].to_pylist())
-    for name in sorted(used - set(listed if listed is not None else used) - {"none"}):
+    used = distinct(annotations.objects["name"])
+    for name in sorted(set(used) - set(listed if listed is not None else used) - {"none"}):
         yield Problem("list/object.txt", f"lacks the object {name!r} of the labels", "add it or correct the labels")
 
 
@@ -118,9 +119,9 @@ def _check_against_videos(data: Path, videos: list[Video], index: Index, annotat
     yield from _check_counts(data, probed)
 
 
-def _check_boxes(videos: dict[str, dict], annotations: Annotations) -> Iterator[Problem]:
+def _check_boxes(videos: dict[str, dict[str, Any]], annotations: Annotations) -> Iterator[Problem]:
     for kind, table in (("person", annotations.people), ("part", annotations.parts), ("object", annotations.objects)):
-        ids = table["video_id"].combine_chunks()
+        ids: Any = table["video_id"].combine_chunks()
         names = ids.dictionary.to_pylist()
         unlimited = {"width": 1 << 15, "height": 1 << 15}
         sizes = [(video["width"], video["height"]) for video in (videos.get(name, unlimited) for name in names)]
@@ -135,7 +136,7 @@ def _check_boxes(videos: dict[str, dict], annotations: Annotations) -> Iterator[
             yield Problem(videos[video_id]["path"], what, "clip them to the picture")
 
 
-def _check_counts(data: Path, probed: dict[str, dict]) -> Iterator[Problem]:
+def _check_counts(data: Path, probed: dict[str, dict[str, Any]]) -> Iterator[Problem]:
     for split in ("train", "test"):
         path = data / "list" / f"video_{split}_flist.csv"
         if not path.is_file():

@@ -185,7 +185,7 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Whole packets in decoding order, up to the end of the file or to where it breaks off."""
     try:
         for packet in container.demux(stream):
