@@ -6,7 +6,7 @@ Until then Dagster logs to a console of its own, at DEBUG: a line for each netwo
 import dagster._core.execution.context_creation_job as creation
 
 
-def _no_loggers(_: object) -> list:
+def _no_loggers(_: object) -> list[object]:
     """Events go to the instance all the same."""
     return []
 

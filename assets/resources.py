@@ -25,7 +25,7 @@ RETRAINING = "tps/retraining"
 """The tag of runs in which new shards are a reason to train again, and the current networks are defended."""
 
 
-class Pipeline(dg.ConfigurableResource):
+class Pipeline(dg.ConfigurableResource["Pipeline"]):
     """One store, filled from one data folder by one recipe.
 
     Outside of a run the recipe is what its file says now. A run freezes it when its first step begins; all its steps,

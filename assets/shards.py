@@ -1,5 +1,7 @@
 """Ingestion: the one asset that is no step, for what it makes is which shards there are."""
 
+from typing import Any
+
 import dagster as dg
 
 from assets.catalog import about
@@ -16,7 +18,7 @@ class Ingestion(dg.Config):
 
 
 @dg.asset(group_name="source", **about(outputs.SHARDS))
-def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult:
+def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult[Any]:
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
     from tps_pipeline.graph.ingestion import take_in
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
@@ -66,7 +67,9 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
         pool=GPU if step.gpu else None,
         op_tags=(TRAINS if step.learner else INFERS) if step.gpu else None,
     )
-    def compute(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force) -> Iterator[dg.MaterializeResult]:
+    def compute(
+        context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         run = replace(
             pipeline.run(context.run.run_id),
             retraining=RETRAINING in context.run.tags,

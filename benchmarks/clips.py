@@ -128,7 +128,7 @@ def measure(path: Path, rounds: int) -> dict[str, object]:
     }
 
 
-def narrow(**changes: object) -> Classifier:
+def narrow(**changes: object) -> Classifier[recipe.SegmentLevel]:
     """The paper's segment-level classifier with a narrow network."""
     settings = recipe.load("paper").methods["segment_level"].model_copy(update={"network": NARROW} | changes)
     assert isinstance(settings, recipe.SegmentLevel)

@@ -51,7 +51,8 @@ def _method(
     video, at = np.divmod(np.repeat(frame[seen], len(PARTS)), FRAMES_A_VIDEO)
     names = [f"video_{number:04}" for number in range(video.max() + 1)]
     likeliest = (state[:, None] + np.arange(5)) % len(STATES)
-    columns = {
+    offsets: Any = pa.array(5 * np.arange(count + 1), pa.int32())  # a map has 32 bits; the stubs say 64
+    columns: dict[str, Any] = {
         "video_id": _names(video, names),
         "frame": at * 5 + 1,
         "person": np.repeat(person[seen], len(PARTS)),
@@ -63,18 +64,18 @@ def _method(
         "state": _names(state, STATES),
         "state_score": rng.random(count),
         "state_scores": pa.MapArray.from_arrays(
-            pa.array(5 * np.arange(count + 1), pa.int32()),
-            pa.array(STATES).take(pa.array(likeliest.ravel())),
+            offsets,
+            pa.array(STATES).take(pa.array(likeliest.ravel(), pa.int64())),
             pa.array(np.tile(np.linspace(0.5, 0.1, 5), count), tables.SCORE),
         ),
     }
     # Sorted as `tables.conform` would sort them, at a fraction of the memory.
     part = columns["part"].indices.to_numpy()
-    order = pa.array(np.lexsort((part, columns["person"], columns["frame"], video)))
+    order = pa.array(np.lexsort((part, columns["person"], columns["frame"], video)), pa.int64())
     return pa.table(columns).take(order).cast(tables.PREDICTIONS)
 
 
-def _names(codes: np.ndarray, names: tuple[str, ...] | list[str]) -> pa.DictionaryArray:
+def _names(codes: np.ndarray, names: tuple[str, ...] | list[str]) -> pa.DictionaryArray[Any, Any]:
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names))
 
 

@@ -92,7 +92,8 @@ def main() -> None:
         def diff() -> int:
             lineage, key = fresh(), ("submission", None)
             versions = (lineage.version_before(key), None)
-            return len(list(differences(*([r for _, r in lineage.trace(key, v)] for v in versions))))
+            before, after = ([r for _, r in lineage.trace(key, v)] for v in versions)
+            return len(list(differences(before, after)))
 
         questions: dict[str, Callable[[], int]] = {
             "latest": lambda: len(fresh().latest().records),
@@ -144,7 +145,8 @@ def _writes(records: int) -> Iterator[tuple[int, str, str | None, list[tuple[str
     ]  # fmt: skip
     first = -records % len(every)
     for n in range(first, first + records):
-        yield n // len(every), *every[n % len(every)]
+        asset, shard, reads = every[n % len(every)]
+        yield n // len(every), asset, shard, reads
 
 
 def _version(*of: object) -> str:

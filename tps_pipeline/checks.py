@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS
 from tps_pipeline.labels import PARTS, swap
-from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.tables import BOX, PERSON_BOX, distinct
 
 SHOWN = 5
 """Offending rows that a message names."""
@@ -66,8 +66,8 @@ def missing_sides(samples: pa.Table) -> list[str]:
 def unknown_states(predictions: pa.Table, state_labels: pa.Table) -> list[str]:
     """Predicted states are ones that training boxes of some part have."""
     known = set(state_labels["state"].to_pylist())
-    given = set(predictions["state"].unique().to_pylist())
-    return [f"state {state!r} is not in the vocabulary" for state in sorted(given - known)][:SHOWN]
+    given = distinct(predictions["state"])
+    return [f"state {state!r} is not in the vocabulary" for state in given if state not in known][:SHOWN]
 
 
 def scores_outside(psc: pa.Table) -> list[str]:

@@ -69,7 +69,7 @@ def voting(
         `tables.PREDICTIONS`: the best method's rows. `state_scores` holds each state's share of the votes on the
         part, the largest first; `state_score` is the winner's.
     """
-    names = ranking["method"].to_pylist()
+    names: list[str] = [row["method"] for row in ranking.select(["method"]).to_pylist()]
     best = predictions[names[0]]
     people, *others = (predicted(predictions[name], predictions[name]) for name in names)
     states = sorted(set(people.states).union(*(other.states for other in others)))
@@ -258,13 +258,12 @@ def _count(votes: NDArray[np.int16], weights: NDArray[Any]) -> _Count:
 def _with_states(rows: pa.Table, counted: _Count, states: list[str]) -> pa.Table:
     """Rows of `tables.PREDICTIONS` with the states that were voted for."""
     names, shares = pa.array(states, pa.string()), pa.array(counted.share, tables.SCORE)
-    winner = counted.start[:-1]
-    given = {
-        "state": names.take(pa.array(counted.state[winner])).dictionary_encode(),
-        "state_score": shares.take(pa.array(winner)),
-        "state_scores": pa.MapArray.from_arrays(
-            pa.array(counted.start, pa.int32()), names.take(pa.array(counted.state)), shares
-        ),
+    voted, winner = names.take(pa.array(counted.state, pa.int64())), pa.array(counted.start[:-1], pa.int64())
+    offsets: Any = pa.array(counted.start, pa.int32())  # a map has 32 bits; the stubs say 64
+    given: dict[str, Any] = {
+        "state": voted.take(winner).dictionary_encode(),
+        "state_score": shares.take(winner),
+        "state_scores": pa.MapArray.from_arrays(offsets, voted, shares),
     }
-    kept = {name: rows[name] for name in rows.column_names}
+    kept: dict[str, Any] = {name: rows[name] for name in rows.column_names}
     return pa.table(kept | given).cast(tables.PREDICTIONS)

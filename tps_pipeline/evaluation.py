@@ -94,7 +94,8 @@ def leaderboard(
     }
     lost = Counter(unreadable["split"].to_pylist() if unreadable else ())
     rows = []
-    for (method, split), videos in scored.to_pandas().groupby(["method", "split"], observed=True):
+    for key, videos in scored.to_pandas().groupby(["method", "split"], observed=True):
+        method, split = map(str, key)
         values, correct = videos.psc.to_numpy(), videos.action_correct.to_numpy()
         rows.append(
             {

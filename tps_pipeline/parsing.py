@@ -167,17 +167,17 @@ def _runs(keys: Integers) -> tuple[Integers, Integers]:
     return starts, np.diff(starts, append=len(keys))
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
+def _encoded(column: pa.ChunkedArray[Any]) -> tuple[Integers, list[str]]:
     """Codes and names of a column of strings."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    column = column.unify_dictionaries()
-    names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    codes = [chunk.indices.to_numpy() for chunk in column.chunks]
+    chunks: list[Any] = column.unify_dictionaries().chunks
+    names = chunks[0].dictionary.to_pylist() if chunks else []
+    codes = [chunk.indices.to_numpy() for chunk in chunks]
     return np.concatenate([np.empty(0, dtype=np.int64), *codes]), names
 
 
-def _integers(column: pa.ChunkedArray) -> Integers:
+def _integers(column: pa.ChunkedArray[Any]) -> Integers:
     return column.to_numpy().astype(np.int64)
 
 

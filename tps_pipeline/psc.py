@@ -156,8 +156,8 @@ def credit_by_state(truth: Parsing, parsed: Parsing) -> pa.Table:
         {
             "part": pa.array([PARTS[i] for i in part], pa.string()),
             "state": pa.array([truth.states[i] for i in state], pa.string()),
-            "boxes": number[found],
-            "correctness": np.bincount(label, weights=credit[counted])[found] / number[found],
+            "boxes": pa.array(number[found]),
+            "correctness": pa.array(np.bincount(label, weights=credit[counted])[found] / number[found]),
         }
     )
 

@@ -35,11 +35,11 @@ _PERSON = pa.field("person", pa.int16(), nullable=False)
 _PART = pa.field("part", NAME, nullable=False)
 
 
-def _required(type_: pa.DataType, *names: str) -> list[pa.Field]:
+def _required(type_: pa.DataType, *names: str) -> list[pa.Field[Any]]:
     return [pa.field(name, type_, nullable=False) for name in names]
 
 
-def _optional(type_: pa.DataType, *names: str) -> list[pa.Field]:
+def _optional(type_: pa.DataType, *names: str) -> list[pa.Field[Any]]:
     return [pa.field(name, type_) for name in names]
 
 
@@ -189,7 +189,7 @@ def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndar
     """
     table: Any = rows
     if not isinstance(rows, pa.Table):
-        given = {str(name): rows[name] for name in rows}
+        given = {str(name): values for name, values in rows.items()}
         table = pa.table({f.name: _column(given[f.name], f.type) for f in schema if f.name in given})
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
@@ -212,26 +212,34 @@ def empty(schema: pa.Schema) -> pa.Table:
     return schema.empty_table()
 
 
+def distinct(column: pa.ChunkedArray[Any]) -> list[str]:
+    """Every string of a column that has no empty values, once, sorted."""
+    found: set[Any] = set(column.to_pylist())
+    return sorted(found)
+
+
 def _sorted(table: pa.Table) -> pa.Table:
     """Sort by those of `KEYS` that a table has; names by their letters, whatever their encoding."""
     keys = {name: table[name] for name in KEYS if name in table.column_names}
     if not keys:
         return table
-    plain = {name: pc.cast(c, pa.string()) if name in ("video_id", "part") else c for name, c in keys.items()}
+    plain: dict[str, Any] = {
+        name: pc.cast(c, pa.string()) if name in ("video_id", "part") else c for name, c in keys.items()
+    }
     order = pc.call_function(
         "sort_indices", [pa.table(plain)], pc.SortOptions(sort_keys=[(name, "ascending") for name in keys])
     )
     return table.take(order)
 
 
-def _column(values: Any, type_: pa.DataType) -> pa.Array:
+def _column(values: Any, type_: pa.DataType) -> pa.Array[Any]:
     """An Arrow column; a map's rows may be given as dictionaries."""
     if pa.types.is_map(type_):
         return pa.array([list(row.items()) if isinstance(row, Mapping) else row for row in values], type=type_)
     return pa.array(values, from_pandas=True)
 
 
-def _cast(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+def _cast(column: pa.ChunkedArray[Any], type_: pa.DataType) -> pa.ChunkedArray[Any]:
     """Cast a column; strings are re-encoded so that equal tables are equal bytes."""
     if pa.types.is_dictionary(type_):
         plain = column.cast(pa.string()).combine_chunks()

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.states import States
-from tps_pipeline import ensemble, outputs, psc
+from tps_pipeline import ensemble, outputs, psc, tables
 from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
@@ -30,13 +30,13 @@ Choice = Literal["train", "val"]
 def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[str, float]:
     """The challenge's score of methods, of their vote and of the choice by category."""
     test = world.sources("test")
-    names = sorted(set(test(outputs.VIDEOS)["video_id"].to_pylist()))
+    names = tables.distinct(test(outputs.VIDEOS)["video_id"])
     found = {method: world.predictions(method) for method in methods}
     if choose_on == "val":
         shown, of, seen = names[::2], test, dict(found)
     else:
         of = world.sources("train", every=SOME)
-        shown = of(outputs.VIDEOS)["video_id"].to_pylist()
+        shown = tables.distinct(of(outputs.VIDEOS)["video_id"])
         seen = {method: world.predictions(method, "train", every=SOME) for method in methods}
     ranking = ensemble.ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
     for predictions in (seen, found):
@@ -52,8 +52,8 @@ def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[s
 
 def scored(world: States, predictions: dict[str, pa.Table], of: Reads, videos: list[str], split: str) -> pa.Table:
     """The score of each of some videos by each method (`tables.PSC`), under a split's name."""
-    tables = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
-    everything = pa.concat_tables(tables).unify_dictionaries()
+    by_method = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
+    everything = pa.concat_tables(by_method).unify_dictionaries()
     return everything.filter(pc.field("video_id").cast(pa.string()).isin(videos))
 
 

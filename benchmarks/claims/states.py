@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -130,7 +131,7 @@ class States(World):
         if changing:
             usual = found.groupby(["video_id", "frame", "part"]).annotated.agg(lambda states: states.mode()[0])
             changes = usual.groupby(["video_id", "part"]).nunique() > 1
-            right = right[found.set_index(["video_id", "part"]).index.map(changes).to_numpy(bool)]
+            right = right[changes.reindex(pd.MultiIndex.from_frame(found[["video_id", "part"]])).to_numpy(bool)]
         return float(right.mean())
 
     @cached_property
@@ -161,10 +162,9 @@ def as_detections(people: pa.Table, parts: pa.Table) -> pa.Table:
 
 def as_video_actions(actions: pa.Table) -> pa.Table:
     """Annotated actions as a classifier that makes no mistakes would give them (`tables.VIDEO_ACTIONS`)."""
-    rows = actions.to_pandas().astype(str)
-    return tables.conform(
-        rows.assign(score=1.0, probabilities=[{action: 1.0} for action in rows.action]), tables.VIDEO_ACTIONS
-    )
+    rows = actions.to_pandas().astype(str).assign(score=1.0)
+    probabilities: Any = [{action: 1.0} for action in rows.action]
+    return tables.conform(rows.assign(probabilities=probabilities), tables.VIDEO_ACTIONS)
 
 
 def _compared(name: str, ours: str, other: str, *, changing: bool) -> Claim:

@@ -122,7 +122,9 @@ def decode(files: Iterable[LabelFile], states: Set[str] | None) -> VideoLabels:
         "objects": {"name": pa.array([item.name for item in objects], pa.string()), **_corners(_boxes(objects))},
     }
     files_of["objects"] = file_of_object
-    rows = {name: pa.table({"frame": frames[files_of[name]], **columns[name]}) for name in columns}
+    for name, of_table in columns.items():
+        of_table["frame"] = frames[files_of[name]]
+    rows = {name: pa.table(of_table) for name, of_table in columns.items()}
     if wrong:
         good = ~np.isin(np.arange(len(frames)), list(wrong))
         rows = {name: table.filter(good[files_of[name]]) for name, table in rows.items()}
@@ -133,7 +135,7 @@ def join(videos: dict[str, VideoLabels], name: str, schema: pa.Schema) -> pa.Tab
     """One table of all videos, in a declared shape."""
     parts = [getattr(labels, name) for labels in videos.values()]
     codes = np.repeat(np.arange(len(parts), dtype=np.int32), [part.num_rows for part in parts])
-    ids = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(videos, pa.string()))
+    ids = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(videos, pa.string()))
     rows = pa.concat_tables(parts) if parts else tables.empty(schema).drop_columns(["video_id"])
     return tables.conform(rows.append_column("video_id", ids), schema)
 

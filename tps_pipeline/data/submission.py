@@ -80,10 +80,10 @@ def write(folder: Path | str, predictions: pa.Table, *, video_actions: pa.Table,
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    actions = dict(zip(video_actions["video_id"].to_pylist(), video_actions["action"].to_pylist(), strict=True))
+    actions = {row["video_id"]: row["action"] for row in video_actions.select(["video_id", "action"]).to_pylist()}
     sampled: dict[str, set[int]] = defaultdict(set)
-    for video, frame in zip(frames["video_id"].to_pylist(), frames["frame"].to_pylist(), strict=True):
-        sampled[video].add(frame)
+    for row in frames.select(["video_id", "frame"]).to_pylist():
+        sampled[row["video_id"]].add(row["frame"])
     rows = _by_video(predictions)
     for video in sorted({*rows, *sampled} - set(actions)):
         raise DataError(f"video {video} has frames but no action; predict its action first")
@@ -114,7 +114,8 @@ def _by_video(predictions: pa.Table) -> dict[str, pa.Table]:
     rows = tables.conform(predictions, tables.PREDICTIONS)
     if not rows.num_rows:
         return {}
-    code = rows["video_id"].combine_chunks().indices.to_numpy()
+    ids: Any = rows["video_id"].combine_chunks()
+    code = ids.indices.to_numpy()
     starts = np.flatnonzero(np.diff(code, prepend=-1))
     slices = zip(starts.tolist(), np.diff(starts, append=len(code)).tolist(), strict=True)
     return {rows["video_id"][start].as_py(): rows.slice(start, length) for start, length in slices}

@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from tps_pipeline.data.layout import Problem, Video, entries, find_videos, known
 from tps_pipeline.data.shards import copies
 from tps_pipeline.labels import PARTS
 from tps_pipeline.progress import progress
-from tps_pipeline.tables import BOX
+from tps_pipeline.tables import BOX, distinct
 from tps_pipeline.video.probe import Probe, probe_all
 
 
@@ -109,8 +109,8 @@ def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
     if known_states(data) is None:
         yield Problem("list/part_stat.txt", "is missing or empty", "add it; until then any state is accepted")
     listed = read_names(data / "list" / "object.txt")
-    used = set(annotations.objects["name"].to_pylist())
-    for name in sorted(used - set(listed if listed is not None else used) - {"none"}):
+    used = distinct(annotations.objects["name"])
+    for name in sorted(set(used) - set(listed if listed is not None else used) - {"none"}):
         yield Problem("list/object.txt", f"lacks the object {name!r} of the labels", "add it or correct the labels")
 
 
@@ -143,7 +143,7 @@ def _check_labelled_frames(videos: dict[str, Probed], annotations: Annotations) 
 
 def _check_boxes(videos: dict[str, Probed], annotations: Annotations) -> Iterator[Problem]:
     for kind, table in (("person", annotations.people), ("part", annotations.parts), ("object", annotations.objects)):
-        ids = table["video_id"].combine_chunks()
+        ids: Any = table["video_id"].combine_chunks()
         names = ids.dictionary.to_pylist()
         unlimited = (1 << 15, 1 << 15)
         sizes = [videos[name].size if name in videos else unlimited for name in names]

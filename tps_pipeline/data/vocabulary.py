@@ -15,7 +15,7 @@ def action_names(actions: pa.Table) -> pa.Table:
     Args:
         actions: `tables.ACTIONS` of all training shards, in any order.
     """
-    names = sorted(set(actions["action"].to_pylist()))
+    names = tables.distinct(actions["action"])
     return tables.conform(pa.table({"action": pa.array(names, pa.string())}), tables.ACTION_NAMES)
 
 

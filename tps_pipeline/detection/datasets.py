@@ -122,7 +122,7 @@ def split_state(label: str) -> tuple[str, str]:
     return part, label.removeprefix(join_state(part, ""))
 
 
-def crops(boxes: NDArray, sizes: NDArray, *, margin: float) -> NDArray[np.int64]:
+def crops(boxes: NDArray[Any], sizes: NDArray[Any], *, margin: float) -> NDArray[np.int64]:
     """The windows that the part detector sees, in training and in detection.
 
     Args:
@@ -193,10 +193,11 @@ class DetectorImages:
         self._halves = np.flatnonzero(new_half)
         self._images = np.append(np.flatnonzero(new_image[self._halves]), len(self._halves))
         self._ends = np.append(self._halves[1:], len(rows))
-        self._video = rows.video_id.to_numpy()
+        self._video: list[str] = rows.video_id.tolist()
         self._frame, self._flipped = rows.frame.to_numpy(), rows.flipped.to_numpy()
         self._crop = rows[[*CROP]].to_numpy(np.int64)
-        self._label = rows.label.map({name: i for i, name in enumerate(labels)}).fillna(-1).to_numpy(np.int64)
+        number = rows.label.map({name: i for i, name in enumerate(labels)}).fillna(-1)
+        self._label = np.asarray(number, np.int64)
         self._box = rows[[*BOX]].to_numpy(np.float32)
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class TrainedDetector:
         return [Batch([*rows], np.stack(images), [*places]) for rows, images, places in batches]
 
     @torch.inference_mode()
-    def __call__(self, batches: Sequence[Batch], reduce: Reduce = zip) -> list[tuple[NDArray, ...]]:
+    def __call__(self, batches: Sequence[Batch], reduce: Reduce = zip) -> list[tuple[NDArray[Any], ...]]:
         """Look at pictures.
 
         Args:
@@ -91,7 +91,7 @@ class TrainedDetector:
             picture's continuous pixels and may reach beyond it.
         """
         device = next(self.network.parameters()).device
-        found: list[tuple[NDArray, ...]] = [()] * sum(len(batch.rows) for batch in batches)
+        found: list[tuple[NDArray[Any], ...]] = [()] * sum(len(batch.rows) for batch in batches)
         for batch in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
                 decoded, _ = self.network(as_input(batch.images).to(device))

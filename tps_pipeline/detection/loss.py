@@ -106,9 +106,10 @@ class DetectionLoss(nn.Module):
             )
         ]
         level = torch.bucketize(place, torch.tensor(places.counts, device=place.device).cumsum(0), right=True)
+        weighed = (gain * loss for gain, loss in zip(LEVEL_GAINS, objectness, strict=True))
         parts = {
             "box": self.box * _sum_of_means(box_loss, level),
-            "objectness": self.objectness * sum(g * loss for g, loss in zip(LEVEL_GAINS, objectness, strict=True)),
+            "objectness": self.objectness * sum(weighed, predictions.new_zeros(())),
             "classification": self.classification * _sum_of_means(self._class_loss(chosen, targets[target, 1]), level),
         }
         total = (parts["box"] + parts["objectness"] + parts["classification"]) * len(predictions)

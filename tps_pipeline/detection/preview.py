@@ -28,6 +28,7 @@ from tps_pipeline.drawing.contact_sheet import contact_sheet
 from tps_pipeline.drawing.frame import DARK, LEFT, MIDDLE, PERSON, RIGHT
 from tps_pipeline.errors import DataError, RecipeError
 from tps_pipeline.recipe import BoxAugmentation, Detector, Recipe
+from tps_pipeline.tables import distinct
 from tps_pipeline.video.frames import FrameFile, extract
 
 Kind = Literal["person", "part", "single_stage", "part_state"]
@@ -77,7 +78,7 @@ def preview(
     with tempfile.TemporaryDirectory() as folder:
         frames = FrameFile(_extract(data, annotations, Path(folder) / "frames.arrow", rng))
         samples = _samples(detector, annotations, frames.index, margin=margin, flip=used.augment.flip)
-        labels = sorted(set(samples["label"].drop_null().to_pylist()))
+        labels = distinct(samples["label"].drop_null())
 
         def images(only_plain: bool, augmentation: BoxAugmentation) -> DetectorImages:
             rows = samples.filter(~pc.field("flipped")) if only_plain else samples

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,7 @@ def detect(
     """
     prepare_cpu()
     detector = load_of(checkpoint, LABELS, inference)
-    columns: list[dict[str, NDArray]] = []
+    columns: list[dict[str, NDArray[Any]]] = []
     looked_for = partial(suppress, threshold=settings.threshold, iou=settings.iou)
     for pictures, batches in ahead(partial(read_prepared, frames, detector), steps(frames.keys())):
         found = detector(batches, looked_for)
@@ -100,7 +101,7 @@ def _columns(
     scores: NDArray[np.float32],
     labels: NDArray[np.int64],
     settings: recipe.SingleStage,
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray[Any]]:
     """One frame's rows of `tables.DETECTIONS`, by column: of each part someone was given, the best."""
     is_person = labels == LABELS.index(PERSON)
     people, people_scores = (

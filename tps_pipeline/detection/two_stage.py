@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -86,7 +87,7 @@ def find(
     """What `detect` does, with detectors at hand."""
     prepared = ahead(partial(read_prepared, frames, person_detector), steps(frames.keys()))
     people = (find_people(person_detector, *each, settings=settings) for each in prepared)
-    columns: list[dict[str, NDArray]] = []
+    columns: list[dict[str, NDArray[Any]]] = []
     for everyone, cuts in ahead(partial(cut, part_detector), people):
         columns += find_parts(part_detector, everyone, cuts)
     if not columns:
@@ -128,7 +129,7 @@ def cut(
 
 def find_parts(
     detector: TrainedDetector, people: Sequence[PersonDetections], cuts: Sequence[Batch]
-) -> list[dict[str, NDArray]]:
+) -> list[dict[str, NDArray[Any]]]:
     """The best box of each of the ten parts of everyone.
 
     Args:
@@ -164,7 +165,7 @@ def to_pixels(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.i
 
 def _columns(
     people: PersonDetections, boxes: NDArray[np.int64], part_scores: NDArray[np.float32]
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray[Any]]:
     """One frame's rows of `tables.DETECTIONS`, by column."""
     count, each = len(people.boxes), len(PARTS)
     person = np.repeat(np.arange(count), each)

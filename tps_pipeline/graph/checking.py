@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from tps_pipeline import tables
 from tps_pipeline.errors import StoreError
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
@@ -85,11 +86,11 @@ def judge(run: Run, check: Check, shard: str | None = None) -> Verdict:
     record = latest.records.get(work.key)
     if record is None or record.rows or latest.why_stale(work):
         found = check.find(check.output, step.reader(run, work.inputs, shard))
-        table = pa.table({"problem": pa.array(found, pa.string())}).cast(step.makes[0].schema)
+        table = pa.table({"problem": pa.array(found, pa.string())}).cast(tables.PROBLEMS)
         written = run.store.write(step.makes[0].path(shard), table)
         record = run.lineage.record(work, written, run_id=run.id, metrics={"blocking": float(check.blocking)})
         latest = run.lineage.latest()
-    problems = run.store.read(record.path)["problem"].to_pylist() if record.rows else []
+    problems = [str(problem) for problem in run.store.read(record.path)["problem"].to_pylist()] if record.rows else []
     return Verdict(record, problems, latest.refusal(record) if latest.forbids(record) else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 from tps_pipeline.graph.step import Step
 from tps_pipeline.outputs import SPLITS, Output
@@ -81,7 +82,7 @@ class Graph:
         for step in self.steps:
             parents = [read.name for read in self.before(step)]
             number[step.name] = max((number[p] + (kind[p] != kind[step.name]) for p in parents), default=0)
-        groups: dict[tuple, list[Step]] = {}
+        groups: dict[tuple[Any, ...], list[Step]] = {}
         for step in sorted(self.steps, key=lambda step: number[step.name]):
             groups.setdefault((number[step.name], *kind[step.name]), []).append(step)
         return list(groups.values())

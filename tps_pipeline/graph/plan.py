@@ -84,7 +84,7 @@ class Plan:
         Args:
             sure: Those that are trained; else those that are if what they follow turns out other than it was.
         """
-        shared: dict[tuple, list[str]] = {}
+        shared: dict[tuple[Any, ...], list[str]] = {}
         for planned in self.outputs:
             learner = planned.step.learner
             if learner and not learner.alone and (planned.make if sure else planned.follow):

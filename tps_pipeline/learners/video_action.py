@@ -47,7 +47,7 @@ class VideoActionLearner:
             train(VIDEOS),
             val(VIDEOS),
             train.data,
-            train(ACTION_NAMES)["action"].to_pylist(),
+            [row["action"] for row in train(ACTION_NAMES).to_pylist()],
             self.settings,
             folder=folder,
             seed=seed,

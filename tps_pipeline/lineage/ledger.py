@@ -6,6 +6,7 @@ import bisect
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
@@ -216,10 +217,11 @@ class _File:
     """One file's records; columns that say which is which as Python lists, the rest as they were read."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.records: list[str] = table["record"].to_pylist()
-        self.keys: list[Key] = list(zip(table["asset"].to_pylist(), table["partition"].to_pylist(), strict=True))
-        self.data_versions: list[str] = table["data_version"].to_pylist()
-        self.finished: list[int] = table["finished_at"].cast(pa.int64()).to_pylist()
+        columns: dict[str, Any] = {name: table[name].to_pylist() for name in ("record", "asset", "partition")}
+        self.records: list[str] = columns["record"]
+        self.keys: list[Key] = list(zip(columns["asset"], columns["partition"], strict=True))
+        self.data_versions: list[Any] = table["data_version"].to_pylist()
+        self.finished: list[Any] = table["finished_at"].cast(pa.int64()).to_pylist()
         self._table = table
         self._made: dict[int, Record] = {}
 

@@ -145,9 +145,10 @@ def to_table(records: Sequence[Record]) -> pa.Table:
 
 def from_row(row: dict[str, Any]) -> Record:
     """One row of `SCHEMA` as a record."""
-    values = {**row, "inputs": tuple(Input(**i) for i in row["inputs"])}
+    values: dict[str, Any] = {**row, "inputs": tuple(Input(**i) for i in row["inputs"])}
     values["recipe_sections"] = tuple(row["recipe_sections"])
-    return Record(**{**values, "packages": dict(row["packages"]), "metrics": dict(row["metrics"])})
+    values |= {"packages": dict(row["packages"]), "metrics": dict(row["metrics"])}
+    return Record(**values)
 
 
 @functools.cache

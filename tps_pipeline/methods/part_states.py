@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -175,7 +175,7 @@ def in_states(detections: pa.Table | pd.DataFrame, likeliest: Sequence[Sequence[
     """
     rows = detections.to_pandas() if isinstance(detections, pa.Table) else detections
     states, scores = zip(*(found[0] for found in likeliest), strict=True) if len(likeliest) else ((), ())
-    columns = {"state": states, "state_score": scores, "state_scores": list(likeliest)}
+    columns: dict[str, Any] = {"state": states, "state_score": scores, "state_scores": list(likeliest)}
     return tables.conform(rows.assign(**columns), tables.PREDICTIONS)
 
 

@@ -59,7 +59,7 @@ class VideoSwin(SwinTransformer3d):
         if gradients:
             self.patch_embed = GradientPatches(patch, embed)
         if classes is None:
-            self.head = nn.Identity()
+            self.head: nn.Module = nn.Identity()
         self._begin()
 
     def _begin(self) -> None:

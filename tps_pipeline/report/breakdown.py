@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class Breakdown:
     @property
     def methods(self) -> list[str]:
         """The methods, in the order they were given in."""
-        return [name for name in self.states if name not in ("part", "state")]
+        return [str(name) for name in self.states if name not in ("part", "state")]
 
     def mean_correctness(self, by: str) -> pd.DataFrame:
         """Mean credit of the annotated boxes of each part or state.
@@ -104,7 +105,8 @@ class Breakdown:
         rows = self.states.loc[self.states["part"] == part, ["state", method]].astype(str)
         named = rows["state"].value_counts().index[:most].tolist()
         kept = {"state": [*named, "other"], method: [*named, "other", NOT_FOUND]}
-        counts = pd.crosstab(*(rows[name].where(rows[name].isin(kept[name]), "other") for name in ("state", method)))
+        true, given = (rows[name].where(rows[name].isin(kept[name]), "other") for name in ("state", method))
+        counts = pd.crosstab(true, given)
         counts = counts.reindex(index=kept["state"], columns=kept[method], fill_value=0)
         return counts.loc[counts.sum(axis=1) > 0, (counts.sum() > 0) | counts.columns.isin(named)]
 
@@ -133,17 +135,18 @@ def break_down(truth: Parsing, parsed: Iterable[tuple[str, Parsing]]) -> Breakdo
         correctness.append(credit_by_state(truth, predictions).to_pandas().assign(method=name))
         given[name] = _given(truth, predictions, slot[first])
     names = sorted({state for states in given.values() for state in states.categories} - {NOT_FOUND} | {*truth.states})
+    true = pd.Categorical.from_codes(truth.state[first], dtype=pd.CategoricalDtype(truth.states))
     states = pd.DataFrame(
         {
-            "part": pd.Categorical.from_codes(truth.part[first], categories=list(PARTS)),
-            "state": pd.Categorical.from_codes(truth.state[first], categories=truth.states).set_categories(names),
+            "part": pd.Categorical.from_codes(truth.part[first], dtype=pd.CategoricalDtype([*PARTS])),
+            "state": true.set_categories(names),
             **{name: states.set_categories([*names, NOT_FOUND]) for name, states in given.items()},
         }
     )
     return Breakdown(pd.concat(correctness, ignore_index=True), states)
 
 
-def _given(truth: Parsing, parsed: Parsing, slots: Integers) -> pd.Categorical:
+def _given(truth: Parsing, parsed: Parsing, slots: Integers) -> pd.Categorical[Any]:
     """The state that a method gives each of some annotated (person, part) slots."""
     person = match_people(truth, parsed)[parsed.part_person]
     found = np.flatnonzero(person >= 0)[::-1]
@@ -151,4 +154,4 @@ def _given(truth: Parsing, parsed: Parsing, slots: Integers) -> pd.Categorical:
     row_of[person[found] * len(PARTS) + parsed.part[found]] = found
     row = row_of[slots]
     codes = np.where(row >= 0, parsed.state[row], len(parsed.states)) if len(parsed.state) else np.zeros_like(row)
-    return pd.Categorical.from_codes(codes, categories=[*parsed.states, NOT_FOUND])
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype([*parsed.states, NOT_FOUND]))

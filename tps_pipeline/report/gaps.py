@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,7 +34,7 @@ class Gap:
 
 def gaps(unreadable: pa.Table) -> list[Gap]:
     """Sort what could not be read (`tables.UNREADABLE`) by split, the test videos first."""
-    rows: dict[tuple[str, bool], list[dict]] = {}
+    rows: dict[tuple[str, bool], list[dict[str, Any]]] = {}
     for row in unreadable.to_pylist():
         rows.setdefault((row["split"], row["status"] == "unreadable"), []).append(row)
     return [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
@@ -68,7 +69,8 @@ def heat_map(
         text: Writes a value.
     """
     if scale is None and values.notna().to_numpy().any():
-        scale = float(values.min(axis=None)), float(values.max(axis=None))
+        every = values.to_numpy(dtype=float)
+        scale = float(np.nanmin(every)), float(np.nanmax(every))
     rows = {
         str(name): [
             _cell(value, scale, text, marked=(str(name), str(column)) in marked)

@@ -168,7 +168,8 @@ def _ranked(leaderboard: list[dict[str, Any]], split: str) -> list[str]:
 def _psc_of(psc: pa.Table, chosen: pa.Table, split: str, ranked: list[str]) -> dict[str, Any]:
     """What the page says about one split's PSC."""
     means = plots.mean_psc(psc, split)
-    means = means.loc[:, sorted(means, key=lambda name: ranked.index(name) if name in ranked else len(ranked))]
+    place = {name: at for at, name in enumerate(ranked)}
+    means = means.loc[:, sorted(means.columns.astype(str), key=lambda name: place.get(name, len(place)))]
     choices = [row for row in chosen.to_pylist() if row["chosen"]]
     return {
         "split": split,
@@ -254,13 +255,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "time": _time, "size": _size, "label": _label, "uri": _data_uri}
-    environment.filters |= {
-        "ordinal": _ordinal,
-        "duration": _duration,
-        "commit": provenance.commit,
-        "shell": shlex.quote,
-    }
+    filters: dict[str, Any] = {"number": _number, "time": _time, "size": _size, "label": _label, "uri": _data_uri}
+    filters |= {"ordinal": _ordinal, "duration": _duration, "commit": provenance.commit, "shell": shlex.quote}
+    environment.filters.update(filters)
     return environment
 
 

@@ -20,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tps_pipeline.tables import distinct
+
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "ink")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _WIDTH = 4.9
@@ -75,7 +77,7 @@ def preview(psc: pa.Table) -> str:
 
 def splits(table: pa.Table) -> list[str]:
     """The splits that a table has rows of, sorted."""
-    return sorted(set(table["split"].to_pylist()))
+    return distinct(table["split"])
 
 
 def mean_psc(psc: pa.Table, split: str) -> pd.DataFrame:
@@ -86,7 +88,8 @@ def mean_psc(psc: pa.Table, split: str) -> pd.DataFrame:
 
 def videos_by_action(psc: pa.Table, split: str) -> dict[str, int]:
     """How many videos of each action were scored."""
-    return _rows(psc, split).groupby("action")["video_id"].nunique().to_dict()
+    videos = _rows(psc, split).groupby("action")["video_id"].nunique()
+    return {str(action): int(count) for action, count in videos.items()}
 
 
 def _psc_by_action(psc: pa.Table, split: str, theme: Theme) -> Figure:
@@ -143,7 +146,7 @@ def _rows(psc: pa.Table, split: str) -> pd.DataFrame:
 def _looks(psc: pa.Table, theme: Theme) -> dict[str, tuple[str, str]]:
     """Colour and marker of each of a table's methods; colours return sooner than markers."""
     looks = {}
-    for i, method in enumerate(sorted(set(psc["method"].to_pylist()))):
+    for i, method in enumerate(distinct(psc["method"])):
         colour = _COLOURS[i % len(_COLOURS)]
         looks[method] = (theme.ink if colour == "ink" else colour, _MARKERS[i % len(_MARKERS)])
     return looks

@@ -196,11 +196,11 @@ def _unknown(m: Made) -> Iterator[str]:
     """What is not known of how an asset was made."""
     if not m.outputs:
         yield "no record is left"
-    for how, test in (
-        ("by code that was not committed", lambda sha: (sha or "").endswith("+")),
-        ("at a commit that is not known", lambda sha: sha is None),
+    commits = [record.git_sha for record in m.outputs]
+    for how, count in (
+        ("by code that was not committed", sum((sha or "").endswith("+") for sha in commits)),
+        ("at a commit that is not known", commits.count(None)),
     ):
-        count = sum(test(record.git_sha) for record in m.outputs)
         if count:
             yield f"{'all' if count == len(m.outputs) else f'{count} of {len(m.outputs)}'} outputs {how}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step
@@ -127,7 +127,7 @@ def _networks(recipe: Recipe) -> list[str]:
     return [learner.name for learner in learners_of(recipe) if not learner.alone]
 
 
-def _details(read: Reader, recipe: Recipe) -> dict:
+def _details(read: Reader, recipe: Recipe) -> dict[str, Any]:
     """Parts, states and clips of one split, and which it is: the last one that is labelled."""
     labelled = [split for split in recipe.predict_splits if len(read.of(split)(psc(recipe.submission)))]
     if not labelled:
@@ -175,7 +175,7 @@ def _clips(read: Reader, method: str) -> dict[str, Clip | list[Clip] | None]:
     }
 
 
-def _draw(read: Reader, method: str, row: dict) -> Clip:
+def _draw(read: Reader, method: str, row: dict[str, Any]) -> Clip:
     """A video of a shard with what is annotated and what is predicted, to be played."""
     from tps_pipeline.report import clips
 

@@ -130,7 +130,7 @@ def _taken(waiting: list[T], rng: np.random.Generator) -> T:
     return waiting.pop()
 
 
-class _Keyed(Dataset):
+class _Keyed(Dataset[Any]):
     """Samples by (epoch, index): the key seeds the sample's own generator, whichever worker makes it."""
 
     def __init__(self, data: Samples, seed: int) -> None:

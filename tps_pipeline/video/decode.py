@@ -309,7 +309,7 @@ class _Packets:
         self._container, self._stream = container, stream
         self.broken = False
 
-    def __iter__(self) -> Iterator[Packet]:
+    def __iter__(self) -> Iterator[Packet[VideoStream]]:
         flagged = None
         try:
             for packet in self._container.demux(self._stream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -199,7 +200,7 @@ class FrameFile:
         Raises:
             StoreError: The frame was not extracted, or is damaged.
         """
-        picture = cv2.imdecode(np.frombuffer(self._jpeg(video_id, frame), np.uint8), cv2.IMREAD_COLOR_RGB)
+        picture = cv2.imdecode(np.frombuffer(memoryview(self._jpeg(video_id, frame)), np.uint8), cv2.IMREAD_COLOR_RGB)
         if picture is None:
             raise StoreError(f"{self.path}: frame {frame} of video {video_id} is damaged; extract the shard again")
         return picture
@@ -261,7 +262,7 @@ def _rows(
         yield index + 1, width, height, jpeg.tobytes()
 
 
-def _batch(position: int, ids: pa.Array, rows: Iterable[tuple[int, int, int, bytes]]) -> pa.RecordBatch:
+def _batch(position: int, ids: pa.Array[Any], rows: Iterable[tuple[int, int, int, bytes]]) -> pa.RecordBatch:
     frames, widths, heights, jpegs = zip(*rows, strict=True)
     video = pa.DictionaryArray.from_arrays(pa.array([position] * len(frames), pa.int32()), ids)
     numbers = [pa.array(column, pa.int32()) for column in (frames, widths, heights)]

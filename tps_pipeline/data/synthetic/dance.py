@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tps_pipeline.data.synthetic.motion import Motion, Style, points, pulse, wave
@@ -15,7 +17,7 @@ def country_line_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
     lead, follow = pulse(cycle, 0.5), pulse(cycle + np.pi, 0.5)
     away = np.where(bar < 2, 1.0, -1.0)
     kick = (bar == 3) * follow
-    angles: dict = {"spine_pitch": 4 + 0 * t, "spine_roll": 3 * np.sin(cycle / 2)}
+    angles: dict[str, Any] = {"spine_pitch": 4 + 0 * t, "spine_roll": 3 * np.sin(cycle / 2)}
     for side, sign in SIDES.items():
         lift = np.where(away * sign > 0, lead, follow)
         angles[f"{side}_hip_abd"] = 5 + 14 * np.where(away * sign > 0, lift, -0.2 * lift)
@@ -33,7 +35,7 @@ def country_line_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
 def belly_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
     """The hips turn and tilt, the arms hang in the air in waves, small steps on the balls of the feet."""
     cycle, slow = style.cycle(t, 1.15), style.cycle(t, 0.3)
-    angles: dict = {"hip_yaw": 24 * style.amplitude * np.sin(cycle), "body_roll": 5 * np.sin(cycle)}
+    angles: dict[str, Any] = {"hip_yaw": 24 * style.amplitude * np.sin(cycle), "body_roll": 5 * np.sin(cycle)}
     angles |= {"spine_yaw": -7 * np.sin(cycle), "spine_roll": -6 * np.sin(cycle), "head_roll": 8 * np.sin(slow)}
     base = style.rng.uniform(55, 90)
     for side, sign in SIDES.items():
@@ -52,7 +54,11 @@ def belly_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
 def salsa_dancing(t: np.ndarray, style: Style, body: Body) -> Motion:
     """Forward and back steps in a couple's hold, with hip motion."""
     cycle = style.cycle(t, 0.85)
-    angles: dict = {"hip_yaw": 14 * np.sin(cycle), "body_roll": 3 * np.sin(cycle), "spine_roll": -4 * np.sin(cycle)}
+    angles: dict[str, Any] = {
+        "hip_yaw": 14 * np.sin(cycle),
+        "body_roll": 3 * np.sin(cycle),
+        "spine_roll": -4 * np.sin(cycle),
+    }
     for side, sign in SIDES.items():
         step = pulse(cycle + (0 if sign > 0 else np.pi), 0.5)
         angles[f"{side}_hip_flex"] = 4 + 22 * step * np.sign(sign * np.sin(cycle / 2) + 0.01)

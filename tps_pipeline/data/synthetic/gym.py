@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tps_pipeline.data.synthetic import props
@@ -46,7 +48,7 @@ def pull_ups(t: np.ndarray, style: Style, body: Body) -> Motion:
 def front_raises(t: np.ndarray, style: Style, body: Body) -> Motion:
     """Straight arms raised forward with dumbbells, together or in turn."""
     cycle, apart = style.cycle(t, 0.45), style.rng.choice([0.0, np.pi])
-    angles: dict = {"spine_pitch": style.rng.uniform(-4, 8) + 0 * t}
+    angles: dict[str, Any] = {"spine_pitch": style.rng.uniform(-4, 8) + 0 * t}
     for side, sign in SIDES.items():
         up = wave(cycle + (apart if sign > 0 else 0), 1.4)
         angles[f"{side}_shoulder_flex"] = 4 + style.rng.uniform(80, 100) * up
@@ -60,7 +62,7 @@ def lunge(t: np.ndarray, style: Style, body: Body) -> Motion:
     """One leg forward, the rear knee to the floor, sides in turn."""
     cycle = style.cycle(t, 0.35)
     left, right = pulse(cycle, 0.5), pulse(cycle + np.pi, 0.5)
-    angles: dict = {"spine_pitch": 4 + 6 * (left + right)}
+    angles: dict[str, Any] = {"spine_pitch": 4 + 6 * (left + right)}
     for side, front, rear in (("left", left, right), ("right", right, left)):
         angles[f"{side}_hip_flex"] = 85 * front - 22 * rear
         angles[f"{side}_knee"] = 4 + 88 * front + 88 * rear
@@ -76,7 +78,7 @@ def punching_bag(t: np.ndarray, style: Style, body: Body) -> Motion:
     jab, cross = pulse(cycle, 0.33), pulse(cycle + 0.85 * np.pi, 0.36) * (np.sin(0.31 * cycle) > -0.3)
     shoulder = body.stature * 0.80
     height = shoulder + style.rng.uniform(-0.08, 0.10)
-    angles: dict = {"spine_pitch": 10 + 3 * np.sin(cycle), "spine_yaw": 25 * cross - 22 * jab}
+    angles: dict[str, Any] = {"spine_pitch": 10 + 3 * np.sin(cycle), "spine_yaw": 25 * cross - 22 * jab}
     angles |= {"left_hip_flex": 22.0, "left_knee": 24 + 5 * np.sin(cycle), "right_hip_flex": -14.0, "right_knee": 28.0}
     angles |= {"right_ankle": 14 + 18 * cross, "left_hip_abd": 8.0, "right_hip_abd": 10.0}
     hands = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tps_pipeline.data.synthetic import props
@@ -98,7 +100,11 @@ def throwing_discus(t: np.ndarray, style: Style, body: Body) -> Motion:
     twist = keyed(clock, times, [0, -25, -50, -45, 40, 20, 0])
     swing = keyed(clock, times, [10, 35, 75, 78, 86, 50, 10])
     turning = ((clock > 1.4) & (clock < 2.9)).astype(float)
-    angles: dict = {"spine_yaw": twist, "spine_pitch": 16 + 0 * t, **both(knee=24.0, hip_flex=18.0, hip_abd=13.0)}
+    angles: dict[str, Any] = {
+        "spine_yaw": twist,
+        "spine_pitch": 16 + 0 * t,
+        **both(knee=24.0, hip_flex=18.0, hip_abd=13.0),
+    }
     angles |= {"right_shoulder_abd": swing, "right_shoulder_flex": -8.0, "right_elbow": 12.0}
     angles |= {"left_shoulder_abd": 25 + 40 * turning, "left_shoulder_flex": 40.0, "left_elbow": 40.0}
     angles["left_hip_flex"] = 18 + 45 * pulse(4 * np.pi * clock / 2.2, 0.5) * turning
@@ -114,7 +120,7 @@ def hopscotch(t: np.ndarray, style: Style, body: Body) -> Motion:
     single = (np.floor(cycle / (2 * np.pi)) % 3 != 2).astype(float)
     single = np.convolve(np.pad(single, 3, mode="edge"), np.ones(7) / 7, mode="valid")
     bend = 24 + 18 * (1 - hop)
-    angles: dict = {"spine_pitch": 12 + 6 * hop, **both(hip_flex=0.5 * bend, knee=bend, ankle=4 + 30 * hop)}
+    angles: dict[str, Any] = {"spine_pitch": 12 + 6 * hop, **both(hip_flex=0.5 * bend, knee=bend, ankle=4 + 30 * hop)}
     angles |= {"left_hip_flex": 0.5 * bend + 22 * single, "left_knee": bend + 62 * single}
     for side, sign in SIDES.items():
         angles[f"{side}_shoulder_abd"] = 26 + 34 * hop
@@ -126,7 +132,7 @@ def hopscotch(t: np.ndarray, style: Style, body: Body) -> Motion:
 def crawling_baby(t: np.ndarray, style: Style, body: Body) -> Motion:
     """On hands and knees, diagonal limbs together."""
     cycle = style.cycle(t, 0.8)
-    angles: dict = {"body_pitch": 76 + 3 * np.sin(2 * cycle), "head_pitch": 42 + 12 * np.sin(0.3 * cycle)}
+    angles: dict[str, Any] = {"body_pitch": 76 + 3 * np.sin(2 * cycle), "head_pitch": 42 + 12 * np.sin(0.3 * cycle)}
     angles |= {"head_yaw": 28 * np.sin(0.37 * cycle), "body_roll": 4 * np.sin(cycle)}
     hands = {}
     reach = body.length("torso")
@@ -144,7 +150,7 @@ def crawling_baby(t: np.ndarray, style: Style, body: Body) -> Motion:
 def idle(t: np.ndarray, style: Style, body: Body) -> Motion:
     """A bystander: stands and shifts weight; arms hang, fold, or clap."""
     slow = style.cycle(t, 0.12)
-    angles: dict = {"head_yaw": 22 * np.sin(slow), "spine_roll": 2 * np.sin(slow)}
+    angles: dict[str, Any] = {"head_yaw": 22 * np.sin(slow), "spine_roll": 2 * np.sin(slow)}
     angles |= both(shoulder_abd=7.0, elbow=14.0, hip_abd=4.0, knee=4.0)
     habit = style.rng.random()
     hands = {}
@@ -159,7 +165,7 @@ def idle(t: np.ndarray, style: Style, body: Body) -> Motion:
 def walk(t: np.ndarray, style: Style, body: Body) -> Motion:
     """A bystander who walks past."""
     cycle = style.cycle(t, 0.9)
-    angles: dict = {"spine_pitch": 3 + 0 * t}
+    angles: dict[str, Any] = {"spine_pitch": 3 + 0 * t}
     for side, sign in SIDES.items():
         turn = cycle + (0 if sign > 0 else np.pi)
         angles[f"{side}_hip_flex"] = 6 + 24 * np.sin(turn)

@@ -128,7 +128,7 @@ def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Modu
     return Classifier(model.to(choose_device()).eval(), settings, space, frequencies)
 
 
-def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa.Table, data: Path) -> pa.Table:
+def predict(classifier: Classifier[Entry], plan: Plan, detections: pa.Table, videos: pa.Table, data: Path) -> pa.Table:
     """Give every detected part the likeliest state in the clip that tells about its frame.
 
     Args:
@@ -155,7 +155,7 @@ def predict(classifier: Classifier, plan: Plan, detections: pa.Table, videos: pa
     return with_states(detections, classifier.space, all_scores, clips)
 
 
-def _scores(classifier: Classifier, path: Path, indices: np.ndarray) -> np.ndarray:
+def _scores(classifier: Classifier[Entry], path: Path, indices: np.ndarray) -> np.ndarray:
     """Scores of a video's clips, `(K, labels)`."""
     size = classifier.settings.image_size
     found = []

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, a
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
 from tps_pipeline.reading import Reads
+from tps_pipeline.tables import distinct
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -53,7 +55,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
     prepare_cpu()
     torch.manual_seed(seed)
     space = mirror_closed(LabelSpace.of(train(STATE_LABELS), pairs="all"))
-    names = sorted(set(train(ACTIONS)["action"].to_pylist())) if settings.action else []
+    names = distinct(train(ACTIONS)["action"]) if settings.action else []
     known, held_out = (labelled(source, space, names, settings) for source in (train, val))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,7 +97,7 @@ def labelled(source: Reads, space: LabelSpace, names: list[str], settings: recip
     people, parts = source(outputs.PEOPLE), source(outputs.PARTS)
     arranged = arrange(people, parts, track(people), stride=settings.stride)
     targets = np.full((len(arranged.videos), len(PARTS)), UNLABELLED)
-    pairs = list(zip(parts["part"].to_pylist(), parts["state"].to_pylist(), strict=True))
+    pairs = [(row["part"], row["state"]) for row in parts.select(["part", "state"]).to_pylist()]
     labels = [space.labels.get(pair, UNLABELLED) for pair in pairs]
     targets[arranged.person_of_part, [PARTS.index(part) for part, _ in pairs]] = labels
     rows = source(ACTIONS).to_pylist()
@@ -115,7 +117,7 @@ class TrainingSequences:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray]:
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """A sequence `(T, 11, ...)` with targets `(T, 10)` and the actions' probabilities `(A,)`."""
         rows, steps = self.sequences[index]
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
@@ -130,7 +132,7 @@ class TrainingSequences:
         return {**boxes._asdict(), "targets": targets, "actions": actions}
 
 
-def collate(samples: Sequence[dict[str, NDArray]]) -> dict[str, Tensor]:
+def collate(samples: Sequence[dict[str, NDArray[Any]]]) -> dict[str, Tensor]:
     """Sequences of one length: nobody is seen, and nothing labelled, after a shorter one's end."""
     padding = {"corners": 0, "confidences": 0, "targets": UNLABELLED}
     batch = {
