@@ -19,6 +19,7 @@ class Ingestion(dg.Config):
 @dg.asset(group_name="source", **about(outputs.SHARDS))
 def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult:
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
+    from tps_pipeline.data.layout import first_of
     from tps_pipeline.data.shards import ingest
 
     known = {name: pipeline.read(outputs.SHARDS, name) for name in pipeline.shards(*SPLITS)}
@@ -29,12 +30,12 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingest
         pipeline.lineage.record(work, written, run_id=context.run.run_id)
     names = pipeline.shards(*SPLITS)
     context.instance.add_dynamic_partitions(str(SHARDS.name), names)
-    for problem in found.problems:
-        context.log.warning(str(problem))
+    for line in first_of(found.problems):
+        context.log.warning(line)
     return dg.MaterializeResult(
         metadata={
             "shards": len(names),
             "new_or_changed": ", ".join(sorted(found.shards)) or "none",
-            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in found.problems) or "none"),
+            "problems": dg.MetadataValue.md("\n".join(f"- {line}" for line in first_of(found.problems)) or "none"),
         }
     )

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.data.annotations import Index, digest, find_annotations, find_ground_truth
-from tps_pipeline.data.kinetics_tps import action_of, label_files
+from tps_pipeline.data.encoding import printable
+from tps_pipeline.data.kinetics_tps import action_of, label_files, passed_over
 from tps_pipeline.data.layout import Problem, Video, find_videos
 from tps_pipeline.progress import progress
 from tps_pipeline.recipe import Shards
@@ -62,7 +63,7 @@ def ingest(
     """
     videos, problems = find_videos(data)
     index = find_annotations(data)
-    problems += index.problems
+    problems += passed_over(data, videos, index)
     rows = {name: {row["video_id"]: row for row in table.to_pylist()} for name, table in manifests.items()}
     shard_of = {video_id: name for name, known in rows.items() for video_id in known}
     ids_by_content = {row["sha256"]: row["video_id"] for known in rows.values() for row in known.values()}
@@ -144,6 +145,7 @@ def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
         facts = {
             name: getattr(found, name) for name in ("n_frames", "fps", "width", "height", "rotation", "status", "error")
         }
+        facts["error"] = facts["error"] and printable(facts["error"])
         rows.append({**row, **facts})
     types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.VIDEOS])
     return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.VIDEOS)

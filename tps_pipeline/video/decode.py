@@ -53,7 +53,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         VideoError: FFmpeg cannot open the file, or it has no picture.
     """
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(str(Path(path).absolute()), metadata_errors="ignore")  # "12:30" is no protocol
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             f"{path}: FFmpeg cannot open it ({error.strerror}); fetch the file again or leave it out"
@@ -221,7 +221,9 @@ def _read_decord(
     width, height = size or (-1, -1)
     wanted = list(range(len(times))) if indices is None else indices
     try:
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, width=width, height=height)
+        reader = decord.VideoReader(
+            str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=1, width=width, height=height
+        )
         if len(reader) != len(times):
             raise VideoError(f"{path}: decord counts {len(reader)} frames of {len(times)}; use the decoder pyav")
         pending = iter(wanted)
