@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from tps_pipeline.graph import Run, Step, workspace_of
 
@@ -116,7 +117,7 @@ def _table(trainings: Sequence[Training]) -> Table:
     for training in trainings:
         training.look()
         bar = ProgressBar(training.epochs, training.over, width=24)
-        table.add_row(f"  {training.name}", bar, f"epoch {training.over}/{training.epochs}", training.state)
+        table.add_row(Text(f"  {training.name}"), bar, f"epoch {training.over}/{training.epochs}", training.state)
     return table
 
 
@@ -143,7 +144,7 @@ def _tell(trainings: Sequence[Training], console: Console, every: float, over: t
         ]
         told += _counted(sum(each.done for each in trainings), "done")
         told += _counted(sum(not each.begun for each in trainings), "to come")
-        console.print(f"  training: {', '.join(told)}", highlight=False, soft_wrap=True)
+        console.print(f"  training: {', '.join(told)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _counted(number: int, what: str) -> list[str]:

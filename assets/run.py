@@ -42,7 +42,7 @@ IMPORTED_ONCE = [
 ]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds."""
 
-console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal)
+console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal, emoji=False)
 """A terminal, if it is one at the start: others are told later that theirs is none (`progress.shown`)."""
 
 
@@ -86,7 +86,7 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     with _stage("shards"):
         making.run([dg.AssetKey("shards")])
     graph = graph_of(pipeline.recipe)
-    console.print(plan(pipeline.run(), graph).summary(), highlight=False, soft_wrap=True)
+    console.print(plan(pipeline.run(), graph).summary(), highlight=False, markup=False, soft_wrap=True)
     for stage in graph.stages:
         with _stage(_title(stage)):
             keys = [key_of(output) for step in stage for output in step.makes]
@@ -204,7 +204,7 @@ def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[
 def _print_results(pipeline: Pipeline, made: int, seconds: float) -> None:
     from tps_pipeline.report.terminal import leaderboard, not_read
 
-    out = Console()
+    out = Console(emoji=False)
     out.print(leaderboard(pipeline.read(LEADERBOARD)))
     out.print()
     store, command = pipeline.store, f"make dev DATA={pipeline.data} RECIPE={pipeline.recipe_name}"

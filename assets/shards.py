@@ -20,6 +20,7 @@ class Ingestion(dg.Config):
 @dg.asset(group_name="source", **about(outputs.SHARDS))
 def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingestion) -> dg.MaterializeResult[Any]:
     """Batches of videos, fixed at ingestion; new videos in the data folder form new shards."""
+    from tps_pipeline.data.layout import first_of
     from tps_pipeline.graph.ingestion import take_in
 
     found = take_in(pipeline.run(context.run.run_id), only=config.videos)
@@ -27,14 +28,14 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingest
     for gone in {*context.instance.get_dynamic_partitions(partitions)} & {*pipeline.lineage.latest().removals}:
         context.instance.delete_dynamic_partition(partitions, gone)
     context.instance.add_dynamic_partitions(partitions, names)
-    problems = [*found.problems, *found.missing]
-    for problem in problems:
-        context.log.warning(str(problem))
+    told = first_of([*found.missing, *found.problems])
+    for line in told:
+        context.log.warning(line)
     return dg.MaterializeResult(
         metadata={
             "shards": len(names),
             "store": pipeline.store_root,
             "new_or_changed": ", ".join(sorted(found.shards)) or "none",
-            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in problems) or "none"),
+            "problems": dg.MetadataValue.md("\n".join(f"- {line}" for line in told) or "none"),
         }
     )

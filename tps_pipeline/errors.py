@@ -6,6 +6,10 @@ from __future__ import annotations
 class TpsError(Exception):
     """Base of every error this package raises on bad input; the command line prints it without a traceback."""
 
+    def __str__(self) -> str:
+        """The message as terminals, logs and tables can hold it: names of files need not be text."""
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
+
 
 class DataError(TpsError):
     """A data set, an annotation file or a submission breaks a rule of its format."""

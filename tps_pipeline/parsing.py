@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 _FRAME_BITS = 24
 _PERSON_BITS = 16
 
+MAX_FRAME = (1 << _FRAME_BITS) - 1
+"""The highest number that a frame may have: a week of video."""
+
 
 @dataclass(frozen=True)
 class Parsing:

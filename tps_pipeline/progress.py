@@ -20,6 +20,6 @@ def progress(items: Iterable[T], doing: str, *, total: int | None = None) -> Ite
 def bar(doing: str, total: int, *, done: int = 0, shown: bool = True) -> tuple[Progress, TaskID]:
     """A bar to be advanced by hand; its description may be changed."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     made = Progress(*columns, console=console, disable=not (shown and console.is_terminal))
     return made, made.add_task(doing, total=total, completed=done)

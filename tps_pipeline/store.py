@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -43,7 +44,11 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         # Other processes write as well: a listing is only true when it is made.
-        self.fs, self.root = fsspec.core.url_to_fs(str(root), use_listings_cache=False)
+        self.fs: Any
+        if "://" in str(root):
+            self.fs, self.root = fsspec.core.url_to_fs(str(root), use_listings_cache=False)
+        else:  # a folder, also where its name holds "::", with which fsspec joins URLs
+            self.fs, self.root = LocalFileSystem(use_listings_cache=False), str(Path(root).expanduser().absolute())
         self.root = self.root.rstrip("/")
 
     @property

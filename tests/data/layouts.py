@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
 
 HUMAN = {
     "number": 1,
@@ -97,3 +98,11 @@ def write_video(path: Path, *, frames: int) -> None:
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+
+
+def manifest(*rows: tuple[str, str, str | None]) -> pa.Table:
+    names = pa.schema([("video_id", pa.string()), ("split", pa.string()), ("action", pa.string())])
+    return pa.Table.from_pylist([dict(zip(names.names, row, strict=True)) for row in rows], schema=names)
+
+
+TRAIN = manifest(("v1", "train", "lunge"), ("v2", "val", "juggling_balls"))

@@ -149,7 +149,10 @@ def test_a_video_that_changes_class_or_folder(ingested):
     (data / "train_videos" / "lunge" / "lunge_3.mp4").rename(data / "test_videos" / "lunge_3.mp4")
     found = ingest(data, Known(shards), SETTINGS)
     assert changed_rows(shards, found.shards) == [("lunge_1", {"action", "path"})]
-    assert [problem.path for problem in found.problems] == ["test_videos/lunge_3.mp4"]
+    assert [problem.path for problem in found.problems] == [
+        "train_annotations/lunge/lunge_3",
+        "test_videos/lunge_3.mp4",
+    ]
 
 
 def test_flat_training_videos_take_the_class_of_their_labels(tmp_path):

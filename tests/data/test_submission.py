@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from benchmarks.psc import plain_psc
 from tps_pipeline import tables
+from tps_pipeline.cli.app import app
 from tps_pipeline.data import submission
 from tps_pipeline.data.challenge_json import read_submission, read_truth
 from tps_pipeline.errors import DataError
@@ -125,6 +128,96 @@ def test_a_submission_without_an_annotated_video_is_refused(tmp_path: Path):
     save(found, {"vid": {}})
     with pytest.raises(DataError, match="lacks the annotated video other"):
         submission.evaluate(truth, found)
+
+
+def people(verb: Any, *, box: Any = (1, 1, 50, 50)) -> dict[str, Any]:
+    return {"humans": [{"box": [0, 0, 99, 99], "parts": {"head": {"box": box, "verb": verb}}}]}
+
+
+FOUND = people(["none"], box=[[1, 1, 50, 50]])
+SPELLINGS = {
+    "half in another spelling": (["img_00001.json", "img_00006.json"], ["img_1.json", "img_00006.json"], 0.5),
+    "both in the other one": (["img_1.json", "img_6.json"], ["img_1.json", "img_6.json"], 1.0),
+    "longer": (["img_00001.json"], ["img_000001.json"], 0.0),
+    "counted from 0": (["img_00000.json", "img_00005.json"], ["img_00000.json", "img_00005.json"], 1.0),
+    "one early": (["img_00001.json", "img_00006.json"], ["img_00000.json", "img_00005.json"], 0.0),
+    "both spellings in one file": (["img_00001.json"], ["img_1.json", "img_00001.json"], 1.0),
+    "two frames for us, and for them": (["img_1.json", "img_00001.json"], ["img_1.json"], 0.5),
+}
+
+
+@pytest.mark.parametrize("kind", SPELLINGS)
+def test_frames_are_compared_by_name_as_the_challenge_does(tmp_path: Path, kind: str):
+    annotated, submitted, psc = SPELLINGS[kind]
+    truth = {"vid": {name: people("none") for name in annotated}}
+    found = {"vid": dict.fromkeys(submitted, FOUND)}
+    assert plain_psc(truth, found) == {"vid": psc}
+    save(tmp_path, truth, side="gt")
+    result = submission.evaluate(tmp_path, save(tmp_path, found))
+    assert result.psc == {"vid": psc}
+    assert result.score == pytest.approx(min(psc, 0.9999))
+
+
+def test_the_score_that_the_published_evaluator_gives_half_a_submission_in_another_spelling(tmp_path: Path):
+    truth = {v: {f"img_{n:05}.json": people("none") for n in range(1, 11)} for v in ("a", "b")}
+    found = {
+        "a": {f"img_{n}.json": FOUND for n in range(1, 11)},
+        "b": {f"img_{n:05}.json": FOUND for n in range(1, 11)},
+    }
+    actions = {"a": "run", "b": "run"}
+    save(tmp_path, truth, actions, side="gt")
+    assert submission.evaluate(tmp_path, save(tmp_path, found, actions)).score == pytest.approx(0.49995)
+
+
+HUMANS = '{"vid": {"img_00006.json": {"humans": [{"box": [0, 0, 9, %s], "parts": {"head": {"box": %s, "verb": %s}}}]}}}'
+HOSTILE = {
+    "100,000 brackets": "[" * 100_000,
+    "closed brackets": "[" * 100_000 + "]" * 100_000,
+    "brackets in a frame": '{"vid": {"img_00001.json": %s}}' % ('{"a":' * 100_000 + "1" + "}" * 100_000),
+    "brackets beside people": '{"vid": {"img_00001.json": {"humans": [], "x": %s}}}' % ("[" * 100_000 + "]" * 100_000),
+    "a frame number of 30 digits": json.dumps({"vid": {f"img_{'9' * 30}.json": {"humans": []}}}),
+    "a frame number of 6000 digits": json.dumps({"vid": {f"img_{'9' * 6000}.json": {"humans": []}}}),
+    "a frame number above what fits": json.dumps({"vid": {f"img_{1 << 24}.json": {"humans": []}}}),
+    "a negative frame number": json.dumps({"vid": {"img_-0001.json": {"humans": []}}}),
+    "a frame without a number": json.dumps({"vid": {"img_.json": {"humans": []}}}),
+    "Arabic digits": json.dumps({"vid": {"img_٠٠٠٠١.json": {"humans": []}}}),
+    "half a character": '{"\\ud800": {}}',
+    "a line break in a name": json.dumps({"a\nb": {"x\ny": {"humans": []}}}),
+    "half of UTF-16": "\ufeff{".encode("utf-16-le")[:-1],
+    "no text": b"\xff\xfe\x00\xd8",
+    "nothing": b"",
+}
+TOO_LARGE = ["1e400", "-1e400", "NaN", "Infinity", "1e308", "1" + "0" * 400, "9" * 5000, "9" * 20]
+for size in TOO_LARGE:
+    HOSTILE[f"a person's box of {size[:9]}, {len(size)}"] = HUMANS % (size, "[[1, 1, 5, 5]]", '["none"]')
+    HOSTILE[f"a part's box of {size[:9]}, {len(size)}"] = HUMANS % ("9", f"[[1, 1, 5, {size}]]", '["none"]')
+
+
+@pytest.mark.parametrize("side", ["gt", "pred"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_whatever_is_in_a_file_evaluate_answers_in_a_line_that_names_it(tmp_path: Path, kind: str, side: str):
+    for name in ("gt", "pred"):
+        save(tmp_path, {"vid": {"img_00006.json": {"humans": []}}}, side=name)
+    content = HOSTILE[kind]
+    path = tmp_path / f"{side}_part_result.json"
+    if side == "gt" and isinstance(content, str):
+        content = content.replace("[[1", "[1").replace("]]", "]").replace('["none"]', '"none"')
+    path.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+    result = CliRunner().invoke(app, ["evaluate", "--gt", str(tmp_path), "--pred", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert type(result.exception) is SystemExit
+    assert len(result.stderr.splitlines()) == 1
+    assert str(path) in result.stderr
+    assert len(result.stderr) < 1000
+
+
+def test_files_in_another_unicode_are_read(tmp_path: Path):
+    for side, found in (("gt", people("none")), ("pred", FOUND)):
+        save(tmp_path, {"vid": {"img_00006.json": found}}, {"vid": "Kür"}, side=side)
+    expected = submission.evaluate(tmp_path, tmp_path)
+    for path, encoding in zip(sorted(tmp_path.iterdir()), ("utf-8-sig", "utf-16", "utf-16-be", "utf-32"), strict=True):
+        path.write_bytes(json.dumps(json.loads(path.read_text()), ensure_ascii=False).encode(encoding))
+    assert submission.evaluate(tmp_path, tmp_path) == expected
 
 
 Rows = list[dict[str, Any]]

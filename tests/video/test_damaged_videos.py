@@ -34,7 +34,7 @@ from tests.video.damage import (
 from tps_pipeline import checks, recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.data.kinetics_tps import read_all
-from tps_pipeline.data.shards import ingest, probe_videos
+from tps_pipeline.data.shards import Known, ingest, probe_videos
 from tps_pipeline.data.validation import validate
 from tps_pipeline.drawing.video import Layer, write_video
 from tps_pipeline.video.decode import read_frames
@@ -214,7 +214,7 @@ def test_the_nearest_picture_stands_in(tmp_path):
 
 def steps(data: Path) -> tuple[pa.Table, dict[str, list[int]], dict[str, str]]:
     """What a run makes of a data folder: its table of videos, the frames of each, and what extraction says."""
-    manifest = pa.concat_tables(ingest(data, {}, recipe.Shards()).shards.values())
+    manifest = pa.concat_tables(ingest(data, Known(), recipe.Shards()).shards.values())
     videos, settings = probe_videos(data, manifest), recipe.Frames()
     train = videos["split"].to_pylist()[0] != "test"
     videos = videos.set_column(1, "split", pa.array(["train" if train else "test"] * len(videos)))

@@ -5,6 +5,8 @@ A topic has a module. Heavy libraries are imported by the command that needs the
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -57,3 +59,6 @@ def tps(
     ] = False,
 ) -> None:
     """Part-level action parsing of video."""
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tps_pipeline.data.encoding import printable
+
 DEMO_DATA = Path("demo/data")
 """The data folder where none is named: that of `make demo`."""
 
@@ -32,8 +34,9 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Print a table for people."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    for row in rows:  # as Text: names may hold what rich takes for its markup
+        table.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else printable(str(cell))) for cell in row))
     Console().print(table)

@@ -2,8 +2,9 @@
 
 Training labels are `train_annotations/<class>/<video>/img_00001.json` (one more `<video>` level is accepted), or
 the same inside `train_annotations.tar`, `train_annotations/<class>.tar` or
-`train_annotations/<class>/<video>.tar`. Labels of test videos, used for evaluation only, are
-`gt/gt_vid_result.json` and `gt/gt_part_result.json`, as the challenge's evaluator reads them.
+`train_annotations/<class>/<video>.tar`, or inside an archive of another kind (`compressed.SUFFIXES`). Labels of test
+videos, used for evaluation only, are `gt/gt_vid_result.json` and `gt/gt_part_result.json`, as the challenge's
+evaluator reads them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import NamedTuple
 import msgspec
 
 from tps_pipeline.data import tar
-from tps_pipeline.data.layout import Problem, entries
+from tps_pipeline.data.compressed import archive_stem, opened
+from tps_pipeline.data.encoding import as_utf8, is_utf8
+from tps_pipeline.data.layout import Problem, entries, unused
 from tps_pipeline.errors import DataError
 
 ROOT = "train_annotations"
@@ -30,6 +33,7 @@ Runs = tuple[tuple[int, int | None], ...]
 _USUAL_BYTES = 16384
 """Most label files are far smaller (1.4 kB on average); larger buffers cost page faults."""
 _REPACK = "re-create or re-download it"
+_FRAME = "a frame's labels (img_00001.json)"
 
 
 class Source(NamedTuple):
@@ -39,9 +43,9 @@ class Source(NamedTuple):
     action: str | None
     """The class folder above the video's."""
     path: Path
-    """A folder, or a tar file."""
+    """A folder, or an archive."""
     runs: Runs = ()
-    """The parts of the tar file to read; empty for a folder."""
+    """The parts of the archive to read; empty for a folder."""
 
 
 class LabelFile(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +67,9 @@ class Index:
 
     def add(self, source: Source, where: str) -> None:
         """Take a video's labels in; of two places the first counts."""
+        if not is_utf8(f"{source.action}/{source.video_id}"):
+            self.problems.append(Problem(where, "has a name that is not UTF-8", "rename it; it is left out"))
+            return
         first = self.sources.setdefault(source.video_id, source)
         if first is not source:
             what = f"labels of {source.video_id} are also in {first.path.name} ({first.action})"
@@ -72,20 +79,17 @@ class Index:
 def find_annotations(data: Path) -> Index:
     """Find every training video's label files, without opening them; folders come before archives."""
     index = Index()
-    archives: list[tuple[Path, tuple[str, ...]]] = [(data / f"{ROOT}.tar", ())]
+    whole = [path for path in entries(data) if archive_stem(path.name) == ROOT]
+    archives: list[tuple[Path, tuple[str, ...]]] = [(path, ()) for path in whole]
     for entry in entries(data / ROOT):
-        if entry.suffix == ".tar":
-            archives.append((entry, (entry.stem,)))
-        for inner in entries(entry):
-            if inner.is_dir():
-                index.add(Source(inner.name, entry.name, inner), inner.relative_to(data).as_posix())
-            elif inner.suffix == ".tar":
-                whole = Source(inner.stem, entry.name, inner, ((0, None),))
-                index.add(whole, inner.relative_to(data).as_posix())
-            else:
-                where = inner.relative_to(data).as_posix()
-                fix = f"move it to {ROOT}/{entry.name}/<video>/"
-                index.problems.append(Problem(where, "is not in a video's folder", fix))
+        stem = archive_stem(entry.name)
+        if entry.is_dir():
+            _add_class(index, entry, data)
+        elif stem and entry.is_file():
+            archives.append((entry, (stem,)))
+        else:
+            where = entry.relative_to(data).as_posix()
+            index.problems.append(unused(where, among="a class's folder, or an archive that is read"))
     for path, prefix in archives:
         if path.is_file():
             _add_archive(index, path, prefix, where=path.relative_to(data).as_posix())
@@ -93,12 +97,18 @@ def find_annotations(data: Path) -> Index:
 
 
 def read_files(source: Source, data: Path) -> tuple[list[LabelFile], list[Problem]]:
-    """Read one video's label files, sorted by frame. A file that cannot be opened counts as empty."""
+    """Read one video's label files, sorted by frame. A file that cannot be opened counts as empty.
+
+    Returns:
+        The files, and what else lies among them.
+    """
     where = source.path.relative_to(data).as_posix()
     if source.runs:
         files, problems = _read_archive(source, where)
     else:
-        files, problems = _read_folder(source.path, where, source.video_id), []
+        files, problems = _read_folder(source.path, where, source.video_id)
+    if not files:
+        problems.append(Problem(where, f"has no labels of {source.video_id}", "put img_00001.json, ... there"))
     return sorted(files, key=lambda file: (len(file.name), file.name)), problems
 
 
@@ -130,7 +140,7 @@ class GroundTruth:
         where = f"{GROUND_TRUTH}:{video_id}"
         try:
             frames = msgspec.json.decode(self.videos.get(video_id, b"{}"), type=dict[str, msgspec.Raw])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [], [Problem(where, f"is not a table of frames: {error}", _REPACK)]
         files = [LabelFile(f"{where}/{name}", name, bytes(raw)) for name, raw in frames.items()]
         return sorted(files, key=lambda file: (len(file.name), file.name)), []
@@ -157,22 +167,40 @@ def _ground_truth(data: Path, _stamps: tuple[tuple[int, int] | None, ...]) -> Gr
     videos: dict[str, msgspec.Raw] = {}
     actions_path, videos_path = _ground_truth_paths(data)
     try:
-        actions = msgspec.json.decode(actions_path.read_bytes(), type=dict[str, str]) if _stamps[0] else {}
-    except (ValueError, OSError) as error:
+        actions = msgspec.json.decode(as_utf8(actions_path.read_bytes()), type=dict[str, str]) if _stamps[0] else {}
+    except (ValueError, OSError, RecursionError) as error:
         problems.append(Problem(GROUND_TRUTH_ACTIONS, f"is not a table of video and class: {error}", _REPACK))
     try:
-        videos = msgspec.json.decode(videos_path.read_bytes(), type=dict[str, msgspec.Raw]) if _stamps[1] else {}
-    except (ValueError, OSError) as error:
+        content = as_utf8(videos_path.read_bytes()) if _stamps[1] else b"{}"
+        videos = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    except (ValueError, OSError, RecursionError) as error:
         problems.append(Problem(GROUND_TRUTH, f"is not a table of videos: {error}", _REPACK))
     return GroundTruth(actions, videos, tuple(problems))
 
 
+def _add_class(index: Index, folder: Path, data: Path) -> None:
+    for inner in entries(folder):
+        where, stem = inner.relative_to(data).as_posix(), archive_stem(inner.name)
+        if inner.is_dir():
+            index.add(Source(inner.name, folder.name, inner), where)
+        elif stem and inner.is_file():
+            index.add(Source(stem, folder.name, inner, ((0, None),)), where)
+        elif _is_label_file(inner.name):
+            fix = f"move it to {ROOT}/{folder.name}/<video>/"
+            index.problems.append(Problem(where, "is not in a video's folder", fix))
+        else:
+            index.problems.append(unused(where, among="a video's folder, or an archive that is read"))
+
+
 def _add_archive(index: Index, path: Path, prefix: tuple[str, ...], *, where: str) -> None:
     stat = path.stat()
-    folders, damage = _archive_folders(path, (stat.st_size, stat.st_mtime_ns))
-    if damage:
-        index.problems.append(Problem(where, damage, f"{_REPACK}; what comes before is used"))
-    for folder, runs in folders.items():
+    found = _archive_folders(path, (stat.st_size, stat.st_mtime_ns))
+    index.problems += [unused(f"{where}:{name}", among=_FRAME) for name in found.unused]
+    if found.damage:
+        index.problems.append(Problem(where, found.damage, f"{_REPACK}; what comes before is used"))
+    elif not found.folders:
+        index.problems.append(Problem(where, "has no labels", "pack <class>/<video>/img_00001.json, ..."))
+    for folder, runs in found.folders.items():
         names = [*prefix, *(name for name in folder.split("/") if name not in ("", "."))]
         if ROOT in names:
             names = names[names.index(ROOT) + 1 :]
@@ -183,54 +211,98 @@ def _add_archive(index: Index, path: Path, prefix: tuple[str, ...], *, where: st
         index.add(Source(names[-1], action, path, runs), f"{where}:{folder}")
 
 
+class _Folders(NamedTuple):
+    """What an archive holds."""
+
+    folders: dict[str, Runs]
+    """Where each folder's label files are."""
+    unused: list[str]
+    """Other files."""
+    damage: str | None
+
+
 @functools.lru_cache(maxsize=64)
-def _archive_folders(path: Path, _stamp: tuple[int, int]) -> tuple[dict[str, Runs], str | None]:
+def _archive_folders(path: Path, _stamp: tuple[int, int]) -> _Folders:
     """Where each folder's label files are in an archive, and what is wrong with it; the answer is remembered."""
     folders: dict[str, list[tuple[int, int | None]]] = {}
+    others: list[str] = []
     damage = None
     try:
-        with tar.opened(path) as archive:
-            for member in tar.members(archive):
-                if not _is_label_file(posixpath.basename(member.name)):
-                    continue
-                runs = folders.setdefault(posixpath.dirname(member.name), [])
-                if runs and runs[-1][1] == member.start:
-                    runs[-1] = (runs[-1][0], member.end)
-                else:
-                    runs.append((member.start, member.end))
+        archive, damage = opened(path)
+        for member in tar.members(archive):
+            name = posixpath.basename(member.name)
+            if not _is_label_file(name):
+                others += [] if name.startswith(".") else [member.name]
+                continue
+            runs = folders.setdefault(posixpath.dirname(member.name), [])
+            if runs and runs[-1][1] == member.start:
+                runs[-1] = (runs[-1][0], member.end)
+            else:
+                runs.append((member.start, member.end))
     except (DataError, OSError) as error:
-        damage = str(error)
-    return {folder: tuple(runs) for folder, runs in folders.items()}, damage
+        damage = damage or str(error)
+    return _Folders({folder: tuple(runs) for folder, runs in folders.items()}, others, damage)
 
 
 def _read_archive(source: Source, where: str) -> tuple[list[LabelFile], list[Problem]]:
     files: list[LabelFile] = []
+    problems: list[Problem] = []
+    damage = None
     try:
-        with tar.opened(source.path) as archive:
-            for start, end in source.runs:
-                for member in tar.members(archive, start=start, end=end):
-                    name = posixpath.basename(member.name)
-                    if _is_label_file(name):
-                        content = bytes(archive[member.data : member.data + member.size])
-                        files.append(LabelFile(f"{where}:{member.name}", name, content))
+        archive, damage = opened(source.path)
+        for start, end in source.runs:
+            for member in tar.members(archive, start=start, end=end):
+                name = posixpath.basename(member.name)
+                if not _is_label_file(name):
+                    problems += [] if name.startswith(".") else [unused(f"{where}:{member.name}", among=_FRAME)]
+                elif target := member if member.link is None else _linked(source.path, member):
+                    content = bytes(archive[target.data : target.data + target.size])
+                    files.append(LabelFile(f"{where}:{member.name}", name, content))
+                else:
+                    what = f"is no file, or a link to {member.link or 'nothing'}, which is not in the archive"
+                    problems.append(Problem(f"{where}:{member.name}", what, "pack the file itself"))
     except (DataError, OSError) as error:
-        return files, [Problem(where, str(error), f"{_REPACK}; what comes before is used")]
-    return files, []
+        damage = damage or str(error)
+    if damage and source.runs == ((0, None),):  # of others the index says it
+        problems.append(Problem(where, damage, f"{_REPACK}; what comes before is used"))
+    return files, problems
 
 
-def _read_folder(folder: Path, where: str, video_id: str) -> list[LabelFile]:
-    files = []
+def _linked(path: Path, member: tar.Member) -> tar.Member | None:
+    """The file that a link in an archive leads to."""
+    stat = path.stat()
+    return tar.resolve(member, _archive_files(path, (stat.st_size, stat.st_mtime_ns)))
+
+
+@functools.lru_cache(maxsize=4)
+def _archive_files(path: Path, _stamp: tuple[int, int]) -> dict[str, tar.Member]:
+    return tar.files_by_name(opened(path).content)
+
+
+def _read_folder(folder: Path, where: str, video_id: str) -> tuple[list[LabelFile], list[Problem]]:
+    files: list[LabelFile] = []
+    problems: list[Problem] = []
     base = os.fspath(folder)
-    for name in os.listdir(base):  # noqa: PTH208 - a Path for each of half a million files costs more than reading it
+    try:
+        names = os.listdir(base)  # noqa: PTH208 - a Path for each of half a million files costs more than reading it
+    except OSError as error:
+        return [], [Problem(where, f"cannot be listed ({error.strerror})", "check its permissions")]
+    for name in names:
         if _is_label_file(name):
             files.append(LabelFile(f"{where}/{name}", name, _read(f"{base}/{name}")))
-        elif name == video_id:
-            files += _read_folder(folder / name, f"{where}/{name}", video_id)
-    return files
+        elif name == video_id and (folder / name).is_dir():
+            inner = _read_folder(folder / name, f"{where}/{name}", video_id)
+            files, problems = files + inner[0], problems + inner[1]
+        elif (folder / name).is_dir() and not name.startswith("."):
+            what, fix = "is a folder among a video's labels; nothing in it is used", f"move its labels to {where}/"
+            problems.append(Problem(f"{where}/{name}", what, fix))
+        elif not name.startswith("."):
+            problems.append(unused(f"{where}/{name}", among=_FRAME))
+    return files, problems
 
 
 def _is_label_file(name: str) -> bool:
-    return name.endswith(".json") and not name.startswith(".")
+    return name[-5:].lower() == ".json" and not name.startswith(".")
 
 
 def _read(path: str) -> bytes:

@@ -19,9 +19,10 @@ import msgspec
 import numpy as np
 
 from tps_pipeline.cpu import collection_paused
+from tps_pipeline.data.encoding import as_utf8, printable
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
-from tps_pipeline.parsing import Parsing
+from tps_pipeline.parsing import MAX_FRAME, Parsing
 
 MAX_PEOPLE = 10
 """People a frame in a submission (Kinetics-TPS evaluation rules)."""
@@ -29,7 +30,10 @@ MAX_PEOPLE = 10
 MAX_PROPOSALS = 5
 """Proposals a part in a submission (Kinetics-TPS evaluation rules)."""
 
-_FRAME_NAME = re.compile(r"img_(\d+)\.json")
+MAX_COORDINATE = 1e9
+"""Corners further out are refused: their overlaps are no numbers."""
+
+_FRAME_NAME = re.compile(r"img_0*([0-9]*)\.json")
 _Box = tuple[float, float, float, float]
 
 
@@ -64,6 +68,8 @@ class Labelled:
 
     parsing: Parsing
     actions: dict[str, str]
+    frame_names: list[str]
+    """Of the parsing's frames: the challenge compares frames by name, and `img_1.json` is not `img_00001.json`."""
 
 
 def read_truth(folder: Path | str) -> Labelled:
@@ -75,8 +81,7 @@ def read_truth(folder: Path | str) -> Labelled:
     Raises:
         DataError: A file is missing or breaks the format; names video, frame, person and rule.
     """
-    path = Path(folder) / "gt_part_result.json"
-    return _labelled(path, parse_truth(_bytes(path), path), Path(folder) / "gt_vid_result.json")
+    return _labelled(Path(folder) / "gt_part_result.json", Path(folder) / "gt_vid_result.json", _AnnotatedPart)
 
 
 def read_submission(folder: Path | str) -> Labelled:
@@ -91,8 +96,8 @@ def read_submission(folder: Path | str) -> Labelled:
     Raises:
         DataError: A file is missing or breaks the format; names video, frame, person and rule.
     """
-    path = Path(folder) / "pred_part_result.json"
-    return _labelled(path, parse_submission(_bytes(path), path), Path(folder) / "pred_vid_result.json")
+    paths = Path(folder) / "pred_part_result.json", Path(folder) / "pred_vid_result.json"
+    return _labelled(*paths, _PredictedPart, max_people=MAX_PEOPLE)
 
 
 def parse_truth(data: bytes, path: Path) -> Parsing:
@@ -107,34 +112,41 @@ def parse_submission(data: bytes, path: Path) -> Parsing:
         return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
 
 
-def _labelled(path: Path, parsing: Parsing, action_path: Path) -> Labelled:
+def _labelled(path: Path, action_path: Path, part_type: type[_Part], *, max_people: int | None = None) -> Labelled:
+    with collection_paused():
+        videos = _decode(path, _bytes(path), part_type)
+        parsing = _lay_out(path, videos, max_people=max_people)
     actions = _convert(_json(action_path, _bytes(action_path)), dict[str, str], str(action_path))
     unlike = sorted(set(parsing.videos) ^ set(actions))
     if unlike:
         there, absent = (path, action_path) if unlike[0] in parsing.videos else (action_path, path)
-        raise DataError(f"video {unlike[0]} is in {there} but not in {absent}")
-    return Labelled(parsing, actions)
+        raise DataError(f"video {printable(unlike[0])} is in {there} but not in {absent}; both files name all videos")
+    return Labelled(parsing, actions, [name for frames in videos.values() for name in frames])
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return as_utf8(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
 
 
 def _decode(path: Path, data: bytes, part_type: type[_Part]) -> _Videos[_Part]:
     """Decode at once if the file is as documented; else piece by piece, so that an error can name its place."""
     try:
         return msgspec.json.decode(data, type=_Videos[part_type])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         videos = _convert(_json(path, data), dict[str, dict[str, Any]], str(path))
     return {
-        video: {
-            name: _frame(frame, part_type, f"{path}: video {video}, frame {name}") for name, frame in frames.items()
-        }
+        video: {name: _frame(frame, part_type, _place(path, video, name)) for name, frame in frames.items()}
         for video, frames in videos.items()
     }
+
+
+def _place(path: Path, video: str, frame: str) -> str:
+    return printable(f"{path}: video {video}, frame {frame}")
 
 
 def _frame(raw: Any, part_type: type[_Part], where: str) -> _Frame[_Part]:
@@ -153,7 +165,7 @@ def _person(raw: Any, part_type: type[_Part], where: str) -> _Person[_Part]:
     parts = {}
     for name, part in _convert(person["parts"], dict[str, Any], f"{where}, parts").items():
         listed = _listed(part) if part_type is _PredictedPart else part
-        parts[name] = _convert(listed, part_type, f"{where}, {name}")
+        parts[name] = _convert(listed, part_type, f"{where}, {printable(name)}")
     return _Person(box, parts)
 
 
@@ -173,6 +185,8 @@ def _json(path: Path, data: bytes) -> Any:
     """Decode JSON; what is no finite number stays text, to be refused where its place is known."""
     try:
         return json.loads(data, parse_constant=str, parse_float=lambda x: float(x) if math.isfinite(float(x)) else x)
+    except RecursionError as error:
+        raise DataError(f"{path} is not a submission or its truth: brackets are nested too deep") from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
 
@@ -182,6 +196,8 @@ def _convert(value: Any, type_: Any, where: str) -> Any:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
         raise DataError(f"{where}: {error}") from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise DataError(f"{where}: holds a number that is too large or half a character: {error}") from error
 
 
 def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = None) -> Parsing:
@@ -195,16 +211,16 @@ def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = Non
     part_box: list[float] = []
     for video_index, (video, frames) in enumerate(videos.items()):
         for name, frame in frames.items():
-            match = _FRAME_NAME.fullmatch(name)
-            if match is None:
-                raise DataError(f"{path}: video {video}, frame {name}: frames are named like img_00001.json")
+            number = _frame_number(name)
+            if number is None:
+                raise DataError(f"{_place(path, video, name)}: frames are named like img_00001.json")
             if max_people is not None and len(frame.humans) > max_people:
                 found = f"{len(frame.humans)} people; at most {max_people} are allowed"
-                raise DataError(f"{path}: video {video}, frame {name}: {found}")
+                raise DataError(f"{_place(path, video, name)}: {found}")
             for i, human in enumerate(frame.humans, 1):
                 wrong = _broken_rule(human)
                 if wrong:
-                    raise DataError(f"{path}: video {video}, frame {name}, person {i}{wrong}")
+                    raise DataError(f"{_place(path, video, name)}, person {i}{printable(wrong)}")
                 person = len(person_frame)
                 for part_name, part in human.parts.items():
                     for box, verb in _alternatives(part):
@@ -212,7 +228,7 @@ def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = Non
                         part_rows += (person, part_index[part_name], states.setdefault(verb, len(states)))
                 person_frame.append(len(frame_rows) // 2)
                 person_box.extend(human.box)
-            frame_rows += (video_index, int(match[1]))
+            frame_rows += (video_index, number)
     frame_columns = np.array(frame_rows, dtype=np.int64).reshape(-1, 2)
     part_columns = np.array(part_rows, dtype=np.int64).reshape(-1, 3)
     return Parsing(
@@ -229,6 +245,15 @@ def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = Non
     )
 
 
+def _frame_number(name: str) -> int | None:
+    """A frame's number, or None where it has none or one that no video comes to."""
+    found = _FRAME_NAME.fullmatch(name)
+    if found is None or name == "img_.json" or len(found[1]) > len(str(MAX_FRAME)):
+        return None
+    number = int(found[1] or "0")
+    return number if number <= MAX_FRAME else None
+
+
 def _alternatives(part: _AnnotatedPart | _PredictedPart) -> Iterable[tuple[_Box, str]]:
     """A part's boxes, each with a state."""
     if isinstance(part, _PredictedPart):
@@ -241,6 +266,8 @@ def _alternatives(part: _AnnotatedPart | _PredictedPart) -> Iterable[tuple[_Box,
 def _broken_rule(person: _Person[Any]) -> str:
     """What is wrong with a person, or nothing."""
     x1, y1, x2, y2 = person.box
+    if not _is_small(person.box):
+        return f": box {list(person.box)} is not in pixels; give those of the picture"
     if x2 < x1 or y2 < y1:
         return f": box {list(person.box)} has x2 < x1 or y2 < y1"
     for name, part in person.parts.items():
@@ -251,4 +278,11 @@ def _broken_rule(person: _Person[Any]) -> str:
         if type(part) is _PredictedPart and not len(part.box) == len(part.verb) <= MAX_PROPOSALS:
             found = f"{len(part.box)} boxes and {len(part.verb)} verbs"
             return f", {name}: {found}; a proposal is one of both, and at most {MAX_PROPOSALS} are allowed"
+        if not all(_is_small(box) for box, _ in _alternatives(part)):
+            return f", {name}: a box is not in pixels; give those of the picture"
     return ""
+
+
+def _is_small(box: _Box) -> bool:
+    """Whether all corners are numbers that overlaps can be told from."""
+    return all(-MAX_COORDINATE <= corner <= MAX_COORDINATE for corner in box)

@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from tps_pipeline import tables
 from tps_pipeline.data.annotations import LabelFile
+from tps_pipeline.data.encoding import as_utf8
 from tps_pipeline.data.layout import Problem
 from tps_pipeline.labels import PARTS
+from tps_pipeline.parsing import MAX_FRAME
 
 _PIXELS = np.iinfo(np.int16)
-_FRAME_NUMBER = re.compile(r"(\d{1,9})\.json")
+_FRAME_NUMBER = re.compile(r"(?:[^0-9]*[^\W0-9_](?:_+|[-. ])?)?([0-9]+)\.json", re.IGNORECASE)
 _FIX = "correct the file or delete it; the frame is left out"
 
 Box = tuple[float, float, float, float]
@@ -78,17 +80,18 @@ class VideoLabels:
     problems: list[Problem]
 
 
-def decode(files: Iterable[LabelFile], states: Set[str] | None) -> VideoLabels:
+def decode(files: Iterable[LabelFile], states: Set[str] | None, *, video_id: str = "") -> VideoLabels:
     """Decode one video's label files.
 
     Args:
         files: One file a frame.
         states: The states that labels may have (None: any).
+        video_id: The video's; files may be named after it, too.
 
     Returns:
         The labels, and a problem for each file that was left out.
     """
-    found, problems = _parse(files)
+    found, problems = _parse(files, video_id)
     counts = np.array(found.n_people, int)
     file_of_person = np.repeat(np.arange(len(counts)), counts)
     person = np.arange(len(file_of_person)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -140,13 +143,32 @@ def join(videos: dict[str, VideoLabels], name: str, schema: pa.Schema) -> pa.Tab
     return tables.conform(rows.append_column("video_id", ids), schema)
 
 
-def _parse(files: Iterable[LabelFile]) -> tuple[_Files, list[Problem]]:
+def frame_number(name: str, video_id: str = "") -> int | None:
+    """The frame that a label file is of: the only number in its name, at the end.
+
+    >>> frame_number("img_00012.json"), frame_number("7.json"), frame_number("a_1_2_00003.json", "a_1_2")
+    (12, 7, 3)
+    >>> frame_number("img_00005_v2.json"), frame_number("img_-1.json")
+    (None, None)
+    """
+    found = _FRAME_NUMBER.fullmatch(name)
+    if video_id and name.startswith(video_id):
+        found = found or _FRAME_NUMBER.fullmatch(name.removeprefix(video_id).lstrip("_-. "))
+    digits = found[1].lstrip("0") if found else ""
+    return int(digits or "0") if found and len(digits) <= len(str(MAX_FRAME)) else None
+
+
+def _parse(files: Iterable[LabelFile], video_id: str) -> tuple[_Files, list[Problem]]:
     found, problems = _Files(), []
     seen: set[int] = set()
     for file in files:
-        number = _FRAME_NUMBER.search(file.name)
-        frame = int(number[1]) if number else 0
-        if frame < 1:
+        frame = frame_number(file.name, video_id)
+        if frame == 0:
+            what = "labels frame 0, and frames are numbered from 1: all labels of the video may be one frame early"
+            fix = "if they are counted from 0, add 1 to each file's number; this one is left out"
+            problems.append(Problem(file.where, what, fix))
+            continue
+        if frame is None or frame > MAX_FRAME:
             fix = "name it after its frame, img_00001.json for the first; it is left out"
             problems.append(Problem(file.where, "has no frame number in its name", fix))
             continue
@@ -155,7 +177,7 @@ def _parse(files: Iterable[LabelFile]) -> tuple[_Files, list[Problem]]:
             continue
         seen.add(frame)
         try:
-            humans, objects = _parse_frame(file.content)
+            humans, objects = _parse_frame(as_utf8(file.content))
         except (ValueError, RecursionError) as error:
             problems.append(Problem(file.where, f"is not a frame's labels: {error}", _FIX))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,9 +10,19 @@ import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.cpu import collection_paused
-from tps_pipeline.data.annotations import Index, LabelFile, find_annotations, find_ground_truth, read_files
+from tps_pipeline.data.annotations import (
+    GROUND_TRUTH,
+    GROUND_TRUTH_ACTIONS,
+    ROOT,
+    Index,
+    LabelFile,
+    find_annotations,
+    find_ground_truth,
+    read_files,
+)
 from tps_pipeline.data.decoding import VideoLabels, decode, join
-from tps_pipeline.data.layout import Problem, Video, find_videos, known_states
+from tps_pipeline.data.layout import Problem, Video, entries, find_videos, unused
+from tps_pipeline.data.lists import known_states, unread_lines
 from tps_pipeline.progress import progress
 
 TABLES = ("actions", "labelled_frames", "people", "parts", "objects")
@@ -55,6 +66,38 @@ def label_files(data: Path, video_id: str, *, index: Index, is_test: bool) -> tu
     return read_files(source, data) if source else ([], [])
 
 
+def passed_over(data: Path, videos: list[Video], index: Index) -> list[Problem]:
+    """What is passed over of labels and lists before a label is read: for ingestion and validation alike."""
+    trained = {video.video_id for video in videos if video.folder == "train"}
+    found = [*index.problems, *unread_lines(data), *_ground_truth_passed_over(data, videos)]
+    for source in index.sources.values():
+        if source.video_id not in trained:
+            where = source.path.relative_to(data).as_posix()
+            fix = f"add train_videos/{source.action}/{source.video_id}.mp4 or delete the labels"
+            found.append(Problem(where, f"labels {source.video_id}, which is not among the training videos", fix))
+    for video in videos:
+        if index.sources and video.video_id not in index.sources and action_of(video, index) is not None:
+            fix = f"add {ROOT}/{video.action or '<class>'}/{video.video_id}/ or move the video to test_videos/"
+            found.append(Problem(video.path, "has no labels", fix))
+    return found
+
+
+def _ground_truth_passed_over(data: Path, videos: list[Video]) -> Iterator[Problem]:
+    truth = find_ground_truth(data)
+    yield from truth.problems
+    for entry in entries(data / "gt"):
+        if (where := entry.relative_to(data).as_posix()) not in (GROUND_TRUTH_ACTIONS, GROUND_TRUTH):
+            yield unused(where, among="gt_vid_result.json or gt_part_result.json")
+    if not truth.actions and not truth.videos:
+        return
+    tested = {video.video_id for video in videos if video.folder == "test"}
+    for path, named in ((GROUND_TRUTH_ACTIONS, truth.actions), (GROUND_TRUTH, truth.videos)):
+        for video_id in sorted(set(named) - tested):
+            yield Problem(path, f"names {video_id}, which is not in test_videos/", "add the video or delete its entry")
+        for video_id in sorted(tested - set(named)):
+            yield Problem(path, f"lacks {video_id}", "add its entry; the video is not scored without")
+
+
 def manifest_of(videos: list[Video], index: Index) -> pa.Table:
     """Rows that `read_annotations` takes, for videos that are in no shard; training videos count as `train`."""
     return pa.table(
@@ -85,7 +128,7 @@ def read_all(data: Path) -> Annotations:
     index = find_annotations(data)
     batches = [videos[at : at + VIDEOS_AT_ONCE] for at in range(0, len(videos), VIDEOS_AT_ONCE)]
     read = [_read(data, manifest_of(batch, index), index) for batch in progress(batches, "Reading labels")]
-    problems += index.problems
+    problems += passed_over(data, videos, index)
     for batch in read:
         problems += batch.problems
     none = _read(data, manifest_of([], index), index)
@@ -108,7 +151,7 @@ def _read(data: Path, manifest: pa.Table, index: Index) -> Annotations:
         action = find_ground_truth(data).actions.get(video_id) if is_test else row["action"]
         if action is not None:
             actions[video_id] = action
-        labels[video_id] = decode(files, states)
+        labels[video_id] = decode(files, states, video_id=video_id)
         problems += unread + labels[video_id].problems
     names = {"video_id": pa.array(actions, pa.string()), "action": pa.array(actions.values(), pa.string())}
     return Annotations(

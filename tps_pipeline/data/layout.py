@@ -1,33 +1,39 @@
-"""A Kinetics-TPS folder on disk: which videos and which name lists it holds.
+"""A Kinetics-TPS folder on disk: which videos it holds, and what in its places is none.
 
 ::
 
     train_videos/<class>/<video>.mp4     or flat; the class then comes from the annotations' folders
     test_videos/<class>/<video>.mp4      or flat; a class folder here is never read as a label
-    list/part_stat.txt ...               the vocabulary, one name a line
 
-Videos that lie directly in the data folder count as test videos, so any folder of videos can be run.
+Videos that lie directly in the data folder count as test videos, so any folder of videos can be run. Labels are
+`annotations`' matter, lists `lists`'.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
+from tps_pipeline.data.compressed import archive_stem
+from tps_pipeline.data.encoding import is_utf8, printable
 from tps_pipeline.errors import DataError
-from tps_pipeline.labels import NO_STATE
 
-EXTENSIONS = frozenset(
-    {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".ogv"}
-    | {".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
-)
-UNLISTED_STATES = frozenset({NO_STATE, "others"})
-"""States with a meaning of their own (no movement; outside the vocabulary), legal even if part_stat.txt lacks them."""
+EXTENSIONS = frozenset({
+    ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".ts", ".mpg", ".mpeg",
+    ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".mts", ".m2ts", ".ogv", ".vob",
+})  # fmt: skip
+"""What the names of videos end with, in capitals, too."""
 
-T = TypeVar("T")
+PLACES = ("train_videos", "train_annotations", "test_videos", "list", "gt")
+"""The folders of a data folder."""
+
+SHOWN = 20
+"""Problems that a run tells one by one."""
+
+_DOCUMENTS = frozenset({".md", ".txt", ".rst", ".pdf", ".html"})
+"""Directly in the data folder they are about it, no part of it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,10 @@ class Problem:
     """Relative to the data folder; a member of an archive is written `archive.tar:member`."""
     what: str
     fix: str
+
+    def __post_init__(self) -> None:
+        for name in ("path", "what", "fix"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}; {self.fix}"
@@ -60,7 +70,7 @@ def find_videos(data: Path) -> tuple[list[Video], list[Problem]]:
     """List the videos of a data folder, training videos first, each sorted by path.
 
     Returns:
-        The videos, each id once, and what was left out.
+        The videos, each id once, and what else lies where videos are looked for.
 
     Raises:
         DataError: The folder does not exist.
@@ -70,7 +80,9 @@ def find_videos(data: Path) -> tuple[list[Video], list[Problem]]:
     videos: dict[str, Video] = {}
     problems = []
     for video in _walk(data):
-        if first := videos.get(video.video_id):
+        if isinstance(video, Problem):
+            problems.append(video)
+        elif first := videos.get(video.video_id):
             what = f"a second video is called {video.video_id}, after {first.path}"
             problems.append(Problem(video.path, what, "rename or remove one of them; the first is used"))
         else:
@@ -78,44 +90,66 @@ def find_videos(data: Path) -> tuple[list[Video], list[Problem]]:
     return list(videos.values()), problems
 
 
-def read_names(path: Path) -> list[str] | None:
-    """Read a name list: one name a line, a number or a comma beside it is passed over.
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, sorted; nothing if it is not there. Hidden names are passed over.
 
-    Returns:
-        The names in the file's order, or None if there is no such file.
+    Raises:
+        DataError: It cannot be listed.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    fields = ([field for field in re.split(r"[\s,:;]+", line) if field and not field.isdigit()] for line in lines)
-    return [names[0] for names in fields if names]
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise DataError(
+            f"{printable(str(folder))} cannot be listed ({error.strerror}); check its permissions"
+        ) from None
 
 
-def known_states(data: Path) -> frozenset[str] | None:
-    """The states that labels may have, or None (any) without a `list/part_stat.txt`."""
-    names = read_names(data / "list" / "part_stat.txt")
-    return frozenset(names) | UNLISTED_STATES if names else None
+def unused(where: str, *, among: str) -> Problem:
+    """Something that lies in a place that is read, and is not what is read there; `among` says what would be."""
+    return Problem(where, "is not used", f"move or delete it, if it is not meant to be {among}")
 
 
-def entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted; nothing if it is not there. Hidden names are passed over."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
+def first_of(problems: Sequence[Problem]) -> list[str]:
+    """What a run tells of problems: the first ones, and how many more there are."""
+    lines = [str(problem) for problem in problems[:SHOWN]]
+    more = len(problems) - SHOWN
+    return lines + ([f"{more} more problems; `tps data validate` names all {len(problems)}"] if more > 0 else [])
 
 
-def _walk(data: Path) -> Iterator[Video]:
+def _walk(data: Path) -> Iterator[Video | Problem]:
+    """Everything where videos are looked for."""
     for entry in entries(data / "train_videos"):
-        yield from (_video(data, path, "train", entry.name) for path in entries(entry) if _is_video(path))
-        if _is_video(entry):
+        if entry.is_dir():
+            for path in entries(entry):
+                yield _video(data, path, "train", entry.name)
+        else:
             yield _video(data, entry, "train", None)
     for entry in entries(data / "test_videos"):
-        yield from (_video(data, path, "test", None) for path in [entry, *entries(entry)] if _is_video(path))
-    yield from (_video(data, path, "test", None) for path in entries(data) if _is_video(path))
+        for path in entries(entry) if entry.is_dir() else [entry]:
+            yield _video(data, path, "test", None)
+    for entry in entries(data):
+        if not _is_known(entry):
+            yield _video(data, entry, "test", None)
 
 
-def _video(data: Path, path: Path, folder: Literal["train", "test"], action: str | None) -> Video:
-    return Video(path.stem, folder, action, path.relative_to(data).as_posix())
+def _video(data: Path, path: Path, folder: Literal["train", "test"], action: str | None) -> Video | Problem:
+    where = path.relative_to(data).as_posix()
+    if path.is_dir():
+        inner = "/".join(where.split("/")[:-1]) or "test_videos"
+        return Problem(where, "is a folder that is not looked into", f"move its videos to {inner}/, or delete it")
+    if path.suffix.lower() not in EXTENSIONS or not path.is_file():
+        return unused(where, among=f"a video ({' '.join(sorted(EXTENSIONS))})")
+    if not is_utf8(where):
+        return Problem(where, "has a name that is not UTF-8", "rename it; it is left out")
+    return Video(path.stem, folder, action, where)
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and path.is_file()
+def _is_known(entry: Path) -> bool:
+    """Whether something in the data folder has a place of its own, or is a document about it."""
+    if entry.is_dir():
+        return entry.name in PLACES
+    if archive_stem(entry.name) == "train_annotations":
+        return True
+    return entry.suffix.lower() in _DOCUMENTS or entry.stem.upper() in ("README", "LICENSE", "LICENCE")

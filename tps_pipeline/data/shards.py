@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.data.annotations import Index, digest, find_annotations, find_ground_truth
-from tps_pipeline.data.kinetics_tps import action_of, label_files
+from tps_pipeline.data.encoding import printable
+from tps_pipeline.data.kinetics_tps import action_of, label_files, passed_over
 from tps_pipeline.data.layout import Problem, Video, find_videos
 from tps_pipeline.progress import progress
 from tps_pipeline.recipe import Shards
@@ -83,7 +84,7 @@ def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] 
     """
     videos, problems = find_videos(data)
     index = find_annotations(data)
-    problems += index.problems
+    problems += passed_over(data, videos, index)
     rows = {name: {row["video_id"]: row for row in table.to_pylist()} for name, table in known.manifests.items()}
     shard_of = {video_id: name for name, of_shard in rows.items() for video_id in of_shard}
     ids_by_content = {row["sha256"]: row["video_id"] for of_shard in rows.values() for row in of_shard.values()}
@@ -186,8 +187,11 @@ def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
 
     known = manifest.to_pylist()
     found = progress(probe_all([data / row["path"] for row in known]), "Probing videos", total=len(known))
-    names = ("n_frames", "fps", "width", "height", "rotation", "status", "error")
-    rows = [row | {name: getattr(facts, name) for name in names} for row, facts in zip(known, found, strict=True)]
+    names = ("n_frames", "fps", "width", "height", "rotation", "status")
+    rows = [
+        row | {name: getattr(facts, name) for name in names} | {"error": facts.error and printable(facts.error)}
+        for row, facts in zip(known, found, strict=True)
+    ]
     types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.VIDEOS])
     return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.VIDEOS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import zipfile
@@ -17,9 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import psc, tables
-from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS, read_submission, read_truth
+from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS, Labelled, read_submission, read_truth
+from tps_pipeline.data.encoding import printable
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
+from tps_pipeline.parsing import Parsing
 
 ZIP = "submission.zip"
 
@@ -54,11 +57,17 @@ def evaluate(truth_folder: Path | str, submission_folder: Path | str) -> Evaluat
     truth, submission = read_truth(truth_folder), read_submission(submission_folder)
     for video in truth.parsing.videos:
         if video not in submission.actions:
-            raise DataError(f"{submission_folder}: the submission lacks the annotated video {video}")
-    correctness = psc.part_state_correctness(truth.parsing, submission.parsing)
+            raise DataError(f"{submission_folder}: the submission lacks the annotated video {printable(video)}; add it")
+    names = {name: i for i, name in enumerate(dict.fromkeys(truth.frame_names + submission.frame_names))}
+    correctness = psc.part_state_correctness(_by_name(truth, names), _by_name(submission, names))
     correct = {video: int(submission.actions[video] == truth.actions[video]) for video in correctness}
     values, right = np.array(list(correctness.values())), np.array(list(correct.values()))
     return Evaluation(psc.score(values, right), correctness, correct, psc.conditioned_accuracy(values, right))
+
+
+def _by_name(side: Labelled, names: dict[str, int]) -> Parsing:
+    """A side with its frames numbered by their names, so that equal names are one frame and no others."""
+    return dataclasses.replace(side.parsing, frame=np.array([names[name] for name in side.frame_names], np.int64))
 
 
 def write(folder: Path | str, predictions: pa.Table, *, video_actions: pa.Table, frames: pa.Table) -> Path:

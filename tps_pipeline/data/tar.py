@@ -1,22 +1,31 @@
-"""Annotation archives read in place: one pass over a tar file's 512-byte headers, nothing unpacked."""
+"""Annotation archives read in place: one pass over a tar file's 512-byte headers, nothing unpacked.
+
+What is compressed is read by way of a plain copy: see `compressed`.
+"""
 
 from __future__ import annotations
 
 import mmap
+import posixpath
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tps_pipeline.errors import DataError
 
 BLOCK = 512
+Archive = mmap.mmap | bytes
+"""A plain tar file's content."""
+
 _PAX_PATH = re.compile(rb"\d+ path=([^\n]*)\n")
+_PAX_LINK = re.compile(rb"\d+ linkpath=([^\n]*)\n")
+_FILES, _LINKS, _FOLDERS = b"0\x007", b"12", b"5"
+_WITHOUT_DATA = b"123456"
+_LINKS_IN_A_ROW = 8
 
 
 class Member(NamedTuple):
-    """A regular file in a tar file; offsets in bytes."""
+    """A file in a tar file; offsets in bytes."""
 
     name: str
     start: int
@@ -25,60 +34,85 @@ class Member(NamedTuple):
     size: int
     end: int
     """Of the next member's first header."""
+    link: str | None = None
+    """The member that this one is another name of; it may come later."""
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[mmap.mmap | bytes]:
-    """Map an uncompressed tar file into memory."""
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            yield b""
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as archive:
-            yield archive
+def members(archive: Archive, *, start: int = 0, end: int | None = None) -> Iterator[Member]:
+    """List the files and links of a tar file (POSIX, GNU long names and pax paths) in their order.
 
-
-def members(archive: mmap.mmap | bytes, *, start: int = 0, end: int | None = None) -> Iterator[Member]:
-    """List the regular files of a tar file (POSIX, GNU long names and pax paths) in their order.
+    Several tar files one after the other are read as one.
 
     Args:
         archive: The file's content.
         start: Offset of the first header to read.
-        end: Offset to stop at.
+        end: Offset to stop at; the archive's end without.
 
     Raises:
         DataError: A header is damaged or the file ends early; members before that have been listed.
     """
     limit = len(archive) if end is None else end
     at = first = start
-    long_name: str | None = None
+    name: str | None = None
+    link: str | None = None
+    ended = False
     while at + BLOCK <= limit:
         header = archive[at : at + BLOCK]
-        if header[0] == 0 and not any(header):
-            return
-        size = _size(header, at)
+        ended = header[0] == 0 and not any(header)
+        if ended:
+            at += BLOCK
+            first = at
+            continue
+        kind, size = header[156:157], _size(header, at)
         data = at + BLOCK
-        at = data + -(-size // BLOCK) * BLOCK
-        if data + size > len(archive):
+        at = data if kind in _WITHOUT_DATA else data + -(-size // BLOCK) * BLOCK
+        if kind not in _WITHOUT_DATA and data + size > len(archive):
             raise DataError(f"the archive ends inside the member at byte {first}")
-        kind = header[156:157]
-        if kind == b"L":
-            long_name = _text(archive[data : data + size])
+        if kind in b"LKx":
+            said = archive[data : data + size]
+            name = _text(said) if kind == b"L" else _pax(said, _PAX_PATH, kind) or name
+            link = _text(said) if kind == b"K" else _pax(said, _PAX_LINK, kind) or link
             continue
-        if kind == b"x":
-            found = _PAX_PATH.search(archive[data : data + size])
-            long_name = _text(found[1]) if found else long_name
-            continue
-        if kind in b"0\0":
-            yield Member(long_name or _name(header), first, data, size, at)
-        first, long_name = at, None
+        if kind in _FILES:
+            yield Member(name or _name(header), first, data, size, at)
+        elif kind in _LINKS:
+            own, target = name or _name(header), link or _text(header[157:257])
+            inside = posixpath.dirname(own) if kind == b"2" else ""
+            yield Member(own, first, data, 0, at, posixpath.normpath(posixpath.join(inside, target)))
+        elif kind not in _FOLDERS and kind != b"g":
+            yield Member(name or _name(header), first, data, 0, at, "")
+        first, name, link = at, None, None
+    if end is None and not ended:
+        raise DataError(f"the archive has no end, as one that was cut off at byte {limit}")
+
+
+def files_by_name(archive: Archive) -> dict[str, Member]:
+    """Where every file is, for links; what comes after damage is not there."""
+    found: dict[str, Member] = {}
+    try:
+        for member in members(archive):
+            found[posixpath.normpath(member.name)] = member
+    except DataError:
+        pass
+    return found
+
+
+def resolve(member: Member, found: Mapping[str, Member]) -> Member | None:
+    """The file that a link leads to; a file is its own, and None a link that leads nowhere."""
+    for _ in range(_LINKS_IN_A_ROW):
+        if member.link is None:
+            return member
+        if member.link not in found:
+            break
+        member = found[member.link]
+    return None
 
 
 def _size(header: bytes, at: int) -> int:
     try:
         return int(header[124:136].strip(b" \0") or b"0", 8)
     except ValueError:
-        raise DataError(f"the archive is damaged, or compressed: no tar header at byte {at}") from None
+        raise DataError(f"the archive is damaged: no tar header at byte {at}") from None
 
 
 def _name(header: bytes) -> str:
@@ -87,5 +121,10 @@ def _name(header: bytes) -> str:
     return f"{prefix}/{name}" if prefix else name
 
 
+def _pax(said: bytes, field: re.Pattern[bytes], kind: bytes) -> str | None:
+    found = field.search(said) if kind == b"x" else None
+    return _text(found[1]) if found else None
+
+
 def _text(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")

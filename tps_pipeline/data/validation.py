@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -10,16 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tps_pipeline.data.annotations import (
-    GROUND_TRUTH,
-    GROUND_TRUTH_ACTIONS,
-    ROOT,
-    Index,
-    find_annotations,
-    find_ground_truth,
-)
+from tps_pipeline.data.annotations import GROUND_TRUTH, ROOT, Index, find_annotations, find_ground_truth
+from tps_pipeline.data.decoding import frame_number
 from tps_pipeline.data.kinetics_tps import Annotations, action_of, read_all
-from tps_pipeline.data.layout import Problem, Video, entries, find_videos, known_states, read_names
+from tps_pipeline.data.layout import Problem, Video, entries, find_videos
+from tps_pipeline.data.lists import (
+    BODY_PARTS,
+    FRAME_COUNTS,
+    OBJECTS,
+    STATES,
+    known_states,
+    read_frame_counts,
+    read_names,
+)
 from tps_pipeline.data.shards import copies
 from tps_pipeline.labels import PARTS
 from tps_pipeline.progress import progress
@@ -53,7 +55,7 @@ def validate(data: Path) -> list[Problem]:
     annotations = read_all(data)
     return [
         *_check_layout(data, videos, index),
-        *_check_ground_truth(data, videos),
+        *_check_frame_names(data, videos),
         *_check_lists(data, annotations),
         *annotations.problems,
         *copies(data, (video for video in videos if video.folder == "test" or action_of(video, index))),
@@ -70,17 +72,8 @@ def _check_layout(data: Path, videos: list[Video], index: Index) -> Iterator[Pro
     for folder in (entry for entry in entries(data / "train_videos") if entry.is_dir()):
         if not any(video.action == folder.name for video in trained):
             yield Problem(f"train_videos/{folder.name}", "has no videos", "add the class's videos or delete the folder")
-    ids = {video.video_id for video in trained}
-    for source in index.sources.values():
-        if source.video_id not in ids:
-            where = source.path.relative_to(data).as_posix()
-            fix = f"add train_videos/{source.action}/{source.video_id}.mp4 or delete the labels"
-            yield Problem(where, f"labels {source.video_id}, which is not among the training videos", fix)
     for video in trained:
         source = index.sources.get(video.video_id)
-        if source is None and index.sources:
-            fix = f"add {ROOT}/{video.action or '<class>'}/{video.video_id}/ or move the video to test_videos/"
-            yield Problem(video.path, "has no labels", fix)
         if source and video.action and source.action and source.action != video.action:
             what = f"is in class {video.action}, its labels are in {source.action}"
             yield Problem(video.path, what, "move one of them; the video's class is used")
@@ -88,30 +81,30 @@ def _check_layout(data: Path, videos: list[Video], index: Index) -> Iterator[Pro
             yield Problem(video.path, "has no class", "move it to train_videos/<class>/ or to test_videos/")
 
 
-def _check_ground_truth(data: Path, videos: list[Video]) -> Iterator[Problem]:
+def _check_frame_names(data: Path, videos: list[Video]) -> Iterator[Problem]:
+    """The challenge compares frames by name, we by number: names that are another frame's there."""
     truth = find_ground_truth(data)
-    yield from truth.problems
-    if not truth.actions and not truth.videos:
-        return
-    tested = {video.video_id for video in videos if video.folder == "test"}
-    for path, named in ((GROUND_TRUTH_ACTIONS, truth.actions), (GROUND_TRUTH, truth.videos)):
-        for video_id in sorted(set(named) - tested):
-            yield Problem(path, f"names {video_id}, which is not in test_videos/", "add the video or delete its entry")
-        for video_id in sorted(tested - set(named)):
-            yield Problem(path, f"lacks {video_id}", "add its entry; the video is not scored without")
+    for video in (video for video in videos if video.folder == "test"):
+        names = [file.name for file in truth.files(video.video_id)[0]]
+        numbers = {name: frame_number(name) for name in names}
+        unlike = [name for name, number in numbers.items() if number and name != f"img_{number:05d}.json"]
+        if unlike:
+            what = f"{len(unlike)} frame(s) are called like {unlike[0]}"
+            fix = "call them like img_00001.json: the challenge compares names"
+            yield Problem(f"{GROUND_TRUTH}:{video.video_id}", what, fix)
 
 
 def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
-    parts = read_names(data / "list" / "body_part.txt")
-    for name in sorted(set(parts or PARTS) ^ set(PARTS)):
+    parts = read_names(data, BODY_PARTS)
+    for name in sorted(set(parts.names if parts and parts.names else PARTS) ^ set(PARTS)):
         what = f"names an unknown part {name!r}" if name not in PARTS else f"lacks the part {name!r}"
-        yield Problem("list/body_part.txt", what, f"parts are {', '.join(PARTS)}")
+        yield Problem(BODY_PARTS, what, f"parts are {', '.join(PARTS)}")
     if known_states(data) is None:
-        yield Problem("list/part_stat.txt", "is missing or empty", "add it; until then any state is accepted")
-    listed = read_names(data / "list" / "object.txt")
-    used = distinct(annotations.objects["name"])
-    for name in sorted(set(used) - set(listed if listed is not None else used) - {"none"}):
-        yield Problem("list/object.txt", f"lacks the object {name!r} of the labels", "add it or correct the labels")
+        yield Problem(STATES, "is missing or empty", "add it; until then any state is accepted")
+    objects = read_names(data, OBJECTS)
+    used = set(distinct(annotations.objects["name"]))
+    for name in sorted(used - set(objects.names if objects else used) - {"none"}):
+        yield Problem(OBJECTS, f"lacks the object {name!r} of the labels", "add it or correct the labels")
 
 
 def _check_against_videos(data: Path, videos: list[Video], annotations: Annotations) -> Iterator[Problem]:
@@ -159,15 +152,10 @@ def _check_boxes(videos: dict[str, Probed], annotations: Annotations) -> Iterato
 
 
 def _check_counts(data: Path, probed: dict[str, Probed]) -> Iterator[Problem]:
-    for split in ("train", "test"):
-        path = data / "list" / f"video_{split}_flist.csv"
-        if not path.is_file():
-            continue
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = [row for row in csv.reader(file) if len(row) > 1 and row[1].strip().isdigit()]
-        for name, count in ((row[0].strip(), int(row[1])) for row in rows):
-            video = probed.get(PurePosixPath(name).name) or probed.get(PurePosixPath(name).stem)
-            where = f"list/{path.name}"
+    for split, where in FRAME_COUNTS.items():
+        for name, count in read_frame_counts(data, where).names.items():
+            path = PurePosixPath(name.replace("\\", "/"))
+            video = probed.get(path.name) or probed.get(path.stem)
             if video is None:
                 yield Problem(
                     where, f"lists {name}, which is not there", f"add it to {split}_videos/ or delete its row"

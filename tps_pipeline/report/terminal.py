@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tps_pipeline.report.gaps import gaps
 
@@ -36,7 +36,8 @@ def not_read(unreadable: pa.Table) -> list[str]:
     return lines
 
 
-def _text(value: str | float | None) -> str:
+def _text(value: str | float | None) -> Text:
+    """A cell, as Text: names may hold what rich takes for its markup."""
     if isinstance(value, float):
-        return f"{value:.4f}"
-    return "–" if value is None else escape(str(value))
+        return Text(f"{value:.4f}")
+    return Text("–" if value is None else str(value))

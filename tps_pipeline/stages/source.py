@@ -10,9 +10,6 @@ from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import step
 from tps_pipeline.outputs import ACTIONS, FRAMES, LABELLED_FRAMES, OBJECTS, PARTS, PEOPLE, SHARDS, VIDEOS, Output
 
-SHOWN = 20
-"""Problems of a shard's annotations that are told; the rest is in `tps data validate`."""
-
 
 @step(VIDEOS, reads=(SHARDS,), version="2")
 def videos(read: Reader) -> pa.Table:
@@ -29,10 +26,11 @@ def videos(read: Reader) -> pa.Table:
 def annotation_tables(read: Reader) -> dict[Output, pa.Table]:
     """Actions, labelled frames, people, parts and objects; of test videos where their ground truth is there."""
     from tps_pipeline.data.kinetics_tps import read_annotations
+    from tps_pipeline.data.layout import first_of
 
     found = read_annotations(read.data, read(SHARDS))
-    for problem in found.problems[:SHOWN]:
-        read.run.warn(str(problem))
+    for line in first_of(found.problems):
+        read.run.warn(line)
     return {
         ACTIONS: found.actions,
         LABELLED_FRAMES: found.labelled_frames,

@@ -80,7 +80,8 @@ def rate_of(stream: VideoStream) -> float:
 
 def _open(path: str | Path, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
     try:
-        container = av.open(str(path), options=options or {}, metadata_errors="ignore")
+        # Absolute: "12:30" is no protocol.
+        container = av.open(str(Path(path).absolute()), options=options or {}, metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             f"{path}: FFmpeg cannot open it ({error.strerror}); fetch the file again or leave it out"
@@ -347,7 +348,9 @@ def _read_decord(
     width, height = size or (-1, -1)
     wanted = list(range(len(times))) if indices is None else indices
     try:
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, width=width, height=height)
+        reader = decord.VideoReader(
+            str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=1, width=width, height=height
+        )
         if len(reader) != len(times):
             raise VideoError(f"{path}: decord counts {len(reader)} frames of {len(times)}; use the decoder pyav")
         pending = iter(wanted)

@@ -1,0 +1,463 @@
+"""Whatever lies in a place that is read is used, or named by `tps data validate` and by a run."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.data.layouts import FRAME, TRAIN, VIDEOS, add_videos, as_folders, manifest, pack, write_frames
+from tps_pipeline.data import compressed
+from tps_pipeline.data.annotations import GROUND_TRUTH, GROUND_TRUTH_ACTIONS
+from tps_pipeline.data.kinetics_tps import read_all, read_annotations
+from tps_pipeline.data.layout import EXTENSIONS, SHOWN, Problem, find_videos, first_of
+from tps_pipeline.data.lists import (
+    BODY_PARTS,
+    FRAME_COUNTS,
+    OBJECTS,
+    STATES,
+    known_states,
+    read_frame_counts,
+    read_names,
+)
+from tps_pipeline.data.shards import Known, ingest
+from tps_pipeline.data.validation import validate
+from tps_pipeline.recipe import Shards
+
+LABELS = json.dumps(FRAME)
+V1 = "train_annotations/lunge/v1"
+
+
+def write(data: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return data
+
+
+def one_video(data: Path, files: dict[str, str | bytes]) -> Path:
+    """A training video, another one that has labels, and some files."""
+    as_folders(data)
+    add_videos(data, train=("lunge/v1", "juggling_balls/v2", "lunge/v3"))
+    return write(data, files)
+
+
+def told_by_a_run(data: Path) -> list[Problem]:
+    """What ingestion and the reading of labels say of a folder, as a run does."""
+    found = ingest(data, Known(), Shards(videos_per_shard=4, val_fraction=0.25))
+    read = [read_annotations(data, shard).problems for shard in found.shards.values()]
+    return found.problems + [problem for problems in read for problem in problems]
+
+
+NOT_LABELS = {
+    "an empty folder": ({"train_annotations/lunge/v3/.keep": ""}, "train_annotations/lunge/v3"),
+    "only .xml": ({"train_annotations/lunge/v3/img_00001.xml": "<x/>"}, "train_annotations/lunge/v3/img_00001.xml"),
+    "only .txt": ({"train_annotations/lunge/v3/img_00001.txt": "0 0 0"}, "train_annotations/lunge/v3/img_00001.txt"),
+    ".json.gz": ({f"{V1}/img_00002.json.gz": gzip.compress(LABELS.encode())}, f"{V1}/img_00002.json.gz"),
+    "a folder deeper": (
+        {"train_annotations/lunge/v3/labels/img_00001.json": LABELS},
+        "train_annotations/lunge/v3/labels",
+    ),
+    "two folders deeper": ({f"{V1}/v1/v2/img_00001.json": LABELS}, f"{V1}/v1/v2"),
+    "a version": ({f"{V1}/img_00005_v2.json": LABELS}, f"{V1}/img_00005_v2.json"),
+    "a copy": ({f"{V1}/img_00005 (1).json": LABELS}, f"{V1}/img_00005 (1).json"),
+    "a second number": ({f"{V1}/img_00005_2.json": LABELS}, f"{V1}/img_00005_2.json"),
+    "a negative frame": ({f"{V1}/img_-0005.json": LABELS}, f"{V1}/img_-0005.json"),
+    "30 digits": ({f"{V1}/img_{'9' * 30}.json": LABELS}, f"{V1}/img_{'9' * 30}.json"),
+    "5000 digits": ({f"{V1}/{'1' * 200}.json": LABELS}, f"{V1}/{'1' * 200}.json"),
+    "beside the class folders": ({"train_annotations/labels.csv": "x"}, "train_annotations/labels.csv"),
+    "an archive that is not read": ({"train_annotations/lunge.rar": "x"}, "train_annotations/lunge.rar"),
+    "and in a class": ({"train_annotations/lunge/v3.7z": "x"}, "train_annotations/lunge/v3.7z"),
+    "labels of nothing": ({"train_annotations/lunge/v9/img_00001.json": LABELS}, "train_annotations/lunge/v9"),
+    "no labels at all": ({}, "train_videos/lunge/v3.mp4"),
+    "in gt": ({"gt/gt_part_results.json": "{}"}, "gt/gt_part_results.json"),
+    "a list of another name": ({"list/part_state.txt": "bend"}, "list/part_state.txt"),
+    "a place in capitals": ({"Train_Annotations/x/y.json": "{}"}, "Train_Annotations"),
+    "a broken archive beside the videos": ({"labels.zip": "x"}, "labels.zip"),
+    "a video too deep": ({"train_videos/lunge/more/v4.mp4": "x"}, "train_videos/lunge/more"),
+    "a test video too deep": ({"test_videos/a/b/t1.mp4": "x"}, "test_videos/a/b"),
+    "no video": ({"train_videos/lunge/v1.srt": "x"}, "train_videos/lunge/v1.srt"),
+    "a picture": ({"test_videos/t1.jpg": "x"}, "test_videos/t1.jpg"),
+    "half a download": ({"test_videos/t1.mp4.part": "x"}, "test_videos/t1.mp4.part"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_LABELS)
+def test_what_is_not_used_is_named_by_validate_and_by_a_run(tmp_path: Path, kind: str):
+    files, path = NOT_LABELS[kind]
+    data = one_video(tmp_path, files)
+    for problems in (validate(data), told_by_a_run(data)):
+        (problem,) = [problem for problem in problems if problem.path == path and "unreadable" not in problem.what]
+        assert "\n" not in str(problem)
+        assert problem.fix
+    assert read_annotations(data, TRAIN).labelled_frames.num_rows == 3
+
+
+def test_labels_in_capitals_are_labels(tmp_path: Path):
+    write(tmp_path, {f"{V1}/IMG_00001.JSON": LABELS, f"{V1}/img_00006.Json": '{"humans": []}'})
+    write_frames(tmp_path / "train_annotations/juggling_balls/v2", {3: FRAME})
+    as_folders(tmp_path / "other")
+    found, expected = (read_annotations(data, TRAIN) for data in (tmp_path, tmp_path / "other"))
+    assert found == expected
+
+
+@pytest.mark.parametrize("extension", sorted(EXTENSIONS | {".FLV", ".MTS", ".Wmv"}))
+def test_videos_by_their_extension(tmp_path: Path, extension: str):
+    videos, problems = find_videos(write(tmp_path, {f"test_videos/t1{extension}": "x"}))
+    assert ([video.video_id for video in videos], problems) == (["t1"], [])
+
+
+def source_of(data: Path) -> Path:
+    as_folders(data / ".elsewhere")
+    return data / ".elsewhere" / "train_annotations"
+
+
+def as_zip(data: Path, *, name: Callable[[str], str] = str) -> None:
+    source = source_of(data)
+    with zipfile.ZipFile(data / "train_annotations.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in source.rglob("*.json"):
+            archive.writestr(name(path.relative_to(source.parent).as_posix()), path.read_bytes())
+
+
+def as_zip_of_windows(data: Path) -> None:
+    as_zip(data, name=lambda name: name.replace("/", "\\"))
+
+
+def as_compressed(data: Path, suffix: str, pack: Callable[[bytes], bytes] = bytes) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        archive.add(source_of(data), arcname="train_annotations")
+    (data / f"train_annotations{suffix}").write_bytes(pack(plain.getvalue()))
+
+
+def as_compressed_classes(data: Path) -> None:
+    for folder in source_of(data).iterdir():
+        path = data / "train_annotations" / f"{folder.name}.TGZ"
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(folder, arcname=folder.name)
+
+
+def as_zipped_videos(data: Path) -> None:
+    for folder in source_of(data).glob("*/*"):
+        path = data / "train_annotations" / folder.parent.name / f"{folder.name}.zip"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in folder.iterdir():
+                archive.write(file, file.name)
+
+
+def as_links(data: Path, kind: bytes = tarfile.LNKTYPE, filler: str = "") -> None:
+    """A tar whose second video is nothing but links to the first one's, and long names where asked for."""
+    inside = f"lunge/{filler}v0"
+    files = {f"lunge/v1/img_{n:05}.json": content for n, content in VIDEOS["lunge/v1"].items()}
+    with tarfile.open(data / "train_annotations.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in files.items():
+            member, text = tarfile.TarInfo(f"{inside}/{name}"), json.dumps(content).encode()
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+        links = {name: f"{inside}/{name}" for name in files}
+        links["juggling_balls/v2/img_00003.json"] = f"{inside}/lunge/v1/img_00001.json"
+        for name, target in links.items():
+            member = tarfile.TarInfo(f"./{name}")
+            up = "../" * (name.count("/")) if kind == tarfile.SYMTYPE else ""
+            member.type, member.linkname = kind, up + target
+            archive.addfile(member)
+
+
+def joined(data: Path) -> None:
+    """Two tar files one after the other, as `cat` makes them."""
+    whole = b""
+    for folder in sorted(source_of(data).iterdir()):
+        pack(data / ".one.tar", folder, name=folder.name, format_=tarfile.USTAR_FORMAT)
+        whole += (data / ".one.tar").read_bytes()
+    (data / "train_annotations.tar").write_bytes(whole)
+
+
+ARCHIVES: dict[str, Callable[[Path], None]] = {
+    ".tar.gz": lambda data: as_compressed(data, ".tar.gz", gzip.compress),
+    ".tgz": lambda data: as_compressed(data, ".tgz", gzip.compress),
+    ".tar.xz": lambda data: as_compressed(data, ".tar.xz", lzma.compress),
+    ".tar.bz2": lambda data: as_compressed(data, ".tar.bz2", bz2.compress),
+    ".tar that is compressed": lambda data: as_compressed(data, ".tar", gzip.compress),
+    ".TAR": lambda data: as_compressed(data, ".TAR"),
+    ".zip": as_zip,
+    ".zip of Windows": as_zip_of_windows,
+    "classes .TGZ": as_compressed_classes,
+    "videos .zip": as_zipped_videos,
+    "joined": joined,
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_every_archive_gives_the_same_tables_and_the_same_digests(tmp_path: Path, kind: str):
+    data, plain = tmp_path / "data", tmp_path / "plain"
+    data.mkdir()
+    ARCHIVES[kind](data)
+    as_folders(plain)
+    assert read_annotations(data, TRAIN) == read_annotations(plain, TRAIN)
+    shards = [
+        ingest(add_videos(folder, train=("lunge/v1", "juggling_balls/v2")), Known(), Shards(val_fraction=0.0)).shards
+        for folder in (data, plain)
+    ]
+    assert shards[0]["train-000"]["annotations"].to_pylist() == shards[1]["train-000"]["annotations"].to_pylist()
+
+
+@pytest.mark.parametrize("filler", ["", "long" * 30 + "/"])
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path, kind: bytes, filler: str):
+    data, plain = tmp_path / "data", tmp_path / "plain"
+    data.mkdir()
+    as_links(data, kind, filler)
+    as_folders(plain)
+    found = read_annotations(data, TRAIN)
+    assert found == read_annotations(plain, TRAIN)
+    assert found.people.num_rows == 4
+
+
+def damaged_archives(data: Path) -> dict[str, bytes]:
+    as_compressed(data, ".tar")
+    plain = (data / "train_annotations.tar").read_bytes()
+    (data / "train_annotations.tar").unlink()
+    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+        last = archive.getmembers()[-1]
+    link = tarfile.TarInfo("lunge/v1/img_00009.json")
+    link.type, link.linkname = tarfile.LNKTYPE, "nowhere.json"
+    packed = gzip.compress(os.urandom(3000) + plain)
+    return {
+        "cut off between two files": plain[: last.offset],
+        "cut off in a file": plain[: last.offset_data + 10],
+        "a link that leads nowhere": plain[: last.offset] + link.tobuf() + bytes(1024),
+        "cut off where it is compressed": packed[: len(packed) - 8],
+        "nothing": b"",
+        "no archive": b"labels" * 200,
+        "no zip": b"PK\3\4" + b"labels" * 200,
+        "no gzip": b"\x1f\x8b" + b"labels" * 200,
+    }
+
+
+def test_damaged_archives_are_named_and_what_comes_before_is_used(tmp_path: Path):
+    add_videos(tmp_path, train=("lunge/v1", "juggling_balls/v2"))
+    for kind, content in damaged_archives(tmp_path).items():
+        (tmp_path / "train_annotations.tar").write_bytes(content)
+        found = read_all(tmp_path)
+        assert any(problem.path.startswith("train_annotations.tar") for problem in found.problems), kind
+        assert all("\n" not in str(problem) for problem in found.problems)
+        assert found.labelled_frames.num_rows == (2 if kind.startswith(("cut off between", "cut off in", "a l")) else 0)
+        assert {problem.path for problem in told_by_a_run(tmp_path)} == {problem.path for problem in found.problems}
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compressed, "MAX_UNPACKED", 1 << 20)
+    for name, content in (("train_annotations.tgz", gzip.compress(bytes(3 << 20))), ("train_annotations.zip", b"")):
+        (tmp_path / name).write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "train_annotations.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("lunge/v1/img_00001.json", bytes(3 << 20))
+    named = [problem.what for problem in read_all(tmp_path).problems]
+    assert sum("unpacks to more than" in what for what in named) == 2
+
+
+NAMES = {
+    "raise up": ["raise up"],
+    "0 raise up": ["raise up"],
+    "raise up 12": ["raise up"],
+    "raise up,12": ["raise up"],
+    "12,raise up": ["raise up"],
+    "7\traise up": ["raise up"],
+    "raise up: 3": ["raise up"],
+    "3. horizontal bar": ["horizontal bar"],
+    "(3) horizontal bar": ["horizontal bar"],
+    '"horizontal bar";4': ["horizontal bar"],
+    "4   horizontal bar   977": ["horizontal bar"],
+    "step_on": ["step_on"],
+    "": [],
+    "[red]": ["[red]"],
+}
+
+
+@pytest.mark.parametrize("line", NAMES)
+def test_names_in_lists_are_kept_whole(tmp_path: Path, line: str):
+    listed = read_names(write(tmp_path, {STATES: f"bend\n{line}\n"}), STATES)
+    assert listed
+    assert (list(listed.names), listed.problems) == (["bend", *NAMES[line]], [])
+
+
+@pytest.mark.parametrize("line", ["bend,unbend", "1,bend,biegen", "bend  unbend"])
+def test_what_is_passed_over_in_a_line_is_named(tmp_path: Path, line: str):
+    listed = read_names(write(tmp_path, {STATES: f"{line}\n"}), STATES)
+    assert listed
+    assert list(listed.names) == ["bend"]
+    (problem,) = listed.problems
+    assert "line 1: " in problem.what
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_lists_and_labels_in_any_unicode(tmp_path: Path, encoding: str):
+    frame = json.loads(LABELS.replace("bend", "beugen ä"))
+    text = json.dumps(frame, ensure_ascii=False)
+    files = {
+        f"{V1}/img_00001.json": text,
+        STATES: "none\nturn\nbeugen ä\n",
+        FRAME_COUNTS["train"]: "v1,9\n",
+        GROUND_TRUTH_ACTIONS: '{"t1": "ä"}',
+        GROUND_TRUTH: f'{{"t1": {{"img_00001.json": {text}}}}}',
+    }
+    data = write(tmp_path, {path: content.encode(encoding) for path, content in files.items()})
+    found = read_annotations(data, manifest(("v1", "train", "lunge"), ("t1", "test", None)))
+    assert found.problems == []
+    assert known_states(data) == {"none", "turn", "beugen ä", "others"}
+    assert found.parts["state"].to_pylist() == ["none", "beugen ä"] * 2
+    assert found.actions["action"].to_pylist() == ["ä", "lunge"]
+    assert read_frame_counts(data, FRAME_COUNTS["train"]).names == {"v1": 9}
+
+
+NO_TEXT = {
+    "latin-1": "häten\n".encode("latin-1"),
+    "half of UTF-16": "\ufeffbend".encode("utf-16-le")[:-1],
+    "noise": b"\xff" * 9,
+}
+
+
+@pytest.mark.parametrize("kind", NO_TEXT)
+def test_lists_that_are_no_text_are_named(tmp_path: Path, kind: str):
+    data = one_video(tmp_path, {OBJECTS: NO_TEXT[kind]})
+    for problems in (validate(data), told_by_a_run(data)):
+        assert any(problem.path == OBJECTS and "save it as UTF-8" in problem.fix for problem in problems)
+
+
+ROWS = {
+    "not two columns": "video,frames\nv1,8\nv2\n",
+    "words for a number": "v1,8\nv2,many\n",
+    "no name": "v1,8\n,9\n",
+    "too long a number": f"v1,8\nv2,{'9' * 30}\n",
+    "no digit": "v1,8\nv2,²\n",
+    "too long a field": f"v1,8\n{'x' * 200_000},1\n",
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_that_are_no_rows_are_named(tmp_path: Path, kind: str):
+    listed = read_frame_counts(write(tmp_path, {"list/x.csv": ROWS[kind]}), "list/x.csv")
+    assert listed.names == {"v1": 8}
+    assert len(listed.problems) == 1
+    assert len(str(listed.problems[0])) < 200
+
+
+@pytest.mark.parametrize("text", ["video;frames\nv1;8\n", "v1\t8\n", "v1 8\n", '"v1", 8.0\n', "id,n\r\nv1,8\r\n"])
+def test_lists_of_videos_in_other_forms(tmp_path: Path, text: str):
+    listed = read_frame_counts(write(tmp_path, {"list/x.csv": text}), "list/x.csv")
+    assert (listed.names, listed.problems) == ({"v1": 8}, [])
+
+
+RAW = {
+    "a video": b"test_videos/caf\xe9.mp4",
+    "a class": b"train_videos/caf\xe9/v7.mp4",
+    "the labels' folder": b"train_annotations/lunge/caf\xe9/img_00001.json",
+    "the labels' class": b"train_annotations/caf\xe9/v7/img_00001.json",
+    "a frame": b"train_annotations/lunge/v1/img_00002\xe9.json",
+    "a list": b"list/caf\xe9.txt",
+    "a line break": b"test_videos/a\nb.jpg",
+    "colours": b"test_videos/a\x1b[31mb.jpg",
+}
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_names_that_are_no_text_are_named_and_can_be_shown(tmp_path: Path, kind: str):
+    data = one_video(tmp_path, {})
+    path = os.path.join(os.fsencode(data), RAW[kind])  # noqa: PTH118 - bytes
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+    Path(os.fsdecode(path)).write_text(LABELS)
+    for problems in (validate(data), told_by_a_run(data)):
+        lines = [str(problem) for problem in problems if "\\" in problem.path]
+        assert lines
+        assert all(line.encode().decode().isprintable() for line in lines)
+
+
+def test_the_data_folder_itself_may_have_a_name_that_is_no_text(tmp_path: Path):
+    data = one_video(tmp_path / os.fsdecode(b"caf\xe9"), {"test_videos/t1.mp4": "no video"})
+    (line,) = [str(problem) for problem in validate(data) if problem.path == "test_videos/t1.mp4"]
+    assert "is unreadable" in line
+    assert line.encode()
+
+
+def test_labels_that_count_from_zero_are_named_with_the_fix(tmp_path: Path):
+    data = one_video(tmp_path, {"train_annotations/lunge/v3/img_00000.json": LABELS, f"{V1}/0.json": LABELS})
+    for problems in (validate(data), told_by_a_run(data)):
+        named = [problem for problem in problems if "frame 0" in problem.what]
+        assert len(named) == 2
+        assert all("add 1 to each file's number" in problem.fix for problem in named)
+
+
+NUMBERS = ["1" + "0" * 400, "1e400", "-1e400", "NaN", "Infinity", "9" * 5000, "-99999999999999999999", "1e308"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_no_number_in_a_label_is_more_than_a_problem(tmp_path: Path, number: str):
+    text = LABELS.replace("[10, 20, 110, 220]", f"[10, 20, 110, {number}]")
+    gt = f'{{"t1": {{"img_00001.json": {text}}}}}'
+    data = write(tmp_path, {f"{V1}/img_00001.json": text, f"{V1}/img_00002.json": LABELS, GROUND_TRUTH: gt})
+    found = read_annotations(data, manifest(("v1", "train", "lunge"), ("t1", "test", None)))
+    frames = [(row["video_id"], row["frame"]) for row in found.labelled_frames.to_pylist()]
+    named = {problem.path for problem in found.problems}
+    assert frames == [("v1", 2)]
+    assert f"{V1}/img_00001.json" in named
+    assert any(path.startswith(GROUND_TRUTH) for path in named | {p.path for p in validate(data)})
+
+
+def test_a_run_tells_the_first_problems_and_how_many_there_are():
+    problems = [Problem(f"x{i}", "is not used", "delete it") for i in range(SHOWN + 5)]
+    lines = first_of(problems)
+    assert lines[0] == "x0: is not used; delete it"
+    assert lines[SHOWN:] == [f"5 more problems; `tps data validate` names all {SHOWN + 5}"]
+    assert first_of(problems[:2]) == [str(problem) for problem in problems[:2]]
+
+
+NAMES_OF_FILES = st.sampled_from(
+    ["img_00001.json", "img_00002.JSON", "img_3.json", "img_00001_v2.json", "a.json", "b.xml", "v1.mp4", "v2.MKV",
+     "v3.flv", "v1.json", "t1.avi", "part_stat.txt", "x.txt", "v1.tar", "lunge.zip", "gt_vid_result.json"]
+)  # fmt: skip
+FOLDERS = st.sampled_from(
+    ["", "train_videos", "train_videos/lunge", "train_videos/lunge/deep", "test_videos", "test_videos/a", "list", "gt",
+     "test_videos/a/b", "train_annotations", "train_annotations/lunge", "train_annotations/lunge/v1", "elsewhere",
+     "train_annotations/lunge/v1/v1", "train_annotations/lunge/v1/more", "train_annotations/lunge/v2", "elsewhere/more"]
+)  # fmt: skip
+DOCUMENTS = ("part_stat.txt", "x.txt")
+KNOWN = {STATES, BODY_PARTS, OBJECTS, *FRAME_COUNTS.values(), GROUND_TRUTH, GROUND_TRUTH_ACTIONS}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sets(st.tuples(FOLDERS, NAMES_OF_FILES), max_size=12))
+def test_what_is_held_and_what_is_named_is_what_there_is(tmp_path_factory: pytest.TempPathFactory, places: set):
+    data = tmp_path_factory.mktemp("data")
+    paths = sorted(f"{folder}/{name}".lstrip("/") for folder, name in places)
+    write(data, {path: "{}" if path in KNOWN else LABELS for path in paths})
+    labels = read_all(data).labelled_frames.to_pylist()
+    held = {video.path for video in find_videos(data)[0]} | (KNOWN & set(paths)) | set(DOCUMENTS)
+    frames = {"img_00001.json": 1, "img_00002.JSON": 2, "img_3.json": 3, "v1.json": 1, "a.json": 0}
+    for row in labels:
+        inside = (f"train_annotations/lunge/{row['video_id']}/", f"train_annotations/lunge/v1/{row['video_id']}/")
+        of_frame = [path for path in paths if path.startswith(inside) and frames.get(Path(path).name) == row["frame"]]
+        held.update(of_frame[:1])
+        assert of_frame
+    for problems in (validate(data), told_by_a_run(data)):
+        named = {problem.path for problem in problems}
+        assert not {problem.path for problem in problems if problem.what == "is not used"} & held
+        for path in set(paths) - held:
+            parts = Path(path).parts
+            above = {"/".join(parts[:n]) for n in range(1, len(parts) + 1)}
+            assert above & named, path
