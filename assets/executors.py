@@ -10,11 +10,13 @@ from typing import Any
 
 import dagster as dg
 
+from assets import environment
+
 GPU = "gpu"
 """The pool of all that trains or infers; its limit is the number of devices."""
 
-PROCESSES = int(os.environ.get("TPS_PROCESSES", 1))
-GPUS = float(os.environ.get("TPS_GPUS", 1))
+PROCESSES = int(environment.number("TPS_PROCESSES", 1, least=1))
+GPUS = environment.number("TPS_GPUS", 1, least=0, whole=False)
 
 
 def _asking_for(gpus: float) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def executor() -> dg.ExecutorDefinition:
 
     Kubernetes' image, volumes and secrets come from the run launcher in `dagster.yaml`.
     """
-    match os.environ.get("TPS_EXECUTOR", "in_process"):
+    match environment.text("TPS_EXECUTOR", "in_process"):
         case "in_process":
             return dg.in_process_executor
         case "multiprocess":
@@ -51,4 +53,4 @@ def executor() -> dg.ExecutorDefinition:
 
             return k8s_job_executor
         case name:
-            raise ValueError(f"TPS_EXECUTOR={name}: expected in_process, multiprocess, ray or k8s")
+            raise SystemExit(f"TPS_EXECUTOR={name}: expected in_process, multiprocess, ray or k8s")

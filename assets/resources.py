@@ -1,13 +1,13 @@
 """What every asset works with: the data folder, the store, and the recipe as it was when the run began."""
 
 import functools
-import os
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
+from assets import environment
 from assets.dead_runs import end_dead_runs, end_with_run
 from tps_pipeline import recipe as recipes
 from tps_pipeline.graph import Run, frozen
@@ -40,11 +40,11 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
 
     @classmethod
     def from_environment(cls) -> "Pipeline":
-        """The pipeline that `TPS_DATA`, `TPS_RECIPE` and `TPS_STORE` name; the demo's without them."""
+        """The pipeline that `TPS_DATA`, `TPS_RECIPE` and `TPS_STORE` name; the demo's where one is not set."""
         return cls(
-            data=os.environ.get("TPS_DATA", "demo/data"),
-            recipe_name=os.environ.get("TPS_RECIPE", "demo"),
-            store_root=os.environ.get("TPS_STORE", "demo/store"),
+            data=environment.text("TPS_DATA", "demo/data"),
+            recipe_name=environment.text("TPS_RECIPE", "demo"),
+            store_root=environment.text("TPS_STORE", "demo/store"),
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:

@@ -1,6 +1,5 @@
 """Steps as Dagster assets: the one place where one becomes the other. What steps there are stands in the library."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -8,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets import environment
 from assets.catalog import about_step
 from assets.executors import GPU, INFERS, TRAINS
 from assets.resources import RETRAINING, Pipeline
@@ -24,8 +24,8 @@ def backfill_policy() -> dg.BackfillPolicy:
 
     Only a single run can take `dagster asset materialize --partition-range`.
     """
-    per_run = os.environ.get("TPS_BACKFILL_SHARDS_PER_RUN")
-    return dg.BackfillPolicy.multi_run(int(per_run)) if per_run else dg.BackfillPolicy.single_run()
+    per_run = int(environment.number("TPS_BACKFILL_SHARDS_PER_RUN", 0, least=0))
+    return dg.BackfillPolicy.multi_run(per_run) if per_run else dg.BackfillPolicy.single_run()
 
 
 BACKFILL = backfill_policy()

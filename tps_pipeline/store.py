@@ -45,6 +45,8 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         # Other processes write as well: a listing is only true when it is made.
         self.fs: Any
+        if not str(root).strip():
+            raise StoreError("the store's name is empty; name a folder or a URL")
         if "://" in str(root):
             self.fs, self.root = fsspec.core.url_to_fs(str(root), use_listings_cache=False)
         else:  # a folder, also where its name holds "::", with which fsspec joins URLs
