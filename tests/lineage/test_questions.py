@@ -86,7 +86,7 @@ def run_with(store: Store, text: str, *, keep: bool = True) -> None:
     """A network and a report as a run with a recipe would make them."""
     settings = recipe.parse(text, Path("test"))
     if keep:
-        frozen.freeze(store, text)
+        frozen.freeze(store, text, "demo")
     lineage = Lineage(store)
     for asset, sections in (("checkpoints/part_detector", ("part_detector", "seed")), ("report", ("*",))):
         reads = (
@@ -157,7 +157,7 @@ def test_where_no_recipe_was_kept_that_is_said(tmp_path, kept, missing):
 
 def test_a_recipe_that_is_no_longer_valid_is_passed_over(tmp_path):
     store = Store(tmp_path)
-    frozen.freeze(store, "methods: nonsense")
+    frozen.freeze(store, "methods: nonsense", "demo")
     run_with(store, TEXT)
     run_with(store, TEXT.replace("seed: 0", "seed: 7"))
     assert differing(store, "report") == ["recipe checkpoints/part_detector and 1 more seed: 0 -> 7"]

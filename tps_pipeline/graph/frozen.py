@@ -83,6 +83,8 @@ def _kept(stores: tuple[Store, ...]) -> Iterator[recipes.Recipe]:
     """The recipes that some stores have kept; one that is no longer valid tells nothing."""
     for store in stores:
         for name in store.names(FOLDER):
+            if not name.endswith(".yaml"):
+                continue
             try:
                 yield recipes.parse(store.local(f"{FOLDER}/{name}").read_text(), Path(name))
             except RecipeError:
