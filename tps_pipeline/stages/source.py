@@ -22,7 +22,7 @@ def videos(read: Reader) -> pa.Table:
     return found
 
 
-@step(ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, OBJECTS, reads=(SHARDS,))
+@step(ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, OBJECTS, reads=(SHARDS,), version="2")
 def annotation_tables(read: Reader) -> dict[Output, pa.Table]:
     """Actions, labelled frames, people, parts and objects; of test videos where their ground truth is there."""
     from tps_pipeline.data.kinetics_tps import read_annotations
