@@ -4,16 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # The pipeline that run, dev and the shell work on. `make demo` is `make run` with these defaults.
-DATA ?= demo/data
-RECIPE ?= demo
-STORE ?= demo/store
+# An empty one is as none: it would mean the working folder.
+override DATA := $(or $(strip $(DATA)),demo/data)
+override RECIPE := $(or $(strip $(RECIPE)),demo)
+override STORE := $(or $(strip $(STORE)),demo/store)
 DEMO_DATA := --videos 420 --seed 7 --classes 6 --width 256 --height 192 --frames 36
 
 export TPS_DATA = $(abspath $(DATA))
 export TPS_RECIPE = $(RECIPE)
 export TPS_STORE = $(if $(findstring ://,$(STORE)),$(STORE),$(abspath $(STORE)))
 # Dagster's runs and partitions are those of one store: they are beside it; of one elsewhere in the checkout.
-export DAGSTER_HOME ?= $(if $(findstring ://,$(STORE)),$(CURDIR)/.dagster/$(subst /,_,$(subst ://,_,$(STORE))),$(TPS_STORE)/.dagster)
+override DAGSTER_HOME := $(or $(strip $(DAGSTER_HOME)),$(if $(findstring ://,$(STORE)),$(CURDIR)/.dagster/$(subst /,_,$(subst ://,_,$(STORE))),$(TPS_STORE)/.dagster))
+export DAGSTER_HOME
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
@@ -29,7 +31,7 @@ setup: .venv/installed  ## Make .venv with everything locked in requirements.loc
 	  || { echo "$$python is not Python 3.11 or later: $$(test -x $(BIN)/python && echo 'rm -r .venv, then ')make PYTHON=python3.12 (or another that is)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
@@ -71,14 +73,14 @@ test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: w
 	$(BIN)/pytest tests/orchestration
 
 .venv/orchestration: .venv/installed requirements-orchestration.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-orchestration.lock
+	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements-orchestration.lock
 	@touch $@
 
 docs: .venv/docs  ## The documentation as a site in build/site; a broken link or an undocumented name fails.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/docs: .venv/installed requirements-docs.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
+	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements-docs.lock
 	@touch $@
 
 versions: setup  ## Say that changed code gives the same results (or a bumped version's others): tests/code_versions.json.
@@ -103,13 +105,13 @@ bench-orchestration: demo .venv/orchestration  ## What orchestration costs, meas
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
 	@$(BIN)/python -m benchmarks.parity_yolov7
 
-lock: .venv/installed  ## Resolve requirements.lock anew.
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header \
-	  --no-emit-index-url --upgrade --output-file requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra orchestration --universal --python-version 3.11 \
-	  --no-annotate --no-header --no-emit-index-url -c requirements.lock --output-file requirements-orchestration.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
-	  --no-annotate --no-header --no-emit-index-url -c requirements.lock --output-file requirements-docs.lock
+LOCK := $(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header \
+  --no-emit-index-url --generate-hashes
+
+lock: .venv/installed  ## Resolve requirements.lock anew, with the hash of each file.
+	$(LOCK) --upgrade --output-file requirements.lock
+	$(LOCK) --extra orchestration -c requirements.lock --output-file requirements-orchestration.lock
+	$(LOCK) --extra docs -c requirements.lock --output-file requirements-docs.lock
 
 clean:  ## Remove the demo and caches; the environment stays.
 	rm -rf demo .dagster .pytest_cache .ruff_cache .hypothesis build dist

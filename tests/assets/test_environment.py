@@ -50,3 +50,13 @@ def test_the_code_location_says_so_in_one_line(name: str, value: str, said: str)
         [sys.executable, "-c", script], cwd=ROOT, env={name: value, "PATH": ""}, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (1, f"{said}\n")
+
+
+@pytest.mark.parametrize("given", [[], ["STORE=", "DATA="], ["STORE= ", "DAGSTER_HOME="]])
+def test_make_takes_an_empty_variable_as_none(given: list[str]) -> None:
+    script = ["make", "-pn", "help", *given]
+    empty = {"PATH": "/usr/bin:/bin", "STORE": "", "DAGSTER_HOME": ""}
+    printed = subprocess.run(script, cwd=ROOT, env=empty, capture_output=True, text=True).stdout.splitlines()
+    assert "STORE := demo/store" in printed
+    assert "DATA := demo/data" in printed
+    assert f"DAGSTER_HOME := {ROOT}/demo/store/.dagster" in printed
