@@ -9,11 +9,14 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.tables import BOX, PERSON_BOX, distinct
 
+MIN_VIDEOS = 4
+"""Of a shard, from which on a share of its videos says something."""
 SHOWN = 5
 """Offending rows that a message names."""
 
@@ -23,6 +26,14 @@ def videos_in_two_splits(manifests: Iterable[pa.Table]) -> list[str]:
     rows = pd.concat([manifest.select(["video_id", "split"]).to_pandas().astype(str) for manifest in manifests])
     twice = rows[rows.video_id.duplicated(keep=False)].groupby("video_id").split.agg(lambda s: " and ".join(sorted(s)))
     return [f"{video} is in {splits}" for video, splits in twice.head(SHOWN).items()]
+
+
+def many_unreadable(videos: pa.Table) -> list[str]:
+    """At most half of a shard's videos are unreadable, where it has `MIN_VIDEOS`: more is no matter of single files."""
+    unreadable = videos.filter(pc.equal(videos["status"].cast(pa.string()), "unreadable"))
+    if len(videos) < MIN_VIDEOS or 2 * len(unreadable) <= len(videos):
+        return []
+    return [f"{len(unreadable)} of {len(videos)} videos are unreadable, as {unreadable['error'][0].as_py()}"]
 
 
 def missing_frames(videos: pa.Table, frames: pa.Table, stride: int) -> list[str]:

@@ -19,6 +19,13 @@ class VideoError(TpsError):
     """A video cannot be opened or decoded."""
 
 
+class UnreachableError(TpsError):
+    """A file cannot be read now: its folder is not mounted, its disk fails, or it may not be read.
+
+    That says nothing of its content, so it is no result: what needs the file fails, and is tried again by the next run.
+    """
+
+
 class RecipeError(TpsError):
     """A recipe has an unknown key or a value that cannot work."""
 

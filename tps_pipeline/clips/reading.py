@@ -143,6 +143,8 @@ class ClipReader:
     ) -> tuple[np.ndarray, T]:
         """Read training clips of a video, or of another in its place if it cannot be decoded.
 
+        One that cannot be read now is an error instead: what is learnt may not depend on a disk's moods.
+
         Args:
             video: Which.
             choose: Chooses a video's clips: their frames, `(K, T)`, and what goes with them.
@@ -153,6 +155,7 @@ class ClipReader:
 
         Raises:
             DataError: Many videos in a row cannot be decoded.
+            UnreachableError: A video cannot be read now.
         """
         for _ in range(ATTEMPTS):
             indices, beside = choose(video)

@@ -25,10 +25,16 @@ from tps_pipeline.data.compressed import archive_stem, opened
 from tps_pipeline.data.encoding import as_utf8, is_utf8
 from tps_pipeline.data.layout import Problem, entries, unused
 from tps_pipeline.errors import DataError
+from tps_pipeline.plain_file import NotPlainError, content, descriptor, unreachable
 
 ROOT = "train_annotations"
 Runs = tuple[tuple[int, int | None], ...]
 """Stretches of a tar file, from the first header to the end of the last member."""
+
+MAX_LABELS = 32 << 20
+"""Bytes of one frame's labels, which have 1.4 kB on average."""
+MAX_LABELS_OF_VIDEO = 512 << 20
+_TOO_LARGE = f"is too large: a frame's labels have at most {MAX_LABELS >> 20} MiB, a video's {MAX_LABELS_OF_VIDEO >> 20}"
 
 _USUAL_BYTES = 16384
 """Most label files are far smaller (1.4 kB on average); larger buffers cost page faults."""
@@ -91,16 +97,21 @@ def find_annotations(data: Path) -> Index:
             where = entry.relative_to(data).as_posix()
             index.problems.append(unused(where, among="a class's folder, or an archive that is read"))
     for path, prefix in archives:
-        if path.is_file():
+        if path.is_dir():
+            index.problems.append(unused(path.name, among="an archive of labels"))
+        else:
             _add_archive(index, path, prefix, where=path.relative_to(data).as_posix())
     return index
 
 
 def read_files(source: Source, data: Path) -> tuple[list[LabelFile], list[Problem]]:
-    """Read one video's label files, sorted by frame. A file that cannot be opened counts as empty.
+    """Read one video's label files, sorted by frame.
 
     Returns:
         The files, and what else lies among them.
+
+    Raises:
+        UnreachableError: A file cannot be read now.
     """
     where = source.path.relative_to(data).as_posix()
     if source.runs:
@@ -146,14 +157,26 @@ class GroundTruth:
         return sorted(files, key=lambda file: (len(file.name), file.name)), []
 
 
+MAX_TRUTH = 4 << 30
+"""Bytes of a ground truth file: 40 times the challenge's."""
 GROUND_TRUTH_ACTIONS = "gt/gt_vid_result.json"
 GROUND_TRUTH = "gt/gt_part_result.json"
 
 
 def find_ground_truth(data: Path) -> GroundTruth:
     """Load the test videos' ground truth, if the data folder has any; the last one loaded is kept in memory."""
-    stamps = [(p.stat().st_size, p.stat().st_mtime_ns) if p.is_file() else None for p in _ground_truth_paths(data)]
-    return _ground_truth(data, tuple(stamps))
+    return _ground_truth(data, tuple(_stamp(path) for path in _ground_truth_paths(data)))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """A file's size and time; None if it is not there."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unreachable(path, error) from error
+    return found.st_size, found.st_mtime_ns
 
 
 def _ground_truth_paths(data: Path) -> tuple[Path, Path]:
@@ -167,13 +190,13 @@ def _ground_truth(data: Path, _stamps: tuple[tuple[int, int] | None, ...]) -> Gr
     videos: dict[str, msgspec.Raw] = {}
     actions_path, videos_path = _ground_truth_paths(data)
     try:
-        actions = msgspec.json.decode(as_utf8(actions_path.read_bytes()), type=dict[str, str]) if _stamps[0] else {}
-    except (ValueError, OSError, RecursionError) as error:
+        actions = msgspec.json.decode(as_utf8(content(actions_path, limit=MAX_TRUTH)), type=dict[str, str]) if _stamps[0] else {}
+    except (ValueError, RecursionError) as error:
         problems.append(Problem(GROUND_TRUTH_ACTIONS, f"is not a table of video and class: {error}", _REPACK))
     try:
-        content = as_utf8(videos_path.read_bytes()) if _stamps[1] else b"{}"
-        videos = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    except (ValueError, OSError, RecursionError) as error:
+        frames = as_utf8(content(videos_path, limit=MAX_TRUTH)) if _stamps[1] else b"{}"
+        videos = msgspec.json.decode(frames, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError) as error:
         problems.append(Problem(GROUND_TRUTH, f"is not a table of videos: {error}", _REPACK))
     return GroundTruth(actions, videos, tuple(problems))
 
@@ -193,8 +216,7 @@ def _add_class(index: Index, folder: Path, data: Path) -> None:
 
 
 def _add_archive(index: Index, path: Path, prefix: tuple[str, ...], *, where: str) -> None:
-    stat = path.stat()
-    found = _archive_folders(path, (stat.st_size, stat.st_mtime_ns))
+    found = _archive_folders(path, _stamp(path) or (0, 0))
     index.problems += [unused(f"{where}:{name}", among=_FRAME) for name in found.unused]
     if found.damage:
         index.problems.append(Problem(where, found.damage, f"{_REPACK}; what comes before is used"))
@@ -239,15 +261,19 @@ def _archive_folders(path: Path, _stamp: tuple[int, int]) -> _Folders:
                 runs[-1] = (runs[-1][0], member.end)
             else:
                 runs.append((member.start, member.end))
-    except (DataError, OSError) as error:
+    except NotPlainError as error:
+        damage = str(error)
+    except DataError as error:
         damage = damage or str(error)
+    except OSError as error:
+        raise unreachable(path, error) from error
     return _Folders({folder: tuple(runs) for folder, runs in folders.items()}, others, damage)
 
 
 def _read_archive(source: Source, where: str) -> tuple[list[LabelFile], list[Problem]]:
     files: list[LabelFile] = []
     problems: list[Problem] = []
-    damage = None
+    damage, total = None, 0
     try:
         archive, damage = opened(source.path)
         for start, end in source.runs:
@@ -256,13 +282,19 @@ def _read_archive(source: Source, where: str) -> tuple[list[LabelFile], list[Pro
                 if not _is_label_file(name):
                     problems += [] if name.startswith(".") else [unused(f"{where}:{member.name}", among=_FRAME)]
                 elif target := member if member.link is None else _linked(source.path, member):
-                    content = bytes(archive[target.data : target.data + target.size])
-                    files.append(LabelFile(f"{where}:{member.name}", name, content))
+                    total += target.size
+                    if target.size > MAX_LABELS or total > MAX_LABELS_OF_VIDEO:
+                        problems.append(Problem(f"{where}:{member.name}", _TOO_LARGE, "pack the frame's labels alone"))
+                        continue
+                    said = bytes(archive[target.data : target.data + target.size])
+                    files.append(LabelFile(f"{where}:{member.name}", name, said))
                 else:
                     what = f"is no file, or a link to {member.link or 'nothing'}, which is not in the archive"
                     problems.append(Problem(f"{where}:{member.name}", what, "pack the file itself"))
-    except (DataError, OSError) as error:
+    except (DataError, NotPlainError) as error:
         damage = damage or str(error)
+    except OSError as error:
+        raise unreachable(source.path, error) from error
     if damage and source.runs == ((0, None),):  # of others the index says it
         problems.append(Problem(where, damage, f"{_REPACK}; what comes before is used"))
     return files, problems
@@ -286,10 +318,17 @@ def _read_folder(folder: Path, where: str, video_id: str) -> tuple[list[LabelFil
     try:
         names = os.listdir(base)  # noqa: PTH208 - a Path for each of half a million files costs more than reading it
     except OSError as error:
-        return [], [Problem(where, f"cannot be listed ({error.strerror})", "check its permissions")]
+        raise unreachable(folder, error) from error
+    total = 0
     for name in names:
         if _is_label_file(name):
-            files.append(LabelFile(f"{where}/{name}", name, _read(f"{base}/{name}")))
+            try:
+                said = _read(f"{base}/{name}", limit=min(MAX_LABELS, MAX_LABELS_OF_VIDEO - total))
+            except NotPlainError as error:
+                problems.append(Problem(f"{where}/{name}", str(error), "put the frame's labels there, or delete it"))
+                continue
+            total += len(said)
+            files.append(LabelFile(f"{where}/{name}", name, said))
         elif name == video_id and (folder / name).is_dir():
             inner = _read_folder(folder / name, f"{where}/{name}", video_id)
             files, problems = files + inner[0], problems + inner[1]
@@ -305,18 +344,17 @@ def _is_label_file(name: str) -> bool:
     return name[-5:].lower() == ".json" and not name.startswith(".")
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, *, limit: int) -> bytes:
     """A small file's content by the fewest system calls (`open().read()` takes almost three times as long)."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
+    file = descriptor(path)
     try:
         content = os.read(file, _USUAL_BYTES)
         while more := os.read(file, 1 << 20) if len(content) >= _USUAL_BYTES else b"":
             content += more
-    except OSError:
-        return b""
+            if len(content) > limit:
+                raise NotPlainError(_TOO_LARGE)
+    except OSError as error:
+        raise unreachable(path, error) from error
     finally:
         os.close(file)
     return content

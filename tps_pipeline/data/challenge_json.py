@@ -18,12 +18,15 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
+from tps_pipeline import plain_file
 from tps_pipeline.cpu import collection_paused
 from tps_pipeline.data.encoding import as_utf8, printable
-from tps_pipeline.errors import DataError
+from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import MAX_FRAME, Parsing
 
+MAX_BYTES = 4 << 30
+"""Of a submission or its truth: 40 times the challenge's."""
 MAX_PEOPLE = 10
 """People a frame in a submission (Kinetics-TPS evaluation rules)."""
 
@@ -126,9 +129,11 @@ def _labelled(path: Path, action_path: Path, part_type: type[_Part], *, max_peop
 
 def _bytes(path: Path) -> bytes:
     try:
-        return as_utf8(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        return as_utf8(plain_file.content(path, limit=MAX_BYTES))
+    except UnreachableError as error:
+        raise DataError(f"{path} cannot be read: {error.__cause__}") from error
+    except plain_file.NotPlainError as error:
+        raise DataError(f"{path}: {error}; give the file itself") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
 

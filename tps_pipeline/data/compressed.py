@@ -7,6 +7,7 @@ import functools
 import gzip
 import lzma
 import mmap
+import os
 import stat
 import tarfile
 import tempfile
@@ -17,12 +18,16 @@ from typing import IO, NamedTuple
 
 from tps_pipeline.data.tar import Archive
 from tps_pipeline.errors import DataError
+from tps_pipeline.plain_file import descriptor
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 """What the names of archives that are read end with, in capitals, too."""
 
 MAX_UNPACKED = 16 << 30
 """Bytes that an archive may unpack to: 40 times all labels of Kinetics-TPS. More is taken for a trap."""
+MAX_RATIO = 200
+"""How many times its size an archive may unpack to beyond the first GiB: labels, as JSON in tar, come to 30."""
+_MAX_LINK = 4096
 
 _CHUNK = 1 << 20
 _Compressed = type[gzip.GzipFile] | type[bz2.BZ2File] | type[lzma.LZMAFile]
@@ -54,10 +59,12 @@ def opened(path: Path) -> Opened:
     A compressed one is unpacked into a temporary file, which is kept for the next questions about it.
 
     Raises:
-        OSError: It cannot be read, or there is no room for the temporary file.
+        OSError: It cannot be read to its end, or there is no room for the temporary file.
+        UnreachableError: It cannot be read now.
+        NotPlainError: It is no file.
     """
     found = path.stat()
-    with path.open("rb") as file:
+    with os.fdopen(descriptor(path), "rb") as file:
         magic = file.read(6)
         if not any(map(magic.startswith, (*_UNPACK, _ZIP))):
             return Opened(_mapped(file), None)
@@ -82,10 +89,11 @@ def _unpacked(path: Path, _stamp: tuple[int, int], magic: bytes) -> Opened:
 
 
 def _unpack(path: Path, plain: IO[bytes], way: _Compressed) -> None:
+    packed = path.stat().st_size
     with way(path) as source:
         while chunk := source.read(_CHUNK):
             plain.write(chunk)
-            _limit(plain.tell())
+            _limit(plain.tell(), packed)
 
 
 def _unpack_zip(path: Path, plain: IO[bytes]) -> None:
@@ -95,8 +103,10 @@ def _unpack_zip(path: Path, plain: IO[bytes]) -> None:
             if info.is_dir():
                 continue
             member = tarfile.TarInfo(info.filename.replace("\\", "/"))  # as some programs for Windows write it
-            _limit(plain.tell() + info.file_size)
+            _limit(plain.tell() + info.file_size, path.stat().st_size)
             if stat.S_ISLNK(info.external_attr >> 16):
+                if info.file_size > _MAX_LINK:
+                    raise DataError(f"{info.filename} is a link of {info.file_size} bytes")
                 member.type, member.linkname = tarfile.SYMTYPE, source.read(info).decode("utf-8", "surrogateescape")
                 packed.addfile(member)
                 continue
@@ -105,7 +115,9 @@ def _unpack_zip(path: Path, plain: IO[bytes]) -> None:
                 packed.addfile(member, content)
 
 
-def _limit(size: int) -> None:
+def _limit(size: int, packed: int) -> None:
+    if size > max(1 << 30, packed * MAX_RATIO):
+        raise DataError(f"it unpacks to more than {MAX_RATIO} times its size")
     if size > MAX_UNPACKED:
         raise DataError(f"it unpacks to more than {MAX_UNPACKED >> 30} GiB")
 

@@ -27,6 +27,8 @@ from tps_pipeline.data.layout import Problem
 from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import MAX_FRAME
 
+MAX_PEOPLE = int(np.iinfo(np.int16).max)
+"""In a frame: what tables can number."""
 _PIXELS = np.iinfo(np.int16)
 _FRAME_NUMBER = re.compile(r"(?:[^0-9]*[^\W0-9_](?:_+|[-. ])?)?([0-9]+)\.json", re.IGNORECASE)
 _FIX = "correct the file or delete it; the frame is left out"
@@ -180,6 +182,10 @@ def _parse(files: Iterable[LabelFile], video_id: str) -> tuple[_Files, list[Prob
             humans, objects = _parse_frame(as_utf8(file.content))
         except (ValueError, RecursionError) as error:
             problems.append(Problem(file.where, f"is not a frame's labels: {error}", _FIX))
+            continue
+        if len(humans) > MAX_PEOPLE:
+            what = f"has {len(humans)} people, and at most {MAX_PEOPLE} in a frame can be read"
+            problems.append(Problem(file.where, what, _FIX))
             continue
         found.objects += [(len(found.frames), item) for item in objects]
         found.where.append(file.where)

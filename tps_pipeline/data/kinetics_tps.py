@@ -23,6 +23,7 @@ from tps_pipeline.data.annotations import (
 from tps_pipeline.data.decoding import VideoLabels, decode, join
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos, unused
 from tps_pipeline.data.lists import known_states, unread_lines
+from tps_pipeline.errors import UnreachableError
 from tps_pipeline.progress import progress
 
 TABLES = ("actions", "labelled_frames", "people", "parts", "objects")
@@ -53,9 +54,28 @@ def read_annotations(data: Path, manifest: pa.Table) -> Annotations:
 
     Returns:
         The labels; a file with anything wrong is among the problems, and only that file is left out.
+
+    Raises:
+        UnreachableError: Labels cannot be read now, or a video had some when it was taken in and now has none.
     """
+    if not data.is_dir():
+        raise UnreachableError(f"{data} cannot be read now (no such folder); mount it, then run again")
     with collection_paused():
-        return _read(data, manifest, find_annotations(data))
+        index = find_annotations(data)
+        if "annotations" in manifest.column_names:
+            _must_be_there(data, manifest, index)
+        return _read(data, manifest, index)
+
+
+def _must_be_there(data: Path, manifest: pa.Table, index: Index) -> None:
+    """Labels that were there once: that none are found now says that their folder is away."""
+    for row in manifest.select(["video_id", "split", "annotations"]).to_pylist():
+        truth = find_ground_truth(data) if row["split"] == "test" else None
+        named = index.sources if truth is None else {*truth.videos, *truth.actions}
+        if row["annotations"] is not None and row["video_id"] not in named:
+            where = data / (ROOT if truth is None else GROUND_TRUTH)
+            what = f"{where}: the labels of {row['video_id']} cannot be read now (they are no longer there)"
+            raise UnreachableError(f"{what}; mount the folder or put them back, then run again")
 
 
 def label_files(data: Path, video_id: str, *, index: Index, is_test: bool) -> tuple[list[LabelFile], list[Problem]]:
@@ -127,7 +147,7 @@ def read_all(data: Path) -> Annotations:
     videos.sort(key=lambda video: video.video_id)
     index = find_annotations(data)
     batches = [videos[at : at + VIDEOS_AT_ONCE] for at in range(0, len(videos), VIDEOS_AT_ONCE)]
-    read = [_read(data, manifest_of(batch, index), index) for batch in progress(batches, "Reading labels")]
+    read = [_read(data, manifest_of(batch, index), index, go_on=True) for batch in progress(batches, "Reading labels")]
     problems += passed_over(data, videos, index)
     for batch in read:
         problems += batch.problems
@@ -138,8 +158,8 @@ def read_all(data: Path) -> Annotations:
     )
 
 
-def _read(data: Path, manifest: pa.Table, index: Index) -> Annotations:
-    """The labels of a manifest's videos, sorted by video."""
+def _read(data: Path, manifest: pa.Table, index: Index, *, go_on: bool = False) -> Annotations:
+    """The labels of a manifest's videos, sorted by video; what cannot be read now is raised, or named with `go_on`."""
     states = known_states(data)
     actions: dict[str, str] = {}
     labels: dict[str, VideoLabels] = {}
@@ -147,7 +167,12 @@ def _read(data: Path, manifest: pa.Table, index: Index) -> Annotations:
     rows = manifest.select(["video_id", "split", "action"]).to_pylist()
     for row in sorted(rows, key=lambda row: row["video_id"]):
         video_id, is_test = row["video_id"], row["split"] == "test"
-        files, unread = label_files(data, video_id, index=index, is_test=is_test)
+        try:
+            files, unread = label_files(data, video_id, index=index, is_test=is_test)
+        except UnreachableError as error:
+            if not go_on:
+                raise
+            files, unread = [], [Problem(video_id, f"has labels that cannot be read now: {error}", "see to it")]
         action = find_ground_truth(data).actions.get(video_id) if is_test else row["action"]
         if action is not None:
             actions[video_id] = action

@@ -19,6 +19,7 @@ from typing import Literal
 from tps_pipeline.data.compressed import archive_stem
 from tps_pipeline.data.encoding import is_utf8, printable
 from tps_pipeline.errors import DataError
+from tps_pipeline.plain_file import unreachable
 
 EXTENSIONS = frozenset({
     ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".ts", ".mpg", ".mpeg",
@@ -94,16 +95,14 @@ def entries(folder: Path) -> list[Path]:
     """What a folder holds, sorted; nothing if it is not there. Hidden names are passed over.
 
     Raises:
-        DataError: It cannot be listed.
+        UnreachableError: It cannot be listed now.
     """
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise DataError(
-            f"{printable(str(folder))} cannot be listed ({error.strerror}); check its permissions"
-        ) from None
+        raise unreachable(folder, error) from None
 
 
 def unused(where: str, *, among: str) -> Problem:

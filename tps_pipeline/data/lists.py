@@ -13,8 +13,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tps_pipeline import plain_file
 from tps_pipeline.data.encoding import as_utf8
 from tps_pipeline.data.layout import Problem, entries, unused
+from tps_pipeline.errors import UnreachableError
 from tps_pipeline.labels import NO_STATE
 
 STATES, BODY_PARTS, OBJECTS = "list/part_stat.txt", "list/body_part.txt", "list/object.txt"
@@ -23,6 +25,8 @@ FRAME_COUNTS = {split: f"list/video_{split}_flist.csv" for split in ("train", "t
 UNLISTED_STATES = frozenset({NO_STATE, "others"})
 """States with a meaning of their own (no movement; outside the vocabulary), legal even if part_stat.txt lacks them."""
 
+MAX_BYTES = 64 << 20
+"""Of a list: a thousand times the largest of Kinetics-TPS."""
 _COLUMNS = re.compile(r"[,:;\t]|  +")
 _NUMBER = re.compile(r"[#(]?[0-9]+[.)]?")
 _NUMBERS_BESIDE = re.compile(r"^(?:[#(]?[0-9]+(?:[.)] *| +))+|(?: +[#(]?[0-9]+[.)]?)+$")
@@ -112,11 +116,13 @@ def unread_lines(data: Path) -> list[Problem]:
 def _read(data: Path, path: str) -> tuple[str | None, list[Problem]]:
     """A list's text, if it is there, and what is wrong with it."""
     try:
-        content = (data / path).read_bytes()
-    except FileNotFoundError:
-        return None, []
-    except OSError as error:
-        return None, [Problem(path, f"cannot be read ({error.strerror})", "check its permissions")]
+        content = plain_file.content(data / path, limit=MAX_BYTES)
+    except UnreachableError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return None, []
+        raise
+    except plain_file.NotPlainError as error:
+        return None, [Problem(path, str(error), "put the list itself there, or delete it")]
     try:
         return as_utf8(content).decode(), []
     except UnicodeDecodeError as error:

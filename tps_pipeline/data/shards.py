@@ -22,6 +22,7 @@ from tps_pipeline.data.annotations import Index, digest, find_annotations, find_
 from tps_pipeline.data.encoding import printable
 from tps_pipeline.data.kinetics_tps import action_of, label_files, passed_over
 from tps_pipeline.data.layout import Problem, Video, find_videos
+from tps_pipeline.errors import UnreachableError
 from tps_pipeline.progress import progress
 from tps_pipeline.recipe import Shards
 
@@ -180,8 +181,11 @@ def batch(new: Iterable[Row], existing: Iterable[str], settings: Shards) -> dict
 def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
     """Look at each video of a shard (`tables.VIDEOS`).
 
-    A missing one is marked `unreadable`, as is one of which no frame can be decoded; of another that is not whole
-    `error` says what is missing.
+    One of which no frame can be decoded is marked `unreadable`; of another that is not whole `error` says what is
+    missing.
+
+    Raises:
+        UnreachableError: A video cannot be read now.
     """
     from tps_pipeline.video.probe import probe_all  # imports PyAV, which ingestion does without
 
@@ -241,8 +245,14 @@ def _examine(data: Path, video: Video, index: Index, known: Row | None) -> tuple
         sha256 = known["sha256"] if known and seen else _content_hash(data / video.path)
     except OSError as error:
         return None, Problem(video.path, f"cannot be read ({error.strerror})", "check its permissions and the disk")
-    files, _ = label_files(data, video.video_id, index=index, is_test=is_test)
-    true_action = find_ground_truth(data).actions.get(video.video_id, "") if is_test else ""
+    try:
+        files, _ = label_files(data, video.video_id, index=index, is_test=is_test)
+    except UnreachableError as error:
+        return None, Problem(video.path, f"has labels that cannot be read now ({error})", "it is left as it was")
+    truth = find_ground_truth(data)
+    if known and known["annotations"] and not (truth.videos or truth.actions if is_test else index.sources):
+        return None, Problem(video.path, "had labels, and the folder has none at all now", "put its labels back")
+    true_action = truth.actions.get(video.video_id, "") if is_test else ""
     return {
         "video_id": video.video_id,
         "split": known["split"] if known else video.folder,

@@ -19,9 +19,14 @@ Archive = mmap.mmap | bytes
 
 _PAX_PATH = re.compile(rb"\d+ path=([^\n]*)\n")
 _PAX_LINK = re.compile(rb"\d+ linkpath=([^\n]*)\n")
+_OCTAL = re.compile(rb"[0-7]+")
 _FILES, _LINKS, _FOLDERS = b"0\x007", b"12", b"5"
 _WITHOUT_DATA = b"123456"
 _LINKS_IN_A_ROW = 8
+_MAX_NAME = 1 << 20
+"""Bytes of what a header says of the next one: names of at most 64 KiB, and times and owners beside them."""
+MAX_MEMBERS = 20_000_000
+"""Members of an archive: 20 times all labels of Kinetics-TPS. More is taken for a trap."""
 
 
 class Member(NamedTuple):
@@ -56,6 +61,7 @@ def members(archive: Archive, *, start: int = 0, end: int | None = None) -> Iter
     name: str | None = None
     link: str | None = None
     ended = False
+    count = 0
     while at + BLOCK <= limit:
         header = archive[at : at + BLOCK]
         ended = header[0] == 0 and not any(header)
@@ -63,12 +69,17 @@ def members(archive: Archive, *, start: int = 0, end: int | None = None) -> Iter
             at += BLOCK
             first = at
             continue
+        count += 1
+        if count > MAX_MEMBERS:
+            raise DataError(f"the archive has more than {MAX_MEMBERS} members")
         kind, size = header[156:157], _size(header, at)
         data = at + BLOCK
         at = data if kind in _WITHOUT_DATA else data + -(-size // BLOCK) * BLOCK
         if kind not in _WITHOUT_DATA and data + size > len(archive):
             raise DataError(f"the archive ends inside the member at byte {first}")
         if kind in b"LKx":
+            if size > _MAX_NAME:
+                raise DataError(f"the archive is damaged: a name of {size} bytes at byte {first}")
             said = archive[data : data + size]
             name = _text(said) if kind == b"L" else _pax(said, _PAX_PATH, kind) or name
             link = _text(said) if kind == b"K" else _pax(said, _PAX_LINK, kind) or link
@@ -109,10 +120,10 @@ def resolve(member: Member, found: Mapping[str, Member]) -> Member | None:
 
 
 def _size(header: bytes, at: int) -> int:
-    try:
-        return int(header[124:136].strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise DataError(f"the archive is damaged: no tar header at byte {at}") from None
+    said = header[124:136].strip(b" \0") or b"0"
+    if not _OCTAL.fullmatch(said):  # int() takes "-1", too, after which the same member would come again
+        raise DataError(f"the archive is damaged: no tar header at byte {at}")
+    return int(said, 8)
 
 
 def _name(header: bytes) -> str:

@@ -73,7 +73,8 @@ def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: i
         rate: Pictures a second.
         crf: Constant rate factor of x264: higher is smaller.
     """
-    with av.open(str(Path(path).absolute()), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    target = f"file:{Path(path).absolute()}"  # a name alone may be a URL
+    with av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
         stream.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):

@@ -15,6 +15,7 @@ def checks_of(recipe: Recipe) -> list[Check]:
     sides = Check(dataset("part"), "left_and_right_balanced", _sides, sections=("part_detector.augment.flip",))
     return [
         Check(SHARDS, "no_video_in_two_splits", _splits),
+        Check(VIDEOS, "most_videos_readable", _readable),
         Check(SUBMISSION, "within_the_challenge_s_limits", _limits, blocking=False),
         Check(FRAMES, "all_frames_there", _frames, (VIDEOS,), ("frames.sample_stride",)),
         sides,
@@ -29,6 +30,13 @@ def _splits(output: Output, read: Reader) -> list[str]:
     from tps_pipeline import checks
 
     return checks.videos_in_two_splits([read(output)])
+
+
+def _readable(output: Output, read: Reader) -> list[str]:
+    """Most of a shard's videos can be read: else it is the folder that is damaged, or a decoder that is missing."""
+    from tps_pipeline import checks
+
+    return checks.many_unreadable(read(output))
 
 
 def _limits(output: Output, read: Reader) -> list[str]:

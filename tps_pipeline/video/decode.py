@@ -7,6 +7,7 @@ unless they are wanted.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count, islice
@@ -22,11 +23,20 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tps_pipeline.errors import VideoError
+from tps_pipeline.plain_file import NotPlainError, descriptor, unreachable
 
 Decoder = Literal["pyav", "decord"]
 
 _CONTAINERS = ("mov", "matroska")
 _CODECS = ("h264", "hevc", "vp9", "av1")
+
+FORMATS = (
+    "mov matroska webm avi mpegts mpeg flv live_flv asf ogg rm nut mxf dv wtv ivf h264 hevc obu av1 vc1 m4v mpegvideo mjpeg"
+    " yuv4mpegpipe gif apng"
+)
+"""FFmpeg's formats that are read: each is one file, none plays what it names (as ffconcat, HLS, DASH and SDP do)."""
+_OPTIONS = {"format_whitelist": ",".join(FORMATS.split()), "protocol_whitelist": "none"}
+_BUFFER = 1 << 17
 
 LATE = 4
 """Frames after which one that is missing may still come: a decoder that has lost one gives the next in disorder."""
@@ -61,15 +71,50 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
 
     Raises:
         VideoError: FFmpeg cannot open the file, or it has no picture.
+        UnreachableError: It cannot be read now.
     """
-    container, stream = _open(path)
-    if container.format.name.startswith("mov") and not rate_of(stream):
-        # Times that make no sense do not say either which frames an edit list leaves.
-        container.close()
-        container, stream = _open(path, {"ignore_editlist": "1"})
-    with container:
-        stream.thread_count = 1
-        yield container, stream
+    try:
+        file = _File(path)
+    except NotPlainError as error:
+        raise VideoError(f"{path}: {error}; fetch the file again or leave it out") from error
+    with file:
+        try:
+            container, stream = _open(file)
+            if container.format.name.startswith("mov") and not rate_of(stream):
+                # Times that make no sense do not say either which frames an edit list leaves.
+                container.close()
+                file.seek(0)
+                container, stream = _open(file, {"ignore_editlist": "1"})
+            with container:
+                stream.thread_count = 1
+                yield container, stream
+        except (VideoError, av.FFmpegError, OSError):
+            file.check()
+            raise
+        file.check()
+
+
+class _File(io.FileIO):
+    """A video file. FFmpeg takes a failure to read for the file's end, so the first one is kept.
+
+    FFmpeg is given no name to open: names may be URLs.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(descriptor(path))
+        self.path = path
+        self._failure: OSError | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return super().read(-1 if size is None else size) or b""
+        except OSError as error:
+            self._failure = self._failure or error
+            raise
+
+    def check(self) -> None:
+        if self._failure is not None:
+            raise unreachable(self.path, self._failure) from self._failure
 
 
 def rate_of(stream: VideoStream) -> float:
@@ -78,10 +123,10 @@ def rate_of(stream: VideoStream) -> float:
     return float(rate) if rate is not None and RATES[0] <= rate <= RATES[1] else 0.0
 
 
-def _open(path: str | Path, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
+def _open(file: _File, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
+    path = file.path
     try:
-        # Absolute: "12:30" is no protocol.
-        container = av.open(str(Path(path).absolute()), options=options or {}, metadata_errors="ignore")
+        container = av.open(file, options=_OPTIONS | (options or {}), metadata_errors="ignore", buffer_size=_BUFFER)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             f"{path}: FFmpeg cannot open it ({error.strerror}); fetch the file again or leave it out"
@@ -337,6 +382,16 @@ def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter, size: tuple[i
     return np.ascontiguousarray(np.rot90(picture, turns))
 
 
+def _read_through(path: str | Path) -> None:
+    """Raise UnreachableError if a file cannot be read."""
+    with _File(path) as file:
+        try:
+            while file.read(1 << 20):
+                pass
+        except OSError:
+            file.check()
+
+
 def _read_decord(
     path: str | Path, indices: list[int] | None, *, times: list[int] | None, size: tuple[int, int] | None
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -361,4 +416,5 @@ def _read_decord(
                 yield index, picture.asnumpy()
                 expected = next(pending, None)
     except decord.DECORDError as error:
+        _read_through(path)
         raise VideoError(f"{path}: decord cannot decode it; use the decoder pyav") from error

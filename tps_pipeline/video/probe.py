@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 import av
 
 from tps_pipeline.cpu import cores
-from tps_pipeline.errors import VideoError
+from tps_pipeline.errors import UnreachableError, VideoError
+from tps_pipeline.plain_file import unreachable
 from tps_pipeline.video.decode import Scan, decode_all, nothing_in, open_video, rate_of, scan, upright
 from tps_pipeline.video.structure import fault
 
@@ -43,7 +44,7 @@ class Probe:
 
 
 def probe(path: str | Path) -> Probe:
-    """Look at a video; a bad file is reported, never raised.
+    """Look at a video; what is wrong with its content is reported, never raised.
 
     Frames are counted and timed from the container; where it cannot tell (MPEG-TS, AVI, no times, no key frame at the
     start) they are those that decode. A file of which something can be read is readable: what cannot is in `error`.
@@ -53,17 +54,40 @@ def probe(path: str | Path) -> Probe:
 
     Returns:
         Its facts, or `status="unreadable"` with the reason.
+
+    Raises:
+        UnreachableError: The file cannot be read now, which says nothing of it.
     """
     try:
         return _probe(path)
-    except (VideoError, av.FFmpegError, OSError) as error:
+    except (VideoError, av.FFmpegError) as error:
         return Probe(status="unreadable", error=str(error))
+    except OSError as error:
+        raise unreachable(path, error) from error
 
 
-def probe_all(paths: Sequence[str | Path]) -> Iterator[Probe]:
-    """Look at many videos, as many at once as there are cores; in their order."""
+def probe_all(paths: Sequence[str | Path], *, go_on: bool = False) -> Iterator[Probe]:
+    """Look at many videos, as many at once as there are cores; in their order.
+
+    Args:
+        paths: The files.
+        go_on: Whether one that cannot be read now is called unreadable: for telling, not for keeping.
+
+    Raises:
+        UnreachableError: A file cannot be read now.
+    """
     with ThreadPoolExecutor(cores()) as threads:
-        yield from threads.map(probe, paths)
+        try:
+            yield from threads.map(_named if go_on else probe, paths)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _named(path: str | Path) -> Probe:
+    try:
+        return probe(path)
+    except UnreachableError as error:
+        return Probe(status="unreadable", error=str(error))
 
 
 class _Look(NamedTuple):

@@ -187,7 +187,7 @@ def _stretch(count: int, rng: np.random.Generator) -> np.ndarray:
 
 def _encode(path: Path, take: Take, labelled: np.ndarray) -> dict[str, Any]:
     labels = {}
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+    with av.open(f"file:{path.absolute()}", "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=take.fps, options=ENCODER)
         stream.width, stream.height = take.size
         stream.pix_fmt = "yuv420p"
