@@ -20,7 +20,9 @@ class NotPlainError(ValueError):
 def unreachable(path: str | Path, error: OSError) -> UnreachableError:
     """What is raised where the system does not let a file be read."""
     reason = error.strerror or str(error)
-    return UnreachableError(f"{path} cannot be read now ({reason}); see that it is there and may be read, then run again")
+    return UnreachableError(
+        f"{path} cannot be read now ({reason}); see that it is there and may be read, then run again"
+    )
 
 
 def descriptor(path: str | Path) -> int:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from tests.data.layouts import FRAME, add_videos, write_frames, write_video
 from tps_pipeline import tables
+from tps_pipeline.data.kinetics_tps import read_annotations
 from tps_pipeline.data.shards import MIN_VIDEOS_FOR_VAL, Known, assign_splits, batch, ingest, probe_videos
+from tps_pipeline.errors import UnreachableError
 from tps_pipeline.recipe import Shards
 
 SETTINGS = Shards(videos_per_shard=3, val_fraction=0.25)
@@ -130,9 +132,29 @@ def test_a_vanished_video_keeps_its_row(ingested):
     data, shards = ingested
     (data / "test_videos" / "t1.mp4").unlink()
     assert ingest(data, Known(shards), SETTINGS).shards == {}
+    with pytest.raises(UnreachableError, match=r"t1\.mp4 cannot be read now"):
+        probe_videos(data, shards["test-000"])
+
+
+def test_an_unreadable_video_is_marked(ingested):
+    data, shards = ingested
+    (data / "test_videos" / "t1.mp4").write_bytes(b"no video")
     table = probe_videos(data, shards["test-000"])
     assert table.schema == tables.VIDEOS
     assert set(table["status"].to_pylist()) == {"unreadable"}
+
+
+def test_labels_that_are_away_do_not_change_a_shard(ingested):
+    data, shards = ingested
+    (data / "train_annotations").rename(data.parent / "away")
+    found = ingest(data, Known(shards), SETTINGS)
+    assert (found.shards, found.changed) == ({}, [])
+    assert any("the folder has none at all now" in problem.what for problem in found.problems)
+    (labelled, *_) = [name for name, shard in shards.items() if shard["annotations"].null_count == 0]
+    with pytest.raises(UnreachableError, match="cannot be read now"):
+        read_annotations(data, shards[labelled])
+    (data.parent / "away").rename(data / "train_annotations")
+    assert len(read_annotations(data, shards[labelled]).labelled_frames)
 
 
 def test_known_content_under_another_name_is_left_out(ingested):

@@ -34,7 +34,9 @@ Runs = tuple[tuple[int, int | None], ...]
 MAX_LABELS = 32 << 20
 """Bytes of one frame's labels, which have 1.4 kB on average."""
 MAX_LABELS_OF_VIDEO = 512 << 20
-_TOO_LARGE = f"is too large: a frame's labels have at most {MAX_LABELS >> 20} MiB, a video's {MAX_LABELS_OF_VIDEO >> 20}"
+_TOO_LARGE = (
+    f"is too large: a frame's labels have at most {MAX_LABELS >> 20} MiB, a video's {MAX_LABELS_OF_VIDEO >> 20}"
+)
 
 _USUAL_BYTES = 16384
 """Most label files are far smaller (1.4 kB on average); larger buffers cost page faults."""
@@ -190,7 +192,11 @@ def _ground_truth(data: Path, _stamps: tuple[tuple[int, int] | None, ...]) -> Gr
     videos: dict[str, msgspec.Raw] = {}
     actions_path, videos_path = _ground_truth_paths(data)
     try:
-        actions = msgspec.json.decode(as_utf8(content(actions_path, limit=MAX_TRUTH)), type=dict[str, str]) if _stamps[0] else {}
+        actions = (
+            msgspec.json.decode(as_utf8(content(actions_path, limit=MAX_TRUTH)), type=dict[str, str])
+            if _stamps[0]
+            else {}
+        )
     except (ValueError, RecursionError) as error:
         problems.append(Problem(GROUND_TRUTH_ACTIONS, f"is not a table of video and class: {error}", _REPACK))
     try:

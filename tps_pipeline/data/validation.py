@@ -108,7 +108,9 @@ def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
 
 
 def _check_against_videos(data: Path, videos: list[Video], annotations: Annotations) -> Iterator[Problem]:
-    found = progress(probe_all([data / video.path for video in videos], go_on=True), "Probing videos", total=len(videos))
+    found = progress(
+        probe_all([data / video.path for video in videos], go_on=True), "Probing videos", total=len(videos)
+    )
     probed = {video.video_id: Probed(video, facts) for video, facts in zip(videos, found, strict=True)}
     for video, facts in probed.values():
         if facts.status != "ok":

@@ -8,6 +8,7 @@ unless they are wanted.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count, islice
@@ -31,8 +32,8 @@ _CONTAINERS = ("mov", "matroska")
 _CODECS = ("h264", "hevc", "vp9", "av1")
 
 FORMATS = (
-    "mov matroska webm avi mpegts mpeg flv live_flv asf ogg rm nut mxf dv wtv ivf h264 hevc obu av1 vc1 m4v mpegvideo mjpeg"
-    " yuv4mpegpipe gif apng"
+    "mov matroska webm avi mpegts mpeg flv live_flv asf ogg rm nut mxf dv wtv"
+    " ivf h264 hevc obu av1 vc1 m4v mpegvideo mjpeg yuv4mpegpipe gif apng"
 )
 """FFmpeg's formats that are read: each is one file, none plays what it names (as ffconcat, HLS, DASH and SDP do)."""
 _OPTIONS = {"format_whitelist": ",".join(FORMATS.split()), "protocol_whitelist": "none"}
@@ -107,7 +108,7 @@ class _File(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         try:
-            return super().read(-1 if size is None else size) or b""
+            return self.readall() if size is None or size < 0 else os.read(self.fileno(), size)
         except OSError as error:
             self._failure = self._failure or error
             raise
