@@ -61,3 +61,13 @@ def test_unknown_states_are_found():
 def test_scores_outside_zero_to_one_are_found():
     assert checks.scores_outside(pa.table({"video_id": ["a", "b"], "psc": [0.0, 1.0]})) == []
     assert checks.scores_outside(pa.table({"video_id": ["a"], "psc": [float("nan")]})) == ["a: PSC nan"]
+
+
+def test_a_share_of_unreadable_videos_is_no_matter_of_single_files():
+    def shard(unreadable, readable):
+        status = ["unreadable"] * unreadable + ["ok"] * readable
+        return pa.table({"status": status, "error": ["v.mp4: cut"] * len(status)})
+
+    assert not checks.many_unreadable(shard(3, 0))
+    assert not checks.many_unreadable(shard(2, 2))
+    assert checks.many_unreadable(shard(3, 1)) == ["3 of 4 videos are unreadable, as v.mp4: cut"]

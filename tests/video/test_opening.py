@@ -94,7 +94,8 @@ def _fifo(path):
 
 
 def _socket(path):
-    socket.socket(socket.AF_UNIX).bind(os.fspath(path))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.fspath(path))
 
 
 @pytest.mark.parametrize("make", [_fifo, _socket, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])

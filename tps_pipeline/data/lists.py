@@ -57,7 +57,7 @@ def read_names(data: Path, path: str) -> Listed | None:
     """
     text, problems = _read(data, path)
     if text is None:
-        return None
+        return Listed(problems=problems) if problems else None
     names: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         columns = [_NUMBERS_BESIDE.sub("", column.strip(" \"'")) for column in _COLUMNS.split(line.strip())]

@@ -127,7 +127,9 @@ def rate_of(stream: VideoStream) -> float:
 def _open(file: _File, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
     path = file.path
     try:
-        container = av.open(file, options=_OPTIONS | (options or {}), metadata_errors="ignore", buffer_size=_BUFFER)
+        container = av.open(
+            file, "r", options=_OPTIONS | (options or {}), metadata_errors="ignore", buffer_size=_BUFFER
+        )
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             f"{path}: FFmpeg cannot open it ({error.strerror}); fetch the file again or leave it out"
