@@ -16,7 +16,7 @@ from tps_pipeline import tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.drawing.frame import LEFT, RIGHT
 from tps_pipeline.drawing.video import Layer, predicted, write_video
-from tps_pipeline.errors import VideoError
+from tps_pipeline.errors import UnreachableError
 from tps_pipeline.store import Store
 from tps_pipeline.video.decode import read_frames
 from tps_pipeline.video.frames import extract
@@ -46,7 +46,7 @@ def test_video_plays_in_browsers_and_shows_the_nearest_sampled_frame(tmp_path, d
 
 
 def test_unreadable_video_is_named(tmp_path):
-    with pytest.raises(VideoError, match=r"gone\.mp4"):
+    with pytest.raises(UnreachableError, match=r"gone\.mp4 cannot be read now"):
         write_video(tmp_path / "gone.mp4", tmp_path / "out.mp4", Layer(rows()), sampled=SAMPLED)
 
 
