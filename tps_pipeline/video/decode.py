@@ -7,8 +7,6 @@ unless they are wanted.
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count, islice
@@ -24,7 +22,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tps_pipeline.errors import VideoError
-from tps_pipeline.plain_file import NotPlainError, descriptor, unreachable
+from tps_pipeline.plain_file import NotPlainError
+from tps_pipeline.video.file import VideoFile, read_through
 
 Decoder = Literal["pyav", "decord"]
 
@@ -75,7 +74,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         UnreachableError: It cannot be read now.
     """
     try:
-        file = _File(path)
+        file = VideoFile(path)
     except NotPlainError as error:
         raise VideoError(f"{path}: {error}; fetch the file again or leave it out") from error
     with file:
@@ -95,36 +94,13 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         file.check()
 
 
-class _File(io.FileIO):
-    """A video file. FFmpeg takes a failure to read for the file's end, so the first one is kept.
-
-    FFmpeg is given no name to open: names may be URLs.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(descriptor(path))
-        self.path = path
-        self._failure: OSError | None = None
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        try:
-            return self.readall() if size is None or size < 0 else os.read(self.fileno(), size)
-        except OSError as error:
-            self._failure = self._failure or error
-            raise
-
-    def check(self) -> None:
-        if self._failure is not None:
-            raise unreachable(self.path, self._failure) from self._failure
-
-
 def rate_of(stream: VideoStream) -> float:
     """Frames a second, on average; 0 if the file does not say, or what cannot be."""
     rate = stream.average_rate
     return float(rate) if rate is not None and RATES[0] <= rate <= RATES[1] else 0.0
 
 
-def _open(file: _File, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
+def _open(file: VideoFile, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
     path = file.path
     try:
         container = av.open(
@@ -385,16 +361,6 @@ def _upright_rgb(frame: VideoFrame, reformatter: VideoReformatter, size: tuple[i
     return np.ascontiguousarray(np.rot90(picture, turns))
 
 
-def _read_through(path: str | Path) -> None:
-    """Raise UnreachableError if a file cannot be read."""
-    with _File(path) as file:
-        try:
-            while file.read(1 << 20):
-                pass
-        except OSError:
-            file.check()
-
-
 def _read_decord(
     path: str | Path, indices: list[int] | None, *, times: list[int] | None, size: tuple[int, int] | None
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -419,5 +385,5 @@ def _read_decord(
                 yield index, picture.asnumpy()
                 expected = next(pending, None)
     except decord.DECORDError as error:
-        _read_through(path)
+        read_through(path)
         raise VideoError(f"{path}: decord cannot decode it; use the decoder pyav") from error
