@@ -21,6 +21,7 @@ class VideoFile(io.FileIO):
         self._failure: OSError | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read as any file; a failure is kept for `check`."""
         try:
             return self.readall() if size is None or size < 0 else os.read(self.fileno(), size)
         except OSError as error:
