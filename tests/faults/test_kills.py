@@ -1,0 +1,90 @@
+"""Kills at any moment of the whole graph: the same command again ends as if nothing had happened.
+
+`KILLS` says how many of each signal (25), `SEED` which moments (0).
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.disturbed import contents, copy, nothing_is_left, unrestricted, versions
+from tests.workplace import ROOT, make
+
+RUN = [sys.executable, "-m", "assets.run"]
+KILLS = int(os.environ.get("KILLS", "25"))
+SEED = int(os.environ.get("SEED", "0"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A workplace in which the whole graph ran once, and how long that took, in seconds."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    methods = {"video_category": {"kind": "video_category"}}
+    make(folder, videos=8, videos_per_shard=2, epochs=2, methods=methods, submission="video_category")
+    began = time.monotonic()
+    subprocess.run(RUN, cwd=ROOT, env=unrestricted(folder), check=True, timeout=900)
+    return folder, time.monotonic() - began
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_killed_at_any_moment_goes_on(
+    undisturbed: tuple[Path, float], tmp_path: Path, sent: signal.Signals
+) -> None:
+    folder, seconds = undisturbed
+    chance, kills, chains = random.Random(f"{SEED} {sent}"), 0, 0
+    wanted, files = versions(folder), contents(folder)
+    while kills < KILLS:  # one store after the other, each killed until a run comes to its end
+        disturbed, moments = copy(folder, tmp_path / f"disturbed-{chains}"), []
+        while kills < KILLS and killed(unrestricted(disturbed), moment := chance.uniform(0, seconds), sent):
+            moments.append(round(moment, 2))
+            kills += 1
+        print(f"{sent.name} {SEED=} store {chains}: {moments}", flush=True)
+        ended = subprocess.run(RUN, cwd=ROOT, env=unrestricted(disturbed), check=False, timeout=900)
+        assert ended.returncode == 0
+        assert versions(disturbed) == wanted
+        assert contents(disturbed) == files
+        nothing_is_left(disturbed)
+        shutil.rmtree(disturbed)
+        chains += 1
+
+
+def killed(variables: Mapping[str, str], after: float, sent: signal.Signals) -> bool:
+    """Start a run, send it, and it alone, a signal after some seconds, and see all that it started end.
+
+    Whether the signal came in time: if not, the run has ended well.
+    """
+    run = psutil.Popen(RUN, cwd=ROOT, env=variables, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    try:
+        said = run.communicate(timeout=after)[1]
+        assert run.returncode == 0, said
+        return False
+    except subprocess.TimeoutExpired:
+        run.send_signal(sent)
+    run.communicate(timeout=60)
+    until = time.monotonic() + 5
+    while (alive := of_session(run.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive
+    assert run.returncode != 0 or sent != signal.SIGKILL
+    return run.returncode != 0
+
+
+def of_session(session: int) -> list[psutil.Process]:
+    """What still runs of a session."""
+    return [process for process in psutil.process_iter(["status"]) if is_of(process, session)]
+
+
+def is_of(process: psutil.Process, session: int) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
