@@ -48,7 +48,7 @@ def _in_brief(record: logging.LogRecord, *, mistakes: bool) -> bool:
     error = getattr(event and event.event_specific_data, "error", None)
     if error is None:
         return mistakes or record.levelno < logging.ERROR or event is not None
-    while error.cause is not None:
+    while error.cause is not None and error.cls_name not in MISTAKES:
         error = error.cause
     if error.cls_name not in MISTAKES:
         return True

@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from assets.console import SAID_ELSEWHERE
+from assets.dead_runs import PROCESS
 from assets.definitions import NETWORKS, definitions_of
 from assets.executors import GPU
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
-from tps_pipeline.errors import TpsError
+from tps_pipeline.errors import TpsError, make_room, no_room
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.graph.plan import plan
 from tps_pipeline.outputs import CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
@@ -66,10 +67,12 @@ def main() -> int:
             if interrupted() or isinstance(error, KeyboardInterrupt):  # what it ended with may be anything
                 console.print("stopped; what was finished stays: run it again to go on", highlight=False)
                 return 130
-            if not isinstance(error, (TpsError, dg.DagsterError)):
+            full = no_room(error) and not isinstance(error, TpsError)  # Dagster's own records may be what has no room
+            if not full and not isinstance(error, (TpsError, dg.DagsterError)):
                 raise
             failed = isinstance(error, DagsterAssetCheckFailedError)
-            for line in pipeline.lineage.latest().refusals() if failed else [str(error)]:
+            said = make_room(pipeline.store_root) if full else str(error)
+            for line in pipeline.lineage.latest().refusals() if failed else [said]:
                 console.print(f"[red]failed:[/] {escape(line)}", highlight=False, soft_wrap=True)
             return 1
     made = sum(not record.asset.startswith(CHECKS) for record in after)
@@ -106,8 +109,8 @@ class _Making:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What Dagster's runs say of the recipe."""
-        return {RECIPE: self.pipeline.recipe_digest}
+        """What Dagster's runs say of the recipe and of this process."""
+        return {RECIPE: self.pipeline.recipe_digest, PROCESS: str(os.getpid())}
 
     def run(self, keys: Sequence[dg.AssetKey], splits: Sequence[str] = ()) -> None:
         """Materialize some assets here, those over shards for some splits."""

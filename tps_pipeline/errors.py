@@ -33,3 +33,18 @@ class StoreError(TpsError):
 
 class UndeclaredError(TpsError):
     """A step reads an output or a part of the recipe that its declaration lacks."""
+
+
+_NO_ROOM = ("No space left on device", "os error 28", "Disk quota exceeded", "disk is full")
+"""How the system, Rust's libraries and SQLite say it."""
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error came, however far back, of a disk that is full or a quota that is used up."""
+    before = error.__cause__ or error.__context__
+    return any(words in str(error) for words in _NO_ROOM) or (before is not None and no_room(before))
+
+
+def make_room(place: object) -> str:
+    """What to tell of it."""
+    return f"no room is left on the disk of {place}: make some, then run the same command again; it goes on from there"
