@@ -13,7 +13,6 @@ import dagster as dg
 import psutil
 from dagster._core.storage.runs import SqliteRunStorage
 
-
 PROCESS = "tps/process"
 """The tag of a run that says which process makes it and is to run it."""
 

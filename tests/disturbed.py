@@ -1,7 +1,8 @@
-"""Copies of a workplace that something happens to, and what must be as if nothing had: versions, files, what is left."""
+"""Copies of a workplace that something happens to, and what must be as if nothing had: versions, files, leftovers."""
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -53,6 +54,11 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(results)
         if not LOGS.intersection(path.parts)
     }
+
+
+def different(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """What is only in one of two, or other in it."""
+    return sorted({name for name, _ in one.items() ^ other.items()})
 
 
 def nothing_is_left(folder: Path) -> None:

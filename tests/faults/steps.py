@@ -30,9 +30,7 @@ def run_of(folder: Path) -> tuple[Run, Graph]:
     return Run(settings, folder / "data", Lineage(Store(folder / "store"))), graph_of(settings)
 
 
-def finish(
-    folder: Path, *, only: tuple[str, ...] = (), before: Callable[[str], None] | None = None
-) -> list[str]:
+def finish(folder: Path, *, only: tuple[str, ...] = (), before: Callable[[str], None] | None = None) -> list[str]:
     """Make what is due.
 
     Args:

@@ -24,20 +24,26 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+def said(command: list[str], clock: Path, hours: float) -> list[str]:
+    """What a process writes whose clock is some hours off."""
+    variables = os.environ | {"LD_PRELOAD": str(clock), "CLOCK_SHIFT": str(round(hours * HOUR))}
+    done = subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.split()
+
+
 def made(folder: Path, clock: Path, hours: float) -> list[str]:
     """What a run makes whose clock is some hours off."""
-    variables = os.environ | {"LD_PRELOAD": str(clock), "CLOCK_SHIFT": str(round(hours * HOUR))}
-    command = [sys.executable, "-m", "tests.faults.steps", str(folder), *TO_FRAMES]
-    return subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return said([sys.executable, "-m", "tests.faults.steps", str(folder), *TO_FRAMES], clock, hours)
 
 
 def test_the_clock_is_shifted(clock: Path) -> None:
-    variables = os.environ | {"LD_PRELOAD": str(clock), "CLOCK_SHIFT": str(-48 * HOUR)}
-    asked = [sys.executable, "-c", "from datetime import *; import time; print(time.time(), datetime.now().timestamp())"]
-    before = subprocess.run(asked, env=os.environ, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    after = subprocess.run(asked, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    for one, other in zip(before, after, strict=True):
-        assert float(other) - float(one) == pytest.approx(-48 * HOUR, abs=60)
+    asked = [
+        sys.executable,
+        "-c",
+        "import datetime as d, time; print(time.time(), d.datetime.now().timestamp())",
+    ]
+    for before, after in zip(said(asked, clock, 0), said(asked, clock, -48), strict=True):
+        assert float(after) - float(before) == pytest.approx(-48 * HOUR, abs=60)
 
 
 @pytest.mark.parametrize("jumps", [(-2, -26), (30, 0)], ids=["backward", "forward"])
