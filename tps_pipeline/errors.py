@@ -39,10 +39,15 @@ _NO_ROOM = ("No space left on device", "os error 28", "Disk quota exceeded", "di
 """How the system, Rust's libraries and SQLite say it."""
 
 
+def tells_of_no_room(message: str) -> bool:
+    """Whether a message is of a disk that is full or a quota that is used up."""
+    return any(words in message for words in _NO_ROOM)
+
+
 def no_room(error: BaseException) -> bool:
-    """Whether an error came, however far back, of a disk that is full or a quota that is used up."""
+    """Whether an error came of such a disk, however far back."""
     before = error.__cause__ or error.__context__
-    return any(words in str(error) for words in _NO_ROOM) or (before is not None and no_room(before))
+    return tells_of_no_room(str(error)) or (before is not None and no_room(before))
 
 
 def make_room(place: object) -> str:
