@@ -51,7 +51,7 @@ def main() -> int:
     """Say what is due, run it and print the leaderboard.
 
     Returns:
-        The exit code: 0, 1 if a stage failed, or 130 if it was stopped by hand.
+        The exit code: 0, 1 if a stage failed, 130 if it was stopped by hand, or 143 if by SIGTERM.
     """
     begin = time.perf_counter()
     pipeline = Pipeline.from_environment()
@@ -64,9 +64,10 @@ def main() -> int:
                 materialize(pipeline, instance)
                 after = [record for record in pipeline.lineage.records() if record.record not in before]
         except BaseException as error:
-            if interrupted() or isinstance(error, KeyboardInterrupt):  # what it ended with may be anything
+            came = interrupted() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
+            if came:  # what it ended with may be anything
                 console.print("stopped; what was finished stays: run it again to go on", highlight=False)
-                return 130
+                return 128 + came
             full = no_room(error) and not isinstance(error, TpsError)  # Dagster's own records may be what has no room
             if not full and not isinstance(error, (TpsError, dg.DagsterError)):
                 raise
@@ -150,17 +151,18 @@ class _Making:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C was pressed meanwhile, whoever has handled it."""
+def _interrupts() -> Iterator[Callable[[], int | None]]:
+    """Tells which signal to stop has come meanwhile (Ctrl-C's or SIGTERM), whoever has handled it."""
     read, write = socket.socketpair()
     for end in (read, write):
         end.setblocking(False)
     before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
 
-    def came() -> bool:
+    def came() -> int | None:
         with suppress(BlockingIOError):
-            return signal.SIGINT in read.recv(4096)
-        return False
+            received = read.recv(4096)
+            return next((number for number in (signal.SIGINT, signal.SIGTERM) if number in received), None)
+        return None
 
     with read, write:
         try:

@@ -52,7 +52,7 @@ def test_the_whole_graph_on_a_disk_that_is_too_small(undisturbed: Path, disturbe
         assert len(said) == 1, ended.stderr
         assert f"no room is left on the disk of {disturbed / 'store'}" in said[0]
         stopped.append(said[0].split(":")[1].strip())
-    print(stopped)
+    print(f"stopped at {stopped}")
     assert any(name.startswith("checkpoints/") for name in stopped)
     assert {"videos", "annotations", "frames"} & {*stopped}
     resize(disturbed, 64_000)
