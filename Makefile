@@ -18,7 +18,7 @@ override DAGSTER_HOME := $(or $(strip $(DAGSTER_HOME)),$(if $(findstring ://,$(S
 export DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration test-faults versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ test-browser: setup  ## The report page and the Dagster UI in headless Chromium;
 
 test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: what takes services of its own.
 	$(BIN)/pytest tests/orchestration
+
+test-faults: setup  ## Kills, a full disk, a share that goes, a clock that jumps, tampering: under 20 minutes; KILLS= SEED=.
+	$(BIN)/pytest tests/faults -n 2 --dist load -rP
 
 .venv/orchestration: .venv/installed requirements-orchestration.lock
 	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements-orchestration.lock

@@ -12,7 +12,7 @@ import dagster._core.execution.context_creation_job as creation
 from dagster._loggers import default_system_loggers
 from dagster._utils.log import create_console_logger
 
-from tps_pipeline.errors import TpsError
+from tps_pipeline.errors import TpsError, tells_of_no_room
 
 SAID_ELSEWHERE = {"log_level": "WARNING", "mistakes": False}
 """The configuration under which whoever started the run says itself what went wrong (`make run`)."""
@@ -48,9 +48,9 @@ def _in_brief(record: logging.LogRecord, *, mistakes: bool) -> bool:
     error = getattr(event and event.event_specific_data, "error", None)
     if error is None:
         return mistakes or record.levelno < logging.ERROR or event is not None
-    while error.cause is not None:
+    while error.cause is not None and error.cls_name not in MISTAKES:
         error = error.cause
-    if error.cls_name not in MISTAKES:
+    if error.cls_name not in MISTAKES and not tells_of_no_room(error.message):
         return True
     record.msg = f"{str(record.msg).partition(chr(10) * 2)[0]} {error.message.strip()}"
     return mistakes

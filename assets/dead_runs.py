@@ -13,6 +13,9 @@ import dagster as dg
 import psutil
 from dagster._core.storage.runs import SqliteRunStorage
 
+PROCESS = "tps/process"
+"""The tag of a run that says which process makes it and is to run it."""
+
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Have runs fail whose process is gone, and free what they hold.
@@ -22,7 +25,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     if not isinstance(instance.run_storage, SqliteRunStorage):
         return []
-    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    status = dg.DagsterRunStatus
+    under_way = dg.RunsFilter(statuses=[status.NOT_STARTED, status.STARTED, status.CANCELING])
     dead = [record for record in instance.get_run_records(under_way) if not _is_alive(instance, record)]
     for record in dead:
         instance.report_run_failed(record.dagster_run, "Its process is gone: it was killed, or the machine went down.")
@@ -64,12 +68,17 @@ def _is_alive(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     pid = _pid(instance, record.dagster_run.run_id)
     try:
         # A number is given to another process in time, and in a container that is started anew at once.
-        return pid is None or psutil.Process(pid).create_time() <= (record.start_time or 0)
+        begun = record.start_time or record.create_timestamp.timestamp()
+        return pid is None or psutil.Process(pid).create_time() <= begun
     except psutil.NoSuchProcess:
         return False
 
 
 def _pid(instance: dg.DagsterInstance, run_id: str) -> int | None:
-    """The process that runs the run; None before it has started."""
-    started = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START)
-    return started[0].get_dagster_event().pid if started else None
+    """The process that runs the run; before it has started the one that says that it will, if any does."""
+    if started := instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START):
+        return started[0].get_dagster_event().pid
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.parent_run_id or PROCESS not in run.tags:  # one that is launched again has its parent's tags
+        return None
+    return int(run.tags[PROCESS])

@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from assets.console import SAID_ELSEWHERE
+from assets.dead_runs import PROCESS
 from assets.definitions import NETWORKS, definitions_of
 from assets.executors import GPU
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
-from tps_pipeline.errors import TpsError
+from tps_pipeline.errors import TpsError, make_room, no_room
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.graph.plan import plan
 from tps_pipeline.outputs import CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
@@ -50,7 +51,7 @@ def main() -> int:
     """Say what is due, run it and print the leaderboard.
 
     Returns:
-        The exit code: 0, 1 if a stage failed, or 130 if it was stopped by hand.
+        The exit code: 0, 1 if a stage failed, 130 if it was stopped by hand, or 143 if by SIGTERM.
     """
     begin = time.perf_counter()
     pipeline = Pipeline.from_environment()
@@ -63,13 +64,16 @@ def main() -> int:
                 materialize(pipeline, instance)
                 after = [record for record in pipeline.lineage.records() if record.record not in before]
         except BaseException as error:
-            if interrupted() or isinstance(error, KeyboardInterrupt):  # what it ended with may be anything
+            came = interrupted() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
+            if came:  # what it ended with may be anything
                 console.print("stopped; what was finished stays: run it again to go on", highlight=False)
-                return 130
-            if not isinstance(error, (TpsError, dg.DagsterError)):
+                return 128 + came
+            full = no_room(error) and not isinstance(error, TpsError)  # Dagster's own records may be what has no room
+            if not full and not isinstance(error, (TpsError, dg.DagsterError)):
                 raise
             failed = isinstance(error, DagsterAssetCheckFailedError)
-            for line in pipeline.lineage.latest().refusals() if failed else [str(error)]:
+            said = make_room(pipeline.store_root) if full else str(error)
+            for line in pipeline.lineage.latest().refusals() if failed else [said]:
                 console.print(f"[red]failed:[/] {escape(line)}", highlight=False, soft_wrap=True)
             return 1
     made = sum(not record.asset.startswith(CHECKS) for record in after)
@@ -106,8 +110,8 @@ class _Making:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What Dagster's runs say of the recipe."""
-        return {RECIPE: self.pipeline.recipe_digest}
+        """What Dagster's runs say of the recipe and of this process."""
+        return {RECIPE: self.pipeline.recipe_digest, PROCESS: str(os.getpid())}
 
     def run(self, keys: Sequence[dg.AssetKey], splits: Sequence[str] = ()) -> None:
         """Materialize some assets here, those over shards for some splits."""
@@ -147,17 +151,18 @@ class _Making:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C was pressed meanwhile, whoever has handled it."""
+def _interrupts() -> Iterator[Callable[[], int | None]]:
+    """Tells which signal to stop has come meanwhile (Ctrl-C's or SIGTERM), whoever has handled it."""
     read, write = socket.socketpair()
     for end in (read, write):
         end.setblocking(False)
     before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
 
-    def came() -> bool:
+    def came() -> int | None:
         with suppress(BlockingIOError):
-            return signal.SIGINT in read.recv(4096)
-        return False
+            received = read.recv(4096)
+            return next((number for number in (signal.SIGINT, signal.SIGTERM) if number in received), None)
+        return None
 
     with read, write:
         try:

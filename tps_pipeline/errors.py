@@ -40,3 +40,23 @@ class StoreError(TpsError):
 
 class UndeclaredError(TpsError):
     """A step reads an output or a part of the recipe that its declaration lacks."""
+
+
+_NO_ROOM = ("No space left on device", "os error 28", "Disk quota exceeded", "disk is full")
+"""How the system, Rust's libraries and SQLite say it."""
+
+
+def tells_of_no_room(message: str) -> bool:
+    """Whether a message is of a disk that is full or a quota that is used up."""
+    return any(words in message for words in _NO_ROOM)
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error came of such a disk, however far back."""
+    before = error.__cause__ or error.__context__
+    return tells_of_no_room(str(error)) or (before is not None and no_room(before))
+
+
+def make_room(place: object) -> str:
+    """What to tell of it."""
+    return f"no room is left on the disk of {place}: make some, then run the same command again; it goes on from there"

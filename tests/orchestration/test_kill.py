@@ -17,10 +17,10 @@ import pytest
 import torch
 import yaml
 
-from assets.executors import GPU
 from assets.steps import SHARDS
+from tests.disturbed import copy, nothing_is_left, stored, unrestricted, versions
 from tests.orchestration.workplace import Workplace, make_sources
-from tests.workplace import ROOT, environment, make, pipeline
+from tests.workplace import ROOT, make, pipeline
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.store import Store
 
@@ -34,20 +34,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Two shards and more of each split, networks that train for some epochs.
     methods = {"video_category": {"kind": "video_category"}}
     make(made, videos_per_shard=3, epochs=5, methods=methods, submission="video_category")
-    subprocess.run(RUN, cwd=ROOT, env=environment_of(made), check=True, timeout=900)
+    subprocess.run(RUN, cwd=ROOT, env=unrestricted(made), check=True, timeout=900)
     return made
-
-
-def copy(workplace: Path, folder: Path) -> Path:
-    """The same data and recipe with nothing made yet."""
-    shutil.copytree(workplace, folder, ignore=shutil.ignore_patterns("store", "home"))
-    (folder / "home").mkdir()
-    shutil.copy(ROOT / "dagster.yaml", folder / "home")
-    return folder
-
-
-def environment_of(folder: Path) -> dict[str, str]:
-    return environment(folder)  # no number of threads: one network that is left must get as many as beside others
 
 
 def kill_when(condition: Callable[[], bool], command: Sequence[str], variables: Mapping[str, str]) -> None:
@@ -63,24 +51,11 @@ def kill_when(condition: Callable[[], bool], command: Sequence[str], variables: 
     assert not alive
 
 
-def stored(folder: Path, pattern: str) -> list[Path]:
-    try:
-        return list((folder / "store").glob(pattern))
-    except FileNotFoundError:  # a scratch folder has gone meanwhile
-        return []
-
-
-def versions(folder: Path) -> dict[str, str]:
-    """What there is, by content; the report page holds times."""
-    latest = Lineage(Store(folder / "store")).latest().records.values()
-    return {record.name: record.data_version for record in latest if record.asset != "report"}
-
-
 def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     folder = copy(undisturbed, tmp_path / "disturbed")
     shards = len(stored(undisturbed, "frames/*.arrow"))
 
-    kill = partial(kill_when, command=RUN, variables=environment_of(folder))
+    kill = partial(kill_when, command=RUN, variables=unrestricted(folder))
     kill(lambda: bool(stored(folder, "frames/*.arrow") and stored(folder, ".scratch/*/*.arrow")))
     assert 0 < len(stored(folder, "frames/*.arrow")) < shards
 
@@ -91,7 +66,7 @@ def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed:
     kill(lambda: bool(stored(folder, "detections/two_stage/*.parquet")))
     assert len(stored(folder, "detections/two_stage/*")) < len(stored(undisturbed, "detections/two_stage/*"))
 
-    subprocess.run(RUN, cwd=ROOT, env=environment_of(folder), check=True, timeout=900)
+    subprocess.run(RUN, cwd=ROOT, env=unrestricted(folder), check=True, timeout=900)
     assert versions(folder) == versions(undisturbed)
     # What a killed run had finished was not made again: one record an output, and the epochs' own durations.
     assert len(Lineage(Store(folder / "store")).records()) == len(Lineage(Store(undisturbed / "store")).records())
@@ -171,16 +146,3 @@ def wait_until(look: Callable[[], Any]) -> Any:
             return found
         time.sleep(0.002)
     raise TimeoutError
-
-
-def nothing_is_left(folder: Path) -> None:
-    """No run that seems to go on, no place taken in a pool, no half-written file."""
-    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
-        statuses = [record.dagster_run.status for record in instance.get_run_records()]
-        assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
-        assert statuses.count(dg.DagsterRunStatus.FAILURE) == 3
-        assert instance.event_log_storage.get_concurrency_info(GPU).active_slot_count == 0
-    hidden = [path for path in stored(folder, "**/.*") if path.is_file() and not path.name.endswith(".lock")]
-    assert not hidden
-    assert not [path for path in stored(folder, ".scratch/*") if path.is_dir()]
-    assert not [path for path in stored(folder, ".work/checkpoints/**/*") if path.is_file()]

@@ -223,8 +223,9 @@ class _Run:
 
     def save(self) -> None:
         """Replace the resume file, whole or not at all."""
-        with whole_file(self.folder / RESUME) as partial:
-            torch.save(self._state(), partial)
+        # Into a file that is open: of one that it opens itself PyTorch does not tell that the disk is full.
+        with whole_file(self.folder / RESUME) as partial, partial.open("wb") as file:
+            torch.save(self._state(), file)
 
     def _state(self) -> dict[str, Any]:
         """All that a resumed training needs."""

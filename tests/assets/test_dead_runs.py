@@ -1,0 +1,41 @@
+"""Runs whose process is gone, also those that it had made and not begun."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.dead_runs import PROCESS, end_dead_runs
+
+
+@dg.op
+def nothing() -> None:
+    """What a run is of here."""
+
+
+@dg.job
+def job() -> None:
+    nothing()
+
+
+@pytest.fixture
+def gone() -> str:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return str(process.pid)
+
+
+def test_a_run_that_was_made_and_not_begun_ends_with_its_process(tmp_path: Path, gone: str):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        dead = instance.create_run_for_job(job, tags={PROCESS: gone})
+        mine = instance.create_run_for_job(job, tags={PROCESS: str(os.getpid())})
+        unknown = instance.create_run_for_job(job)
+        parent = {"parent_run_id": dead.run_id, "root_run_id": dead.run_id}
+        again = instance.create_run_for_job(job, tags={PROCESS: gone}, **parent)
+        assert end_dead_runs(instance) == [dead.run_id]
+        statuses = {run.run_id: run.status for run in instance.get_runs()}
+        assert statuses[dead.run_id] == dg.DagsterRunStatus.FAILURE
+        assert {statuses[run.run_id] for run in (mine, unknown, again)} == {dg.DagsterRunStatus.NOT_STARTED}

@@ -1,0 +1,103 @@
+"""A full disk: one line, nothing half-written is taken for whole, and with room the same command ends as ever."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.disturbed import contents, copy, different, nothing_is_left, unrestricted, versions
+from tests.faults.steps import finish, run_of, small
+from tests.workplace import ROOT
+from tps_pipeline.errors import StoreError
+
+RUN = [sys.executable, "-m", "assets.run"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = small(tmp_path_factory.mktemp("undisturbed"))
+    subprocess.run(RUN, cwd=ROOT, env=unrestricted(folder), check=True, timeout=900)
+    return folder
+
+
+@pytest.fixture
+def disturbed(undisturbed: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy whose store is a disk of its own."""
+    folder = copy(undisturbed, tmp_path / "disturbed")
+    (folder / "store").mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", folder / "store"]
+    mounted = subprocess.run(mount, stderr=subprocess.DEVNULL, check=False)
+    if mounted.returncode:
+        pytest.skip("may not mount a disk of its own")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder / "store"], check=True)
+
+
+def resize(folder: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", folder / "store"], check=True)
+
+
+def test_the_whole_graph_on_a_disk_that_is_too_small(undisturbed: Path, disturbed: Path) -> None:
+    stopped = []
+    for kilobytes in (40, 150, 2000):
+        resize(disturbed, kilobytes)
+        ended = subprocess.run(
+            RUN, cwd=ROOT, env=unrestricted(disturbed), check=False, timeout=900, stderr=subprocess.PIPE, text=True
+        )
+        said = [line for line in ended.stderr.splitlines() if line and not line.endswith(" s") and line[:5] != "make "]
+        assert ended.returncode == 1
+        assert len(said) == 1, ended.stderr
+        assert f"no room is left on the disk of {disturbed / 'store'}" in said[0]
+        stopped.append(said[0].split(":")[1].strip())
+    print(f"stopped at {stopped}")
+    assert any(name.startswith("checkpoints/") for name in stopped)
+    assert {"videos", "annotations", "frames"} & {*stopped}
+    resize(disturbed, 64_000)
+    subprocess.run(RUN, cwd=ROOT, env=unrestricted(disturbed), check=True, timeout=900)
+    assert different(versions(disturbed), versions(undisturbed)) == []
+    assert different(contents(disturbed), contents(undisturbed)) == []
+    nothing_is_left(disturbed)
+
+
+@pytest.mark.parametrize("step", ["videos", "annotations", "frames", "datasets/part", "checkpoints/part_detector"])
+def test_a_step_on_a_full_disk(undisturbed: Path, disturbed: Path, step: str) -> None:
+    def fill(name: str) -> None:
+        if name == step:
+            resize(disturbed, used(disturbed) + 8)
+
+    with pytest.raises(StoreError, match="no room is left") as said:
+        finish(disturbed, before=fill)
+    assert str(said.value).startswith(step)
+    assert "\n" not in str(said.value)
+    before = versions(disturbed)
+    assert before.items() <= versions(undisturbed).items()
+    resize(disturbed, 64_000)
+    finish(disturbed)
+    results = contents(disturbed)
+    assert results.items() <= contents(undisturbed).items()
+
+
+def test_records_on_a_full_disk(disturbed: Path) -> None:
+    resize(disturbed, 64_000)
+    finish(disturbed, only=("videos", "annotations"))
+    known, files = versions(disturbed), sorted((disturbed / "store" / "lineage").iterdir())
+    assert len(files) > 20
+    resize(disturbed, used(disturbed))
+    run, _ = run_of(disturbed)
+    with pytest.raises(OSError, match="No space left"):
+        run.lineage.compact()
+    assert sorted((disturbed / "store" / "lineage").iterdir()) == files
+    assert versions(disturbed) == known
+    resize(disturbed, 64_000)
+    assert run_of(disturbed)[0].lineage.compact() == len(files)
+    assert versions(disturbed) == known
+    assert not finish(disturbed, only=("videos", "annotations"))
+
+
+def used(folder: Path) -> int:
+    """Kilobytes that are taken on the disk of the store."""
+    of = os.statvfs(folder / "store")
+    return (of.f_blocks - of.f_bfree) * of.f_frsize // 1024
