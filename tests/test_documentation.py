@@ -2,6 +2,7 @@
 
 import __future__
 
+import importlib.util
 import json
 import re
 from dataclasses import dataclass
@@ -99,3 +100,51 @@ def detection() -> dict[str, Any]:
 
 
 USED_BY_THE_EXAMPLE = (json, dataclass, ClassVar, Literal, recipe, Output, Reads, Section)
+
+
+def test_a_constant_or_a_field_that_nothing_describes_is_warned_of(caplog: pytest.LogCaptureFixture):
+    griffe = pytest.importorskip("griffe", reason="only the documentation's environment has it")
+    spec = importlib.util.spec_from_file_location("hook", ROOT / "docs" / "site" / "hook.py")
+    assert spec
+    assert spec.loader
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    code = '''
+"""A module."""
+log = logging.getLogger(__name__)
+SILENT = 1
+SAID = 2
+"""Metres."""
+_OWN = 3
+
+@dataclass(frozen=True)
+class Plain:
+    """A record.
+
+    Attributes:
+        listed: Metres.
+    """
+    listed: float
+    bare: float
+    said: float
+    """Metres."""
+    _own: float = 0
+
+class Base(Struct):
+    """A base."""
+
+class Derived(Base):
+    """Its fields count as well."""
+    inherited: int
+
+class Network(Module):
+    """What `__init__` sets is no field."""
+    def __init__(self):
+        self.layer: int = 1
+'''
+    modules = griffe.ModulesCollection()
+    modules["m"] = griffe.visit("m", ROOT / "m.py", code, modules_collection=modules)
+    hook._complain(modules["m"])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"m.{name} has no docstring" for name in ("SILENT", "Plain.bare", "Derived.inherited")
+    ]

@@ -18,6 +18,7 @@ Key = tuple[str, str | None]
 """One thing in the store: an output's key and a shard (None where the output has none)."""
 
 SPLITS = ("train", "val", "test")
+"""The splits in the order in which they are listed; `val` is drawn from the training videos."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +58,64 @@ def name_of(key: Key) -> str:
 
 
 SHARDS = Output("shards", tables.SHARD, sharded=True)
+"""A shard's manifest: the videos that were taken in together."""
+
 VIDEOS = Output("videos", tables.VIDEOS, sharded=True)
+"""The facts of a shard's probed videos."""
+
 UNREADABLE = Output("unreadable", tables.UNREADABLE)
+"""The videos that could not be read, wholly or in part."""
+
 ACTIONS = Output("annotations/actions", tables.ACTIONS, sharded=True)
+"""The annotated action of each labelled video."""
+
 LABELLED_FRAMES = Output("annotations/labelled_frames", tables.LABELLED_FRAMES, sharded=True)
+"""The frames that have annotations."""
+
 PEOPLE = Output("annotations/people", tables.PEOPLE, sharded=True)
+"""The annotated people's boxes."""
+
 PARTS = Output("annotations/parts", tables.PARTS, sharded=True)
+"""The annotated parts' boxes and states."""
+
 OBJECTS = Output("annotations/objects", tables.OBJECTS, sharded=True)
+"""The annotated objects' boxes and names."""
+
 FRAMES = Output("frames", tables.FRAMES, sharded=True, suffix=".arrow")
+"""The extracted frames as JPEGs, in an Arrow file that is mapped into memory."""
 
 ACTION_NAMES = Output("vocabulary/actions", tables.ACTION_NAMES)
+"""The actions that training videos have."""
+
 STATE_LABELS = Output("vocabulary/states", tables.STATE_LABELS)
+"""The (part, state) pairs that training videos have."""
 
 TWO_STAGE = Output("detections/two_stage", tables.DETECTIONS, sharded=True)
+"""Boxes of people, and of parts on each person's crop."""
+
 SINGLE_STAGE = Output("detections/single_stage", tables.DETECTIONS, sharded=True)
+"""Boxes of people and parts by one detector on whole frames, for comparison."""
+
 TRACKS = Output("tracks", tables.TRACKS, sharded=True)
+"""Which detected people are the same person over a video's frames."""
+
 VIDEO_ACTIONS = Output("video_actions", tables.VIDEO_ACTIONS, sharded=True)
+"""The predicted actions of each video."""
 
 RANKING = Output("ensemble/ranking", tables.RANKING)
+"""The methods by their scores, best first: who votes in the ensembles."""
+
 METHOD_BY_CATEGORY = Output("method_by_category", tables.METHOD_BY_CATEGORY)
+"""The method chosen for each action."""
+
 LEADERBOARD = Output("leaderboard", tables.LEADERBOARD)
+"""All scores of all methods and ensembles."""
+
 SUBMISSION = Output("submission", suffix="")
+"""The folder with the challenge's files."""
+
 REPORT = Output("report", suffix=".html")
+"""One page on a whole run."""
 
 
 SCORED_WITH = (ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, FRAMES, VIDEO_ACTIONS)

@@ -17,7 +17,10 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 Integers = NDArray[np.int64]
+"""Whole numbers: indices and counts."""
+
 Floats = NDArray[np.float64]
+"""Numbers in double precision: scores and overlaps."""
 
 _FRAME_BITS = 24
 _PERSON_BITS = 16

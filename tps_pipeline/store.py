@@ -36,7 +36,9 @@ class Written:
     data_version: str
     """SHA-256 of its content: equal content, equal version."""
     bytes: int
+    """Its size."""
     rows: int | None = None
+    """Of a table; None for other files."""
 
 
 class Store:

@@ -21,13 +21,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = pa.dictionary(pa.int32(), pa.string())
+"""The type of names that are repeated: dictionary-encoded strings."""
+
 PIXEL = pa.int16()
+"""The type of box corners, in pixels of the original frame."""
+
 SCORE = pa.float32()
+"""The type of scores."""
 
 KEYS = ("video_id", "frame", "person", "part")
+"""What identifies a row, and the order of the rows; a table has some or all of these."""
+
 BOX = ("x1", "y1", "x2", "y2")
+"""A box's inclusive corners, in pixels of the original frame."""
+
 PERSON_BOX = ("person_x1", "person_y1", "person_x2", "person_y2")
+"""The box of the person whom a part belongs to, as `BOX`."""
+
 CROP = ("crop_x1", "crop_y1", "crop_x2", "crop_y2")
+"""The window of a frame that a training image shows, as `BOX`."""
 
 _VIDEO = pa.field("video_id", NAME, nullable=False)
 _FRAME = pa.field("frame", pa.int32(), nullable=False)

@@ -25,6 +25,12 @@ REFERENCE = "reference"
 LOOKED_UP = ("recipe", "outputs", "tables", "labels")
 """Modules whose names are shown although they say by themselves what they are."""
 
+PLUMBING = ("logging.getLogger(", "TypeVar(")
+"""What constants begin with that need no docstring: loggers and type variables say by themselves what they are."""
+
+RECORDS = ("NamedTuple", "Struct", "BaseModel")
+"""Bases that make fields of what is annotated in a class's body, as `dataclass` does."""
+
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docker/README.md")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
@@ -127,17 +133,38 @@ def _own(item: griffe.Module | griffe.Class) -> list[str]:
 
 
 def _complain(item: griffe.Module | griffe.Class) -> None:
-    """Warn of public modules, classes, functions and methods without a docstring."""
+    """Warn of public modules, classes, functions, methods, constants and fields without a docstring."""
     if item.is_module and not item.has_docstring:
         log.warning("%s has no docstring", item.path)
     for name in _own(item):
         member = item.members[name]
-        if member.is_attribute:
+        if isinstance(member, griffe.Attribute) and not _speaks(item, member):
             continue
         if not member.has_docstring:
             log.warning("%s has no docstring", member.path)
         if isinstance(member, griffe.Class):
             _complain(member)
+
+
+def _speaks(owner: griffe.Module | griffe.Class, attribute: griffe.Attribute) -> bool:
+    """Whether an attribute needs a docstring of its own: constants do, and fields that no `Attributes:` names."""
+    if owner.is_module:
+        return not str(attribute.value).startswith(PLUMBING)
+    assert isinstance(owner, griffe.Class)
+    sections = owner.docstring.parse("google") if owner.docstring else []
+    named = {
+        each.name for part in sections if part.kind is griffe.DocstringSectionKind.attributes for each in part.value
+    }
+    return _has_fields(owner) and attribute.annotation is not None and attribute.name not in named
+
+
+def _has_fields(item: griffe.Class) -> bool:
+    """Whether a class is a record: what is annotated in its body are fields, unlike what `__init__` sets."""
+    if any(each.callable_path.endswith("dataclass") for each in item.decorators):
+        return True
+    if any(str(base).rpartition(".")[2] in RECORDS for base in item.bases):
+        return True
+    return any(isinstance(base, griffe.Class) and _has_fields(base) for base in item.resolved_bases)
 
 
 def _summary(item: griffe.Object) -> str:

@@ -35,6 +35,8 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+"""`tps`."""
+
 app.add_typer(data, name="data")
 app.add_typer(frames, name="frames")
 app.add_typer(datasets, name="datasets")

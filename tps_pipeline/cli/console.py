@@ -17,7 +17,10 @@ DEMO_STORE = "demo/store"
 """The store where none is named: that of `make demo`."""
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+"""The option `--json` of commands that show something."""
+
 Root = Annotated[str, typer.Option("--store", envvar="TPS_STORE", help="The store: a folder or a URL.")]
+"""The option `--store` of commands that need a store."""
 
 
 def example(command: str) -> str:

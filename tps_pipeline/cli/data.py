@@ -12,10 +12,16 @@ import typer
 from tps_pipeline.cli.console import DEMO_DATA, Json, example, print_json, print_table
 
 data = typer.Typer(no_args_is_help=True, help="Kinetics-TPS folders: check, make, describe.")
+"""`tps data`."""
+
 frames = typer.Typer(no_args_is_help=True, help="Frames of videos.")
+"""`tps frames`."""
+
 datasets = typer.Typer(no_args_is_help=True, help="What detectors train on.")
+"""`tps datasets`."""
 
 Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the Kinetics-TPS layout.")]
+"""The argument of commands that need a data folder."""
 
 
 @data.command("validate", epilog=example("data validate demo/data"))

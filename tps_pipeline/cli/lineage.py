@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tps_pipeline.lineage import Difference, Found, Lineage, Record
 
 lineage = typer.Typer(no_args_is_help=True, help="What came from what in a store.")
+"""`tps lineage`."""
 
 
 @lineage.command("trace", epilog=example("lineage trace submission"))

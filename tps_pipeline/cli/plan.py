@@ -19,6 +19,7 @@ Data = Annotated[
         help="The data folder, where new, changed and missing videos are looked for; without, the last run's.",
     ),
 ]
+"""The option `--data` of commands that look at what is new in a data folder."""
 
 SHOWN = 3
 """New videos, and reasons of one output, that are named."""

@@ -10,6 +10,7 @@ from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 from tps_pipeline.cli.plan import Data, planned, show
 
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
+"""`tps recipe`."""
 
 
 @recipes.command("check", epilog=example("recipe check demo"))

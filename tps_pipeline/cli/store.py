@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from tps_pipeline.lineage import Lineage
 
 store = typer.Typer(no_args_is_help=True, help="A store: what is in it, taken out, or allowed.")
+"""`tps store`."""
 
 Because = Annotated[str, typer.Option("--because", help="Why, for its lineage.")]
+"""The option `--because` of commands that change a store."""
 
 
 @store.command("accept", epilog=example("store accept demo/data"))

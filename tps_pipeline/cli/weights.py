@@ -10,6 +10,7 @@ import typer
 from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 
 weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
+"""`tps weights`."""
 
 
 @weights.command("import", epilog=example("weights import --as yolov7_tiny yolov7-tiny.pt yolov7_tiny_coco"))

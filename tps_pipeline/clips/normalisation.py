@@ -12,7 +12,9 @@ class Pixels(NamedTuple):
     """Mean and deviation of red, green and blue, 0 to 255."""
 
     mean: tuple[float, float, float]
+    """Of red, green and blue, 0 to 255."""
     std: tuple[float, float, float]
+    """The standard deviation of red, green and blue, 0 to 255."""
 
 
 IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))

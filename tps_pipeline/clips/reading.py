@@ -89,7 +89,9 @@ class Video(NamedTuple):
     """A video file and the number of its frames."""
 
     path: Path
+    """The file on this machine."""
     n_frames: int
+    """Its frames, as probed."""
 
 
 class ClipReader:

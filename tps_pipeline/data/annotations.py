@@ -28,12 +28,16 @@ from tps_pipeline.errors import DataError
 from tps_pipeline.plain_file import NotPlainError, content, descriptor, unreachable
 
 ROOT = "train_annotations"
+"""The folder, or the archive without its ending, of the training videos' labels."""
+
 Runs = tuple[tuple[int, int | None], ...]
 """Stretches of a tar file, from the first header to the end of the last member."""
 
 MAX_LABELS = 32 << 20
 """Bytes of one frame's labels, which have 1.4 kB on average."""
 MAX_LABELS_OF_VIDEO = 512 << 20
+"""Bytes of one video's labels together."""
+
 _TOO_LARGE = (
     f"is too large: a frame's labels have at most {MAX_LABELS >> 20} MiB, a video's {MAX_LABELS_OF_VIDEO >> 20}"
 )
@@ -48,6 +52,7 @@ class Source(NamedTuple):
     """Where one video's label files are."""
 
     video_id: str
+    """Which video."""
     action: str | None
     """The class folder above the video's."""
     path: Path
@@ -62,7 +67,9 @@ class LabelFile(msgspec.Struct, frozen=True, gc=False):
     where: str
     """Its path for a reader of problems."""
     name: str
+    """The file's name, which tells the frame."""
     content: bytes
+    """Its bytes: JSON, not yet decoded."""
 
 
 @dataclass
@@ -72,6 +79,7 @@ class Index:
     sources: dict[str, Source] = field(default_factory=dict)
     """By video id."""
     problems: list[Problem] = field(default_factory=list)
+    """Entries that were left out, and why."""
 
     def add(self, source: Source, where: str) -> None:
         """Take a video's labels in; of two places the first counts."""
@@ -147,6 +155,7 @@ class GroundTruth:
     videos: dict[str, msgspec.Raw] = field(default_factory=dict)
     """By video id: its frames, not yet decoded."""
     problems: tuple[Problem, ...] = ()
+    """What is wrong with the two files."""
 
     def files(self, video_id: str) -> tuple[list[LabelFile], list[Problem]]:
         """One video's labelled frames, sorted by frame."""
@@ -162,7 +171,10 @@ class GroundTruth:
 MAX_TRUTH = 4 << 30
 """Bytes of a ground truth file: 40 times the challenge's."""
 GROUND_TRUTH_ACTIONS = "gt/gt_vid_result.json"
+"""The challenge evaluator's file of the test videos' actions."""
+
 GROUND_TRUTH = "gt/gt_part_result.json"
+"""The challenge evaluator's file of the test videos' people and parts."""
 
 
 def find_ground_truth(data: Path) -> GroundTruth:

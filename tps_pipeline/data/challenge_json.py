@@ -70,7 +70,9 @@ class Labelled:
     """One side of an evaluation: what is in the frames, and each video's action."""
 
     parsing: Parsing
+    """People, parts and states of all frames."""
     actions: dict[str, str]
+    """Each video's action, by video id."""
     frame_names: list[str]
     """Of the parsing's frames: the challenge compares frames by name, and `img_1.json` is not `img_00001.json`."""
 

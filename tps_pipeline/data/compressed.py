@@ -40,6 +40,7 @@ class Opened(NamedTuple):
     """An archive's content."""
 
     content: Archive
+    """As far as it could be read."""
     damage: str | None
     """Why it breaks off, if it does."""
 

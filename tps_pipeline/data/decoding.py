@@ -34,7 +34,10 @@ _FRAME_NUMBER = re.compile(r"(?:[^0-9]*[^\W0-9_](?:_+|[-. ])?)?([0-9]+)\.json", 
 _FIX = "correct the file or delete it; the frame is left out"
 
 Box = tuple[float, float, float, float]
+"""The two corners of a box as an annotation file has them: x1, y1, x2, y2 in pixels."""
+
 Rows = NDArray[np.int64]
+"""Row numbers of a table."""
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -76,10 +79,15 @@ class VideoLabels:
     """One video's labels. Tables lack the `video_id` and are in the files' order."""
 
     labelled_frames: pa.Table
+    """The frames that have a file."""
     people: pa.Table
+    """People's boxes."""
     parts: pa.Table
+    """Parts' boxes and states."""
     objects: pa.Table
+    """Objects' boxes and names."""
     problems: list[Problem]
+    """What was left out, and why."""
 
 
 def decode(files: Iterable[LabelFile], states: Set[str] | None, *, video_id: str = "") -> VideoLabels:

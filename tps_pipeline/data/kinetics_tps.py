@@ -27,6 +27,8 @@ from tps_pipeline.errors import UnreachableError
 from tps_pipeline.progress import progress
 
 TABLES = ("actions", "labelled_frames", "people", "parts", "objects")
+"""The tables that `Annotations` has, by name."""
+
 VIDEOS_AT_ONCE = 64
 """How many videos' labels `read_all` decodes together: bounds its memory."""
 
@@ -36,10 +38,15 @@ class Annotations:
     """The labels of some videos."""
 
     actions: pa.Table
+    """As `tables.ACTIONS`."""
     labelled_frames: pa.Table
+    """As `tables.LABELLED_FRAMES`."""
     people: pa.Table
+    """As `tables.PEOPLE`."""
     parts: pa.Table
+    """As `tables.PARTS`."""
     objects: pa.Table
+    """As `tables.OBJECTS`."""
     problems: list[Problem] = field(default_factory=list)
     """Files that were left out."""
 

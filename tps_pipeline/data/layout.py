@@ -44,7 +44,9 @@ class Problem:
     path: str
     """Relative to the data folder; a member of an archive is written `archive.tar:member`."""
     what: str
+    """What is wrong, to be read after the path."""
     fix: str
+    """What to do, as an order."""
 
     def __post_init__(self) -> None:
         for name in ("path", "what", "fix"):
@@ -61,6 +63,7 @@ class Video:
     video_id: str
     """The file's name without its extension."""
     folder: Literal["train", "test"]
+    """Whether it is a training or a test video."""
     action: str | None
     """Its class folder; None for a flat training video and for every test video."""
     path: str

@@ -21,6 +21,7 @@ from tps_pipeline.labels import NO_STATE
 
 STATES, BODY_PARTS, OBJECTS = "list/part_stat.txt", "list/body_part.txt", "list/object.txt"
 FRAME_COUNTS = {split: f"list/video_{split}_flist.csv" for split in ("train", "test")}
+"""The challenge's lists of how many frames each video has, by split."""
 
 UNLISTED_STATES = frozenset({NO_STATE, "others"})
 """States with a meaning of their own (no movement; outside the vocabulary), legal even if part_stat.txt lacks them."""

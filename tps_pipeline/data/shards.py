@@ -30,6 +30,7 @@ MIN_VIDEOS_FOR_VAL = 4
 """An action with at least this many videos has a validation video, however small the fraction."""
 
 Row = dict[str, Any]
+"""A row of `tables.SHARD`, by column."""
 
 
 @dataclass(frozen=True)

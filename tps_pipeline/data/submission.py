@@ -25,6 +25,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Parsing
 
 ZIP = "submission.zip"
+"""The file's name that is uploaded to the challenge."""
 
 
 @dataclass(frozen=True)

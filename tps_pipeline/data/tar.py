@@ -14,6 +14,8 @@ from typing import NamedTuple
 from tps_pipeline.errors import DataError
 
 BLOCK = 512
+"""Bytes of a header; contents are filled up to whole blocks (POSIX ustar)."""
+
 Archive = mmap.mmap | bytes
 """A plain tar file's content."""
 
@@ -33,10 +35,13 @@ class Member(NamedTuple):
     """A file in a tar file; offsets in bytes."""
 
     name: str
+    """Its path in the archive."""
     start: int
     """Of its first header."""
     data: int
+    """Of its content."""
     size: int
+    """Of its content."""
     end: int
     """Of the next member's first header."""
     link: str | None = None

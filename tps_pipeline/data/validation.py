@@ -33,7 +33,9 @@ class Probed(NamedTuple):
     """A video, and what looking at it gave."""
 
     video: Video
+    """Where it is."""
     facts: Probe
+    """What probing told."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -48,8 +48,11 @@ class Letterbox:
     """How a picture was fitted onto a canvas: scaled by `scale`, then moved by `left` and `top`."""
 
     scale: float
+    """Canvas pixels a pixel of the picture."""
     left: int
+    """Canvas pixels left of the picture."""
     top: int
+    """Canvas pixels above the picture."""
 
     def apply(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Picture pixels to canvas pixels."""

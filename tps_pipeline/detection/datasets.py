@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
 
 Flip = Literal["label_swap", "plain", "none"]
+"""Mirrored images: left and right names exchanged, names as they were, or no mirrored images."""
 
 _FRAME = ["video_id", "frame"]
 _PERSON = [*_FRAME, "person"]

@@ -32,6 +32,7 @@ from tps_pipeline.tables import distinct
 from tps_pipeline.video.frames import FrameFile, extract
 
 Kind = Literal["person", "part", "single_stage", "part_state"]
+"""The training images that can be looked at."""
 
 COLUMNS = 4
 """Images shown."""

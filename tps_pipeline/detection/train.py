@@ -26,6 +26,8 @@ from tps_pipeline.training.loop import Task, fit, processes
 from tps_pipeline.video.frames import FrameFile
 
 EVALUATION_BATCH = 32
+"""Images in a forward pass of the evaluation."""
+
 EVALUATION_THRESHOLD, EVALUATION_IOU = 0.01, 0.65
 """Score and overlap at which the validation images' boxes are dropped (YOLOv7's test settings, threshold raised)."""
 

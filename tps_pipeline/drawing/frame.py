@@ -12,7 +12,10 @@ from tps_pipeline.labels import NO_STATE
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+
 Box = tuple[int, int, int, int]
+"""Inclusive corners x1, y1, x2, y2 in pixels."""
 
 MIN_WIDTH = 640
 """Pixels; narrower frames are enlarged so that text can be read."""
@@ -24,7 +27,10 @@ RIGHT: Colour = (86, 180, 233)
 MIDDLE: Colour = (204, 121, 167)
 """Reddish purple."""
 PERSON: Colour = (255, 255, 255)
+"""The outline of a person's box: white."""
+
 DARK: Colour = (20, 20, 20)
+"""What lies behind text and between pictures."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT = 0.4

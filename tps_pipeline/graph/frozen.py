@@ -15,6 +15,8 @@ from tps_pipeline.lineage.difference import Settings
 from tps_pipeline.store import Store
 
 FOLDER = "recipes"
+"""Where a store keeps recipes, relative to its root."""
+
 LAST = f"{FOLDER}/last.json"
 """What the last run's recipe is called; a file by its full path."""
 

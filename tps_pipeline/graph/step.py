@@ -32,6 +32,7 @@ Product = pa.Table | Path | bytes
 """What a step gives back for an output: a table, or a finished local file or folder, or a file's content."""
 
 Make = Callable[[Reader], Product | Mapping[Output, Product]]
+"""A step's function: from what it reads to its one product, or to a product for each output."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,13 +32,18 @@ class Kind:
 
 
 PERSON = Kind("person_detector", dataset("person"), (WHO,), "YOLOv7 for people on whole frames.")
+"""The first stage of the two-stage detection."""
+
 PART = Kind("part_detector", dataset("part"), PARTS, "YOLOv7 for the ten parts on a person's crop.")
+"""The second stage of the two-stage detection."""
+
 SINGLE_STAGE = Kind(
     "single_stage_detector",
     dataset("single_stage"),
     (WHO, *PARTS),
     "YOLOv7 for people and parts together on whole frames.",
 )
+"""The detector that the two stages are compared with."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,15 @@ class DetectorLearner:
     """One of the recipe's detectors (a `Learner`)."""
 
     kind: Kind
+    """Which detector."""
     settings: recipe.Detector
+    """Its section of the recipe."""
     figure: ClassVar[str] = "AP"
+    """Average precision."""
     version: str = "1"
+    """See `Learner`."""
     alone: bool = False
+    """See `Learner`."""
 
     @property
     def name(self) -> str:

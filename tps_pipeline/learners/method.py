@@ -20,8 +20,11 @@ class MethodLearner:
     """An entry of the recipe's methods (a `Learner`)."""
 
     name: str
+    """Of the entry."""
     recipe: recipe.Recipe
+    """The whole recipe, of which the entry is a part."""
     figure: ClassVar[str] = "mean PSC"
+    """The mean over the videos that were predicted."""
 
     @property
     def section(self) -> str:

@@ -105,6 +105,7 @@ MANIFEST = (
         "Apache-2.0",
     ),
 )
+"""The published weights that can be imported: where each is, its licence, and the digest of the file."""
 
 
 LONGEST_HEAD = 100_000_000

@@ -18,14 +18,23 @@ class VideoActionLearner:
     """The network that names a video's action (a `Learner`)."""
 
     settings: recipe.VideoAction
+    """Its section of the recipe."""
     name: str = "video_action"
+    """See `Learner`."""
     section: str = "video_action"
+    """See `Learner`."""
     description: str = "Video Swin that names a video's action."
+    """See `Learner`."""
     fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES)
+    """See `Learner`."""
     evaluate_reads: tuple[Output, ...] = (VIDEOS,)
+    """See `Learner`."""
     version: str = "1"
+    """See `Learner`."""
     alone: bool = False
+    """See `Learner`."""
     figure: ClassVar[str] = "accuracy"
+    """Share of videos whose best action is the annotated one."""
 
     @property
     def code(self) -> Callable[..., object]:

@@ -13,6 +13,7 @@ Settings = Callable[[Record], Mapping[str, str] | None]
 """What the recipe of a record says in the record's sections, by dotted name; None if that recipe was not kept."""
 
 NOT_KEPT = "differs, but the values are not known: no recipe of the {side} one was kept"
+"""Said instead of values where a record's recipe is not in the store."""
 
 
 @dataclass(frozen=True)

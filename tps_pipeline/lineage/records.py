@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         ("inputs", pa.list_(_INPUT)),
     ]
 )
+"""A column for each field of `Record`."""
 
 PACKAGES = ("tps-pipeline", "numpy", "pyarrow", "torch", "torchvision", "av", "opencv-python", "scipy")
 """Packages whose version can change a result."""
@@ -52,9 +53,13 @@ class Input:
     """One version of something that an output was made from."""
 
     asset: str
+    """The output's name without its shard."""
     partition: str | None
+    """Its shard; None if it has none."""
     data_version: str
+    """SHA-256 of its content."""
     path: str
+    """Relative to the store's root."""
 
     @property
     def key(self) -> Key:
@@ -67,23 +72,41 @@ class Record:
     """One write."""
 
     record: str
+    """Its own identifier."""
     asset: str
+    """The output's name without its shard."""
     partition: str | None
+    """Its shard; None if it has none."""
     run_id: str
+    """The run that wrote it."""
     data_version: str
+    """SHA-256 of its content."""
     code_version: str
+    """Of the code that made it."""
     recipe_sections: tuple[str, ...]
+    """The sections of the recipe that it depends on."""
     recipe_digest: str
+    """A hash of what these sections say."""
     git_sha: str | None
+    """The commit of the code; None outside a checkout."""
     path: str
+    """Relative to the store's root."""
     rows: int | None
+    """Of a table; None for other files."""
     bytes: int
+    """Its size."""
     started_at: datetime
+    """When the work on it began (UTC)."""
     finished_at: datetime
+    """When it was in the store (UTC)."""
     device: str
+    """What it was computed on."""
     packages: dict[str, str]
+    """Versions of `PACKAGES`, by name."""
     metrics: dict[str, float]
+    """Figures that were measured while it was made, by name."""
     inputs: tuple[Input, ...]
+    """What it was made from."""
 
     @property
     def key(self) -> Key:
@@ -114,16 +137,23 @@ class Work:
     """One output about to be made: all that decides whether an existing one is up to date."""
 
     asset: str
+    """The output's name without its shard."""
     partition: str | None
+    """Its shard; None if it has none."""
     inputs: tuple[Input, ...]
+    """What it is made from."""
     recipe_sections: tuple[str, ...]
+    """The sections of the recipe that it depends on."""
     recipe_digest: str
+    """A hash of what these sections say."""
     code_version: str = "1"
+    """Of the code that makes it: bumped when results differ."""
     keeps_when_inputs_grow: bool = False
     """A checkpoint stays when shards are added; it is stale only if what it was made from changed."""
     means_the_same: Callable[[Record], bool] = _never
     """Whether a record was made with these settings though its digest is another (version 0.1 wrote others)."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the work began (UTC)."""
 
     @property
     def key(self) -> Key:

@@ -18,7 +18,9 @@ class Snapshot:
     """The newest record of every output at one moment."""
 
     records: Mapping[Key, Record]
+    """By output and shard."""
     store: Store
+    """Where the records were read."""
 
     def shards(self, *splits: str) -> list[str]:
         """The shards of some splits, in the order they were made, without those that were taken out."""

@@ -36,9 +36,13 @@ class Found(NamedTuple):
     """What someone's part is, and where."""
 
     video_id: str
+    """Which video."""
     frame: int
+    """Which frame, from 1."""
     person: int
+    """Which of the frame's people, from 0."""
     part: str
+    """Which of the ten parts."""
     box: NDArray[np.int64]
     """Inclusive corners in frame pixels, (4,)."""
     score: float
@@ -51,8 +55,11 @@ class Crop(NamedTuple):
     """Whose crop it is, and where in the frame."""
 
     video_id: str
+    """Which video."""
     frame: int
+    """Which frame, from 1."""
     person: int
+    """Which of the frame's people, from 0."""
     corner: NDArray[np.int64]
     """Its upper left, twice: what is added to a box, (4,)."""
     size: tuple[int, int]
@@ -64,10 +71,15 @@ class PartStateDetector:
     """A detector of `left_arm_bend`, ...: all (part, state) pairs of the training boxes and their mirror images."""
 
     settings: recipe.PartStateDetector
+    """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (SAMPLES, FRAMES, STATE_LABELS)
+    """See `Method`."""
     predict_reads: tuple[Output, ...] = (TWO_STAGE, FRAMES)
+    """See `Method`."""
     fit_version: ClassVar[str] = "1"
+    """See `Method`."""
     predict_version: ClassVar[str] = "1"
+    """See `Method`."""
 
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tps_pipeline.methods.part_states import LabelSpace
 
 Loss = Literal["bce", "softmax"]
+"""Labels by themselves, or one state a part; see `part_state_loss`."""
 
 
 def part_state_loss(logits: Tensor, targets: Tensor, space: LabelSpace, *, kind: Loss) -> Tensor:

@@ -32,6 +32,7 @@ class LabelSpace:
     """The (part, state) pairs that a network tells apart, in the order of its outputs."""
 
     pairs: tuple[tuple[str, str], ...]
+    """Each a part and one of its states."""
 
     @classmethod
     def of(cls, vocabulary: pa.Table, *, pairs: Literal["most_frequent", "all"]) -> LabelSpace:

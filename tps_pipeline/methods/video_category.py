@@ -17,6 +17,7 @@ from tps_pipeline.outputs import ACTIONS, PARTS, TWO_STAGE, VIDEO_ACTIONS, Outpu
 from tps_pipeline.reading import Reads
 
 FILE = "state_counts.parquet"
+"""The checkpoint's one file: how often each state of a part was annotated in each action."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,15 @@ class VideoCategory:
     """Statistics only: nothing of the picture is used beyond the video's action."""
 
     settings: recipe.VideoCategory
+    """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (ACTIONS, PARTS)
+    """See `Method`."""
     predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEO_ACTIONS)
+    """See `Method`."""
     fit_version: ClassVar[str] = "1"
+    """See `Method`."""
     predict_version: ClassVar[str] = "1"
+    """See `Method`."""
 
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None

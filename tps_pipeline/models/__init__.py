@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 REFERENCES = ("yolov7x", "yolov7_tiny", "video_swin", "ir_csn", "slowfast_acar", "slowfast_pyslowfast")
+"""The published networks that are rebuilt here from tensors under their own names."""
 
 
 def from_reference(kind: str, state_dict: Mapping[str, Tensor], **config: Any) -> nn.Module:

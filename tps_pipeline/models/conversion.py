@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Tensors = Mapping[str, Tensor]
+    """A state dict: tensors by name."""
 
 PATCH_FRAMES, WINDOW_FRAMES = 2, 16
 """Of the paper's Video Swin, for which image weights are inflated: frames of a patch, patches of a window."""
@@ -187,3 +188,4 @@ KINDS = {
     "slowfast_acar": Kind(_ACAR, partial(_slowfast, by="acar")),
     "slowfast_pyslowfast": Kind(_PYSLOWFAST, partial(_slowfast, by="pyslowfast")),
 }
+"""How to read the published checkpoints, by kind of network."""

@@ -182,11 +182,17 @@ class Dimensions(NamedTuple):
     """What the tensors of a `SlowFast` tell about it: arguments of its, under their names."""
 
     depths: tuple[int, ...]
+    """Bottlenecks a stage."""
     stem: int
+    """Channels of the slow pathway's first convolution."""
     lateral_kernel: int
+    """Frames seen by the convolutions from the fast to the slow pathway."""
     lateral_norms: bool
+    """Whether these are followed by a batch norm and a ReLU."""
     temporal_blocks: int | None
+    """So many first blocks of the third stage convolve in time (None: all)."""
     non_local: tuple[int, ...]
+    """Blocks of the slow pathway's third stage, from 0, that a non-local block follows."""
 
 
 def _loaded(named: Mapping[str, Tensor], *, alpha: int, beta: float, full_span: bool) -> SlowFast:

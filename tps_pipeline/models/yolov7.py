@@ -75,6 +75,7 @@ VARIANTS = {
         anchors=((12, 16), (19, 36), (40, 28), (36, 75), (76, 55), (72, 146), (142, 110), (192, 243), (459, 401)),
     ),
 }
+"""The family's members that a recipe can name (arXiv 2207.02696)."""
 
 
 class YOLOv7(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STRIDES = (8, 16, 32)
+"""Image pixels a cell of each of the three levels that boxes are predicted on (arXiv 2207.02696)."""
 
 
 class ConvBlock(nn.Module):

@@ -28,10 +28,15 @@ class VideoAction(Section):
     """The video's action from a uniform sample of its frames."""
 
     network: VideoSwin
+    """The network and what it starts from."""
     frames: Positive
+    """Of the sample."""
     image_size: Positive
+    """Pixels of the square that the network sees."""
     training: Training
+    """A sample is a video."""
     augment: ClipAugmentation = ClipAugmentation()
+    """What is done to training clips."""
     cache_megabytes: Count = 0
     """Decoded training videos kept in memory, at the network's size."""
 
@@ -40,12 +45,15 @@ class ClipMethod(Section):
     """What the methods have in common that learn the states of all parts of a clip at once."""
 
     frames: Positive
+    """Of a clip."""
     image_size: Positive
+    """Pixels of the square that the network sees."""
     loss: Literal["bce", "softmax"] = "bce"
     """`bce`: each state of each part is there or not; `softmax`: one state a part, parts without a label left out."""
     training: Training
     """A sample is a clip."""
     augment: ClipAugmentation = ClipAugmentation()
+    """What is done to training clips."""
     clips_per_video: Positive = 1
     """Training clips drawn from one pass over a video."""
     shuffle_buffer: Positive = 32

@@ -13,15 +13,19 @@ class Shards(Section):
     """How videos are batched and split at ingestion; later changes touch new videos only."""
 
     videos_per_shard: Positive = 64
+    """At most; the last shard of a split has the rest."""
     val_fraction: Fraction = 0.2
+    """Share of each action's training videos that become the split `val`."""
 
 
 class Frames(Section):
     """Which frames are extracted, and how."""
 
     decoder: Literal["pyav", "decord"] = "pyav"
+    """The library that decodes videos."""
     sample_stride: Positive = 5
     """Frames 1, 1 + stride, ... are detected, predicted and scored (the challenge's is 5)."""
     train_stride: Positive = 5
     """Of the labelled training frames, those at 1, 1 + stride, ... are extracted."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    """Of extracted frames, 1 to 100."""

@@ -12,8 +12,11 @@ class Yolov7(Section):
     """A member of the YOLOv7 family (arXiv 2207.02696)."""
 
     variant: Literal["tiny", "x"]
+    """`tiny`, or `x`, which is the largest for 640-pixel images."""
     width: Size = 1.0
+    """Factor on the variant's channels."""
     depth: Size = 1.0
+    """Factor on the variant's repeated layers."""
     anchors: Literal["coco", "kmeans"] = "coco"
     """`kmeans` fits nine anchors to the training boxes."""
     weights: str | None = None
@@ -24,7 +27,9 @@ class BoxAugmentation(Section):
     """What is done to a detector's training images, and how often or how far."""
 
     mosaic: Fraction = 0.0
+    """Share of images that are put together of four (YOLOv4, arXiv 2004.10934)."""
     mixup: Fraction = 0.0
+    """Share of images that are blended with another."""
     rotation: Amount = 0.0
     """Degrees, either way."""
     translate: Amount = 0.0
@@ -34,9 +39,13 @@ class BoxAugmentation(Section):
     shear: Amount = 0.0
     """Degrees, either way."""
     perspective: Amount = 0.0
+    """Greatest coefficient of the warp's last row, a pixel, either way."""
     hue: Amount = 0.0
+    """Gain: 0.1 draws from 0.9 to 1.1."""
     saturation: Amount = 0.0
+    """Gain, as `hue`."""
     value: Amount = 0.0
+    """Gain of the brightness, as `hue`."""
     flip: Literal["label_swap", "plain", "none"] = "label_swap"
     """Half of the images are mirrored; `label_swap` exchanges left and right names, `plain` does not."""
 
@@ -45,6 +54,7 @@ class DetectionGains(Section):
     """Weights of a detector's three losses (YOLOv7's by default)."""
 
     box: Amount = 0.05
+    """Of the boxes' overlap with their targets."""
     objectness: Amount = 0.7
     """For 640-pixel images: it is multiplied by (image size / 640)²."""
     classification: Amount = 0.3
@@ -65,20 +75,28 @@ class Detector(Section):
     """A detector and how it is trained."""
 
     network: Yolov7
+    """The network and what it starts from."""
     image_size: Positive
+    """Pixels of the square that images are fitted onto."""
     training: Training
+    """A sample is an image."""
     gains: DetectionGains = DetectionGains()
+    """Weights of the losses."""
     augment: BoxAugmentation = BoxAugmentation()
+    """What is done to training images."""
     inference: DetectorInference = DetectorInference()
+    """How the trained network is used."""
 
 
 class TwoStage(Section):
     """Person detector on the frame, then part detector on each person's crop."""
 
     person_threshold: Fraction = 0.01
+    """People with a lower score are dropped."""
     person_iou: Fraction = 0.65
     """Overlap above which non-maximum suppression drops the weaker person."""
     people_per_frame: Positive = 10
+    """No more than so many are kept, those with the best scores."""
     crop_margin: Amount = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
 
@@ -91,5 +109,6 @@ class SingleStage(Section):
     iou: Fraction = 0.65
     """Overlap above which non-maximum suppression drops the weaker box of a class."""
     people_per_frame: Positive = 10
+    """No more than so many are kept, those with the best scores."""
     containment: Fraction = 0.5
     """Share of a part's box that must lie in a person's box for the part to be that person's."""

@@ -33,4 +33,6 @@ class Ensemble(Section):
     choose_on: Literal["train", "val"] = "val"
     """The split whose scores rank the methods; on `val` no method is judged on what it was fitted to."""
     voting: Voting = Voting()
+    """Ensembles in which methods vote on each part's state."""
     by_category: ByCategory = ByCategory()
+    """The ensemble that chooses a method for each action."""

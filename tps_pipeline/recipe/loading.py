@@ -14,6 +14,7 @@ from tps_pipeline.errors import RecipeError
 from tps_pipeline.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+"""The folder of the recipes that come with the package."""
 
 LONGEST = 1_000_000
 """Characters of a recipe. `paper.yaml` has some 20,000."""

@@ -17,13 +17,16 @@ class VideoCategory(Section):
     """Method: the most frequent state of each part in the predicted action."""
 
     kind: Literal["video_category"]
+    """Chooses this method."""
 
 
 class VideoLevel(ClipMethod):
     """Method: one state a part for the whole video, from a uniform sample of its frames."""
 
     kind: Literal["video_level"]
+    """Chooses this method."""
     network: VideoSwin
+    """The network and what it starts from."""
 
 
 class SegmentLevelInference(Section):
@@ -37,12 +40,15 @@ class SegmentLevel(ClipMethod):
     """Method: one state a part for each frame, from the frames around it."""
 
     kind: Literal["segment_level"]
+    """Chooses this method."""
     network: Csn
+    """The network and what it starts from."""
     interval: Positive = 1
     """Step between the frames of a clip."""
     key_frame: Literal["start", "middle"] = "middle"
     """Where in a clip the frame is that it is labelled by."""
     inference: SegmentLevelInference = SegmentLevelInference()
+    """How the trained network is used."""
 
 
 class MatchingDetections(Section):
@@ -65,7 +71,9 @@ class InstanceLevel(ClipMethod):
     """Method: one state a part for each person, from the clip around a frame and the others who are in it."""
 
     kind: Literal["instance_level"]
+    """Chooses this method."""
     network: SlowFast
+    """The network of the clip and what it starts from."""
     relation: Literal["person_context_person", "person_person", "person"]
     """What a person is seen with: the others by way of the scene (ACAR), the others (AIA), or nothing."""
     tracked: bool = False
@@ -74,11 +82,13 @@ class InstanceLevel(ClipMethod):
     track_stride: Positive = 5
     """`tracked`: frames from one clip to the next in training; that of the sampled frames."""
     relation_blocks: Positive = 1
+    """Layers that relate a person to what `relation` names, one after the other."""
     person_width: Positive = 1024
     """Channels of a person's features."""
     relation_width: Positive = 512
     """Channels of what a person is described by."""
     relation_dropout: Fraction = 0.2
+    """Share of features left out in these layers in training."""
     interval: Positive = 1
     """Step between the frames of a clip."""
     key_frame: Literal["start", "middle"] = "middle"
@@ -89,6 +99,7 @@ class InstanceLevel(ClipMethod):
     """Train on detected people beside annotated ones (null: on annotated ones alone): people are then detected in all
     training videos before this network is trained."""
     inference: InstanceLevelInference = InstanceLevelInference()
+    """How the trained network is used."""
 
 
 class PartStateDetectorInference(Section):
@@ -106,17 +117,22 @@ class PartStateDetector(Section):
     """Method: one detector on each person's crop whose classes are part and state joined; a single frame, no time."""
 
     kind: Literal["part_state_detector"]
+    """Chooses this method."""
     detector: Detector
+    """The network, its training and its use."""
     crop_margin: Amount = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
     inference: PartStateDetectorInference = PartStateDetectorInference()
+    """What is made of its boxes."""
 
 
 class PartTrajectoryNet(Section):
     """A network of convolutions over time."""
 
     width: Positive = 192
+    """Channels of each frame's features."""
     blocks: Positive = 3
+    """Convolutions over time, one after the other."""
     kernel: Positive = 3
     """Sampled frames that a convolution sees, odd; a frame's states depend on the blocks * (kernel - 1) around it."""
 
@@ -145,20 +161,25 @@ class PartTrajectory(Section):
     """Method: the boxes of a tracked person's parts over time, as keypoints; no pixels."""
 
     kind: Literal["part_trajectory"]
+    """Chooses this method."""
     network: PartTrajectoryNet = PartTrajectoryNet()
+    """The network's dimensions."""
     action: bool = False
     """The probabilities of the video's actions are an input, too."""
     training: Training
     """A sample is a person's sequence of annotated frames."""
     augment: TrajectoryAugmentation = TrajectoryAugmentation()
+    """What is done to training sequences."""
     stride: Positive = 5
     """Step between the frames of a sequence: that of the sampled frames."""
     frames: Positive = 16
     """The longest training sequence; longer ones are cut at random."""
     inference: PartTrajectoryInference = PartTrajectoryInference()
+    """How the trained network is used."""
 
 
 Method = Annotated[
     VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector | PartTrajectory,
     Field(discriminator="kind"),
 ]
+"""An entry of a recipe's methods; `kind` says which of the sections it is."""

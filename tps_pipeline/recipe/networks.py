@@ -13,11 +13,17 @@ class VideoSwin(Section):
     """Video Swin Transformer (arXiv 2106.13230) dimensions."""
 
     patch: tuple[Positive, Positive, Positive] = (2, 4, 4)
+    """Frames, rows and columns of a token."""
     embed: Positive = 128
+    """Channels of the first stage; each later one doubles them (default: Swin-B's)."""
     depths: tuple[Positive, ...] = (2, 2, 18, 2)
+    """Blocks a stage (default: Swin-B's)."""
     heads: tuple[Positive, ...] = (4, 8, 16, 32)
+    """Attention heads a stage (default: Swin-B's)."""
     window: tuple[Positive, Positive, Positive] = (16, 7, 7)
+    """Frames, rows and columns of tokens that attend to one another."""
     stochastic_depth: Fraction = 0.4
+    """Share of training samples that leave the last block out; earlier blocks linearly less."""
     input: Literal["pixels", "gradients"] = "pixels"
     """`gradients`: patches of oriented gradients, for trainings too small to learn edges (patch: multiples of 4)."""
     weights: str | None = None
@@ -32,6 +38,7 @@ class Csn(Section):
     stem: Positive = 64
     """Channels of the first convolution; everything else follows."""
     dropout: Fraction = 0.5
+    """Share of features left out before the last layer in training."""
     frozen_norms: bool = False
     """Batch norms keep the statistics of `weights`: for batches too small to have their own."""
     weights: str | None = None
@@ -62,6 +69,7 @@ class SlowFast(Section):
     mean: tuple[float, float, float] = (110.6, 103.2, 96.3)
     """Of red, green and blue, 0 to 255, as `weights` expect (ACAR-Net's 101-layer network)."""
     std: tuple[Size, Size, Size] = (38.8, 37.9, 40.0)
+    """Standard deviation of red, green and blue, as `mean`."""
     frozen_norms: bool = False
     """Batch norms keep the statistics of `weights`: for batches too small to have their own."""
     weights: str | None = None

@@ -28,19 +28,29 @@ class Recipe(Section):
     """Everything a run depends on."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of everything that is drawn at random."""
     shards: Shards = Shards()
+    """How videos are batched and split."""
     frames: Frames = Frames()
+    """Which frames are extracted, and how."""
     person_detector: Detector
+    """The detector of people on whole frames."""
     part_detector: Detector
+    """The detector of the ten parts on a person's crop."""
     two_stage: TwoStage = TwoStage()
+    """How the two detectors above are used together."""
     single_stage_detector: Detector | None = None
     """One detector of people and parts on whole frames, for comparison (null: there is none)."""
     single_stage: SingleStage = SingleStage()
+    """How the detector above is used."""
     video_action: VideoAction
+    """The network that names a video's action."""
     methods: dict[Name, Method] = Field(min_length=1)
+    """The methods that predict states, by names of your choice."""
     predict_splits: tuple[Literal["train", "val", "test"], ...] = ("val", "test")
     """Splits whose shards `make run` detects, predicts and scores."""
     ensemble: Ensemble = Ensemble()
+    """How methods are ranked and combined."""
     submission: str
     """The method or ensemble whose predictions are submitted."""
     reported: dict[Name, Fraction] = Field(default_factory=dict)

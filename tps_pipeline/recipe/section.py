@@ -10,11 +10,22 @@ MOST = 1_000_000
 """The greatest count or amount: far beyond what any network or machine takes, so more is a slip of the keyboard."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1."""
+
 Positive = Annotated[int, Field(gt=0, le=MOST)]
+"""A whole number from 1."""
+
 Count = Annotated[int, Field(ge=0, le=MOST)]
+"""A whole number from 0."""
+
 Amount = Annotated[float, Field(ge=0, le=MOST)]
+"""A number from 0."""
+
 Size = Annotated[float, Field(gt=0, le=MOST)]
+"""A number above 0."""
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""A name that may be part of a path: small letters, digits and underscores, a letter first."""
 
 INFERENCE = "inference"
 """The part of a section that says how what was trained is used; training never reads it."""

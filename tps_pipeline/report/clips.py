@@ -34,17 +34,25 @@ class Clip:
     """A video's scored frames, each drawn twice: with what is annotated and with what a method predicts."""
 
     video_id: str
+    """Which video."""
     method: str
+    """Whose predictions are drawn."""
     action: str
+    """The annotated action."""
     predicted_action: str
+    """The predicted action."""
     psc: float
+    """The method's PSC in this video, 0 to 1."""
     frames: int
+    """How many frames it shows."""
     mp4: bytes
     """H.264, which every browser plays that is in use."""
     poster: bytes
     """A JPEG of the frame in the middle."""
     width: int
+    """In pixels, both drawings side by side."""
     height: int
+    """In pixels."""
 
 
 def drawable(frames: FrameFile, parts: pa.Table) -> set[str]:

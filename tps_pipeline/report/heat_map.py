@@ -22,9 +22,11 @@ class Cell:
     """One value."""
 
     text: str
+    """The value as it is shown."""
     style: str
     """CSS: the background, and an ink that is readable on it."""
     marked: bool
+    """Whether it stands out among the others."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class HeatMap:
     """A table's columns, and its rows by name."""
 
     columns: list[str]
+    """The headings."""
     rows: dict[str, list[Cell]]
+    """A row's cells, one for each column, by the row's name."""
     counts: dict[str, int]
     """What a row's values are taken over."""
     scale: tuple[float, float] | None

@@ -45,6 +45,7 @@ class Box:
         x: The left side, in pixels.
         y: The upper side.
         width: In pixels.
+        height: In pixels.
     """
 
     name: str
@@ -78,9 +79,13 @@ class Graph:
     """The drawing."""
 
     boxes: tuple[Box, ...]
+    """What is drawn for outputs."""
     edges: tuple[Edge, ...]
+    """What is drawn between boxes."""
     width: float
+    """In pixels."""
     height: float
+    """In pixels."""
 
 
 def lay_out(assets: Mapping[str, Made]) -> Graph:

@@ -42,12 +42,18 @@ class Theme:
     """Colours of what is not data; the background stays transparent."""
 
     ink: str
+    """Text, as a hexadecimal colour."""
     muted: str
+    """What matters less than text, as a hexadecimal colour."""
     grid: str
+    """Lines behind the data, as a hexadecimal colour."""
 
 
 LIGHT = Theme(ink="#1c1e21", muted="#5d646b", grid="#e3e5e8")
+"""For a light page."""
+
 DARK = Theme(ink="#e8eaed", muted="#a2aab3", grid="#343941")
+"""For a dark page."""
 
 
 def score_curve(psc: pa.Table, split: str, *, theme: Theme = LIGHT) -> bytes:

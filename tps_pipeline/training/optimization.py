@@ -17,8 +17,11 @@ class Rates:
     """What the schedule sets at a step: learning rate, that of biases, and momentum (SGD only)."""
 
     learning_rate: float
+    """Of all weights but biases."""
     bias_learning_rate: float
+    """Of biases, which may warm up from above."""
     momentum: float
+    """Of SGD; other optimisers don't look at it."""
 
 
 def rates(settings: recipe.Training, step: int, steps_per_epoch: int) -> Rates:

@@ -26,6 +26,7 @@ from tps_pipeline.plain_file import NotPlainError
 from tps_pipeline.video.file import VideoFile, read_through
 
 Decoder = Literal["pyav", "decord"]
+"""The library that decodes."""
 
 _CONTAINERS = ("mov", "matroska")
 _CODECS = ("h264", "hevc", "vp9", "av1")

@@ -34,9 +34,11 @@ class Probe:
     width: int = 0
     """Pixels, as shown (turned as `rotation` says)."""
     height: int = 0
+    """Pixels, as `width`."""
     rotation: int = 0
     """Degrees clockwise by which the stored picture is turned to be shown: 0, 90, 180 or 270."""
     status: Literal["ok", "unreadable"] = "ok"
+    """Whether any frame can be decoded."""
     error: str | None = None
     """Why it is unreadable; or, of a readable file, what of it is missing."""
     undecodable: tuple[int, ...] = ()

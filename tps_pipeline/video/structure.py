@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 Fault = Literal["is cut off", "is damaged within"] | None
+"""What is wrong with a file's structure, to be read after its name; None if nothing is."""
 
 _BOXES = (b"ftyp", b"styp", b"sidx", b"moov", b"moof", b"mdat", b"mfra")
 _EBML, _SEGMENT, _CLUSTER, _BLOCK = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xA3

@@ -14,12 +14,25 @@ from tps_pipeline.data.synthetic.render import Extent
 from tps_pipeline.labels import PARTS
 
 PERSON_SEEN = 0.25  # visible share below which a person is not annotated
+"""Visible share of a person, below which nothing of them is annotated."""
+
 PERSON_SMALLEST = 0.08  # of the picture's height: people below are not annotated
+"""Share of the picture's height, below which a person is not annotated."""
+
 WITH_PARTS = 0.42  # of the picture's height: people below have a box and no parts
+"""Share of the picture's height, below which a person has a box and no parts."""
+
 PART_SEEN = 0.42  # visible share below which a part is left out
+"""Visible share of a part, below which it is left out."""
+
 PART_SMALLEST = 0.028  # of the picture's height: longer side of the smallest annotated part
+"""Longer side of the smallest annotated part, as a share of the picture's height."""
+
 FORGOTTEN = 0.03  # share of parts left out by chance
+"""Share of parts that are left out by chance."""
+
 PERSON_JITTER, PART_JITTER = 0.010, 0.018  # standard deviation of each edge, share of the box's size
+"""Standard deviation of each edge of an annotated box, as a share of the box's size."""
 
 
 def person_box(extents: dict[int, Extent]) -> tuple[int, int, int, int]:

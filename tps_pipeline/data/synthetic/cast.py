@@ -14,7 +14,10 @@ from tps_pipeline.data.synthetic.skeleton import DIRECTIONS, Angles, Body, Joint
 from tps_pipeline.labels import SWAPPED_PARTS, swap
 
 ADULT = Body()
+"""An adult's proportions (`Body`'s own); people vary around them."""
+
 BABY = Body(stature=0.78, girth=1.35, head=1.75, legs=0.82)
+"""A baby's proportions: 0.78 m tall, with a larger head, thicker and shorter limbs than an adult."""
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,17 @@ from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
 
 EVALUATED_EVERY = 5  # frames 1, 6, 11, ... count in the challenge
+"""Step between the frames of a test video that are annotated (the challenge's is 5)."""
+
 LABELLED_SHARE = 0.6  # of a training video's frames, one stretch of it (151 of about 259 in Kinetics-TPS)
+"""Share of a training video's frames with labels, in one stretch; Kinetics-TPS labels 151 of about 259."""
+
 LENGTH_SPREAD = 0.12  # a video is this much shorter or longer than asked for, at most
+"""Share by which a video is at most shorter or longer than asked for."""
+
 ENCODER = {"preset": "veryfast", "crf": "23", "threads": "1", "bf": "2"}
+"""Options of libx264; one thread, so that the same frames give the same file."""
+
 if platform.machine() in ("x86_64", "AMD64"):
     # With AVX-512 libx264 is not repeatable: the same pictures gave different bytes from one run to the next.
     ENCODER["x264-params"] = "asm=sse4.2"

@@ -11,7 +11,10 @@ from tps_pipeline.data.synthetic.motion import Motion, Style, both, keyed, point
 from tps_pipeline.data.synthetic.skeleton import SIDES, Body, Pose
 
 HOLD = {"left": "hold", "right": "hold"}
+"""The state of hands that hold something loose."""
+
 GRAB = {"left": "grab", "right": "grab"}
+"""The state of hands that hold on to something fixed."""
 
 
 def push_up(t: np.ndarray, style: Style, body: Body) -> Motion:

@@ -19,7 +19,10 @@ SKINS: tuple[Colour, ...] = (
     (60, 85, 130),
     (45, 60, 95),
 )
+"""Colours of skin, light to dark; blue, green, red."""
+
 HAIRS: tuple[Colour, ...] = ((25, 25, 30), (35, 50, 75), (50, 85, 130), (90, 150, 200), (60, 70, 160), (170, 170, 175))
+"""Colours of hair; blue, green, red."""
 
 
 @dataclass(frozen=True)

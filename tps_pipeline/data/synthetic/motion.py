@@ -11,6 +11,7 @@ from tps_pipeline.data.synthetic.shapes import Solid
 from tps_pipeline.data.synthetic.skeleton import SIDES, Body, Joints, Pose
 
 Prop = Callable[[Joints, np.random.Generator], list[Solid]]
+"""Makes the solids of an object, given where the joints are."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ OBJECTS: tuple[str, ...] = (
 """Names of the objects that are drawn."""
 
 STEEL: Colour = (165, 160, 155)
+"""Blue, green, red."""
+
 WOOD: Colour = (70, 120, 175)
+"""Blue, green, red."""
 
 
 def _paint(rng: np.random.Generator, low: int = 20, high: int = 235) -> Colour:

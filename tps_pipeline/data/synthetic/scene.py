@@ -11,6 +11,7 @@ from tps_pipeline.data.synthetic.look import dye
 from tps_pipeline.data.synthetic.shapes import Colour
 
 Painter = Callable[[np.ndarray, int, np.random.Generator], None]
+"""Paints a scene onto a canvas, whose ground meets what stands behind it at the row given."""
 
 
 def texture(height: int, width: int, rng: np.random.Generator, *, grain: int = 6, octaves: int = 4) -> np.ndarray:
@@ -135,6 +136,7 @@ def _beach(canvas: np.ndarray, edge: int, rng: np.random.Generator) -> None:
 SCENES: dict[str, Painter] = {
     "gym": _gym, "stage": _stage, "room": _room, "street": _street, "park": _park, "field": _field, "beach": _beach,
 }  # fmt: skip
+"""The painters, by kind of scene."""
 
 
 def paint(kind: str, width: int, height: int, edge: int, rng: np.random.Generator) -> np.ndarray:

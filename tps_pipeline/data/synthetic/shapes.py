@@ -54,6 +54,8 @@ def disc(centre: np.ndarray, axis: np.ndarray, radius: float, colour: Colour, **
 
 
 SIDES_OF_OUTLINE = 14
+"""Corners of a polygon that stands for an outline."""
+
 _TURNS = np.linspace(0, 2 * np.pi, SIDES_OF_OUTLINE, endpoint=False)
 _DIRECTIONS = np.stack([np.cos(_TURNS), np.sin(_TURNS)], axis=-1)
 

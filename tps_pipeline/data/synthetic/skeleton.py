@@ -15,19 +15,27 @@ import numpy as np
 from tps_pipeline.labels import swap
 
 Angles = dict[str, np.ndarray]
+"""Degrees (T,) of each degree of freedom, by name."""
+
 Joints = dict[str, np.ndarray]
+"""Positions (T, 3) in metres, and the `DIRECTIONS`, by name."""
 
 SIDES: dict[str, int] = {"left": 1, "right": -1}
+"""The sign of each side on the axis from right to left."""
 
 TRUNK_LIMITS: dict[str, tuple[float, float]] = {
     "body_pitch": (-180, 180), "body_roll": (-180, 180), "hip_yaw": (-45, 45),
     "spine_pitch": (-30, 100), "spine_roll": (-40, 40), "spine_yaw": (-60, 60),
     "head_yaw": (-80, 80), "head_pitch": (-50, 60), "head_roll": (-40, 40),
 }  # fmt: skip
+"""Degrees between which the trunk's and the head's angles stay."""
+
 LIMB_LIMITS: dict[str, tuple[float, float]] = {
     "shoulder_flex": (-60, 190), "shoulder_abd": (-55, 95), "arm_twist": (-110, 110), "elbow": (0, 150),
     "hip_flex": (-30, 130), "hip_abd": (-30, 65), "leg_twist": (-45, 55), "knee": (0, 150), "ankle": (-35, 60),
 }  # fmt: skip
+"""Degrees between which the angles of an arm and a leg stay, on both sides."""
+
 LIMITS = TRUNK_LIMITS | {f"{side}_{name}": limits for side in SIDES for name, limits in LIMB_LIMITS.items()}
 """Range of each angle in degrees: the usual clinical ranges of motion, a little wider where athletes exceed them."""
 
@@ -149,6 +157,7 @@ def forward(pose: Pose, body: Body, *, frames: int) -> tuple[Joints, Angles]:
 
 
 DIRECTIONS = frozenset({"face", "front", "hip_front", "up"})
+"""The entries of `Joints` that are directions, which turn with a body and don't move with it."""
 
 
 def _along(frame: np.ndarray, x: float, y: float, z: float) -> np.ndarray:

@@ -26,10 +26,15 @@ class SegmentLevel:
     """A clip for each key frame: the frames around it."""
 
     settings: recipe.SegmentLevel
+    """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (VIDEOS, PARTS, STATE_LABELS)
+    """See `Method`."""
     predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEOS)
+    """See `Method`."""
     fit_version: ClassVar[str] = "1"
+    """See `Method`."""
     predict_version: ClassVar[str] = "1"
+    """See `Method`."""
 
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None

@@ -25,10 +25,15 @@ class VideoLevel:
     """One clip a video: a frame from each of equal segments."""
 
     settings: recipe.VideoLevel
+    """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (VIDEOS, PARTS, STATE_LABELS)
+    """See `Method`."""
     predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEOS)
+    """See `Method`."""
     fit_version: ClassVar[str] = "1"
+    """See `Method`."""
     predict_version: ClassVar[str] = "1"
+    """See `Method`."""
 
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None

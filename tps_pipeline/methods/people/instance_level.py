@@ -26,8 +26,11 @@ class InstanceLevel:
     """A clip for each frame, and a state a part for each person in the frame."""
 
     settings: recipe.InstanceLevel
+    """The recipe's entry."""
     fit_version: ClassVar[str] = "1"
+    """See `Method`."""
     predict_version: ClassVar[str] = "1"
+    """See `Method`."""
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:

@@ -21,9 +21,13 @@ class PartTrajectory:
     """Trained on annotated boxes, used on detected ones; both are linked by the same tracker."""
 
     settings: recipe.PartTrajectory
+    """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (ACTIONS, PEOPLE, PARTS, STATE_LABELS)
+    """See `Method`."""
     fit_version: ClassVar[str] = "1"
+    """See `Method`."""
     predict_version: ClassVar[str] = "1"
+    """See `Method`."""
 
     @property
     def predict_reads(self) -> tuple[Output, ...]:

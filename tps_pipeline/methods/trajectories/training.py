@@ -35,8 +35,11 @@ class Labelled:
     """Annotated people, with the label of each of their parts, `(N, 10)`, and their videos' actions, `(N, A)`."""
 
     people: Trajectories
+    """Their parts' boxes over time."""
     targets: NDArray[np.int64]
+    """Labels in the label space, `UNLABELLED` where there is none."""
     actions: NDArray[np.float32]
+    """Of the A known actions, how likely each is."""
 
 
 def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Path, seed: int) -> dict[str, float]:
