@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,17 +133,40 @@ class Store:
             unversioned: Names in a folder that its version does not cover (logs). The version covers all other files'
                 names and content.
         """
-        files = sorted(p for p in local.rglob("*") if p.is_file()) if local.is_dir() else [local]
-        total = hashlib.sha256()
-        for file in files:
-            inside = file.relative_to(local)
-            if inside.parts and inside.parts[0] in unversioned:
-                continue
-            with file.open("rb") as stream:
-                total.update(f"{inside} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-        size = sum(file.stat().st_size for file in files)
+        version = _version(_hashes(local), unversioned)
+        size = sum(file.stat().st_size for file in _files(local))
         self._place(local, path) if self.is_local else self._upload(local, path)
-        return Written(path, total.hexdigest(), size)
+        return Written(path, version, size)
+
+    def verify(self, path: str, data_version: str, *, unversioned: Collection[str] = ()) -> None:
+        """Make sure that a stored file or folder is what was recorded when it was written.
+
+        A process hashes each once, and again where size, time or place of a file in it differ from then. An object
+        store keeps its objects whole by itself: nothing is done there, nor with `TPS_VERIFY=off` in the environment
+        (stores of terabytes).
+
+        Args:
+            path: Relative to the store's root.
+            data_version: The recorded one.
+            unversioned: As of `keep`.
+
+        Raises:
+            StoreError: It is not there, or is other than recorded.
+        """
+        if not self.is_local or os.environ.get("TPS_VERIFY") == "off":
+            return
+        local = self.local(path)
+        state = tuple((s.st_size, s.st_mtime_ns, s.st_ino) for s in (file.stat() for file in _files(local)))
+        if _verified.get((str(local), data_version)) == state:
+            return
+        hashes = _hashes(local)
+        same = {_version(hashes, unversioned), _version(hashes, ()), *(hashes.values() if not local.is_dir() else ())}
+        if data_version not in same:
+            raise StoreError(
+                f"{local} is not what was recorded (damaged, or changed by hand): delete it and run again, and it is "
+                "made again; `tps store check` looks at everything"
+            )
+        _verified[str(local), data_version] = state
 
     def local(self, path: str) -> Path:
         """A local path with a stored file's or folder's content; fetched into a cache if the store is remote.
@@ -239,6 +263,32 @@ class Store:
     def _state(self, path: str) -> str:
         """What changes with the content of a stored file or folder (size, time, ETag)."""
         return str(sorted(self.fs.find(self.full(path), detail=True).items()))
+
+
+_verified: dict[tuple[str, str], tuple[tuple[int, int, int], ...]] = {}
+"""What this process has found to be as recorded, by place and version: the state of its files then."""
+
+
+def _files(local: Path) -> list[Path]:
+    return sorted(p for p in local.rglob("*") if p.is_file()) if local.is_dir() else [local]
+
+
+def _hashes(local: Path) -> dict[str, str]:
+    """The SHA-256 of a file, or of each file in a folder, by its place there."""
+    hashes = {}
+    for file in _files(local):
+        with file.open("rb") as stream:
+            hashes[str(file.relative_to(local))] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashes
+
+
+def _version(hashes: Mapping[str, str], unversioned: Collection[str]) -> str:
+    """The version of what was kept: of the names and content of its files, without those that it does not cover."""
+    total = hashlib.sha256()
+    for name, digest in hashes.items():
+        if name.partition("/")[0] not in unversioned:
+            total.update(f"{name} {digest}\n".encode())
+    return total.hexdigest()
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -1,8 +1,10 @@
+from datetime import datetime, timedelta
+
 import pyarrow as pa
 import pytest
 
 from tps_pipeline.errors import StoreError
-from tps_pipeline.lineage import Lineage, Work
+from tps_pipeline.lineage import Lineage, Work, ledger, records
 from tps_pipeline.store import Store
 
 
@@ -120,3 +122,61 @@ def test_inputs_never_made_are_named(lineage):
         lineage.latest().inputs([("frames", "train-000")])
     with pytest.raises(StoreError, match="weights/yolov7x_coco; import them first, see `tps weights list`"):
         lineage.latest().inputs([("weights/yolov7x_coco", None)])
+
+
+@pytest.fixture
+def set_clock(monkeypatch):
+    """Sets the clock of this process, as seen by lineage, by some hours."""
+
+    def put(hours: float) -> None:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return datetime.now(tz) + timedelta(hours=hours)
+
+        for module in (ledger, records):
+            monkeypatch.setattr(module, "datetime", Clock)
+
+    return put
+
+
+@pytest.mark.parametrize("hours", [(0, -2), (0, -2, -4), (0, 24 * 365, 0), (0, 3, -3, 3)])
+def test_whatever_the_clock_says_the_newest_record_is_the_one_that_was_made_last(lineage, set_clock, hours):
+    reads = [("shards", "train-000")]
+    versions = []
+    for turn, shift in enumerate(hours):
+        set_clock(shift)
+        shard = make(lineage, "shards", "train-000", content=turn)
+        made = make(lineage, "videos", "train-000", reads, content=turn)
+        seen = Lineage(lineage.store)  # another process
+        assert seen.latest().records[("shards", "train-000")].data_version == shard.data_version
+        assert seen.latest().why_stale(work(seen, "videos", "train-000", reads)) is None
+        assert [record.record for _, record in seen.trace(("videos", "train-000"))] == [made.record, shard.record]
+        assert [r.data_version for r in seen.versions(("shards", "train-000"))] == [shard.data_version, *versions]
+        versions.insert(0, shard.data_version)
+    assert [r.data_version for r in lineage.records()] == [r.data_version for r in Lineage(lineage.store).records()]
+    lineage.compact()
+    assert Lineage(lineage.store).latest().records[("shards", "train-000")].data_version == shard.data_version
+
+
+def test_two_machines_whose_clocks_differ_keep_one_order(lineage, set_clock):
+    here, there = lineage, Lineage(lineage.store)
+    reads = [("shards", "train-000")]
+    for content in range(3):
+        set_clock(0)
+        make(here, "shards", "train-000", content=content)
+        set_clock(-5)
+        make(there, "videos", "train-000", reads, content=content)
+    contents = [record.asset for record in Lineage(lineage.store).records()]
+    assert contents == ["shards", "videos"] * 3
+    times = [(record.started_at, record.finished_at) for record in lineage.records()]
+    assert all(began <= ended for began, ended in times)
+
+
+def test_equal_content_made_before_and_after_a_clock_was_set_back_is_traced_to_the_last(lineage, set_clock):
+    set_clock(0)
+    for _ in range(2):
+        shard = make(lineage, "shards", "train-000")
+    set_clock(-2)
+    made = make(lineage, "videos", "train-000", [("shards", "train-000")])
+    assert [record.record for _, record in lineage.trace(("videos", "train-000"))] == [made.record, shard.record]

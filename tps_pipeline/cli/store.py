@@ -62,6 +62,42 @@ def allow(
         typer.echo(f"allowed all the same: {failed}", err=True)
 
 
+@store.command("check", epilog=example("store check"))
+def check(
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete what is damaged: the next run makes it again.")
+    ] = False,
+    store: Root = DEMO_STORE,
+) -> None:
+    """Hash everything, and name what is missing or not what was recorded; exit 1 if anything is."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tps_pipeline.errors import StoreError
+    from tps_pipeline.outputs import FOLDERS
+    from tps_pipeline.training.checkpoint import LOGS
+
+    lineage = _lineage(store)
+    latest = lineage.latest().records.values()
+    records = {record.path: record for record in latest if record.asset != FOLDERS.key}  # whose version is the folder's
+
+    def problem(path: str) -> str | None:
+        try:
+            lineage.store.verify(path, records[path].data_version, unversioned=LOGS)
+        except StoreError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as hashing:
+        wrong = {path: said for path, said in zip(records, hashing.map(problem, records), strict=True) if said}
+    for path, said in wrong.items():
+        typer.echo(f"{records[path].name}: {said}")
+        if remove and lineage.store.exists(path):
+            lineage.store.fs.rm(lineage.store.full(path), recursive=True)
+    done = " and deleted, for the next run to make them again" if remove and wrong else ""
+    typer.echo(f"{len(records)} outputs checked, {len(wrong)} damaged or missing{done}", err=True)
+    raise typer.Exit(1 if wrong else 0)
+
+
 def _lineage(store: str) -> Lineage:
     from tps_pipeline.errors import StoreError
     from tps_pipeline.lineage import Lineage

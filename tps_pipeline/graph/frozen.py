@@ -34,8 +34,8 @@ def freeze(store: Store, text: str, name: str) -> str:
     """
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     called = str(Path(name).resolve()) if Path(name).is_file() else name
-    store.write_bytes(LAST, json.dumps({"recipe": called}).encode())
-    store.write_bytes(path_of(digest), text.encode())  # also where it is there: the newest file is the last run's
+    store.write_bytes(path_of(digest), text.encode())
+    store.write_bytes(LAST, json.dumps({"recipe": called, "digest": digest}).encode())
     return digest
 
 
@@ -61,6 +61,9 @@ def last(store: Store) -> str:
     Raises:
         StoreError: No run has frozen any.
     """
+    if store.exists(LAST) and (digest := json.loads(store.local(LAST).read_text()).get("digest")):
+        return store.local(path_of(digest)).read_text()
+    # Stores of version 0.2 do not say: it is the file that was written last.
     paths = [f"{FOLDER}/{name}" for name in store.names(FOLDER) if name.endswith(".yaml")]
     if not paths:
         raise StoreError(f"{store.root} knows of no run's recipe; name one (`--recipe`, TPS_RECIPE)")

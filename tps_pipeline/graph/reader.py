@@ -14,6 +14,7 @@ from tps_pipeline.graph.run import Run
 from tps_pipeline.lineage import Input, Record
 from tps_pipeline.outputs import FRAMES, Output
 from tps_pipeline.recipe import WHOLE
+from tps_pipeline.training.checkpoint import LOGS
 
 if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
@@ -109,5 +110,9 @@ class Reader:
         return list(dict.fromkeys(i.partition for i in self.inputs if i.partition is not None))
 
     def _of(self, output: Output) -> list[Input]:
+        """The versions of an output that there are to read, each found to be what was recorded."""
         reading.check(output, self.reads, self.name)
-        return [version for version in self.inputs if version.asset == output.key]
+        versions = [version for version in self.inputs if version.asset == output.key]
+        for version in versions:
+            self.run.store.verify(version.path, version.data_version, unversioned=LOGS)
+        return versions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from tps_pipeline.outputs import Key, name_of
 from tps_pipeline.store import Store, Written
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 
 Place = tuple[int, str, "_File", int]
 """Where a record is: when it was finished (µs), its id, its file and row there. Newer records are greater."""
@@ -58,6 +60,9 @@ class Lineage:
     ) -> Record:
         """Record a write that has just happened.
 
+        Records are ordered by when they were finished, and a clock may be set back, or be another machine's: each is
+        finished after all that are known when it is made, whatever the clock says.
+
         Args:
             work: What was made, of what.
             written: Where it is now.
@@ -85,7 +90,12 @@ class Lineage:
             metrics=dict(metrics or {}),
             inputs=work.inputs,
         )
-        self._save(to_table([record]))
+        with self.store.lock("lineage"):
+            self._refresh()
+            last = _EPOCH + max((place[0] for place in self._newest.values()), default=0) * _TICK
+            if record.finished_at <= last:
+                record = replace(record, started_at=last, finished_at=last + _TICK)
+            self._save(to_table([record]))
         return record
 
     def compact(self) -> int:
@@ -125,7 +135,7 @@ class Lineage:
                 continue
             seen.add(record.record)
             yield depth, record
-            began = (record.started_at - _EPOCH) // timedelta(microseconds=1)
+            began = (record.started_at - _EPOCH) // _TICK
             for i in reversed(record.inputs):
                 places = made.get((i.asset, i.partition, i.data_version))
                 if places:  # of writes of equal content, the last one before this work began

@@ -1,0 +1,103 @@
+"""What is read is what was recorded: files that were cut off, emptied, swapped or edited are named, never read."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from tps_pipeline import recipe, tables
+from tps_pipeline.cli.app import app
+from tps_pipeline.errors import StoreError
+from tps_pipeline.graph import Run
+from tps_pipeline.graph.reader import Reader
+from tps_pipeline.lineage import Lineage, Work
+from tps_pipeline.outputs import ACTIONS, FRAMES, Output, checkpoint
+from tps_pipeline.store import Store
+
+NETWORK = checkpoint("network")
+MADE = {ACTIONS: "train-000", FRAMES: "train-000", NETWORK: None}
+
+
+@pytest.fixture
+def lineage(tmp_path: Path) -> Lineage:
+    """A store with a table, a file and a folder, as steps leave them."""
+    made = Lineage(Store(tmp_path / "store"))
+    (tmp_path / "frames.arrow").write_bytes(b"pictures" * 99)
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "model.safetensors").write_bytes(b"weights" * 99)
+    (tmp_path / "network" / "log.csv").write_text("epoch,loss\n1,0.5\n")
+    rows = pa.Table.from_pylist([{"video_id": "v1", "action": "lunge"}])
+    written = {
+        ACTIONS: made.store.write(ACTIONS.path("train-000"), tables.conform(rows, tables.ACTIONS)),
+        FRAMES: made.store.keep(tmp_path / "frames.arrow", FRAMES.path("train-000")),
+        NETWORK: made.store.keep(tmp_path / "network", "checkpoints/network/abc", unversioned={"log.csv"}),
+    }
+    for output, shard in MADE.items():
+        made.record(Work(output.key, shard, (), (), "r"), written[output], run_id="run")
+    return made
+
+
+def read(lineage: Lineage, output: Output) -> object:
+    run = Run(recipe.load("demo"), Path(), lineage)
+    inputs = lineage.latest().inputs([(output.key, MADE[output])])
+    reader = Reader(run, "test", (output,), (), inputs)
+    return reader(output) if output is ACTIONS else reader.path(output)
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def edited(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-9] + b"otherwise")
+
+
+def swapped(file: Path) -> None:
+    """Another store's file of the same name, also with the times of the right one."""
+    other = file.with_name("other")
+    other.write_bytes(bytes(reversed(file.read_bytes())))
+    shutil.copystat(file, other)
+    other.replace(file)
+
+
+@pytest.mark.parametrize("damage", [cut_off, emptied, edited, swapped])
+@pytest.mark.parametrize("output", MADE, ids=lambda output: output.key)
+def test_what_is_not_what_was_recorded_is_named_and_never_read(
+    lineage: Lineage, output: Output, damage: Callable[[Path], None]
+) -> None:
+    read(lineage, output)  # once as it should be: what is known of it is not believed later
+    (record,) = [r for r in lineage.latest().records.values() if r.asset == output.key]
+    place = Path(lineage.store.full(record.path))
+    damage(place / "model.safetensors" if place.is_dir() else place)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="is not what was recorded") as error:
+            read(Lineage(lineage.store), output)
+        assert str(place) in str(error.value)
+    asked = CliRunner().invoke(app, ["store", "check", "--store", lineage.store.root])
+    assert asked.exit_code == 1
+    assert asked.stdout.startswith(f"{record.name}: ")
+    assert "3 outputs checked, 1 damaged or missing\n" in asked.stderr
+    assert place.exists()
+    removed = CliRunner().invoke(app, ["store", "check", "--remove", "--store", lineage.store.root])
+    assert removed.exit_code == 1
+    assert not place.exists()
+    assert "is gone" in str(lineage.latest().why_stale(Work(output.key, MADE[output], (), (), "r")))
+
+
+def test_a_whole_store_is_in_order_logs_may_differ_and_the_check_can_be_left_out(
+    lineage: Lineage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CliRunner().invoke(app, ["store", "check", "--store", lineage.store.root]).exit_code == 0
+    folder = Path(lineage.store.full("checkpoints/network/abc"))
+    (folder / "log.csv").write_text("epoch,loss\n")
+    read(lineage, NETWORK)
+    edited(folder / "model.safetensors")
+    monkeypatch.setenv("TPS_VERIFY", "off")
+    assert read(lineage, NETWORK) == folder
