@@ -39,7 +39,17 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
     made = create_console_logger(name=config["name"], level=config["log_level"])
     for handler in made.handlers:
         handler.addFilter(lambda record: _in_brief(record, mistakes=mistakes))
+        if not mistakes:
+            handler.setFormatter(_Plain("warning: %(message)s"))
     return made
+
+
+class _Plain(logging.Formatter):
+    """What was said, without the run, the step and the time that Dagster puts before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = getattr(record, "dagster_meta", {}).get("orig_message")
+        return super().format(logging.makeLogRecord(vars(record) | ({"msg": said, "args": ()} if said else {})))
 
 
 def _in_brief(record: logging.LogRecord, *, mistakes: bool) -> bool:

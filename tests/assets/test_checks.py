@@ -23,13 +23,19 @@ SHARD = "test-000"
 def pipeline(tmp_path) -> Pipeline:
     """A store with one readable video of one sampled frame of 32 x 24 pixels, and a vocabulary."""
     made = Pipeline(data=str(tmp_path), recipe_name="demo", store_root=str(tmp_path / "store"))
-    video = {"video_id": "a", "split": "test", "action": None, "path": "a.mp4", "n_frames": 5, "fps": 25.0}
-    video |= {"width": 32, "height": 24, "rotation": 0, "sha256": "", "status": "ok", "error": None}
-    record(made, VIDEOS, SHARD, made.store.write(VIDEOS.path(SHARD), conform([video], VIDEOS)))
+    record(made, VIDEOS, SHARD, made.store.write(VIDEOS.path(SHARD), conform(videos("a"), VIDEOS)))
     states = {"part": ["head"], "state": ["bend"], "most_frequent": [True]}
     record(made, STATE_LABELS, None, made.store.write(STATE_LABELS.path(), tables.conform(states, tables.STATE_LABELS)))
     record(made, FRAMES, SHARD, write_frames(made, [1]))
     return made
+
+
+def videos(names: str, unreadable: str = "") -> pd.DataFrame:
+    row = {"split": "test", "action": None, "path": "", "n_frames": 5, "fps": 25.0, "width": 32, "height": 24}
+    row |= {"rotation": 0, "sha256": "", "error": None}
+    return pd.DataFrame([
+        row | {"video_id": name, "status": "unreadable" if name in unreadable else "ok"} for name in names
+    ])  # fmt: skip
 
 
 def write_frames(pipeline, numbers):
@@ -74,6 +80,7 @@ def scored(psc: float) -> pd.DataFrame:
 
 
 FAULTS = {
+    VIDEOS: (write(VIDEOS), videos("abcd", unreadable="bc"), videos("abcd", unreadable="bcd")),
     FRAMES: (write_frames, [1], []),
     dataset("part"): (write(dataset("part")), mirrored("right_arm"), mirrored("left_arm")),
     outputs.TWO_STAGE: (write(outputs.TWO_STAGE), part(), part(x2=32)),

@@ -1,4 +1,4 @@
-"""The report's recipe: it loads, says which weights it needs, and its detector takes a real optimiser step."""
+"""The paper's recipe: it loads, says which weights it needs, and its detector takes a real optimiser step."""
 
 from __future__ import annotations
 

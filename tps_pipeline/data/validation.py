@@ -116,7 +116,8 @@ def _check_against_videos(data: Path, videos: list[Video], annotations: Annotati
     probed = {video.video_id: Probed(video, facts) for video, facts in zip(videos, found, strict=True)}
     for video, facts in probed.values():
         if facts.status != "ok":
-            yield Problem(video.path, f"is unreadable: {facts.error}", "fetch it again or leave it out")
+            what, _, fix = str(facts.error).rpartition("; ")
+            yield Problem(video.path, f"is unreadable: {what}", fix)
         elif facts.error:
             yield Problem(video.path, f"is damaged: {facts.error}", "fetch it again; the rest of it is used")
     readable = {video_id: found for video_id, found in probed.items() if found.facts.status == "ok"}
