@@ -36,6 +36,8 @@ def test_help_explains_every_argument_and_ends_with_an_example_that_parses(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for variable in ("TPS_DATA", "TPS_STORE", "TPS_RECIPE"):  # which make exports
+        monkeypatch.delenv(variable, raising=False)
     (tmp_path / "demo" / "data" / "gt").mkdir(parents=True)
     (tmp_path / "demo" / "store" / "frames").mkdir(parents=True)
     (tmp_path / "demo" / "store" / "submission").mkdir()

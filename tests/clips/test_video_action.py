@@ -16,7 +16,7 @@ from tps_pipeline.clips.augment import augment
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.reading import ClipReader, Video
 from tps_pipeline.clips.video_action import Clips, LabelledVideo
-from tps_pipeline.errors import DataError
+from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -92,12 +92,18 @@ def test_learns_a_motion_that_no_single_frame_shows(trained) -> None:
 def test_every_video_gets_an_action_readable_or_not(trained) -> None:
     data, folder, _ = trained
     marked = table(data, 1, start=60, status="unreadable", n_frames=0)
-    gone = table(data, 1, start=61, path="gone.mp4")
-    predicted = video_action.predict(folder, pa.concat_tables([marked, gone]), data).to_pylist()
+    readable = table(data, 1, start=60)
+    broken = data / "broken.mp4"
+    broken.write_bytes(b"no video")
+    other = table(data, 1, start=61, path="broken.mp4")
+    predicted = video_action.predict(folder, pa.concat_tables([marked, other]), data).to_pylist()
     for row in predicted:  # 13 of the 25 training videos fall
         assert row["action"] == "falling"
         assert dict(row["probabilities"]) == pytest.approx({"falling": 13 / 25, "rising": 12 / 25})
     assert video_action.predict(folder, tables.empty(tables.VIDEOS), data).num_rows == 0
+    gone = table(data, 1, start=61, path="gone.mp4")
+    with pytest.raises(UnreachableError, match=r"gone\.mp4 cannot be read now"):  # which is no property of the video
+        video_action.predict(folder, pa.concat_tables([readable, gone]), data)
 
 
 def test_predictions_need_no_labels(trained) -> None:
