@@ -292,6 +292,19 @@ def test_what_cannot_be_imported_is_named_with_the_reason(
     assert absent.exit_code == 2
 
 
+@pytest.mark.parametrize(("channels", "heads"), [(0, 2), (16, 0)])
+@pytest.mark.parametrize(("kind", "patch"), [("video_swin", (2, 4, 4)), ("swin_imagenet", (4, 4))])
+def test_a_swin_of_no_channels_or_no_heads_is_refused(
+    tmp_path: Path, kind: str, patch: tuple[int, ...], channels: int, heads: int
+) -> None:
+    window = {"video_swin": 15 * 13 * 13, "swin_imagenet": 13 * 13}[kind]
+    biases = torch.zeros(window, heads)
+    tensors = {"layers.0.blocks.0.attn.relative_position_bias_table": biases}
+    torch.save(tensors | {"patch_embed.proj.weight": torch.zeros(channels, 3, *patch)}, tmp_path / "swin.pth")
+    with pytest.raises(WeightsError, match=r"swin\.pth: .* no channels or no heads"):
+        pretrained.import_weights(tmp_path / "swin.pth", "mine", kind=kind, store=Store(tmp_path / "store"))
+
+
 def test_a_foreign_file_in_the_weights_folder_is_not_taken_for_imported(store: Store) -> None:
     path = Path(store.root, pretrained.path_of("mine"))
     path.parent.mkdir(parents=True)

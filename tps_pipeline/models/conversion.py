@@ -158,6 +158,8 @@ def _swin_dimensions(state: Tensors) -> _SwinDimensions:
         side = (math.isqrt(rows) + 1) // 2  # (2 side - 1)² distances in a square window
         window, size = (WINDOW_FRAMES, side, side), (PATCH_FRAMES, *size)
     heads = tuple(named[bias.format(i)].shape[1] for i in stages)
+    if not (patch.numel() and all(heads)):
+        raise WeightsError("these are not the weights of a Swin Transformer: no channels or no heads")
     return _SwinDimensions(size, len(patch), tuple(map(len, blocks)), heads, window)
 
 
