@@ -81,6 +81,7 @@ test-faults: setup  ## Kills, a full disk, a share that goes, a clock that jumps
 
 docs: .venv/docs  ## The documentation as a site in build/site; a broken link or an undocumented name fails.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@$(BIN)/pytest tests/test_documentation.py  # one test of the build's own rules needs what is installed for it
 
 .venv/docs: .venv/installed requirements-docs.lock
 	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements-docs.lock

@@ -103,7 +103,7 @@ USED_BY_THE_EXAMPLE = (json, dataclass, ClassVar, Literal, recipe, Output, Reads
 
 
 def test_a_constant_or_a_field_that_nothing_describes_is_warned_of(caplog: pytest.LogCaptureFixture):
-    griffe = pytest.importorskip("griffe", reason="only the documentation's environment has it")
+    griffe = pytest.importorskip("griffe", reason="`make docs` installs it, and runs this")
     spec = importlib.util.spec_from_file_location("hook", ROOT / "docs" / "site" / "hook.py")
     assert spec
     assert spec.loader
