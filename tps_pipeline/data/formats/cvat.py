@@ -8,6 +8,7 @@ label `nobody` says that nobody is in its frame. Frames count from 0 here.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from defusedxml.ElementTree import iterparse
 from tps_pipeline.data.formats.footage import Footage, Library
 from tps_pipeline.data.formats.neutral import Key, LabelledVideo, LeftOut, Person, Seen, edges_of, filled, refused
 from tps_pipeline.labels import NO_STATE, PERSON
+from tps_pipeline.plain_file import NotPlainError, descriptor
 from tps_pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -102,14 +104,17 @@ def _elements(source: Path) -> Iterator[Element]:
     """The parts of the file, one after the other; each is forgotten after it was used."""
     root: Element | None = None
     try:
-        for event, element in iterparse(source, events=("start", "end"), forbid_dtd=True):
-            if root is None:
-                root = element
-                if root.tag != "annotations":
-                    raise refused(f"{source}: <{root.tag}>", "is not CVAT's <annotations>", _EXPORT)
-            elif event == "end" and element.tag in ("meta", "track", "image"):
-                yield element
-                root.clear()
+        with os.fdopen(descriptor(source), "rb") as file:
+            for event, element in iterparse(file, events=("start", "end"), forbid_dtd=True):
+                if root is None:
+                    root = element
+                    if root.tag != "annotations":
+                        raise refused(f"{source}: <{root.tag}>", "is not CVAT's <annotations>", _EXPORT)
+                elif event == "end" and element.tag in ("meta", "track", "image"):
+                    yield element
+                    root.clear()
+    except NotPlainError as error:
+        raise refused(f"{source}", str(error), _EXPORT) from None
     except DefusedXmlException as error:
         kind = "an entity or a document type of its own"
         raise refused(f"{source}", f"has {kind} ({type(error).__name__})", f"delete it, or {_EXPORT} again") from None
@@ -187,8 +192,10 @@ def _boxes(element: Element, where: str, task: _Task, n_frames: int, left_out: L
         state = said.get("state") or state
         turned = _number(box.get("rotation", "0"), here, "rotation") % 360 != 0
         shown = box.get("outside", "0") != "1" and not turned
-        left_out.add("rotated boxes", here, int(turned))
-        left_out.add("boxes past the end of their video", here, int(shown and frame > n_frames))
+        if turned:
+            left_out.add("rotated boxes", here)
+        if shown and frame > n_frames:
+            left_out.add("boxes past the end of their video", here)
         left, top, right, bottom = (
             _number(_required(box, side, here), here, side) for side in ("xtl", "ytl", "xbr", "ybr")
         )

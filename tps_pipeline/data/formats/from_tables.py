@@ -70,7 +70,7 @@ def to_annotations(videos: list[LabelledVideo]) -> Annotations:
                 of = {**key, "person": number}
                 people.append({**of, **_corners(person.boxes[frame])})
                 parts += [
-                    {**of, "part": part, "state": there[frame].state, **_corners(there[frame])}
+                    {**of, "part": part, "state": there[frame].state or NO_STATE, **_corners(there[frame])}
                     for part, there in person.parts.items()
                     if frame in there
                 ]

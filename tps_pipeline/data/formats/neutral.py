@@ -31,7 +31,7 @@ class Seen(NamedTuple):
     box: Box
     """Where."""
     state: str = NO_STATE
-    """Of a part."""
+    """Of a part; empty if the labels do not say it."""
     score: float = 1.0
     """How sure a detector was; 1 of what a person has drawn."""
 
