@@ -172,8 +172,8 @@ def _add_track(element: Element, tasks: dict[str, _Parsed], source: Path, left_o
         return
     group = element.get("group_id", "0")
     said = _attributes(element)
-    seen = _boxes(element, where, task.task, task.footage.n_frames, left_out)
-    task.tracks.append(_Track(where, label, number, group, said, seen))
+    if seen := _boxes(element, where, task.task, task.footage.n_frames, left_out):
+        task.tracks.append(_Track(where, label, number, group, said, seen))
 
 
 def _boxes(element: Element, where: str, task: _Task, n_frames: int, left_out: LeftOut) -> dict[int, Seen]:
@@ -203,7 +203,7 @@ def _boxes(element: Element, where: str, task: _Task, n_frames: int, left_out: L
     ordered = [keys[frame] for frame in sorted(keys)]
     if ordered != list(keys.values()):  # states are carried on in the order of the frames
         raise refused(where, "has boxes that are not in the order of their frames", "sort them by frame")
-    return dict(filled(ordered, where, last=n_frames, step=task.step))
+    return dict(filled(ordered, where, last=n_frames, step=task.step, first=0))
 
 
 def _attributes(track: Element) -> dict[str, str]:

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from tps_pipeline.data.layout import Problem
@@ -91,7 +92,7 @@ class LeftOut:
 
     def lines(self) -> list[str]:
         """One line a kind."""
-        return [f"{count} {what} (first: {self.first[what]})" for what, count in sorted(self.counts.items())]
+        return [f"{what}: {count} (first: {self.first[what]})" for what, count in sorted(self.counts.items())]
 
 
 class Key(NamedTuple):
@@ -142,7 +143,7 @@ def edges_of(box: Box) -> Edges:
     return float(x1), float(y1), float(x2 + 1), float(y2 + 1)
 
 
-def filled(keys: Sequence[Key], where: str, *, last: int, step: int = 1) -> Iterator[tuple[int, Seen]]:
+def filled(keys: Sequence[Key], where: str, *, last: int, step: int = 1, first: int = 1) -> Iterator[tuple[int, Seen]]:
     """All boxes of a track: those drawn, and straight between them those of the frames without one.
 
     Args:
@@ -150,19 +151,20 @@ def filled(keys: Sequence[Key], where: str, *, last: int, step: int = 1) -> Iter
         where: The file and the track, for messages.
         last: The last frame to give.
         step: Every how many frames there are labels.
+        first: What the format calls the first frame, for messages.
 
     Yields:
         Frame and box. Before a key that is not shown the box stays where it was.
     """
-    for key, after in zip(keys, [*keys[1:], None], strict=True):
+    for key, after in zip_longest(keys, keys[1:]):
         if key.shown and key.frame <= last:
-            yield key.frame, Seen(pixels(key.edges, f"{where}, frame {key.frame}"), key.state)
+            yield key.frame, Seen(pixels(key.edges, f"{where}, frame {key.frame - 1 + first}"), key.state)
         if after and key.goes_on:
             way = [b - a if after.shown else 0.0 for a, b in zip(key.edges, after.edges, strict=True)]
             for frame in range(key.frame + step, min(after.frame, last + 1), step):
                 share = (frame - key.frame) / (after.frame - key.frame)
                 left, top, right, bottom = (a + share * d for a, d in zip(key.edges, way, strict=True))
-                yield frame, Seen(pixels((left, top, right, bottom), f"{where}, frame {frame}"), key.state)
+                yield frame, Seen(pixels((left, top, right, bottom), f"{where}, frame {frame - 1 + first}"), key.state)
 
 
 def _shown(edges: Edges) -> str:
