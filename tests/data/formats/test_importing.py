@@ -80,6 +80,18 @@ def test_cvat_fills_the_frames_between_and_carries_the_state(imports: Importer):
     ]  # fmt: skip
 
 
+def test_cvat_names_a_new_person_by_the_track_and_takes_nobody_for_another(imports: Importer):
+    one = track(0, "person", box(0, said="person=7")), track(1, "head", box(0, state="up", said="person=7"))
+    new = track(7, "person", box(0, left=50))
+    alone = track(9, "person", box(0, left=90)), track(10, "head", box(0, left=90, state="bent", said="person=9"))
+    nobody = track(11, "nobody", box(3))
+    imports(cvat(*one, new, *alone, nobody), "cvat")
+    assert imports.boxes("parts", "state") == [(1, 0, "up", 10, 29), (1, 2, "bent", 90, 109)]
+    assert read_all(imports.out).labelled_frames.select(["frame", "n_people"]).to_pylist() == [
+        {"frame": 1, "n_people": 3}, {"frame": 4, "n_people": 0}
+    ]  # fmt: skip
+
+
 def test_cvat_takes_every_second_frame_where_the_task_does(imports: Importer):
     someone = track(0, "person", box(0), box(4, left=50))
     imports(cvat(someone, more="<frame_filter>step=2</frame_filter>"), "cvat")

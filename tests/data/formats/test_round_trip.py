@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tps_pipeline import tables
-from tps_pipeline.data.formats import cvat, mot
+from tps_pipeline.data.formats import coco, cvat, mot
 from tps_pipeline.data.formats.footage import Footage, Library
 from tps_pipeline.data.formats.from_tables import from_annotations, from_predictions, to_annotations
 from tps_pipeline.data.formats.neutral import LeftOut
@@ -71,6 +71,18 @@ def test_cvat_out_and_in_again_gives_equal_tables(tmp_path_factory: pytest.TempP
     cvat.write(video, folder / "v.xml")
     left_out = LeftOut()
     after = to_annotations(cvat.read(folder / "v.xml", Known(folder, left_out), left_out))
+    assert left_out.lines() == []
+    for name in TABLES:
+        assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(labels())
+def test_coco_out_and_in_again_gives_equal_tables(tmp_path_factory: pytest.TempPathFactory, before: Annotations):
+    folder = tmp_path_factory.mktemp("coco")
+    coco.write(from_annotations(VIDEOS, before), folder / "labels.json")
+    left_out = LeftOut()
+    after = to_annotations(coco.read(folder / "labels.json", Known(folder, left_out), left_out))
     assert left_out.lines() == []
     for name in TABLES:
         assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name

@@ -225,7 +225,7 @@ def _video(task: _Task, footage: Footage | None, tracks: Sequence[_Track], left_
         if track.label == NOBODY:
             video.empty |= set(track.seen)
         elif track.label == PERSON:
-            name = track.said.get("person", track.number)
+            name = track.said.get("person") or f"#{track.number}"
             person = video.people.setdefault(name, Person())
             if twice := sorted(person.boxes.keys() & track.seen.keys()):
                 what = f"is a second person called {name} in frame {twice[0] - 1}"
@@ -248,7 +248,7 @@ def _tie(track: _Track, video: LabelledVideo, groups: Mapping[str, set[str]], le
     """Give a part to its person."""
     in_group = groups.get(track.group, set()) if track.group != "0" else set[str]()
     name = track.said.get("person") or (next(iter(in_group)) if len(in_group) == 1 else None)
-    person = video.people.get(name) if name is not None else None
+    person = None if name is None else video.people.get(name) or video.people.get(f"#{name}")
     if person is None:
         left_out.add("tracks of parts that belong to no person", f"{track.where}, {track.label}")
         return
