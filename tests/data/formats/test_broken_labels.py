@@ -180,4 +180,37 @@ def test_labels_that_are_not_there_no_labels_and_a_folder_that_is_full(videos: P
     }[kind]  # fmt: skip
     (tmp_path / "empty" / f"labels.{suffix}").write_text(content)
     assert "is there already; name a new folder" in said(tmp_path / "empty", tmp_path)
+    assert "in a folder that is not there" in said(tmp_path / "empty", tmp_path / "a" / "b")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", f"labels.{suffix}"]
+
+
+def test_two_videos_of_one_name_and_a_video_labelled_twice(videos: Path, tmp_path: Path):
+    def said(source: Path, folder: Path) -> str:
+        return (
+            CliRunner()
+            .invoke(
+                app, ["data", "import", str(source), str(tmp_path / "out"), "--from", "cvat", "--videos", str(folder)]
+            )
+            .stderr
+        )
+
+    for name in ("a", "b"):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{name}.xml").write_text(cvat(PERSON))
+        write_video(tmp_path / "two" / name / "v.mp4", frames=6)
+    assert "b.xml: labels v, which was labelled before; keep one" in said(tmp_path / "labels", videos)
+    assert "task v.mp4: two videos are called v: " in said(tmp_path / "labels", tmp_path / "two")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_cannot_be_written_leaves_nothing(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "hardlink_to", full)
+    monkeypatch.setattr("shutil.copy2", full)
+    (tmp_path / "labels.xml").write_text(cvat(PERSON))
+    command = ["data", "import", str(tmp_path / "labels.xml"), str(tmp_path / "out"), "--from", "cvat"]
+    done = CliRunner().invoke(app, [*command, "--videos", str(videos)])
+    assert "no room is left on the disk of" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.xml"]

@@ -175,6 +175,12 @@ def test_coco_takes_frames_from_0_and_outlines(imports: Importer):
     }  # fmt: skip
 
 
+def test_coco_frames_without_a_video_s_name_are_of_the_video_that_the_file_is_called_after(imports: Importer):
+    images = [{"id": n, "file_name": f"frame_{n:06}.PNG"} for n in (1, 2)]
+    imports(coco(images=images), "coco", name="v.json")
+    assert imports.boxes("people") == [(1, 0, 10, 49)]
+
+
 def test_keypoints_are_boxes_with_margins():
     points = {"nose": (50.0, 10.0), "left_eye": (54.0, 8.0), "left_wrist": (20.0, 60.0), "left_hip": (45.0, 70.0)}
     assert part_boxes({**points, "withers": (5.0, 5.0)}, (0.0, 0.0, 100.0, 200.0)) == {

@@ -1,9 +1,10 @@
 """COCO: people and parts as annotations of pictures, which are frames of videos; read and written.
 
 A picture is a frame by its fields `video_id` and `frame_id` where the file has `videos`, or else by its name:
-`<video>/img_00001.jpg` or `<video>_00001.jpg`. The category `person` is people, any other is a part. Keypoints of a
-person become boxes of parts (`keypoints.py`). States, names of people and actions are no part of the format: they are
-read where tools put them, in fields `state`, `person` and `action` of an annotation or of its `attributes`.
+`<video>/img_00001.jpg`, `<video>_00001.jpg`, or `frame_00001.jpg` in `<video>.json`. The category `person` is people,
+any other is a part. Keypoints of a person become boxes of parts (`keypoints.py`). States, names of people and actions
+are no part of the format: they are read where tools put them, in fields `state`, `person` and `action` of an annotation
+or of its `attributes`.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _frames(
             video, frame = named[image.video_id].name, image.frame_id
             actions[video] = named[image.video_id].action
         else:
-            video, frame = _frame_of(image.file_name, library)
+            video, frame = _frame_of(image.file_name, source, library)
         if not video or frame < 0:
             left_out.add("pictures that are not named after a video and a frame", where)
             continue
@@ -169,13 +170,13 @@ def _frames(
                 yield video, frame + (0 in images), image
 
 
-def _frame_of(file_name: str, library: Library) -> tuple[str, int]:
-    """The video and the frame that a picture's name tells; of a name that does not, an empty one."""
+def _frame_of(file_name: str, source: Path, library: Library) -> tuple[str, int]:
+    """The video and the frame that a picture's name tells, or the labels'; an empty video if there is no frame."""
     path = PurePosixPath(file_name.replace("\\", "/"))
     found = _NUMBERED.fullmatch(path.stem)
     if not found:
         return "", 0
-    names = [name for name in (_PICTURE.sub("", found[1]), path.parent.name) if name]
+    names = [name for name in (_PICTURE.sub("", found[1]), path.parent.name, source.stem) if name]
     known = [name for name in names if library.has(name)]
     return next(iter([*known, *names]), ""), int(found[2])
 

@@ -45,8 +45,6 @@ class _Task(NamedTuple):
     """Width and height."""
     labels: frozenset[str]
     """Those that the task has; empty if the file does not say."""
-    start: int
-    """The first frame with labels, from 0."""
     step: int
     """Every how many frames there are labels."""
 
@@ -133,10 +131,9 @@ def _tasks(meta: Element, source: Path) -> Iterator[tuple[str, _Task]]:
             size = width, height
         filter_ = task.findtext("frame_filter", "").replace(" ", "")
         step = _whole(filter_.removeprefix("step="), where, "frame_filter") if filter_ else 1
-        start = _whole(task.findtext("start_frame", "").strip() or "0", where, "start_frame")
         named = (task.findtext("source", "").strip(), task.findtext("name", "").strip(), source.stem)
         names = tuple(name for name in named if name)
-        yield task.findtext("id", "").strip(), _Task(names, size, labels, start, max(step, 1))
+        yield task.findtext("id", "").strip(), _Task(names, size, labels, max(step, 1))
 
 
 def _find(task: _Task, library: Library, source: Path) -> Footage | None:

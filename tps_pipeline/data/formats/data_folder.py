@@ -5,6 +5,7 @@ A video's labels are one archive: a power cut leaves all or nothing, which costs
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import shutil
@@ -20,13 +21,24 @@ from tps_pipeline.data.encoding import is_utf8
 from tps_pipeline.data.formats.footage import Library
 from tps_pipeline.data.formats.neutral import Box, LabelledVideo, LeftOut, Person, refused
 from tps_pipeline.data.lists import BODY_PARTS, FRAME_COUNTS, STATES, read_names
-from tps_pipeline.errors import DataError
+from tps_pipeline.errors import DataError, make_room, no_room
 from tps_pipeline.labels import NO_STATE, PARTS
-from tps_pipeline.plain_file import unreachable
 from tps_pipeline.whole_file import move_whole
 
 UNNAMED = "unnamed"
 """The class of a video of which nothing says one."""
+
+
+def must_be_free(out: Path) -> None:
+    """Refuse a folder that cannot appear as a whole.
+
+    Raises:
+        DataError: It holds something already, or there is no folder to put it in.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise refused(f"{out}", "is there already", "name a new folder, or empty it")
+    if not out.absolute().parent.is_dir():
+        raise refused(f"{out}", "would be in a folder that is not there", f"make {out.parent} first")
 
 
 def write(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out: LeftOut) -> None:
@@ -35,15 +47,12 @@ def write(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out
     Args:
         videos: Their labels. Boxes are cut at the picture's edge.
         library: Where the files are: they become hard links where that works, or else copies.
-        out: The folder, which must be new or empty.
+        out: The folder, as `must_be_free` wants it.
         left_out: Where what cannot be carried over is counted.
 
     Raises:
-        DataError: The folder is there, or a name cannot stand in it.
-        UnreachableError: A file cannot be read or written now.
+        DataError: A name cannot stand in it, or a file cannot be written.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: is there already; name a new folder, or empty it")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         for video in videos:
@@ -51,7 +60,10 @@ def write(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out
         _write_lists(videos, partial)
         move_whole(partial, out)
     except OSError as error:
-        raise unreachable(error.filename or out, error) from error
+        if no_room(error):
+            raise DataError(make_room(out)) from error
+        what = f"cannot be made ({error.strerror or error}: {error.filename})"
+        raise refused(f"{out}", what, "see that it may be written and the videos read, then run again") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -61,9 +73,11 @@ def _write_video(video: LabelledVideo, library: Library, out: Path, left_out: Le
     assert footage, "only videos that are there are read"
     left_out.add(f"videos without an action, now in the class {UNNAMED!r}", video.video_id, int(video.action is None))
     action = UNNAMED if video.action is None else video.action
-    if action != Path(action).name or action.startswith(".") or not is_utf8(action) or not action.isprintable():
+    if action != Path(action).name or action.startswith(".") or not action.isprintable():
         what = f"the action {action!r} cannot be a folder's name"
         raise refused(video.video_id, what, "rename it: letters, digits and underscores")
+    if not is_utf8(video.video_id):
+        raise refused(f"{footage.path}", "has a name that is not UTF-8", "rename it")
     labels = out / ROOT / action / f"{video.video_id}.tar"
     labels.parent.mkdir(parents=True, exist_ok=True)
     number = {name: n for n, name in enumerate(video.people, 1)}
@@ -119,8 +133,8 @@ def _write_lists(videos: Sequence[LabelledVideo], out: Path) -> None:
     if parts:
         _write_names(out, BODY_PARTS, [*ours, *sorted(parts - set(ours))], "part")
         _write_names(out, STATES, sorted({*states, NO_STATE} - {""}), "state")
-    rows = "".join(f"{video.video_id},{video.n_frames}\n" for video in sorted(videos, key=lambda v: v.video_id))
-    (out / FRAME_COUNTS["train"]).write_text(rows)
+    with (out / FRAME_COUNTS["train"]).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows((video.video_id, video.n_frames) for video in videos)
 
 
 def _write_names(out: Path, path: str, names: Iterable[str], kind: str) -> None:

@@ -64,6 +64,7 @@ def import_labels(source: Path, out: Path, kind: Format, videos: Path | None = N
     suffix, read = _READERS[kind]
     if not source.exists():
         raise refused(f"{source}", "is not there", f"name the file or the folder of the {kind} labels")
+    data_folder.must_be_free(out)
     files = [path for path in entries(source) if path.suffix.lower() == suffix] if source.is_dir() else [source]
     if not files:
         raise refused(f"{source}", f"has no {suffix} file", f"name the file or the folder of the {kind} labels")
