@@ -80,6 +80,17 @@ def test_cvat_fills_the_frames_between_and_carries_the_state(imports: Importer):
     ]  # fmt: skip
 
 
+def test_cvat_counts_a_skeleton_and_not_the_tracks_of_its_points(imports: Importer):
+    points = "".join(
+        f'<track id="{n}" label="{n}"><points frame="0" outside="0" points="1,1"/></track>' for n in (0, 1)
+    )
+    skeleton = f'<track id="1" label="bones"><skeleton frame="0" outside="0" points="1,1"/>{points}</track>'
+    text = cvat(PERSON, skeleton, track(2, "head", box(0, state="up"), group=3))
+    imports(text.replace("<source>v.mp4</source></task>", "</task><source>v.mp4</source>"), "cvat")
+    assert imports.left_out() == {"skeletons, which are not boxes": 1}
+    assert imports.boxes("parts", "state") == [(1, 0, "up", 10, 29)]
+
+
 def test_cvat_names_a_new_person_by_the_track_and_takes_nobody_for_another(imports: Importer):
     one = track(0, "person", box(0, said="person=7")), track(1, "head", box(0, state="up", said="person=7"))
     new = track(7, "person", box(0, left=50))

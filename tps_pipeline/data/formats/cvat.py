@@ -33,7 +33,10 @@ NOBODY = "nobody"
 """The label of a box that says of its frame that nobody is in it."""
 
 _EXPORT = "export the task as `CVAT for video 1.1`"
-_SHAPES = ("polygon", "polyline", "points", "cuboid", "mask", "ellipse", "skeleton")
+_SHAPES = {
+    "polygon": "polygons", "polyline": "polylines", "points": "points", "cuboid": "cuboids", "mask": "masks",
+    "ellipse": "ellipses", "skeleton": "skeletons",
+}  # fmt: skip
 
 
 class _Task(NamedTuple):
@@ -91,7 +94,7 @@ def read(source: Path, library: Library, left_out: LeftOut) -> list[LabelledVide
             tasks = {number: _Parsed(task, _find(task, library, source)) for number, task in _tasks(element, source)}
         elif element.tag == "image":
             raise refused(f"{source}: image {element.get('id')}", "is of `CVAT for images`", _EXPORT)
-        else:
+        elif element.tag == "track":
             _add_track(element, tasks, source, left_out)
     if not tasks:
         raise refused(f"{source}", "has no <meta> that names a video", _EXPORT)
@@ -101,14 +104,16 @@ def read(source: Path, library: Library, left_out: LeftOut) -> list[LabelledVide
 def _elements(source: Path) -> Iterator[Element]:
     """The parts of the file, one after the other; each is forgotten after it was used."""
     root: Element | None = None
+    depth = 0
     try:
         with os.fdopen(descriptor(source), "rb") as file:
             for event, element in iterparse(file, events=("start", "end"), forbid_dtd=True):
+                depth += 1 if event == "start" else -1
                 if root is None:
                     root = element
                     if root.tag != "annotations":
                         raise refused(f"{source}: <{root.tag}>", "is not CVAT's <annotations>", _EXPORT)
-                elif event == "end" and element.tag in ("meta", "track", "image"):
+                elif event == "end" and depth == 1:  # not the tracks within a skeleton's
                     yield element
                     root.clear()
     except NotPlainError as error:
@@ -122,6 +127,7 @@ def _elements(source: Path) -> Iterator[Element]:
 
 def _tasks(meta: Element, source: Path) -> Iterator[tuple[str, _Task]]:
     """The tasks of the file; a job's file has none, and is one itself."""
+    source_of_one = meta.findtext("source", "").strip()  # of a project each task has its own
     labels = frozenset(name for label in meta.iter("label") if (name := label.findtext("name", "").strip()))
     for task in list(meta.iter("task")) or list(meta.iter("job")):
         where = f"{source}: task {task.findtext('id', '').strip() or '?'}"
@@ -131,7 +137,7 @@ def _tasks(meta: Element, source: Path) -> Iterator[tuple[str, _Task]]:
             size = width, height
         filter_ = task.findtext("frame_filter", "").replace(" ", "")
         step = _whole(filter_.removeprefix("step="), where, "frame_filter") if filter_ else 1
-        named = (task.findtext("source", "").strip(), task.findtext("name", "").strip(), source.stem)
+        named = (task.findtext("source", "").strip(), source_of_one, task.findtext("name", "").strip(), source.stem)
         names = tuple(name for name in named if name)
         yield task.findtext("id", "").strip(), _Task(names, size, labels, max(step, 1))
 
@@ -179,7 +185,8 @@ def _boxes(element: Element, where: str, task: _Task, n_frames: int, left_out: L
     state = ""
     for box in element:
         if box.tag != "box":
-            left_out.add(f"{box.tag}s, which are not boxes" if box.tag in _SHAPES else f"<{box.tag}>", where)
+            if box.tag in _SHAPES and box.get("outside") != "1":
+                left_out.add(f"{_SHAPES[box.tag]}, which are not boxes", where)
             continue
         frame = _whole(_required(box, "frame", where), where, "frame") + 1
         here = f"{where}, frame {frame - 1}"
@@ -339,7 +346,7 @@ def _meta(video: LabelledVideo) -> str:
     return (
         f"<meta><task><name>{escape(video.video_id)}</name><size>{video.n_frames}</size><mode>interpolation</mode>"
         f"<start_frame>0</start_frame><stop_frame>{video.n_frames - 1}</stop_frame><frame_filter></frame_filter>\n"
-        f"<labels>\n{''.join(labels)}</labels>\n{size}{source}</task></meta>\n"
+        f"<labels>\n{''.join(labels)}</labels>\n{size}</task>{source}</meta>\n"
     )
 
 
