@@ -79,6 +79,25 @@ def data_synth(
     typer.echo(f"{videos} videos in {out}", err=True)
 
 
+@data.command("import", epilog=example("data import labels.xml mine --from cvat"))
+def data_import(
+    source: Annotated[Path, typer.Argument(help="The labels: a file, or a folder of such files.")],
+    out: Annotated[Path, typer.Argument(help="The data folder to make; it must be empty or new.")],
+    kind: Annotated[
+        Literal["cvat", "coco", "ava", "labelstudio"], typer.Option("--from", help="Whose labels they are.")
+    ],
+    videos: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Where the videos are; beside the labels without."),
+    ] = None,
+) -> None:
+    """Make a data folder of the labels of another tool; say what could not be carried over."""
+    from tps_pipeline.data.formats.importing import import_labels
+
+    for line in import_labels(source, out, kind, videos).lines():
+        typer.echo(line)
+
+
 @frames.command("export", epilog=example("frames export demo/store/frames/test-000.arrow pictures"))
 def frames_export(
     source: Annotated[Path, typer.Argument(exists=True, help="A video, or a shard's extracted frames (.arrow).")],
