@@ -81,11 +81,29 @@ MANIFEST = (
         "Apache-2.0",
     ),
     Pretrained(
+        "video_swin_tiny_k400",
+        "video_swin",
+        "Video Swin-T, window (8, 7, 7), trained on Kinetics-400, 400 classes",
+        "swin_tiny_patch244_window877_kinetics400_1k.pth",
+        "https://github.com/SwinTransformer/storage/releases/download/v1.0.4/swin_tiny_patch244_window877_kinetics400_1k.pth",
+        "Apache-2.0",
+    ),
+    Pretrained(
         "ir_csn_152_ig65m",
         "ir_csn",
         "ir-CSN-152 trained on IG-65M (MMAction2's conversion), without a classifier",
         "ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
         "https://download.openmmlab.com/mmaction/recognition/csn/ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
+        "Apache-2.0",
+    ),
+    Pretrained(
+        "ir_csn_50_k400",
+        "ir_csn",
+        "ir-CSN-50 trained on IG-65M, then on Kinetics-400 with frozen norms (MMAction2), 400 classes",
+        "ircsn_ig65m-pretrained-r50-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb_20220811-44395bae.pth",
+        "https://download.openmmlab.com/mmaction/v1.0/recognition/csn/"
+        "ircsn_ig65m-pretrained-r50-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb/"
+        "ircsn_ig65m-pretrained-r50-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb_20220811-44395bae.pth",
         "Apache-2.0",
     ),
     Pretrained(
@@ -102,6 +120,14 @@ MANIFEST = (
         "SlowFast-R101 with non-local blocks trained on Kinetics-600, then on AVA 2.2, whose head is left out",
         "SLOWFAST_32x2_R101_50_50.pkl",
         "https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/ava/SLOWFAST_32x2_R101_50_50.pkl",
+        "Apache-2.0",
+    ),
+    Pretrained(
+        "slowfast_50_k400",
+        "slowfast_pyslowfast",
+        "SlowFast-R50 8x8 trained on Kinetics-400 (PySlowFast), whose head is left out",
+        "SLOWFAST_8x8_R50.pkl",
+        "https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400/SLOWFAST_8x8_R50.pkl",
         "Apache-2.0",
     ),
 )
