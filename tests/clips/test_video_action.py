@@ -15,7 +15,7 @@ from tps_pipeline.clips import video_action
 from tps_pipeline.clips.augment import augment
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.reading import ClipReader, Video
-from tps_pipeline.clips.video_action import Clips, LabelledVideo
+from tps_pipeline.clips.video_action import ActionVideo, Clips
 from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -115,7 +115,7 @@ def test_predictions_need_no_labels(trained) -> None:
 
 def test_a_video_shorter_than_the_clip_repeats_frames(tmp_path: Path, trained) -> None:
     write_video(tmp_path / "short.mp4", rising=True, seed=0, frames=2)
-    video = LabelledVideo(tmp_path / "short.mp4", 2, 1)
+    video = ActionVideo(tmp_path / "short.mp4", 2, 1)
     clip = Clips([video], settings(cache_megabytes=0)).sample(0, np.random.default_rng(0))["clip"]
     assert clip.shape == (4, 32, 32, 3)
     (plain,) = ClipReader([Video(video.path, 2)], size=32).read(0, np.array([[0, 0, 1, 1]]))
@@ -125,7 +125,7 @@ def test_a_video_shorter_than_the_clip_repeats_frames(tmp_path: Path, trained) -
 
 def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", rising=True, seed=0)
-    videos = [LabelledVideo(tmp_path / "a.mp4", 12, 1)]
+    videos = [ActionVideo(tmp_path / "a.mp4", 12, 1)]
     cached, decoded = Clips(videos, settings()), Clips(videos, settings(cache_megabytes=0))
     assert cached.reader.decoded
     assert not decoded.reader.decoded
@@ -136,9 +136,9 @@ def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
 def test_a_broken_training_video_gives_way_to_another(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", rising=True, seed=0)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    clips = Clips([LabelledVideo(tmp_path / "broken.mp4", 12, 0), LabelledVideo(tmp_path / "a.mp4", 12, 1)], settings())
+    clips = Clips([ActionVideo(tmp_path / "broken.mp4", 12, 0), ActionVideo(tmp_path / "a.mp4", 12, 1)], settings())
     assert clips.sample(0, np.random.default_rng(0))["action"] == 1
-    hopeless = Clips([LabelledVideo(tmp_path / "broken.mp4", 12, 0)], settings())
+    hopeless = Clips([ActionVideo(tmp_path / "broken.mp4", 12, 0)], settings())
     with pytest.raises(DataError, match="10 training videos in a row cannot be decoded"):
         hopeless.sample(0, np.random.default_rng(0))
 
