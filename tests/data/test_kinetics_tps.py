@@ -220,6 +220,6 @@ def test_any_content_is_either_labels_or_a_problem(contents):
     files = [LabelFile(f"{i}", f"img_{i + 1:05}.json", content) for i, content in enumerate(contents)]
     found = decode(files, None)
     named = {int(problem.path) + 1 for problem in found.problems}
-    kept = found.labelled_frames["frame"].to_pylist()
+    kept: list[int] = found.labelled_frames["frame"].to_numpy().tolist()
     assert sorted([*named, *kept]) == list(range(1, len(files) + 1))
     assert set(found.parts["frame"].to_pylist()) <= set(found.people["frame"].to_pylist()) <= set(kept)

@@ -122,7 +122,8 @@ def test_files_that_are_not_there_or_not_json(tmp_path: Path):
 
 def test_a_submission_without_an_annotated_video_is_refused(tmp_path: Path):
     truth, found = tmp_path / "gt", tmp_path / "pred"
-    truth.mkdir(), found.mkdir()
+    truth.mkdir()
+    found.mkdir()
     frames = {"vid": {}, "other": {}}
     save(truth, frames, {"vid": "run", "other": "sit"}, side="gt")
     save(found, {"vid": {}})

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from tps_pipeline.data.synthetic import ACTIONS, generate, skeleton, states
 from tps_pipeline.data.synthetic.motion import Motion, Style, both
@@ -90,8 +91,8 @@ def test_videos_have_b_frames_and_no_clock(data: Path) -> None:
     path = next((data / "train_videos").rglob("*.mp4"))
     with av.open(str(path)) as container:
         assert "creation_time" not in container.metadata
-        kinds = {av.video.frame.PictureType(frame.pict_type) for frame in container.decode(video=0)}
-    assert av.video.frame.PictureType.B in kinds
+        kinds = {PictureType(frame.pict_type) for frame in container.decode(video=0)}
+    assert PictureType.B in kinds
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
