@@ -41,7 +41,7 @@ def test_a_track_is_written_at_its_person_once(grey):
 
 def test_labels_do_not_cover_each_other(grey):
     same = dict.fromkeys(BOXES, (200, 200, 260, 260))
-    written = draw(grey, rows(state="bend", **same))[-480:] != draw(grey, rows(**same))[-480:]
+    written = draw(grey, rows(same, state="bend"))[-480:] != draw(grey, rows(same))[-480:]
     lines = written.any(axis=(1, 2))
     assert lines.sum() > 3 * 12
 
@@ -55,7 +55,7 @@ def test_annotated_people_without_parts_are_drawn(grey):
 
 
 def test_small_frames_are_enlarged_and_boxes_with_them():
-    drawn = draw(np.full((120, 160, 3), 128, np.uint8), rows(left_arm=(25, 30, 50, 60)))
+    drawn = draw(np.full((120, 160, 3), 128, np.uint8), rows({"left_arm": (25, 30, 50, 60)}))
     assert drawn.shape[1] == 640
     assert share(drawn[-480:][120, 110:190], LEFT) == 1
 
@@ -67,5 +67,6 @@ def test_action_is_in_the_banner(grey):
 
 
 def test_boxes_past_the_picture_do_no_harm(grey):
-    drawn = draw(grey, rows(state="bend", left_arm=(-20, -5, 700, 600), right_arm=(630, 470, 639, 479)))
+    beyond = {"left_arm": (-20, -5, 700, 600), "right_arm": (630, 470, 639, 479)}
+    drawn = draw(grey, rows(beyond, state="bend"))
     assert drawn.shape == draw(grey, rows()).shape

@@ -24,6 +24,7 @@ from tps_pipeline.video.probe import probe
 
 SAMPLED = (1, 6, 11, 16)
 VIDEO = "abc_000001_000011"
+ARM = {"left_arm": (10, 20, 40, 50)}
 IN_FRAME = {"x1": 10, "y1": 20, "x2": 60, "y2": 60}
 
 
@@ -32,7 +33,7 @@ def test_video_plays_in_browsers_and_shows_the_nearest_sampled_frame(tmp_path, d
     source = write_clip(tmp_path / "in.mp4", 20, width=98, height=64)
     if degrees:
         rotate(source, degrees)
-    table = pd.concat([rows(1, left_arm=(10, 20, 40, 50)), rows(11, left_arm=(10, 20, 40, 50))])
+    table = pd.concat([rows(ARM, frame=frame) for frame in (1, 11)])
     write_video(source, tmp_path / "out.mp4", Layer(table, action="push_car"), sampled=SAMPLED)
     with av.open(str(tmp_path / "out.mp4")) as container:
         stream = container.streams.video[0]
@@ -85,7 +86,7 @@ def predictions(keys: pd.DataFrame, part: str, person_score: float = 0.9) -> pa.
     scores = {"person_score": person_score, "part_score": 0.9, "state": "bend", "state_score": 0.9}
     person = {f"person_{name}": value for name, value in IN_FRAME.items()}
     made = keys.assign(part=part, **scores, **person, **IN_FRAME)
-    made["state_scores"] = [{}] * len(made)
+    made["state_scores"] = pd.Series([{}] * len(made))
     return tables.conform(made, tables.PREDICTIONS)
 
 
@@ -130,7 +131,7 @@ def test_overlay_refuses_what_is_no_score(folder, score):
 
 
 def test_what_a_method_predicts_names_the_action_s_score_and_who_is_who():
-    people = rows(1, left_arm=(10, 20, 40, 50))
+    people = rows(ARM)
     moved = people.assign(person_x1=81)
     detections = pd.concat([people.assign(person=5), people.assign(frame=6, person=2)])
     tracks = pd.DataFrame({"frame": [1, 6], "person": [5, 2], "track_id": [3, 4]})
