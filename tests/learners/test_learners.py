@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -25,7 +26,7 @@ class Counter:
     name: str = "counter"
     section: str = "two_stage"
     description: str = "Counts."
-    figure: str = "right"
+    figure: ClassVar[str] = "right"
     version: str = "1"
     weights: None = None
     alone: bool = False
