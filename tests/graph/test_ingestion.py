@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Run:
 def ids(run: Run) -> set[str]:
     """The videos that the store has."""
     shards = run.lineage.latest().shards("train", "val", "test")
-    return {video for shard in shards for video in run.store.read(SHARDS.path(shard))["video_id"].to_pylist()}
+    return {str(video) for shard in shards for video in run.store.read(SHARDS.path(shard))["video_id"].to_pylist()}
 
 
 def tps(run: Run, *words: str) -> Result:
