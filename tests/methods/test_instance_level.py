@@ -243,7 +243,7 @@ def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -
     source = several_people.make(tmp_path, range(202, 203))
     parts, videos = source(outputs.PARTS), source(outputs.VIDEOS)
     content = {
-        outputs.PARTS: parts.filter(pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))),
+        outputs.PARTS: parts.filter(~((pc.field("person") == 0) & (pc.field("frame") == 3))),
         outputs.PEOPLE: source(outputs.PEOPLE),
         outputs.VIDEOS: tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
     }

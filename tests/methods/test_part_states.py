@@ -60,17 +60,17 @@ states_of_frames = st.lists(
 @given(rows=states_of_frames, keys=st.sampled_from([["video_id"], ["video_id", "frame"]]))
 def test_targets_are_the_most_frequent_states(rows, keys) -> None:
     space = LabelSpace((("head", "x"), ("head", "y"), ("left_arm", "y"), ("left_arm", "z")))
-    found = targets_by(keys, annotated(rows), space)
+    found = targets_by(keys, annotated(rows), space).to_dict("index")
     counts: dict = {}
     for video, frame, part, state in rows:
         key = (video, frame) if "frame" in keys else video
         counts.setdefault(key, {}).setdefault(part, Counter())[state] += 1
-    assert list(found.index) == sorted(counts)
+    assert list(found) == sorted(counts)
     for key, by_part in counts.items():
         for part in PARTS:
             ranked = sorted(by_part.get(part, Counter()).items(), key=lambda item: (-item[1], item[0]))
             expected = space.labels.get((part, ranked[0][0]), -1) if ranked else -1
-            assert found.loc[key, part] == expected
+            assert found[key][part] == expected
 
 
 def test_bce_asks_every_label() -> None:

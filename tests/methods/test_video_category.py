@@ -37,12 +37,12 @@ def test_each_part_gets_its_most_frequent_state_in_the_predicted_action(tmp_path
     )
     shard = InMemory({outputs.TWO_STAGE: found, outputs.VIDEO_ACTIONS: predicted})
     result = method.predict(shard, tmp_path).to_pandas()
-    states = {(row.video_id, row.part): row for row in result.itertuples()}
-    assert states["x", "head"].state == "raise"
-    assert round(states["x", "head"].state_score, 6) == 0.6
-    assert [name for name, _ in states["x", "head"].state_scores] == ["raise", "none"]
-    assert states["y", "head"].state == "turn"
-    assert states["y", "hip"].state == "sit"  # a tie, broken by name
-    assert states["x", "hip"].state == "sit"  # never annotated in lunges: the overall choice
-    assert states["x", "left_leg"].state == "none"  # annotated nowhere
+    states = {(row["video_id"], row["part"]): row for row in result.to_dict("records")}
+    assert states["x", "head"]["state"] == "raise"
+    assert round(states["x", "head"]["state_score"], 6) == 0.6
+    assert [name for name, _ in states["x", "head"]["state_scores"]] == ["raise", "none"]
+    assert states["y", "head"]["state"] == "turn"
+    assert states["y", "hip"]["state"] == "sit"  # a tie, broken by name
+    assert states["x", "hip"]["state"] == "sit"  # never annotated in lunges: the overall choice
+    assert states["x", "left_leg"]["state"] == "none"  # annotated nowhere
     assert len(result) == found.num_rows

@@ -20,6 +20,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build
 from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips import training as clip_training
+from tps_pipeline.methods.clips.video_level import VideoLevel
 from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
@@ -77,7 +78,7 @@ def test_nothing_detected_is_nothing_predicted(trained, tmp_path: Path) -> None:
 
 
 def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
-    source, method = squares.make(tmp_path, range(4)), build(video_level())
+    source, method = squares.make(tmp_path, range(4)), VideoLevel(video_level())
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="most_frequent")
     videos = clip_training.labelled_videos(source, ["video_id"], space)
     plain, mirrored = (
@@ -86,7 +87,7 @@ def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
             method.draw,
             video_level(),
             partial(clip_training.augmented, recipe.ClipAugmentation(flip=flip), space),
-        )  # type: ignore
+        )
         for flip in (0, 1)
     )
     (one,), (other,) = (clips.sample(1, np.random.default_rng(0)) for clips in (plain, mirrored))
