@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,13 +157,14 @@ def test_depth_50_is_pytorchvideos_as_it_detects() -> None:
     from pytorchvideo.models.slowfast import create_slowfast  # after ours, see test_csn
 
     dilated = ((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 2, 2))
-    theirs = create_slowfast(
-        model_depth=50,
-        stem_dim_outs=(16, 2),
-        stage_conv_b_dilations=(dilated, dilated),
-        stage_spatial_strides=((1, 2, 2, 1), (1, 2, 2, 1)),
-        slowfast_fusion_conv_kernel_size=(5, 1, 1),  # pyright: ignore[reportArgumentType]
-    )
+    # Each takes more values than its annotation says.
+    more: dict[str, Any] = {
+        "stem_dim_outs": (16, 2),
+        "stage_conv_b_dilations": (dilated, dilated),
+        "stage_spatial_strides": ((1, 2, 2, 1), (1, 2, 2, 1)),
+        "slowfast_fusion_conv_kernel_size": (5, 1, 1),
+    }
+    theirs = create_slowfast(model_depth=50, **more)
     stages = shuffled(nn.Sequential(*list(theirs.blocks)[:5]))  # pyright: ignore
     ours = SlowFast(depths=(3, 4, 6, 3), stem=16, lateral_norms=True).eval()
     ours.blocks.load_state_dict(stages.state_dict())
@@ -203,7 +205,7 @@ def test_frozen_norms_keep_their_statistics_while_the_rest_learns() -> None:
     clips = torch.rand(2, 3, 4, 32, 32)
     for frozen in (True, False):
         model = narrow(frozen_norms=frozen).train()
-        stem = model.blocks[0].multipathway_blocks[0]  # pyright: ignore
+        stem: Any = model.blocks[0].get_submodule("multipathway_blocks.0")
         before = stem.norm.running_mean.clone()
         sum(features.sum() for features in model(clips)).backward()  # pyright: ignore
         assert torch.equal(before, stem.norm.running_mean) == frozen
