@@ -54,4 +54,6 @@ def test_the_pool_holds_across_processes(workplace):
             if step.step_key.startswith("checkpoints__")
         ]
     (_, first_end), (second_start, _) = sorted(steps)
+    assert first_end is not None
+    assert second_start is not None
     assert first_end <= second_start

@@ -72,7 +72,7 @@ def copy(sources: list[str], target: Path) -> None:
 def command(service: str, instead: dict[str, str]) -> list[str]:
     """What a service of the compose file runs, some words replaced (ports, paths)."""
     default = yaml.safe_load(DOCKERFILE.rpartition("CMD ")[2])
-    words = COMPOSE["services"][service].get("command", default)
+    words: list[str] = COMPOSE["services"][service].get("command", default)
     return [instead.get(word, word) for word in words]
 
 
