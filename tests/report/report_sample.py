@@ -44,7 +44,7 @@ def parse_videos(folder: Path) -> dict[str, Any]:
         for key in keys
         for i, part in enumerate(PARTS[:4])
     ]
-    made = {
+    made: dict[str, Any] = {
         "actions": tables.conform({"video_id": list(actions), "action": list(actions.values())}, tables.ACTIONS),
         "labelled_frames": tables.conform(pd.DataFrame(keys).assign(n_people=1), tables.LABELLED_FRAMES),
         "people": tables.conform(pd.DataFrame(people), tables.PEOPLE),

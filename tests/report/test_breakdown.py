@@ -10,7 +10,7 @@ BOX, AWAY = (0, 0, 99, 99), (500, 0, 599, 99)
 ANNOTATED = {"head": "turn", "hip": "sit", "left_arm": "bend", "right_arm": "bend"}
 
 
-def people(box: tuple[int, int, int, int], states: dict[str, str], names: tuple[str, ...]) -> pd.DataFrame:
+def people(box: tuple[int, int, int, int], states: dict[str, str], names: tuple[tuple[str, ...], ...]) -> pd.DataFrame:
     rows = [{"video_id": "v", "frame": 1, "person": 0, "part": part, "state": state} for part, state in states.items()]
     return pd.DataFrame(rows).assign(**{n: v for name in names for n, v in zip(name, box, strict=True)})
 
@@ -18,7 +18,7 @@ def people(box: tuple[int, int, int, int], states: dict[str, str], names: tuple[
 def predict(states: dict[str, str], box: tuple[int, int, int, int] = BOX) -> parsing.Parsing:
     scores = {"person_score": 1.0, "part_score": 1.0, "state_score": 1.0}
     rows = people(box, states, (tables.BOX, tables.PERSON_BOX)).assign(**scores)
-    rows["state_scores"] = [{}] * len(rows)
+    rows["state_scores"] = pd.Series([{}] * len(rows))
     return parsing.predicted(tables.conform(rows, tables.PREDICTIONS), FRAMES)
 
 
