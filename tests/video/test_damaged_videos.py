@@ -223,7 +223,7 @@ def steps(data: Path) -> tuple[pa.Table, dict[str, list[int]], dict[str, str]]:
     frames = FrameFile(data / "frames.arrow")
     if not train:
         assert checks.missing_frames(videos, frames.index, settings.sample_stride) == []
-    return videos, {video: frames.numbers(video) for video in videos["video_id"].to_pylist()}, dict(said)
+    return videos, {video: frames.numbers(video) for video in map(str, videos["video_id"].to_pylist())}, dict(said)
 
 
 def test_a_run_and_validate_say_the_same_of_test_videos(tested, probes):
