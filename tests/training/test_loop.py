@@ -14,11 +14,17 @@ from tps_pipeline.training.batches import Groups
 STEPS = 3
 
 
-class Twins(Line):
-    """The same points in groups of two."""
+class Twins:
+    """The points of a line in groups of two."""
+
+    def __init__(self, groups: int) -> None:
+        self.line = Line(groups)
+
+    def __len__(self) -> int:
+        return len(self.line)
 
     def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, torch.Tensor]]:
-        return [super(Twins, self).sample(index, rng) for _ in range(2)]
+        return [self.line.sample(index, rng) for _ in range(2)]
 
 
 TWINS = {"data": Twins(12), "groups": Groups(2, 5)}
