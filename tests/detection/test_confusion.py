@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -11,7 +13,7 @@ from tps_pipeline.detection.confusion import confusion
 from tps_pipeline.labels import swap
 
 
-def row(detections: pd.DataFrame, **changed) -> dict:
+def row(detections: pd.DataFrame, **changed: Any) -> dict[str, Any]:
     given = dict(zip(("labelled_frames", "people", "parts"), annotations(), strict=True)) | changed
     table = tables.conform(detections, tables.DETECTIONS)
     result = confusion(table, **given, frames=looked_at(), split="val")
