@@ -190,7 +190,10 @@ def test_others_of_a_track_are_seen_by_how_much_later_they_are() -> None:
             nn.init.normal_(weight, std=0.5)
     features = torch.randn(3, 6, 5, 5)
     tracked = people(0, 1, 2)._replace(tracks=torch.zeros(3, dtype=torch.int64))
-    at = lambda *frames: head(features, tracked._replace(frames=torch.tensor(frames)))  # noqa: E731
+
+    def at(*frames: int) -> torch.Tensor:
+        return head(features, tracked._replace(frames=torch.tensor(frames)))
+
     torch.testing.assert_close(at(1, 6, 11), at(31, 36, 41))
     torch.testing.assert_close(at(1, 6, 11), at(0, 6, 12))  # to the nearest step
     torch.testing.assert_close(at(0, 10, 90), at(0, 10, 40))  # beyond its reach
