@@ -151,7 +151,7 @@ def test_a_step_is_a_job_with_image_volumes_and_gpus(deployed: Workplace, cluste
 
 
 def test_a_launched_run_is_a_job_that_makes_jobs_of_its_steps(
-    deployed: Workplace, cluster: Cluster, started: Callable[[list[str]], subprocess.Popen]
+    deployed: Workplace, cluster: Cluster, started: Callable[[list[str]], subprocess.Popen[bytes]]
 ) -> None:
     deployed.env["TPS_EXECUTOR"] = "k8s"
     cluster.environment = deployed.environment
