@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -58,6 +58,7 @@ states_of_frames = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(rows=states_of_frames, keys=st.sampled_from([["video_id"], ["video_id", "frame"]]))
 def test_targets_are_the_most_frequent_states(rows: list[tuple[str, int, str, str]], keys: list[str]) -> None:
     space = LabelSpace((("head", "x"), ("head", "y"), ("left_arm", "y"), ("left_arm", "z")))
