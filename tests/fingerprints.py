@@ -135,6 +135,8 @@ class Code:
                 found = {symbol: self._definition(symbol, bare=True)}
             case [name, method]:
                 found = self._method(Symbol(module, name), method)
+            case _:
+                pass
         if not found:
             raise LookupError(f"{entry} is not defined in the package")
         return found

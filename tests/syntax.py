@@ -110,6 +110,8 @@ def imported(node: ast.AST) -> Iterator[tuple[str, Reference]]:
             case ast.ImportFrom(module=str(module), names=names):
                 for alias in names:
                     yield alias.asname or alias.name, Reference(module, (alias.name,))
+            case _:
+                pass
 
 
 def read(node: ast.AST) -> Iterator[Names]:

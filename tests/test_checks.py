@@ -1,5 +1,8 @@
 """Each check finds its planted fault and passes without it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
 
@@ -7,7 +10,7 @@ from tps_pipeline import checks, tables
 from tps_pipeline.labels import PARTS
 
 
-def manifest(videos, split) -> pa.Table:
+def manifest(videos: Sequence[str], split: str) -> pa.Table:
     return pa.table({"video_id": videos, "split": [split] * len(videos)})
 
 
@@ -27,7 +30,7 @@ def test_missing_frames_are_found():
     assert checks.missing_frames(videos, frames.slice(1), 5) == ["a: 2 frames extracted, 3 expected of 11"]
 
 
-def detections(**changed) -> pa.Table:
+def detections(**changed: Any) -> pa.Table:
     row = {"video_id": "a", "frame": 1, "person": 0, "part": "head", "person_score": 1.0, "part_score": 1.0}
     boxes = dict(zip((*tables.PERSON_BOX, *tables.BOX), (0, 0, 31, 23, 4, 4, 8, 8), strict=True))
     return tables.conform(pd.DataFrame([row | boxes | changed]), tables.DETECTIONS)
@@ -40,7 +43,7 @@ def test_boxes_outside_the_picture_are_found():
         assert len(checks.boxes_outside(detections(**fault), frames)) == 1
 
 
-def samples(labels, flipped) -> pa.Table:
+def samples(labels: Sequence[str], flipped: Sequence[bool]) -> pa.Table:
     return pa.table({"label": labels, "flipped": flipped})
 
 
@@ -64,7 +67,7 @@ def test_scores_outside_zero_to_one_are_found():
 
 
 def test_a_share_of_unreadable_videos_is_no_matter_of_single_files():
-    def shard(unreadable, readable):
+    def shard(unreadable: int, readable: int):
         status = ["unreadable"] * unreadable + ["ok"] * readable
         return pa.table({"status": status, "error": ["v.mp4: cut"] * len(status)})
 

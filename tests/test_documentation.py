@@ -3,7 +3,6 @@
 import __future__
 
 import importlib.util
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ def detection() -> dict[str, Any]:
     return {"video_id": "a", "frame": 1, "person": 0, "person_score": 0.5, "part": "head", "part_score": 0.5, **box}
 
 
-USED_BY_THE_EXAMPLE = (json, dataclass, ClassVar, Literal, recipe, Output, Reads, Section)
+USED_BY_THE_EXAMPLE = (dataclass, ClassVar, Literal, recipe, Output, Reads, Section)
 
 
 def test_a_constant_or_a_field_that_nothing_describes_is_warned_of(caplog: pytest.LogCaptureFixture):

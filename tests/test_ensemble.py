@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +16,10 @@ from tps_pipeline.labels import PARTS
 SQUARE = (0, 0, 9, 9)
 
 
-def predictions(*rows: tuple) -> pa.Table:
+Row = tuple[str, int, int, tuple[int, int, int, int], str, str, float]
+
+
+def predictions(*rows: Row) -> pa.Table:
     """Rows of (video, frame, person, person's box, part, state, state's score); a part's box tells whose it is."""
     columns = [
         (video, frame, person, 0.9, *box, part, 0.8, *box, state, score, {state: score})
@@ -23,7 +28,16 @@ def predictions(*rows: tuple) -> pa.Table:
     return tables.conform(pd.DataFrame(columns, columns=tables.PREDICTIONS.names), tables.PREDICTIONS)
 
 
-def said(state: str, *, part="head", video="v", frame=1, person=0, box=SQUARE, score=0.5) -> tuple:
+def said(
+    state: str,
+    *,
+    part: str = "head",
+    video: str = "v",
+    frame: int = 1,
+    person: int = 0,
+    box: tuple[int, int, int, int] = SQUARE,
+    score: float = 0.5,
+) -> Row:
     return video, frame, person, box, part, state, score
 
 
@@ -39,7 +53,7 @@ def ranked(*names: str, mean_psc: tuple[float, ...] | None = None) -> pa.Table:
     return tables.conform(columns, tables.RANKING)
 
 
-def vote(*of_methods: list[tuple], **settings) -> list[dict]:
+def vote(*of_methods: list[Row], **settings: Any) -> list[dict[str, Any]]:
     """The rows voted for, methods given from the best to the worst."""
     names = [f"m{place}" for place in range(len(of_methods))]
     ranking = ranked(*names, mean_psc=settings.pop("mean_psc", None))
@@ -49,7 +63,7 @@ def vote(*of_methods: list[tuple], **settings) -> list[dict]:
     return result.to_pylist()
 
 
-def states(*of_methods: list[tuple], **settings) -> list[str]:
+def states(*of_methods: list[Row], **settings: Any) -> list[str]:
     return [row["state"] for row in vote(*of_methods, **settings)]
 
 
@@ -155,11 +169,14 @@ def hash_of(name: str, video: str, part: str) -> int:
     return (ord(name) * 7 + ord(video) * 5 + PARTS.index(part) * 3) % 3
 
 
-def in_video(rows: pa.Table, video: str) -> pa.Array:
+def in_video(rows: pa.Table, video: str) -> pa.BooleanArray:
     return pa.array([name == video for name in rows["video_id"].to_pylist()], pa.bool_())
 
 
-def scored(rows: list[tuple]) -> pa.Table:
+Score = tuple[str, str, str, str, float]
+
+
+def scored(rows: Sequence[Score]) -> pa.Table:
     """Rows of (video, method, split, action, PSC)."""
     columns = pd.DataFrame([(*row, True) for row in rows], columns=tables.PSC.names)
     return tables.conform(columns, tables.PSC)
@@ -178,13 +195,15 @@ def test_methods_are_ranked_by_their_score_on_the_split():
     assert nothing["method"].to_pylist() == ["b", "a"]
 
 
-def choice(rows: list[tuple], candidates=("steady", "jumper"), **settings) -> dict[str, dict]:
-    table = ensemble.method_by_category(scored(rows), candidates, **{"split": "val", "min_videos": 2, **settings})
+def choice(
+    rows: Sequence[Score], candidates: Sequence[str] = ("steady", "jumper"), *, split: str = "val", min_videos: int = 2
+) -> dict[str, dict[str, Any]]:
+    table = ensemble.method_by_category(scored(rows), candidates, split=split, min_videos=min_videos)
     assert table.schema == tables.METHOD_BY_CATEGORY
     return {row["action"]: row for row in table.to_pylist() if row["chosen"]}
 
 
-def of_two(steady: dict[str, list[float]], jumper: dict[str, list[float]], split="val") -> list[tuple]:
+def of_two(steady: dict[str, list[float]], jumper: dict[str, list[float]], split: str = "val") -> list[Score]:
     return [
         (f"{split}_{action}_{i}", method, split, action, psc)
         for method, of_action in (("steady", steady), ("jumper", jumper))

@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -6,7 +9,7 @@ from tps_pipeline import tables
 from tps_pipeline.evaluation import leaderboard, sampled, unreadable
 
 
-def scored(rows) -> pa.Table:
+def scored(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     names = [field.name for field in tables.PSC]
     return tables.conform(dict(zip(names, zip(*rows, strict=True), strict=True)), tables.PSC)
 

@@ -220,7 +220,7 @@ def is_changed(folder: Path, files: dict[str, str], entry: str, file: str, old: 
         ("linking.py", "from .boxes", "from tps_pipeline.boxes"),
     ],
 )  # fmt: skip
-def test_what_changes_no_result_leaves_a_fingerprint(tmp_path, file, old, new):
+def test_what_changes_no_result_leaves_a_fingerprint(tmp_path: Path, file: str, old: str, new: str):
     assert not is_changed(tmp_path, FILES, "tracks.track", file, old, new)
 
 
@@ -239,7 +239,7 @@ def test_what_changes_no_result_leaves_a_fingerprint(tmp_path, file, old, new):
         ("outputs.py", "'tracks'", "'lines'"),  # plumbing
     ],
 )
-def test_what_is_not_reached_leaves_a_fingerprint(tmp_path, file, old, new):
+def test_what_is_not_reached_leaves_a_fingerprint(tmp_path: Path, file: str, old: str, new: str):
     assert not is_changed(tmp_path, FILES, "tracks.track", file, old, new)
 
 
@@ -271,7 +271,7 @@ def test_what_is_not_reached_leaves_a_fingerprint(tmp_path, file, old, new):
         ("recipe/kinds.py", "greater", "less"),
     ],
 )
-def test_what_is_reached_changes_a_fingerprint(tmp_path, file, old, new):
+def test_what_is_reached_changes_a_fingerprint(tmp_path: Path, file: str, old: str, new: str):
     assert is_changed(tmp_path, FILES, "tracks.track", file, old, new)
 
 
@@ -303,17 +303,19 @@ def test_what_is_reached_changes_a_fingerprint(tmp_path, file, old, new):
         ("level", "training.py", "SHOWN = 1", "SHOWN = 2", True),
     ],
 )
-def test_a_method_counts_with_what_it_takes_to_call_it(tmp_path, entry, file, old, new, changed):
+def test_a_method_counts_with_what_it_takes_to_call_it(
+    tmp_path: Path, entry: str, file: str, old: str, new: str, changed: bool
+):
     assert is_changed(tmp_path, METHODS, entry, file, old, new) == changed
 
 
-def test_a_function_has_its_decorators_where_another_reaches_it(tmp_path):
+def test_a_function_has_its_decorators_where_another_reaches_it(tmp_path: Path):
     text = FILES["tracks.py"] + "\ndef twice():\n    return track(1, 2), track\n"
     edit = "tracks.py", 'version="1"', 'version="2"'
     assert is_changed(tmp_path, FILES | {"tracks.py": text}, "tracks.twice", *edit)
 
 
-def test_a_fingerprint_is_of_entries_together_and_of_what_else_counts(tmp_path):
+def test_a_fingerprint_is_of_entries_together_and_of_what_else_counts(tmp_path: Path):
     code = write(tmp_path, METHODS)
     fit, predict = "tps_pipeline.level.Level.fit", "tps_pipeline.level.Level.predict"
     of = code.fingerprint
@@ -322,7 +324,7 @@ def test_a_fingerprint_is_of_entries_together_and_of_what_else_counts(tmp_path):
     assert len(of([fit])) == 16
 
 
-def test_the_order_of_entries_does_not_matter(tmp_path):
+def test_the_order_of_entries_does_not_matter(tmp_path: Path):
     code = write(tmp_path, FILES)
     entries = ["tps_pipeline.tracks", "tps_pipeline.tracks.track", "tps_pipeline.linking.Linker.link"]
     assert code.fingerprint(entries) == code.fingerprint(entries[::-1])
@@ -331,12 +333,12 @@ def test_the_order_of_entries_does_not_matter(tmp_path):
 @pytest.mark.parametrize(
     "entry", ["level.Level.fi", "level.Leve", "levels", "level.training", "level.Level.fit.x", "level.Leve.fit"]
 )
-def test_an_entry_that_is_not_defined_is_refused(tmp_path, entry):
+def test_an_entry_that_is_not_defined_is_refused(tmp_path: Path, entry: str):
     with pytest.raises(LookupError, match=entry):
         write(tmp_path, METHODS).fingerprint([f"tps_pipeline.{entry}"])
 
 
-def test_a_module_is_told_from_the_function_of_its_name(tmp_path):
+def test_a_module_is_told_from_the_function_of_its_name(tmp_path: Path):
     files = {
         "__init__.py": "",
         "video/__init__.py": "from tps_pipeline.video.probe import probe\nfrom tps_pipeline.video import decode\n",

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,8 +26,8 @@ def correctness(truth: dict[str, Any], submission: dict[str, Any]) -> dict[str, 
     return psc.part_state_correctness(parse_truth(json.dumps(truth).encode(), HERE), parsed)
 
 
-def person(box: list[float], **parts: tuple[Any, Any]) -> dict[str, Any]:
-    return {"box": box, "parts": {name: {"box": part, "verb": verb} for name, (part, verb) in parts.items()}}
+def person(box: Sequence[float], **parts: tuple[Any, Any]) -> dict[str, Any]:
+    return {"box": list(box), "parts": {name: {"box": part, "verb": verb} for name, (part, verb) in parts.items()}}
 
 
 def video(*humans: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def test_listed_frames_are_the_ones_that_count():
     truth = random_file(rng, proposals=False, fractional=False)
     submission = random_file(rng, proposals=True, fractional=False, like=truth)
     (frames, people, parts), submitted = to_tables(truth, submission)
-    sampled = frames.filter(pa.compute.less(frames["frame"], 10))
+    sampled = frames.filter(pc.field("frame") < 10)
     some = {name: {k: f for k, f in named.items() if int(k[4:9]) < 10} for name, named in truth.items()}
     values = psc.part_state_correctness(annotated(sampled, people, parts), predicted(*submitted))
     assert values == pytest.approx(plain_psc(some, submission), abs=1e-12)
@@ -194,7 +195,7 @@ def test_credit_by_state_adds_up_to_the_credit():
     annotations = parse_truth(json.dumps(truth).encode(), HERE)
     table = psc.credit_by_state(annotations, parsed)
     n_parts = sum(len(h["parts"]) for named in truth.values() for frame in named.values() for h in frame["humans"])
-    assert pa.compute.sum(table["boxes"]).as_py() == n_parts
+    assert pc.sum(table["boxes"]).as_py() == n_parts
     total = np.dot(table["boxes"].to_numpy(), table["correctness"].to_numpy())
     assert total == pytest.approx(np.nansum(psc.part_credit(annotations, parsed)))
     assert 0 < total < n_parts

@@ -1,6 +1,7 @@
 """What is declared is what can be read, and what is read is what is declared."""
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from tps_pipeline.store import Store
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
+def run(tmp_path: Path) -> Run:
     """A run on a store with two training shards and one of validation, an action in each."""
     lineage = Lineage(Store(tmp_path))
     for shard in ("train-000", "train-001", "val-000"):
@@ -30,7 +31,7 @@ def action(name: str) -> pa.Table:
     return tables.conform({"video_id": [name], "action": [name]}, tables.ACTIONS)
 
 
-def test_a_step_reads_its_shard_or_all_shards_of_its_splits(run):
+def test_a_step_reads_its_shard_or_all_shards_of_its_splits(run: Run):
     @step(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))
     def names(read: Reader) -> pa.Table:
         assert read.shards() == ["train-000", "train-001"]
@@ -54,7 +55,7 @@ def test_a_step_reads_its_shard_or_all_shards_of_its_splits(run):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_reading_what_was_not_declared_names_both(run, there):
+def test_reading_what_was_not_declared_names_both(run: Run, there: bool):
     read_too = ACTIONS if there else PARTS  # in the store, or never made
 
     @step(ACTION_NAMES, reads=(RANKING,) if there else (ACTIONS,), splits=("train",))
@@ -69,7 +70,7 @@ def test_reading_what_was_not_declared_names_both(run, there):
     assert ACTION_NAMES.at() not in run.lineage.latest().records
 
 
-def test_a_part_of_the_recipe_that_was_not_declared_cannot_be_read(run):
+def test_a_part_of_the_recipe_that_was_not_declared_cannot_be_read(run: Run):
     @step(ACTION_NAMES, sections=("two_stage.crop_margin", "person_detector"))
     def names(read: Reader) -> pa.Table:
         assert read.setting("two_stage.crop_margin") == 0.1
@@ -79,7 +80,7 @@ def test_a_part_of_the_recipe_that_was_not_declared_cannot_be_read(run):
         make(run, names)
 
 
-def test_who_trains_cannot_see_what_inference_is_set_to(run):
+def test_who_trains_cannot_see_what_inference_is_set_to(run: Run):
     changed = recipe.DetectorInference(canvas="rectangle")
     detector = run.recipe.person_detector.model_copy(update={"inference": changed})
     other = Run(run.recipe.model_copy(update={"person_detector": detector}), run.data, run.lineage)
@@ -106,7 +107,7 @@ def test_tables_at_hand_are_no_way_round_it():
 
 
 @pytest.mark.parametrize("name", ["demo", "paper", "bench"])
-def test_a_graph_is_whole(name):
+def test_a_graph_is_whole(name: Literal["demo", "paper", "bench"]):
     """All that is read is made by a step, but for shards and imported weights; a whole run is about every step."""
     graph = graph_of(recipe.load(name))
     made = {output for step in graph.steps for output in step.makes}

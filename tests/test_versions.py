@@ -43,7 +43,7 @@ def test_a_change_is_told_with_what_to_do():
     assert said == "b: version 2 is not recorded; run `make versions`"
 
 
-def test_a_bumped_version_is_recorded_and_other_changes_are_not(tmp_path, monkeypatch):
+def test_a_bumped_version_is_recorded_and_other_changes_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "FILE", tmp_path / "versions.json")
     versions.record()
     names = sorted(versions.recorded())
@@ -97,7 +97,7 @@ def sections_in(annotation: object) -> list[type[BaseModel]]:
 
 
 @pytest.mark.parametrize("section", sorted(defaults()))
-def test_a_default_is_what_digests_leave_out(section):
+def test_a_default_is_what_digests_leave_out(section: str):
     """Digests leave defaults out: what was made with another default would count as made with this one.
 
     After a change here bump the versions of all that reads it, then write the new value down; a new setting is only

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -14,24 +15,24 @@ from assets.steps import SHARDS
 
 
 @pytest.fixture
-def pipeline(tmp_path) -> Pipeline:
+def pipeline(tmp_path: Path) -> Pipeline:
     (tmp_path / "data" / "test_videos").mkdir(parents=True)
     return Pipeline(data=str(tmp_path / "data"), recipe_name="demo", store_root=str(tmp_path / "store"))
 
 
 @pytest.fixture
-def instance(tmp_path):
+def instance(tmp_path: Path):
     (tmp_path / "home").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
         yield instance
 
 
 @pytest.fixture
-def definitions(pipeline) -> dg.Definitions:
+def definitions(pipeline: Pipeline) -> dg.Definitions:
     return definitions_of(pipeline, dg.in_process_executor)
 
 
-def test_nothing_that_needs_a_gpu_is_eager_and_all_tables_are(definitions):
+def test_nothing_that_needs_a_gpu_is_eager_and_all_tables_are(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
     on_gpu = {node.key for node in nodes if GPU in (node.pools or ())}
@@ -41,18 +42,18 @@ def test_nothing_that_needs_a_gpu_is_eager_and_all_tables_are(definitions):
     assert eager == {node.key for node in nodes if node.group_name in EAGER}
 
 
-def report(instance, asset, *shards):
+def report(instance: dg.DagsterInstance, asset: str, *shards: str):
     for shard in shards or [None]:
         instance.report_runless_asset_event(dg.AssetMaterialization(asset.split("/"), partition=shard))
 
 
 @pytest.mark.whole
-def test_tables_follow_what_they_read(definitions, instance):
+def test_tables_follow_what_they_read(definitions: dg.Definitions, instance: dg.DagsterInstance):
     instance.add_dynamic_partitions(str(SHARDS.name), ["train-000", "val-000", "test-000"])
     method = "video_category"
     tables = ("leaderboard", f"psc/{method}", "submission")
 
-    def requested(cursor=None):
+    def requested(cursor: dg.AssetDaemonCursor | None = None):
         looked_at = dg.AssetSelection.assets(*(dg.AssetKey(asset.split("/")) for asset in tables))
         result = dg.evaluate_automation_conditions(definitions, instance, looked_at, cursor=cursor)
         asked = {asset for asset in tables if result.get_num_requested(dg.AssetKey(asset.split("/")))}
@@ -81,7 +82,9 @@ def test_tables_follow_what_they_read(definitions, instance):
     assert f"psc/{method}" not in asked  # there are no predictions of it
 
 
-def tick(definitions, pipeline, instance, cursor=None):
+def tick(
+    definitions: dg.Definitions, pipeline: Pipeline, instance: dg.DagsterInstance, cursor: str | None = None
+) -> tuple[list[dg.RunRequest], str | None]:
     sensor = definitions.get_repository_def().get_sensor_def("new_videos")
     context = dg.build_sensor_context(
         instance=instance,
@@ -90,10 +93,13 @@ def tick(definitions, pipeline, instance, cursor=None):
         resources={"pipeline": pipeline},
     )
     data = sensor(context)
+    assert isinstance(data, dg.SensorResult)
     return list(data.run_requests or []), data.cursor
 
 
-def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipeline, instance):
+def test_a_new_video_is_taken_in_and_its_shard_requested_once(
+    definitions: dg.Definitions, pipeline: Pipeline, instance: dg.DagsterInstance
+):
     video = pipeline.data_folder / "test_videos" / "a.mp4"
     video.write_bytes(b"not finished")
     requests, cursor = tick(definitions, pipeline, instance)
@@ -108,7 +114,7 @@ def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipel
     assert job.execute_in_process(instance=instance, run_config=request.run_config).success
     (request,), cursor = tick(definitions, pipeline, instance, cursor)
     assert (request.job_name, request.partition_key) == (ONE_SHARD, "test-000")
-    groups = {definitions.resolve_asset_graph().get(key).group_name for key in request.asset_selection}
+    groups = {definitions.resolve_asset_graph().get(key).group_name for key in request.asset_selection or ()}
     assert groups == {"source"}  # no network has been trained, and no detector learns from test videos
 
     job = definitions.resolve_job_def(ONE_SHARD)
@@ -118,7 +124,13 @@ def test_a_new_video_is_taken_in_and_its_shard_requested_once(definitions, pipel
     assert requests == []
 
 
-def test_a_failed_run_is_told_to_the_command_in_the_environment(definitions, instance, tmp_path, monkeypatch, pipeline):
+def test_a_failed_run_is_told_to_the_command_in_the_environment(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pipeline: Pipeline,
+):
     told = tmp_path / "notice.json"
     monkeypatch.setenv(
         "TPS_NOTIFY", f"{sys.executable} -c 'import sys; open(sys.argv[1], \"w\").write(sys.stdin.read())' {told}"

@@ -11,6 +11,7 @@ from assets.definitions import assets_of
 from assets.resources import Pipeline
 from assets.steps import key_of
 from tps_pipeline import outputs
+from tps_pipeline.outputs import Output
 from tps_pipeline.stages import graph_of
 
 GRAPH = graph_of(Pipeline.from_environment().recipe)
@@ -19,7 +20,7 @@ TABLES = [output for output in [outputs.SHARDS, *GRAPH.maker] if output.schema i
 
 
 @pytest.mark.parametrize("key", SPECS, ids=dg.AssetKey.to_user_string)
-def test_every_asset_says_who_what_and_where(key):
+def test_every_asset_says_who_what_and_where(key: dg.AssetKey):
     spec = SPECS[key]
     assert list(spec.owners) == OWNERS
     assert "python" in spec.kinds
@@ -31,8 +32,9 @@ def test_every_asset_says_who_what_and_where(key):
 
 
 @pytest.mark.parametrize("output", TABLES, ids=lambda output: output.key)
-def test_every_table_shows_its_columns(output):
+def test_every_table_shows_its_columns(output: Output):
     columns = SPECS[key_of(output)].metadata[SCHEMA].columns
+    assert output.schema is not None
     assert [column.name for column in columns] == output.schema.names
     assert [column.constraints.nullable for column in columns] == [field.nullable for field in output.schema]
 

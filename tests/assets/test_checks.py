@@ -1,7 +1,9 @@
 """Each blocking check, run by Dagster on a planted fault: it fails, and nothing is built on the wrong table."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -15,12 +17,13 @@ from tps_pipeline import outputs, tables
 from tps_pipeline.graph.checking import allow
 from tps_pipeline.lineage import Work
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, SUBMISSION, VIDEOS, Output, dataset, predictions, psc
+from tps_pipeline.store import Written
 
 SHARD = "test-000"
 
 
 @pytest.fixture
-def pipeline(tmp_path) -> Pipeline:
+def pipeline(tmp_path: Path) -> Pipeline:
     """A store with one readable video of one sampled frame of 32 x 24 pixels, and a vocabulary."""
     made = Pipeline(data=str(tmp_path), recipe_name="demo", store_root=str(tmp_path / "store"))
     record(made, VIDEOS, SHARD, made.store.write(VIDEOS.path(SHARD), conform(videos("a"), VIDEOS)))
@@ -38,7 +41,7 @@ def videos(names: str, unreadable: str = "") -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def write_frames(pipeline, numbers):
+def write_frames(pipeline: Pipeline, numbers: Sequence[int]) -> Written:
     count = len(numbers)
     rows = {"video_id": ["a"] * count, "frame": numbers, "width": [32] * count, "height": [24] * count}
     with pipeline.store.scratch() as scratch, pa.OSFile(str(scratch / "frames.arrow"), "wb") as sink:
@@ -49,22 +52,25 @@ def write_frames(pipeline, numbers):
         return pipeline.store.keep(scratch / "frames.arrow", FRAMES.path(SHARD))
 
 
-def part(**changed) -> pd.DataFrame:
+def part(**changed: Any) -> pd.DataFrame:
     row = {"video_id": "a", "frame": 1, "person": 0, "part": "head", "person_score": 1.0, "part_score": 1.0}
     row |= dict(zip((*tables.PERSON_BOX, *tables.BOX), (0, 0, 31, 23, 4, 4, 8, 8), strict=True))
     return pd.DataFrame([row | {"state": "bend", "state_score": 1.0, "state_scores": {}} | changed])
 
 
-def write(output: Output) -> Callable:
+Put = Callable[[Pipeline, Any], Written]
+
+
+def write(output: Output) -> Put:
     return lambda pipeline, rows: pipeline.store.write(output.path(SHARD), conform(rows, output))
 
 
-def conform(rows, output: Output) -> pa.Table:
+def conform(rows: pd.DataFrame | list[dict[str, Any]], output: Output) -> pa.Table:
     assert output.schema is not None
     return tables.conform(pd.DataFrame(rows), output.schema)
 
 
-def record(pipeline, output: Output, shard: str | None, written, run_id: str = "") -> None:
+def record(pipeline: Pipeline, output: Output, shard: str | None, written: Written, run_id: str = "") -> None:
     pipeline.lineage.record(Work(output.key, shard, (), (), ""), written, run_id=run_id)
 
 
@@ -79,7 +85,7 @@ def scored(psc: float) -> pd.DataFrame:
     return pd.DataFrame([row | {"psc": psc}])
 
 
-FAULTS = {
+FAULTS: dict[Output, tuple[Put, Any, Any]] = {
     VIDEOS: (write(VIDEOS), videos("abcd", unreadable="bc"), videos("abcd", unreadable="bcd")),
     FRAMES: (write_frames, [1], []),
     dataset("part"): (write(dataset("part")), mirrored("right_arm"), mirrored("left_arm")),
@@ -92,7 +98,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("output", list(FAULTS))
 @pytest.mark.parametrize("right", [True, False])
-def test_nothing_is_built_on_a_wrong_shard(pipeline, output, right):
+def test_nothing_is_built_on_a_wrong_shard(pipeline: Pipeline, output: Output, right: bool):
     put, good, bad = FAULTS[output]
 
     def make(context: dg.AssetExecutionContext) -> None:
@@ -102,7 +108,7 @@ def test_nothing_is_built_on_a_wrong_shard(pipeline, output, right):
     assert run(pipeline, output.key, make, partition=SHARD) == (right, right)
 
 
-def test_each_shard_of_a_range_has_its_own_result(pipeline):
+def test_each_shard_of_a_range_has_its_own_result(pipeline: Pipeline):
     """Beside the one of the run, which alone decides whether anything is built on them."""
     output, shards, wrong = psc("video_level"), ["test-000", "test-001", "test-002"], {"test-001"}
     kept: set[str] = set()
@@ -157,7 +163,7 @@ def results(instance: dg.DagsterInstance, check: dg.AssetChecksDefinition) -> di
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_nothing_is_built_where_a_video_is_in_two_splits(pipeline, right):
+def test_nothing_is_built_where_a_video_is_in_two_splits(pipeline: Pipeline, right: bool):
     def make(context: dg.AssetExecutionContext) -> None:
         for shard, video in (("train-000", "a"), ("val-000", "b" if right else "a")):
             row = {"video_id": video, "split": shard[:-4], "action": "x", "path": "", "sha256": "", "bytes": 0}
@@ -169,7 +175,9 @@ def test_nothing_is_built_where_a_video_is_in_two_splits(pipeline, right):
 
 
 @pytest.mark.parametrize(("people", "proposals", "right"), [(10, 5, True), (11, 1, False), (1, 6, False)])
-def test_a_submission_over_the_challenge_s_limits_is_found(pipeline, people, proposals, right):
+def test_a_submission_over_the_challenge_s_limits_is_found(
+    pipeline: Pipeline, people: int, proposals: int, right: bool
+):
     person = {"box": [0, 0, 9, 9], "parts": {"head": {"box": [[0, 0, 9, 9]] * proposals, "verb": ["bend"] * proposals}}}
 
     def make() -> None:
@@ -182,7 +190,7 @@ def test_a_submission_over_the_challenge_s_limits_is_found(pipeline, people, pro
     assert run(pipeline, "submission", make) == (right, True)  # the report is wanted all the same
 
 
-def run(pipeline: Pipeline, asset: str, make: Callable, partition: str | None = None) -> tuple[bool, bool]:
+def run(pipeline: Pipeline, asset: str, make: Callable[..., None], partition: str | None = None) -> tuple[bool, bool]:
     """Materialize an asset with its check and another asset after it: did the check pass, was the other one made?"""
     key, partitions = dg.AssetKey(asset.split("/")), SHARDS if partition else None
     checked = dg.asset(key=key, partitions_def=partitions)(make)

@@ -13,7 +13,7 @@ from assets.definitions import definitions
 from tests.workplace import ROOT, environment, make
 
 
-def test_pyproject_and_workspace_name_the_same_location(monkeypatch):
+def test_pyproject_and_workspace_name_the_same_location(monkeypatch: pytest.MonkeyPatch):
     """With `[tool.dg]` a bare `dagster dev` no longer looks at `workspace.yaml`."""
     monkeypatch.chdir(ROOT)
     found = []
@@ -27,7 +27,7 @@ def test_pyproject_and_workspace_name_the_same_location(monkeypatch):
 
 
 @pytest.mark.whole
-def test_dg_lists_every_asset(tmp_path):
+def test_dg_lists_every_asset(tmp_path: Path):
     command = [Path(sys.executable).with_name("dg"), "list", "defs", "--json"]
     listed = subprocess.run(
         command, cwd=ROOT, env=environment(make(tmp_path)), capture_output=True, text=True, check=True

@@ -33,8 +33,9 @@ def test_a_run_that_was_made_and_not_begun_ends_with_its_process(tmp_path: Path,
         dead = instance.create_run_for_job(job, tags={PROCESS: gone})
         mine = instance.create_run_for_job(job, tags={PROCESS: str(os.getpid())})
         unknown = instance.create_run_for_job(job)
-        parent = {"parent_run_id": dead.run_id, "root_run_id": dead.run_id}
-        again = instance.create_run_for_job(job, tags={PROCESS: gone}, **parent)
+        again = instance.create_run_for_job(
+            job, tags={PROCESS: gone}, parent_run_id=dead.run_id, root_run_id=dead.run_id
+        )
         assert end_dead_runs(instance) == [dead.run_id]
         statuses = {run.run_id: run.status for run in instance.get_runs()}
         assert statuses[dead.run_id] == dg.DagsterRunStatus.FAILURE

@@ -28,7 +28,7 @@ ESCAPE = "\x1b["
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     demo = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())["methods"]
     methods = {name: demo[name] for name in ("video_category", "video_level")}
     methods["video_level"]["training"]["epochs"] = 1
@@ -36,7 +36,7 @@ def workplace(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def in_a_terminal(workplace) -> str:
+def in_a_terminal(workplace: Path) -> str:
     """What comes when everything is made."""
     env = environment(workplace) | {"TERM": "xterm-256color", "COLUMNS": "150", "LINES": "50"}
     main, end = pty.openpty()
@@ -57,7 +57,7 @@ def in_a_terminal(workplace) -> str:
 
 
 @pytest.mark.whole
-def test_on_a_terminal_each_network_has_a_line(in_a_terminal, workplace):
+def test_on_a_terminal_each_network_has_a_line(in_a_terminal: str, workplace: Path):
     assert ESCAPE in in_a_terminal
     assert "DEBUG" not in in_a_terminal
     assert "STEP_WORKER" not in in_a_terminal
@@ -66,7 +66,7 @@ def test_on_a_terminal_each_network_has_a_line(in_a_terminal, workplace):
 
 
 @pytest.mark.whole
-def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal, workplace):
+def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal: str, workplace: Path):
     (workplace / "recipe.yaml").write_text((workplace / "recipe.yaml").read_text().replace("epochs: 1", "epochs: 2"))
     done = subprocess.run(COMMAND, cwd=ROOT, env=environment(workplace), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,9 @@ def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal, workplace):
 @pytest.mark.parametrize(
     ("folder", "words"), [("nowhere", "no such folder; give the folder"), ("empty", "has no videos; put them")]
 )
-def test_a_mistaken_folder_is_told_in_one_line_and_leaves_no_store(tmp_path, monkeypatch, capsys, folder, words):
+def test_a_mistaken_folder_is_told_in_one_line_and_leaves_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str, words: str
+):
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr("assets.run.console", Console(stderr=True, force_terminal=False))
     monkeypatch.setenv("TPS_DATA", str(tmp_path / folder))
@@ -96,7 +98,9 @@ def test_a_mistaken_folder_is_told_in_one_line_and_leaves_no_store(tmp_path, mon
 
 
 @pytest.mark.parametrize(("folder", "words"), [("nowhere", "no such folder; give"), ("empty", "has no videos; put")])
-def test_dagster_tells_a_mistake_without_a_trace(tmp_path, capfd, folder, words):
+def test_dagster_tells_a_mistake_without_a_trace(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], folder: str, words: str
+):
     (tmp_path / "empty").mkdir()
     mistaken = Pipeline(data=str(tmp_path / folder), recipe_name="demo", store_root=str(tmp_path / "store"))
     job = definitions_of(mistaken, dg.in_process_executor).resolve_implicit_global_asset_job_def()
@@ -108,7 +112,7 @@ def test_dagster_tells_a_mistake_without_a_trace(tmp_path, capfd, folder, words)
     assert "Stack Trace" not in said
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def pressed(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
@@ -124,7 +128,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert "run it again to go on" in capsys.readouterr().err
 
 
-def test_elsewhere_a_line_comes_now_and_then(tmp_path, capsys):
+def test_elsewhere_a_line_comes_now_and_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     at_work, waiting = Training("one", tmp_path / "one", 4), Training("two", tmp_path / "two", 2)
     at_work.folder.mkdir()
     (at_work.folder / "log.csv").write_text("epoch,loss,seconds,AP\n1,0.75,600,\n2,0.5,600,0.1\n")
@@ -137,7 +141,7 @@ def test_elsewhere_a_line_comes_now_and_then(tmp_path, capsys):
     assert "TTY_COMPATIBLE" not in os.environ
 
 
-def test_a_training_is_followed_to_its_end(tmp_path):
+def test_a_training_is_followed_to_its_end(tmp_path: Path):
     training = Training("one", tmp_path / "one", 2)
     training.look()
     assert training.state == "waits"

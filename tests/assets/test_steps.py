@@ -16,6 +16,7 @@ from tps_pipeline.graph import Graph, Reader, step
 from tps_pipeline.graph.plan import plan
 from tps_pipeline.lineage import Work
 from tps_pipeline.outputs import Output
+from tps_pipeline.recipe import Recipe
 
 LENGTHS = Output("lengths", tables.TRACKS, sharded=True)
 """An output that nothing in the project knows."""
@@ -30,7 +31,7 @@ def lengths(read: Reader) -> pa.Table:
 
 
 @pytest.fixture
-def pipeline(tmp_path) -> Pipeline:
+def pipeline(tmp_path: Path) -> Pipeline:
     made = Pipeline(data=str(tmp_path), recipe_name="demo", store_root=str(tmp_path / "store"))
     for output in (outputs.SHARDS, outputs.TWO_STAGE):
         written = made.store.write(output.path("test-000"), tables.empty(tables.DETECTIONS))
@@ -46,8 +47,12 @@ def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> dict[str, d
     return dict(event.materialization.metadata)
 
 
-def test_one_decorated_function_is_an_asset(pipeline, monkeypatch):
-    monkeypatch.setattr(assets_steps, "graph_of", lambda _: Graph([lengths]))
+def only_lengths(_: Recipe) -> Graph:
+    return Graph([lengths])
+
+
+def test_one_decorated_function_is_an_asset(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(assets_steps, "graph_of", only_lengths)
     (spec,) = asset_of(lengths).specs
     assert (spec.key, spec.description) == (dg.AssetKey("lengths"), "How long somebody is to be seen.")
     assert [dep.asset_key for dep in spec.deps] == [dg.AssetKey(["detections", "two_stage"])]
@@ -68,8 +73,8 @@ def test_one_decorated_function_is_an_asset(pipeline, monkeypatch):
         assert again["store"].value == pipeline.store_root
 
 
-def test_each_shard_of_a_range_shows_its_own_figures_made_or_kept(pipeline, monkeypatch):
-    monkeypatch.setattr(assets_steps, "graph_of", lambda _: Graph([lengths]))
+def test_each_shard_of_a_range_shows_its_own_figures_made_or_kept(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(assets_steps, "graph_of", only_lengths)
     for people, shard in enumerate(("test-000", "test-001"), 1):
         for output in (outputs.SHARDS, outputs.TWO_STAGE):
             table = tables.empty(tables.DETECTIONS) if output == outputs.SHARDS else detected(people)
@@ -87,7 +92,9 @@ def test_each_shard_of_a_range_shows_its_own_figures_made_or_kept(pipeline, monk
             for people, shard in enumerate(("test-000", "test-001"), 1):
                 assert shown[shard]["made"].value == made
                 assert shown[shard]["dagster/row_count"].value == people
-                assert len(shown[shard]["preview"].value.records) == people
+                preview = shown[shard]["preview"]
+                assert isinstance(preview, dg.TableMetadataValue)
+                assert len(preview.records) == people
         assert key in instance.all_asset_keys()
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -14,29 +18,33 @@ SECTIONS = ("leaderboard", "psc", "parts", "disagreement", "confusion", "detecti
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("page")
     page.write(folder / "report.html", **report_sample.content(report_sample.parse_videos(folder), folder / "store"))
     return folder / "report.html"
 
 
 @pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (360, "light")], ids=str)
-def shown(request, chromium, report):
+def shown(request: pytest.FixtureRequest, chromium: Any, report: Path):
     """The page, with what it asked the network for and what it complained of."""
     width, scheme = request.param
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     tab = context.new_page()
     tab.set_default_timeout(60_000)
     tab.requests, tab.complaints = [], []
-    tab.on("request", lambda asked: tab.requests.append(asked.url))
-    tab.on("console", lambda said: tab.complaints.append(said.text))
-    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    listeners: dict[str, Callable[[Any], None]] = {
+        "request": lambda asked: tab.requests.append(asked.url),
+        "console": lambda said: tab.complaints.append(said.text),
+        "pageerror": lambda error: tab.complaints.append(str(error)),
+    }
+    for event, listener in listeners.items():
+        tab.on(event, listener)
     tab.goto(report.as_uri())
     yield tab
     context.close()
 
 
-def test_it_fits_its_width_and_every_section_shows(shown):
+def test_it_fits_its_width_and_every_section_shows(shown: Any):
     assert shown.evaluate("document.documentElement.scrollWidth") == shown.viewport_size["width"]
     for name in SECTIONS:
         section = shown.locator(f"#{name}")
@@ -48,19 +56,19 @@ def test_it_fits_its_width_and_every_section_shows(shown):
     assert all(shown.locator(f"[id='{target}']").count() == 1 for target in targets)
 
 
-def test_it_needs_no_network_and_complains_of_nothing(shown):
+def test_it_needs_no_network_and_complains_of_nothing(shown: Any):
     assert [url for url in shown.requests if not url.startswith(("file:", "data:"))] == []
     assert sum(url.startswith("file:") for url in shown.requests) == 1
     assert shown.complaints == []
 
 
-def test_every_image_is_there_and_has_a_text(shown):
+def test_every_image_is_there_and_has_a_text(shown: Any):
     images = shown.locator("img").evaluate_all("all => all.map(i => [i.alt.length > 20, i.naturalWidth > 0])")
     assert images
     assert all(all(facts) for facts in images)
 
 
-def test_a_video_plays_only_when_it_is_asked_to(shown):
+def test_a_video_plays_only_when_it_is_asked_to(shown: Any):
     video = shown.locator("video").first
     video.scroll_into_view_if_needed()
     assert video.evaluate("v => v.paused && v.controls && v.currentTime === 0")
@@ -72,7 +80,7 @@ def test_a_video_plays_only_when_it_is_asked_to(shown):
     video.evaluate("v => v.pause()")
 
 
-def test_the_heat_map_marks_the_chosen_method(shown):
+def test_the_heat_map_marks_the_chosen_method(shown: Any):
     marked = shown.locator("#psc td.marked")
     assert marked.count() == 1
     assert marked.locator("xpath=..").locator("th").inner_text() == "lunge"
@@ -82,7 +90,7 @@ def test_the_heat_map_marks_the_chosen_method(shown):
     assert "chosen" in marked.inner_text()
 
 
-def test_the_drawing_of_the_lineage_leads_to_its_rows(shown):
+def test_the_drawing_of_the_lineage_leads_to_its_rows(shown: Any):
     drawing = shown.locator("#lineage .graph")
     drawing.scroll_into_view_if_needed()
     boxes = drawing.locator("a")
@@ -114,18 +122,18 @@ def test_the_drawing_of_the_lineage_leads_to_its_rows(shown):
     assert shown.evaluate("document.documentElement.scrollWidth") == shown.viewport_size["width"]
 
 
-def test_a_box_that_is_pointed_at_shows_its_lines_alone(shown):
+def test_a_box_that_is_pointed_at_shows_its_lines_alone(shown: Any):
     shown.locator("#lineage .graph a", has_text="psc/voting").hover()
     faint = shown.locator("#lineage .graph path").evaluate_all("all => all.map(p => getComputedStyle(p).opacity < 1)")
     assert (faint.count(False), len(faint)) == (3, 6)
 
 
-def test_the_drawing_s_text_can_be_selected(shown):
+def test_the_drawing_s_text_can_be_selected(shown: Any):
     selected = "text => { getSelection().selectAllChildren(text); return getSelection().toString() }"
     assert shown.locator("#lineage .graph a text", has_text="leaderboard").evaluate(selected) == "leaderboard"
 
 
-def test_tables_scroll_within_themselves_and_by_keyboard(shown):
+def test_tables_scroll_within_themselves_and_by_keyboard(shown: Any):
     regions = shown.locator(".scroll").evaluate_all(
         "all => all.map(r => [r.tabIndex, r.getAttribute('aria-label').length > 0, getComputedStyle(r).overflowX])"
     )
@@ -137,7 +145,7 @@ def test_tables_scroll_within_themselves_and_by_keyboard(shown):
 
 
 @pytest.fixture(scope="module", params=[9, 20, 30], ids="{} methods".format)
-def crowded(request, chromium, tmp_path_factory):
+def crowded(request: pytest.FixtureRequest, chromium: Any, tmp_path_factory: pytest.TempPathFactory):
     """A page of many methods and long names."""
     folder = tmp_path_factory.mktemp("crowded")
     sample = report_sample.parse_videos(folder)
@@ -158,7 +166,7 @@ def crowded(request, chromium, tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [360, 390, 540, 768, 1000, 1280, 1920])
-def test_no_heat_map_is_cut_and_no_word_is_broken_at_any_width(crowded, width):
+def test_no_heat_map_is_cut_and_no_word_is_broken_at_any_width(crowded: Any, width: int):
     crowded.set_viewport_size({"width": width, "height": 900})
     assert crowded.evaluate("document.documentElement.scrollWidth") == width
     assert crowded.locator("#psc .heat:visible").count() > 0
@@ -181,7 +189,7 @@ def test_no_heat_map_is_cut_and_no_word_is_broken_at_any_width(crowded, width):
     assert crowded.locator(labels).evaluate_all(broken) == []
 
 
-def test_the_first_screen_has_the_score_the_others_and_a_video(shown):
+def test_the_first_screen_has_the_score_the_others_and_a_video(shown: Any):
     height = shown.viewport_size["height"]
     tops = [
         shown.locator(what).first.bounding_box()["y"] for what in (".what", ".score", ".bars .own", ".gaps", "video")

@@ -18,7 +18,7 @@ NARROW = {"depths": (1, 1, 2, 1), "stem": 16}
 CASES: list[tuple[Callable[[Any], nn.Module], recipe.Section, Mapping[str, Any]]] = [
     (
         lambda section: networks.video_swin(section, 5),
-        recipe.VideoSwin(**SWIN),
+        recipe.VideoSwin.model_validate(SWIN),
         {
             "patch": (4, 4, 4), "embed": 32, "depths": (1, 1), "heads": (4, 4), "window": (8, 4, 4),
             "stochastic_depth": 0.1, "input": "gradients",
@@ -26,12 +26,12 @@ CASES: list[tuple[Callable[[Any], nn.Module], recipe.Section, Mapping[str, Any]]
     ),
     (
         lambda section: networks.csn(section, 5),
-        recipe.Csn(**NARROW),
+        recipe.Csn.model_validate(NARROW),
         {"depths": (1, 1, 1, 1), "stem": 8, "dropout": 0.1, "frozen_norms": True},
     ),
     (
         networks.slowfast,
-        recipe.SlowFast(**NARROW),
+        recipe.SlowFast.model_validate(NARROW),
         {
             "depths": (1, 1, 1, 1), "stem": 8, "alpha": 8, "beta": 0.25, "lateral_kernel": 7, "lateral_norms": True,
             "temporal_blocks": 1, "non_local": (1,), "full_span": True, "frozen_norms": True,
@@ -56,7 +56,9 @@ def described(network: nn.Module) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(("build", "section", "changes"), CASES, ids=[type(case[1]).__name__ for case in CASES])
-def test_every_setting_of_a_network_s_section_reaches_it(build, section, changes) -> None:
+def test_every_setting_of_a_network_s_section_reaches_it(
+    build: Callable[[Any], nn.Module], section: recipe.Section, changes: dict[str, Any]
+) -> None:
     assert changes.keys() == type(section).model_fields.keys() - ELSEWHERE
     with torch.device("meta"):
         before = described(build(section))

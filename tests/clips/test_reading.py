@@ -6,7 +6,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -41,7 +41,14 @@ def dense(key_frames: list[int], n_frames: int, *, length: int, interval: int, l
     label=st.sampled_from(["start", "middle"]),
     batch=st.integers(1, 5),
 )
-def test_windows_show_what_naive_indexing_shows(whole, key_frames, length, interval, label, batch) -> None:
+def test_windows_show_what_naive_indexing_shows(
+    whole: tuple[Path, np.ndarray],
+    key_frames: list[int],
+    length: int,
+    interval: int,
+    label: Literal["start", "middle"],
+    batch: int,
+) -> None:
     path, frames = whole
     indices = dense(key_frames, FRAMES, length=length, interval=interval, label=label)
     found = list(read_windows(path, indices, batch=batch))
@@ -51,13 +58,15 @@ def test_windows_show_what_naive_indexing_shows(whole, key_frames, length, inter
         assert len(windows.frames) == len(np.unique(windows.shown))
 
 
-def test_no_more_frames_are_held_than_later_clips_show(whole, monkeypatch) -> None:
+def test_no_more_frames_are_held_than_later_clips_show(
+    whole: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, _ = whole
     indices = dense(list(range(0, FRAMES, 5)), FRAMES, length=8, interval=1)
     read, alive = [], set()
     original = module.read_frames
 
-    def counted(*arguments, **options):
+    def counted(*arguments: Any, **options: Any):
         for at, picture in original(*arguments, **options):
             read.append(at)
             alive.add(at)
@@ -72,7 +81,7 @@ def test_no_more_frames_are_held_than_later_clips_show(whole, monkeypatch) -> No
     assert read == sorted(set(read))  # nothing is decoded twice
 
 
-def test_frames_are_scaled_and_in_order(whole) -> None:
+def test_frames_are_scaled_and_in_order(whole: tuple[Path, np.ndarray]) -> None:
     path, _ = whole
     (windows,) = read_windows(path, np.arange(FRAMES)[None], batch=3, size=(48, 40))
     assert windows.frames.shape == (FRAMES, 40, 48, 3)
@@ -80,7 +89,7 @@ def test_frames_are_scaled_and_in_order(whole) -> None:
     assert [barcode(frame) for frame in unscaled.frames] == list(range(3, 9))
 
 
-def test_clips_out_of_order_are_refused(whole) -> None:
+def test_clips_out_of_order_are_refused(whole: tuple[Path, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="order"):
         next(read_windows(whole[0], np.array([[5, 6], [4, 5]]), batch=2))
 
@@ -111,7 +120,7 @@ def test_what_cannot_be_decoded_shows_the_nearest_frame_that_can(tmp_path: Path)
     ]
 
 
-def test_kept_and_decoded_clips_are_the_same_within_the_budget(whole, tmp_path: Path) -> None:
+def test_kept_and_decoded_clips_are_the_same_within_the_budget(whole: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     path, _ = whole
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")

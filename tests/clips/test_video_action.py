@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +16,7 @@ from tps_pipeline.clips import video_action
 from tps_pipeline.clips.augment import augment
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.reading import ClipReader, Video
-from tps_pipeline.clips.video_action import Clips, LabelledVideo
+from tps_pipeline.clips.video_action import ActionVideo, Clips
 from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -23,7 +24,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 ACTIONS = ["falling", "rising"]
 
 
-def settings(**changes) -> recipe.VideoAction:
+def settings(**changes: Any) -> recipe.VideoAction:
     plain = {
         "network": {"embed": 16, "depths": [1, 1], "heads": [2, 4], "window": [4, 4, 4], "stochastic_depth": 0.0},
         "frames": 4,
@@ -55,7 +56,7 @@ def write_video(path: Path, *, rising: bool, seed: int, frames: int = 12) -> Non
         container.mux(stream.encode(None))
 
 
-def table(data: Path, count: int, *, start: int = 0, **changes) -> pa.Table:
+def table(data: Path, count: int, *, start: int = 0, **changes: Any) -> pa.Table:
     rows = []
     for index in range(start, start + count):
         name, rising = f"video_{index:02d}", index % 2 == 1
@@ -77,7 +78,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
 
 
 @pytest.mark.whole
-def test_learns_a_motion_that_no_single_frame_shows(trained) -> None:
+def test_learns_a_motion_that_no_single_frame_shows(trained: tuple[Path, Path, dict[str, float]]) -> None:
     data, folder, metrics = trained
     assert metrics["accuracy"] == 1.0
     predicted = video_action.predict(folder, table(data, 6, start=50), data)
@@ -89,7 +90,7 @@ def test_learns_a_motion_that_no_single_frame_shows(trained) -> None:
         assert row["score"] == max(chances.values()) == chances[row["action"]]
 
 
-def test_every_video_gets_an_action_readable_or_not(trained) -> None:
+def test_every_video_gets_an_action_readable_or_not(trained: tuple[Path, Path, dict[str, float]]) -> None:
     data, folder, _ = trained
     marked = table(data, 1, start=60, status="unreadable", n_frames=0)
     readable = table(data, 1, start=60)
@@ -106,16 +107,18 @@ def test_every_video_gets_an_action_readable_or_not(trained) -> None:
         video_action.predict(folder, pa.concat_tables([readable, gone]), data)
 
 
-def test_predictions_need_no_labels(trained) -> None:
+def test_predictions_need_no_labels(trained: tuple[Path, Path, dict[str, float]]) -> None:
     data, folder, _ = trained
     unlabelled = table(data, 2, start=50, action=None, split="test")
     labelled = table(data, 2, start=50)
     assert video_action.predict(folder, unlabelled, data).equals(video_action.predict(folder, labelled, data))
 
 
-def test_a_video_shorter_than_the_clip_repeats_frames(tmp_path: Path, trained) -> None:
+def test_a_video_shorter_than_the_clip_repeats_frames(
+    tmp_path: Path, trained: tuple[Path, Path, dict[str, float]]
+) -> None:
     write_video(tmp_path / "short.mp4", rising=True, seed=0, frames=2)
-    video = LabelledVideo(tmp_path / "short.mp4", 2, 1)
+    video = ActionVideo(tmp_path / "short.mp4", 2, 1)
     clip = Clips([video], settings(cache_megabytes=0)).sample(0, np.random.default_rng(0))["clip"]
     assert clip.shape == (4, 32, 32, 3)
     (plain,) = ClipReader([Video(video.path, 2)], size=32).read(0, np.array([[0, 0, 1, 1]]))
@@ -125,7 +128,7 @@ def test_a_video_shorter_than_the_clip_repeats_frames(tmp_path: Path, trained) -
 
 def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", rising=True, seed=0)
-    videos = [LabelledVideo(tmp_path / "a.mp4", 12, 1)]
+    videos = [ActionVideo(tmp_path / "a.mp4", 12, 1)]
     cached, decoded = Clips(videos, settings()), Clips(videos, settings(cache_megabytes=0))
     assert cached.reader.decoded
     assert not decoded.reader.decoded
@@ -136,9 +139,9 @@ def test_cached_and_decoded_clips_are_the_same(tmp_path: Path) -> None:
 def test_a_broken_training_video_gives_way_to_another(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", rising=True, seed=0)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    clips = Clips([LabelledVideo(tmp_path / "broken.mp4", 12, 0), LabelledVideo(tmp_path / "a.mp4", 12, 1)], settings())
+    clips = Clips([ActionVideo(tmp_path / "broken.mp4", 12, 0), ActionVideo(tmp_path / "a.mp4", 12, 1)], settings())
     assert clips.sample(0, np.random.default_rng(0))["action"] == 1
-    hopeless = Clips([LabelledVideo(tmp_path / "broken.mp4", 12, 0)], settings())
+    hopeless = Clips([ActionVideo(tmp_path / "broken.mp4", 12, 0)], settings())
     with pytest.raises(DataError, match="10 training videos in a row cannot be decoded"):
         hopeless.sample(0, np.random.default_rng(0))
 
@@ -162,7 +165,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
         def __len__(self) -> int:
             return 8
 
-        def sample(self, index: int, rng: np.random.Generator) -> dict:
+        def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
             clip = np.random.default_rng(index).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
             return {"clip": clip, "action": index % 4}
 
@@ -179,7 +182,7 @@ def test_an_action_that_is_not_to_be_learned_is_an_error(tmp_path: Path) -> None
         video_action.train(videos, videos, tmp_path, ["falling"], settings(), folder=tmp_path, seed=0)
 
 
-def test_settings_are_kept_with_the_weights(trained) -> None:
+def test_settings_are_kept_with_the_weights(trained: tuple[Path, Path, dict[str, float]]) -> None:
     _, folder, _ = trained
     _, metadata = video_action.load_checkpoint(folder / WEIGHTS)
     assert recipe.VideoAction.model_validate_json(metadata["settings"]) == settings()

@@ -2,13 +2,15 @@
 
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pyarrow as pa
 
-HUMAN = {
+HUMAN: dict[str, Any] = {
     "number": 1,
     "box": [10, 20, 110, 220],
     "parts": {
@@ -19,7 +21,7 @@ HUMAN = {
 FRAME = {"humans": [HUMAN, {"box": [0, 0, 5, 5], "parts": {}}]}
 
 
-def write_frames(folder: Path, frames: dict[int, object]) -> None:
+def write_frames(folder: Path, frames: Mapping[int, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for frame, content in frames.items():
         (folder / f"img_{frame:05}.json").write_text(content if isinstance(content, str) else json.dumps(content))

@@ -10,7 +10,7 @@ import lzma
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ LABELS = json.dumps(FRAME)
 V1 = "train_annotations/lunge/v1"
 
 
-def write(data: Path, files: dict[str, str | bytes]) -> Path:
+def write(data: Path, files: Mapping[str, str | bytes]) -> Path:
     for name, content in files.items():
         path = data / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write(data: Path, files: dict[str, str | bytes]) -> Path:
     return data
 
 
-def one_video(data: Path, files: dict[str, str | bytes]) -> Path:
+def one_video(data: Path, files: Mapping[str, str | bytes]) -> Path:
     """A training video, another one that has labels, and some files."""
     as_folders(data)
     add_videos(data, train=("lunge/v1", "juggling_balls/v2", "lunge/v3"))
@@ -442,7 +442,9 @@ KNOWN = {STATES, BODY_PARTS, OBJECTS, *FRAME_COUNTS.values(), GROUND_TRUTH, GROU
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sets(st.tuples(FOLDERS, NAMES_OF_FILES), max_size=12))
-def test_what_is_held_and_what_is_named_is_what_there_is(tmp_path_factory: pytest.TempPathFactory, places: set):
+def test_what_is_held_and_what_is_named_is_what_there_is(
+    tmp_path_factory: pytest.TempPathFactory, places: set[tuple[str, str]]
+):
     data = tmp_path_factory.mktemp("data")
     paths = sorted(f"{folder}/{name}".lstrip("/") for folder, name in places)
     write(data, {path: "{}" if path in KNOWN else LABELS for path in paths})

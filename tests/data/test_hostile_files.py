@@ -7,7 +7,9 @@ import json
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -33,14 +35,14 @@ def _packed(*names: str) -> bytearray:
 
 
 @pytest.mark.parametrize("size", [b"-0000001000", b"-0000000512", b"+0000000003", b"0_000000003", b"0o000000003", b"9"])
-def test_a_size_that_is_none_ends_an_archive(size):
+def test_a_size_that_is_none_ends_an_archive(size: bytes):
     archive = _packed("a", "b")
     archive[124:136] = size.ljust(12, b"\0")
     with pytest.raises(DataError, match="no tar header at byte 0"):
         list(tar.members(bytes(archive)))
 
 
-def test_too_many_members_end_an_archive(monkeypatch):
+def test_too_many_members_end_an_archive(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tar, "MAX_MEMBERS", 2)
     with pytest.raises(DataError, match="more than 2 members"):
         list(tar.members(bytes(_packed("a", "b", "c"))))
@@ -56,7 +58,7 @@ def test_a_name_without_end_ends_an_archive():
 
 @settings(max_examples=200, deadline=10_000)
 @given(st.lists(st.tuples(st.integers(0, 1535), st.integers(0, 255)), max_size=8))
-def test_any_tar_bytes_are_members_or_a_message(changes):
+def test_any_tar_bytes_are_members_or_a_message(changes: list[tuple[int, int]]):
     archive = _packed("c/v/img_00001.json", "b")
     for at, value in changes:
         archive[at] = value
@@ -70,7 +72,7 @@ PEOPLE = '{"box": [1, 1, 2, 2], "parts": {}}'
 
 @settings(max_examples=200, deadline=10_000)
 @given(st.text(max_size=40) | st.sampled_from(["[" * 9999, "1" * 9999, '"\\ud800"', "1e400", "-0", PEOPLE]))
-def test_any_label_is_labels_or_a_message(value):
+def test_any_label_is_labels_or_a_message(value: str):
     good = LabelFile("v/img_00001.json", "img_00001.json", json.dumps(FRAME).encode())
     for text in (f'{{"humans": [{value}]}}', f'{{"humans": [], "o": [{{"box": {value}, "name": "a"}}]}}', value):
         content = text.encode("utf-8", "surrogatepass")
@@ -79,7 +81,7 @@ def test_any_label_is_labels_or_a_message(value):
 
 
 @pytest.mark.parametrize(("count", "left_out"), [(MAX_PEOPLE, False), (MAX_PEOPLE + 1, True), (40_000, True)])
-def test_more_people_than_a_table_numbers_are_one_frame_less(count, left_out):
+def test_more_people_than_a_table_numbers_are_one_frame_less(count: int, left_out: bool):
     crowd = ('{"humans": [' + ",".join([PEOPLE] * count) + "]}").encode()
     small = ('{"humans": [' + PEOPLE + "]}").encode()
     found = decode([LabelFile("v/1.json", "1.json", crowd), LabelFile("v/2.json", "2.json", small)], None)
@@ -87,12 +89,16 @@ def test_more_people_than_a_table_numbers_are_one_frame_less(count, left_out):
     assert [f"at most {MAX_PEOPLE} in a frame" in str(problem) for problem in found.problems] == [True] * left_out
 
 
-def _fifo(path):
+def _fifo(path: Path):
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("make", [_fifo, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_is_named_and_not_opened(tmp_path, make):
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_fifo, _endless])
+def test_what_is_no_file_is_named_and_not_opened(tmp_path: Path, make: Callable[[Path], None]):
     write_frames(tmp_path / "train_annotations/bend/v", {1: FRAME})
     for name in ("train_annotations/bend/v/img_00099.json", STATES, "train_annotations.tar", "gt/gt_part_result.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +113,7 @@ def test_what_is_no_file_is_named_and_not_opened(tmp_path, make):
     assert read_all(tmp_path).problems
 
 
-def test_labels_too_large_are_named(tmp_path):
+def test_labels_too_large_are_named(tmp_path: Path):
     folder = tmp_path / "train_annotations/bend/v"
     write_frames(folder, {1: FRAME})
     with (folder / "img_00099.json").open("wb") as file:
@@ -116,7 +122,7 @@ def test_labels_too_large_are_named(tmp_path):
     assert ["is too large" in problem.what for problem in problems] == [True]
 
 
-def test_labels_that_cannot_be_read_now_are_no_result(tmp_path):
+def test_labels_that_cannot_be_read_now_are_no_result(tmp_path: Path):
     folder = tmp_path / "train_annotations/bend/v"
     write_frames(folder, {1: FRAME})
     (folder / "img_00099.json").symlink_to(tmp_path / "unmounted")
@@ -124,7 +130,7 @@ def test_labels_that_cannot_be_read_now_are_no_result(tmp_path):
         read_files(find_annotations(tmp_path).sources["v"], tmp_path)
 
 
-def test_a_zip_that_swells_and_a_link_of_megabytes_are_named(tmp_path, monkeypatch):
+def test_a_zip_that_swells_and_a_link_of_megabytes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "train_annotations.zip"
     with zipfile.ZipFile(path, "w") as packed:
         link = zipfile.ZipInfo("c/v/img_00001.json")

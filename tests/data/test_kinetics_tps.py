@@ -1,5 +1,6 @@
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from tps_pipeline.data.statistics import statistics
 
 
 @pytest.mark.parametrize("lay_out", LAYOUTS)
-def test_every_layout_gives_the_same_tables(tmp_path, lay_out):
+def test_every_layout_gives_the_same_tables(tmp_path: Path, lay_out: Callable[[Path], None]):
     lay_out(tmp_path)
     found = read_annotations(tmp_path, TRAIN)
     assert found.problems == []
@@ -64,7 +65,7 @@ def test_every_layout_gives_the_same_tables(tmp_path, lay_out):
 
 
 @pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_long_names_in_archives(tmp_path, format_):
+def test_long_names_in_archives(tmp_path: Path, format_: int):
     video = "a_video_with_a_name_of_over_a_hundred_letters_" + "y" * 70
     write_frames(tmp_path / "train_annotations_source" / "hurling_(sport)" / video, {1: FRAME})
     pack(tmp_path / "train_annotations.tar", tmp_path / "train_annotations_source", name="data", format_=format_)
@@ -73,7 +74,7 @@ def test_long_names_in_archives(tmp_path, format_):
     assert found.people.num_rows == 2
 
 
-def test_a_broken_archive_keeps_what_comes_before(tmp_path):
+def test_a_broken_archive_keeps_what_comes_before(tmp_path: Path):
     as_one_tar(tmp_path)
     path = tmp_path / "train_annotations.tar"
     with tarfile.open(path) as file:
@@ -110,7 +111,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_is_named_and_the_rest_survives(tmp_path, kind):
+def test_a_broken_file_is_named_and_the_rest_survives(tmp_path: Path, kind: str):
     content, complaint = BROKEN[kind]
     as_folders(tmp_path)
     (tmp_path / "list").mkdir()
@@ -125,7 +126,7 @@ def test_a_broken_file_is_named_and_the_rest_survives(tmp_path, kind):
         assert getattr(found, name).equals(getattr(whole, name))
 
 
-def test_badly_named_and_repeated_frames(tmp_path):
+def test_badly_named_and_repeated_frames(tmp_path: Path):
     write_frames(tmp_path / "train_annotations" / "lunge" / "v1", {1: FRAME, 2: FRAME})
     folder = tmp_path / "train_annotations" / "lunge" / "v1"
     (folder / "frame.json").write_text(json.dumps(FRAME))
@@ -143,7 +144,7 @@ def test_badly_named_and_repeated_frames(tmp_path):
     ]
 
 
-def test_objects_under_any_name(tmp_path):
+def test_objects_under_any_name(tmp_path: Path):
     things = [{"name": "barbell", "box": [1, 2, 3, 4]}, {"name": "no box"}, {"box": [1, 2, 3, 4]}, 5]
     frame = {**FRAME, "camera": {"name": "x"}, "things": things, "size": [3, 4], "more": []}
     write_frames(tmp_path / "train_annotations" / "lunge" / "v1", {2: frame})
@@ -153,12 +154,12 @@ def test_objects_under_any_name(tmp_path):
     assert found.people.num_rows == 2
 
 
-def test_fractional_corners_are_rounded(tmp_path):
+def test_fractional_corners_are_rounded(tmp_path: Path):
     write_frames(tmp_path / "train_annotations" / "lunge" / "v1", {1: {"humans": [{"box": [-0.6, 1.2, 3.0, 4.7]}]}})
     assert [tuple(row.values())[3:] for row in read_annotations(tmp_path, TRAIN).people.to_pylist()] == [(-1, 1, 3, 5)]
 
 
-def test_ground_truth_labels_test_videos_only(tmp_path):
+def test_ground_truth_labels_test_videos_only(tmp_path: Path):
     as_folders(tmp_path)
     (tmp_path / "gt").mkdir()
     (tmp_path / "gt" / "gt_vid_result.json").write_text(json.dumps({"t1": "lunge", "v1": "wrong"}))
@@ -181,7 +182,7 @@ def test_ground_truth_labels_test_videos_only(tmp_path):
     assert set(found.labelled_frames["video_id"].to_pylist()) == {"v1"}
 
 
-def test_videos_in_class_folders_and_flat(tmp_path):
+def test_videos_in_class_folders_and_flat(tmp_path: Path):
     add_videos(tmp_path, train=("lunge/v1", "flat"), test=("lunge/t1", "t2", "lunge/v1"))
     (tmp_path / "train_videos" / "lunge" / "notes.txt").write_text("")
     (tmp_path / "loose.webm").write_bytes(b"")
@@ -196,7 +197,7 @@ def test_videos_in_class_folders_and_flat(tmp_path):
     assert [problem.path for problem in problems] == ["train_videos/lunge/notes.txt", "test_videos/lunge/v1.mp4"]
 
 
-def test_a_class_folder_of_test_videos_leaks_nowhere(tmp_path):
+def test_a_class_folder_of_test_videos_leaks_nowhere(tmp_path: Path):
     add_videos(tmp_path, test=("secret_class/t1",))
     found = read_all(tmp_path)
     assert found.actions.num_rows == 0
@@ -216,10 +217,10 @@ humans = st.fixed_dictionaries(
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(st.binary(), st.lists(humans).map(lambda h: json.dumps({"humans": h}).encode())), max_size=6))
-def test_any_content_is_either_labels_or_a_problem(contents):
+def test_any_content_is_either_labels_or_a_problem(contents: list[bytes]):
     files = [LabelFile(f"{i}", f"img_{i + 1:05}.json", content) for i, content in enumerate(contents)]
     found = decode(files, None)
     named = {int(problem.path) + 1 for problem in found.problems}
-    kept = found.labelled_frames["frame"].to_pylist()
+    kept: list[int] = found.labelled_frames["frame"].to_numpy().tolist()
     assert sorted([*named, *kept]) == list(range(1, len(files) + 1))
     assert set(found.parts["frame"].to_pylist()) <= set(found.people["frame"].to_pylist()) <= set(kept)

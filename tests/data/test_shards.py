@@ -4,6 +4,7 @@ import random
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -29,7 +30,7 @@ def split_of(shards: dict[str, pa.Table]) -> dict[str, str]:
     return {row["video_id"]: row["split"] for table in shards.values() for row in table.to_pylist()}
 
 
-def test_first_ingestion(tmp_path):
+def test_first_ingestion(tmp_path: Path):
     add_videos(tmp_path, train=counted(lunge=8, push_up=4, snatch=1), test=("lunge/t1", "t2"))
     found = ingest(tmp_path, Known(), SETTINGS)
     assert found.problems == []
@@ -46,7 +47,7 @@ def test_first_ingestion(tmp_path):
     assert ingest(tmp_path, Known(found.shards), SETTINGS).shards == {}
 
 
-def test_additions_form_new_shards_and_change_nothing_old(tmp_path):
+def test_additions_form_new_shards_and_change_nothing_old(tmp_path: Path):
     add_videos(tmp_path, train=counted(lunge=5), test=("t1",))
     first = ingest(tmp_path, Known(), SETTINGS).shards
     add_videos(tmp_path, train=counted(lunge=12, push_up=4), test=("t2",))
@@ -58,7 +59,7 @@ def test_additions_form_new_shards_and_change_nothing_old(tmp_path):
     assert Counter(splits[f"lunge_{i}"] for i in range(12))["val"] == 3
 
 
-def test_order_of_files_does_not_matter(tmp_path):
+def test_order_of_files_does_not_matter(tmp_path: Path):
     names = list(counted(lunge=9, push_up=5))
     random.Random(1).shuffle(names)
     one = ingest(add_videos(tmp_path / "a", train=tuple(names)), Known(), SETTINGS).shards
@@ -69,7 +70,7 @@ def test_order_of_files_does_not_matter(tmp_path):
 
 
 @pytest.fixture
-def ingested(tmp_path) -> tuple[Path, dict[str, pa.Table]]:
+def ingested(tmp_path: Path) -> tuple[Path, dict[str, pa.Table]]:
     add_videos(tmp_path, train=counted(lunge=6, push_up=6), test=("t1", "t2"))
     for action in ("lunge", "push_up"):
         for i in range(6):
@@ -84,7 +85,7 @@ def changed_rows(before: dict[str, pa.Table], after: dict[str, pa.Table]) -> lis
     return [(video_id, keys) for video_id, keys in found if keys]
 
 
-def test_an_edited_label_of_equal_length_changes_its_shard_only(ingested):
+def test_an_edited_label_of_equal_length_changes_its_shard_only(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     path = data / "train_annotations" / "lunge" / "lunge_2" / "img_00001.json"
     times = path.stat().st_mtime_ns
@@ -96,7 +97,7 @@ def test_an_edited_label_of_equal_length_changes_its_shard_only(ingested):
     assert changed_rows(shards, found) == [("lunge_2", {"annotations"})]
 
 
-def test_replaced_video_content_changes_its_shard_only(ingested):
+def test_replaced_video_content_changes_its_shard_only(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     (data / "train_videos" / "push_up" / "push_up_0.mp4").write_bytes(b"another")
     found = ingest(data, Known(shards), SETTINGS).shards
@@ -105,21 +106,23 @@ def test_replaced_video_content_changes_its_shard_only(ingested):
     assert ingest(data, Known(shards | found), SETTINGS).shards == {}
 
 
-def test_a_copy_of_the_data_is_the_same_data(ingested, tmp_path_factory):
+def test_a_copy_of_the_data_is_the_same_data(
+    ingested: tuple[Path, dict[str, pa.Table]], tmp_path_factory: pytest.TempPathFactory
+):
     data, shards = ingested
     copy = tmp_path_factory.mktemp("copy") / "data"
     shutil.copytree(data, copy, copy_function=shutil.copyfile)
     assert ingest(copy, Known(shards), SETTINGS).shards == {}
 
 
-def test_packed_labels_are_the_same_labels(ingested):
+def test_packed_labels_are_the_same_labels(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     shutil.make_archive(str(data / "train_annotations"), "tar", data, "train_annotations")
     shutil.rmtree(data / "train_annotations")
     assert ingest(data, Known(shards), SETTINGS) == type(ingest(data, Known(shards), SETTINGS))({}, [])
 
 
-def test_unchanged_files_are_not_hashed_again(ingested):
+def test_unchanged_files_are_not_hashed_again(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     path = data / "test_videos" / "t1.mp4"
     stat = path.stat()
@@ -128,7 +131,7 @@ def test_unchanged_files_are_not_hashed_again(ingested):
     assert ingest(data, Known(shards), SETTINGS).shards == {}
 
 
-def test_a_vanished_video_keeps_its_row(ingested):
+def test_a_vanished_video_keeps_its_row(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     (data / "test_videos" / "t1.mp4").unlink()
     assert ingest(data, Known(shards), SETTINGS).shards == {}
@@ -136,7 +139,7 @@ def test_a_vanished_video_keeps_its_row(ingested):
         probe_videos(data, shards["test-000"])
 
 
-def test_an_unreadable_video_is_marked(ingested):
+def test_an_unreadable_video_is_marked(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     (data / "test_videos" / "t1.mp4").write_bytes(b"no video")
     table = probe_videos(data, shards["test-000"])
@@ -144,7 +147,7 @@ def test_an_unreadable_video_is_marked(ingested):
     assert set(table["status"].to_pylist()) == {"unreadable"}
 
 
-def test_labels_that_are_away_do_not_change_a_shard(ingested):
+def test_labels_that_are_away_do_not_change_a_shard(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     (data / "train_annotations").rename(data.parent / "away")
     found = ingest(data, Known(shards), SETTINGS)
@@ -157,7 +160,7 @@ def test_labels_that_are_away_do_not_change_a_shard(ingested):
     assert len(read_annotations(data, shards[labelled]).labelled_frames)
 
 
-def test_known_content_under_another_name_is_left_out(ingested):
+def test_known_content_under_another_name_is_left_out(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     shutil.copy(data / "train_videos" / "lunge" / "lunge_0.mp4", data / "test_videos" / "copy.mp4")
     found = ingest(data, Known(shards), SETTINGS)
@@ -165,7 +168,7 @@ def test_known_content_under_another_name_is_left_out(ingested):
     assert "same content as lunge_0" in found.problems[0].what
 
 
-def test_a_video_that_changes_class_or_folder(ingested):
+def test_a_video_that_changes_class_or_folder(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     (data / "train_videos" / "lunge" / "lunge_1.mp4").rename(data / "train_videos" / "push_up" / "lunge_1.mp4")
     (data / "train_videos" / "lunge" / "lunge_3.mp4").rename(data / "test_videos" / "lunge_3.mp4")
@@ -177,7 +180,7 @@ def test_a_video_that_changes_class_or_folder(ingested):
     ]
 
 
-def test_flat_training_videos_take_the_class_of_their_labels(tmp_path):
+def test_flat_training_videos_take_the_class_of_their_labels(tmp_path: Path):
     add_videos(tmp_path, train=("v1", "v2"))
     write_frames(tmp_path / "train_annotations" / "lunge" / "v1", {1: FRAME})
     found = ingest(tmp_path, Known(), SETTINGS)
@@ -185,7 +188,7 @@ def test_flat_training_videos_take_the_class_of_their_labels(tmp_path):
     assert [problem.path for problem in found.problems] == ["train_videos/v2.mp4"]
 
 
-def test_ground_truth_counts_as_a_test_videos_labels(ingested):
+def test_ground_truth_counts_as_a_test_videos_labels(ingested: tuple[Path, dict[str, pa.Table]]):
     data, shards = ingested
     (data / "gt").mkdir()
     (data / "gt" / "gt_vid_result.json").write_text(json.dumps({"t1": "lunge"}))
@@ -197,7 +200,7 @@ def test_ground_truth_counts_as_a_test_videos_labels(ingested):
     assert {row["action"] for row in again["test-000"].to_pylist()} == {None}
 
 
-def test_probe_of_a_readable_video(tmp_path):
+def test_probe_of_a_readable_video(tmp_path: Path):
     write_video(tmp_path / "test_videos" / "t1.mp4", frames=7)
     shards = ingest(tmp_path, Known(), SETTINGS).shards
     (row,) = probe_videos(tmp_path, shards["test-000"]).to_pylist()
@@ -212,9 +215,11 @@ waves = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(waves, st.sampled_from([0.0, 0.1, 0.2, 0.5]), st.integers(1, 7))
-def test_splits_are_stable_stratified_and_disjoint(waves, val_fraction, videos_per_shard):
+def test_splits_are_stable_stratified_and_disjoint(
+    waves: list[dict[str, int]], val_fraction: float, videos_per_shard: int
+):
     configured = Shards(videos_per_shard=videos_per_shard, val_fraction=val_fraction)
-    shards: dict[str, list[dict]] = {}
+    shards: dict[str, list[dict[str, Any]]] = {}
     total: Counter[str] = Counter()
     for wave in waves:
         before = {name: [dict(row) for row in rows] for name, rows in shards.items()}

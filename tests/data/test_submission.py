@@ -122,7 +122,8 @@ def test_files_that_are_not_there_or_not_json(tmp_path: Path):
 
 def test_a_submission_without_an_annotated_video_is_refused(tmp_path: Path):
     truth, found = tmp_path / "gt", tmp_path / "pred"
-    truth.mkdir(), found.mkdir()
+    truth.mkdir()
+    found.mkdir()
     frames = {"vid": {}, "other": {}}
     save(truth, frames, {"vid": "run", "other": "sit"}, side="gt")
     save(found, {"vid": {}})
@@ -308,7 +309,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     [
         (lambda: [prediction("a", 11, 0)], ["a", "b"], "video a, frame 11: predicted, but not one of the sampled"),
         (lambda: [prediction("c", 1, 0)], ["a", "b"], "video c has frames but no action"),
-        (lambda: [], ["a"], "video b has frames but no action"),
+        (list, ["a"], "video b has frames but no action"),
         (lambda: [prediction("a", 6, 0, x1=31)], ["a", "b"], "video a, frame 6, head: .*x2 < x1"),
         (lambda: [prediction("a", 6, 0, person_x1=60)], ["a", "b"], "img_00006.json, person 1: .*x2 < x1"),
     ],

@@ -7,10 +7,12 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from tps_pipeline.data.synthetic import ACTIONS, generate, skeleton, states
 from tps_pipeline.data.synthetic.motion import Motion, Style, both
@@ -90,8 +92,8 @@ def test_videos_have_b_frames_and_no_clock(data: Path) -> None:
     path = next((data / "train_videos").rglob("*.mp4"))
     with av.open(str(path)) as container:
         assert "creation_time" not in container.metadata
-        kinds = {av.video.frame.PictureType(frame.pict_type) for frame in container.decode(video=0)}
-    assert av.video.frame.PictureType.B in kinds
+        kinds = {PictureType(frame.pict_type) for frame in container.decode(video=0)}
+    assert PictureType.B in kinds
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_mirrored_angles_give_the_mirrored_body() -> None:
         np.testing.assert_allclose(again[name], joints[name], atol=1e-9)
 
 
-def still(frames: int = 9, motion: dict | None = None, **angles: float | np.ndarray) -> dict[str, str]:
+def still(frames: int = 9, motion: dict[str, Any] | None = None, **angles: float | np.ndarray) -> dict[str, str]:
     """States in the middle of a pose that is held (or of angles over time)."""
     pose = Pose({name: np.broadcast_to(value, (frames,)) for name, value in angles.items()})
     joints, read = forward(pose, Body(), frames=frames)
@@ -188,7 +190,7 @@ def test_standing_still() -> None:
         ({"left_shoulder_flex": np.linspace(-30, 60, 9)}, "left_arm", "swing"),
     ],
 )
-def test_states_from_planted_poses(angles: dict, part: str, state: str) -> None:
+def test_states_from_planted_poses(angles: dict[str, Any], part: str, state: str) -> None:
     assert still(**angles)[part] == state
 
 

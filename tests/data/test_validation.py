@@ -9,13 +9,13 @@ from tps_pipeline.data.validation import validate
 from tps_pipeline.errors import DataError
 
 
-def test_a_missing_folder_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path: Path):
     with pytest.raises(DataError, match="nowhere"):
         validate(tmp_path / "nowhere")
 
 
 @pytest.fixture
-def healthy(tmp_path) -> Path:
+def healthy(tmp_path: Path) -> Path:
     as_folders(tmp_path)
     for name in ("train_videos/lunge/v1", "train_videos/juggling_balls/v2", "test_videos/t1"):
         write_video(tmp_path / f"{name}.mp4", frames=8)
@@ -25,11 +25,11 @@ def healthy(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_healthy_folder_has_no_problems(healthy):
+def test_a_healthy_folder_has_no_problems(healthy: Path):
     assert validate(healthy) == []
 
 
-def test_validation_finds_everything(healthy):
+def test_validation_finds_everything(healthy: Path):
     write_frames(healthy / "train_annotations/lunge/v1", {7: "{", 50: FRAME})
     write_frames(healthy / "train_annotations/lunge/ghost", {1: FRAME})
     write_frames(healthy / "train_annotations/lunge", {1: FRAME})
@@ -63,7 +63,7 @@ def test_validation_finds_everything(healthy):
         assert any(words in problem for problem in found), (words, found)
 
 
-def test_statistics(tmp_path):
+def test_statistics(tmp_path: Path):
     as_folders(tmp_path)
     add_videos(tmp_path, train=("lunge/v1", "juggling_balls/v2"))
     found = {name: table.to_pylist() for name, table in statistics(read_all(tmp_path)).items()}

@@ -1,3 +1,5 @@
+from random import Random
+
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ rows = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
-def test_the_order_of_shards_does_not_matter(rows, random):
+def test_the_order_of_shards_does_not_matter(rows: list[tuple[str, str, str]], random: Random):
     shuffled = rows.copy()
     random.shuffle(shuffled)
     half = len(rows) // 2

@@ -1,7 +1,5 @@
 """Four annotated frames of two people, and detections that are just right."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pyarrow as pa
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ def write_frames(path: Path, rows: list[tuple[str, int, bytes]]) -> Path:
     table = tables.conform(columns | {"jpeg": jpeg}, tables.FRAMES)
     with pa.ipc.new_file(str(path), tables.FRAMES) as file:
         for name in sorted(set(video)):
-            file.write_table(table.filter(pa.compute.equal(table["video_id"].cast(pa.string()), name)))
+            file.write_table(table.filter(pc.equal(table["video_id"].cast(pa.string()), name)))
     return path
 
 

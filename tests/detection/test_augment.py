@@ -38,9 +38,8 @@ def only(example: Example) -> Example:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_boxes_follow_the_pixels(far: dict[str, float], seed: int) -> None:
     before = planted(200, 200)
-    homography = augment.random_homography(
-        BoxAugmentation(**far), source=200, target=200, rng=np.random.default_rng(seed)
-    )
+    settings = BoxAugmentation.model_validate(far)
+    homography = augment.random_homography(settings, source=200, target=200, rng=np.random.default_rng(seed))
     after = augment.warp(before, homography, 200)
     assert len(after.boxes) >= 2
     for box, label in zip(after.boxes, after.labels, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -11,7 +13,7 @@ from tps_pipeline.detection.confusion import confusion
 from tps_pipeline.labels import swap
 
 
-def row(detections: pd.DataFrame, **changed) -> dict:
+def row(detections: pd.DataFrame, **changed: Any) -> dict[str, Any]:
     given = dict(zip(("labelled_frames", "people", "parts"), annotations(), strict=True)) | changed
     table = tables.conform(detections, tables.DETECTIONS)
     result = confusion(table, **given, frames=looked_at(), split="val")
@@ -67,6 +69,7 @@ def test_unmatched_people_and_empty_tables_do_not_count() -> None:
 
 def test_predictions_are_counted_by_their_boxes_alone() -> None:
     given = dict(zip(("labelled_frames", "people", "parts"), annotations(), strict=True))
-    stated = perfect().assign(state="bend", state_score=1.0, state_scores=[{"bend": 1.0}] * len(perfect()))
+    scores = pd.Series([{"bend": 1.0}] * len(perfect()))
+    stated = perfect().assign(state="bend", state_score=1.0, state_scores=scores)
     counted = confusion(tables.conform(stated, tables.PREDICTIONS), **given, frames=looked_at(), split="val")
     assert counted.to_pylist() == [row(perfect())]

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2
@@ -93,16 +91,22 @@ def test_person_samples_are_the_extracted_labelled_frames_with_and_without_peopl
     ]
 
 
+def by_flip_and_label(samples: pd.DataFrame) -> dict[tuple[bool, str], list[float]]:
+    """The box of each sample, by whether it is flipped and what it is."""
+    keys = zip(samples["flipped"], samples["label"], strict=True)
+    return dict(zip(keys, samples[[*BOX]].to_numpy().tolist(), strict=True))
+
+
 def test_part_samples_are_crops_with_a_margin_and_the_mirrored_right_arm_is_a_left_arm() -> None:
     _, people, parts = annotations()
     rows = part_samples(people, parts, extracted(), margin=0.1).to_pandas().astype({"label": object})
     first = rows[(rows.person == 0)]
     assert (first[~first.flipped][[*CROP]] == [0, 12, 130, 107]).all(axis=None)
     assert (first[first.flipped][[*CROP]] == [29, 12, 159, 107]).all(axis=None)
-    by_label = first.set_index(["flipped", "label"])[[*BOX]]
-    assert by_label.loc[(False, "right_arm")].tolist() == [90, 30, 109, 89]
-    assert by_label.loc[(True, "left_arm")].tolist() == [50, 30, 69, 89]
-    assert by_label.loc[(True, "right_arm")].tolist() == [110, 30, 139, 69]
+    by_label = by_flip_and_label(first)
+    assert by_label[False, "right_arm"] == [90, 30, 109, 89]
+    assert by_label[True, "left_arm"] == [50, 30, 69, 89]
+    assert by_label[True, "right_arm"] == [110, 30, 139, 69]
     second = rows[rows.person == 1]
     assert second.flipped.tolist() == [False, True]
     assert second[["label", *BOX]].isna().all(axis=None)
@@ -115,7 +119,7 @@ def test_flips_for_comparison(flip: str, mirrored_labels: list[str]) -> None:
     mirrored = rows[rows.flipped & (rows.person == 0)]
     assert sorted(mirrored.label) == mirrored_labels
     if flip == "plain":
-        assert mirrored.set_index("label").loc["left_arm", list(BOX)].tolist() == [110, 30, 139, 69]
+        assert by_flip_and_label(mirrored)[True, "left_arm"] == [110, 30, 139, 69]
 
 
 def test_mirroring_twice_changes_nothing() -> None:
@@ -140,11 +144,11 @@ def test_flipped_twice_is_the_identity_and_a_flipped_right_arm_is_a_left_arm(kin
     halves = [rows[rows.flipped == flipped].sort_values(["frame", "person", "x1"]) for flipped in (False, True)]
     mirrored = mirror(halves[0]).sort_values(["frame", "person", "x1"])
     pd.testing.assert_frame_equal(mirrored.reset_index(drop=True), halves[1].reset_index(drop=True), check_dtype=False)
-    by_label = rows[rows.frame == 1].dropna(subset="label").set_index(["flipped", "label"])
+    by_label = by_flip_and_label(rows[rows.frame == 1])
     state = "_bend" if kind == "part_state" else ""
     for right, left in ((False, True), (True, False)):
-        arm, reflection = by_label.loc[(right, f"right_arm{state}")], by_label.loc[(left, f"left_arm{state}")]
-        assert (arm.x1, arm.x2, arm.y1) == (WIDTH - 1 - reflection.x2, WIDTH - 1 - reflection.x1, reflection.y1)
+        arm, reflection = by_label[right, f"right_arm{state}"], by_label[left, f"left_arm{state}"]
+        assert arm == [WIDTH - 1 - reflection[2], reflection[1], WIDTH - 1 - reflection[0], reflection[3]]
 
 
 def test_single_stage_samples_have_everyone_and_their_parts() -> None:

@@ -61,7 +61,11 @@ def test_without_people_or_parts_nothing_is_given() -> None:
 def detect(monkeypatch: pytest.MonkeyPatch, path: Path, pictures: list[np.ndarray]) -> pd.DataFrame:
     """Detections by a network that finds people and parts by their colours."""
     knows = network([BODY, *COLORS], single_stage.LABELS)
-    monkeypatch.setattr(single_stage, "load_of", lambda *_: knows)
+
+    def load(*_: object) -> object:
+        return knows
+
+    monkeypatch.setattr(single_stage, "load_of", load)
     rows = [("v", 1 + 5 * i, jpeg(picture)) for i, picture in enumerate(pictures)]
     frames = FrameFile(write_frames(path / "frames.arrow", rows))
     found = single_stage.detect(frames, path, settings=recipe.SingleStage(threshold=0.1))

@@ -17,14 +17,14 @@ STRIDE = 5
 def detections(rows: list[tuple[str, int, int, float, int]]) -> pa.Table:
     """People 40 pixels wide and 100 high (video, frame, person, score, left edge), with two parts each."""
     columns = ["video_id", "frame", "person", "person_score", "person_x1"]
-    people = pd.DataFrame(rows, columns=columns).assign(part=[PARTS[:2]] * len(rows)).explode("part")
+    people = pd.DataFrame(rows, columns=columns).merge(pd.DataFrame({"part": PARTS[:2]}), how="cross")
     people = people.assign(person_y1=10, person_x2=people.person_x1 + 39, person_y2=109)
     return tables.conform(people.assign(part_score=0.5, **dict.fromkeys(tables.BOX, 0)), tables.DETECTIONS)
 
 
 def tracks_of(rows: list[tuple[str, int, int, float, int]]) -> list[int]:
     """The tracks of people given in the order of their keys."""
-    return track(detections(rows))["track_id"].to_pylist()
+    return track(detections(rows))["track_id"].to_numpy().tolist()
 
 
 def test_two_who_pass_each_other_keep_their_tracks_whatever_their_order() -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -246,7 +247,11 @@ def test_the_entry_in_force_decides_how_pictures_are_looked_at_whatever_the_chec
         assert ways(path, None) == ("square", "32-true")
         assert ways(path, fast) == ("rectangle", "bf16-mixed")
     frames, used = FrameFile(write_frames(tmp_path / "frames.arrow", [("v", 1, jpeg(scene(9)[0]))])), []
-    monkeypatch.setattr(two_stage, "find", lambda _, *both, settings: used.extend(both))
+
+    def find(_: object, *both: Any, settings: object) -> None:
+        used.extend(both)
+
+    monkeypatch.setattr(two_stage, "find", find)
     slow = recipe.DetectorInference()
     two_stage.detect(frames, paths[(PERSON,)], old, settings=recipe.TwoStage(), inference=(fast, slow))
     two_stage.detect(frames, paths[(PERSON,)], old, settings=recipe.TwoStage(), inference=(slow, fast))

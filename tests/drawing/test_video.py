@@ -24,15 +24,16 @@ from tps_pipeline.video.probe import probe
 
 SAMPLED = (1, 6, 11, 16)
 VIDEO = "abc_000001_000011"
+ARM = {"left_arm": (10, 20, 40, 50)}
 IN_FRAME = {"x1": 10, "y1": 20, "x2": 60, "y2": 60}
 
 
 @pytest.mark.parametrize("degrees", [0, 90])
-def test_video_plays_in_browsers_and_shows_the_nearest_sampled_frame(tmp_path, degrees):
+def test_video_plays_in_browsers_and_shows_the_nearest_sampled_frame(tmp_path: Path, degrees: int):
     source = write_clip(tmp_path / "in.mp4", 20, width=98, height=64)
     if degrees:
         rotate(source, degrees)
-    table = pd.concat([rows(1, left_arm=(10, 20, 40, 50)), rows(11, left_arm=(10, 20, 40, 50))])
+    table = pd.concat([rows(ARM, frame=frame) for frame in (1, 11)])
     write_video(source, tmp_path / "out.mp4", Layer(table, action="push_car"), sampled=SAMPLED)
     with av.open(str(tmp_path / "out.mp4")) as container:
         stream = container.streams.video[0]
@@ -45,13 +46,13 @@ def test_video_plays_in_browsers_and_shows_the_nearest_sampled_frame(tmp_path, d
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
-def test_unreadable_video_is_named(tmp_path):
+def test_unreadable_video_is_named(tmp_path: Path):
     with pytest.raises(UnreachableError, match=r"gone\.mp4 cannot be read now"):
         write_video(tmp_path / "gone.mp4", tmp_path / "out.mp4", Layer(rows()), sampled=SAMPLED)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with one video, and a store in which a method and an ensemble have parsed it."""
     folder = tmp_path_factory.mktemp("overlay")
     (folder / "data").mkdir()
@@ -85,7 +86,7 @@ def predictions(keys: pd.DataFrame, part: str, person_score: float = 0.9) -> pa.
     scores = {"person_score": person_score, "part_score": 0.9, "state": "bend", "state_score": 0.9}
     person = {f"person_{name}": value for name, value in IN_FRAME.items()}
     made = keys.assign(part=part, **scores, **person, **IN_FRAME)
-    made["state_scores"] = [{}] * len(made)
+    made["state_scores"] = pd.Series([{}] * len(made))
     return tables.conform(made, tables.PREDICTIONS)
 
 
@@ -95,7 +96,9 @@ def overlay(folder: Path, *arguments: str):
 
 
 @pytest.mark.parametrize(("method", "drawn", "other"), [("video_category", RIGHT, LEFT), ("voting", LEFT, RIGHT)])
-def test_overlay_draws_a_method_or_an_ensemble(folder, method, drawn, other):
+def test_overlay_draws_a_method_or_an_ensemble(
+    folder: Path, method: str, drawn: tuple[int, int, int], other: tuple[int, int, int]
+):
     done = overlay(folder, VIDEO, "--method", method)
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(folder / "out.mp4")
@@ -104,7 +107,7 @@ def test_overlay_draws_a_method_or_an_ensemble(folder, method, drawn, other):
     assert all(share(picture, drawn) > 1.5 * share(picture, other) for picture in pictures)
 
 
-def test_overlay_shows_the_annotation_at_the_left(folder):
+def test_overlay_shows_the_annotation_at_the_left(folder: Path):
     assert overlay(folder, VIDEO, "--method", "video_category", "--truth").exit_code == 0
     _, picture = next(read_frames(folder / "out.mp4"))
     left, right = np.array_split(picture[30:], 2, axis=1)
@@ -115,7 +118,7 @@ def test_overlay_shows_the_annotation_at_the_left(folder):
 @pytest.mark.parametrize(
     ("options", "drawn"), [([], False), (["--min-score", "0.15"], True), (["--min-score", "0.25"], False)]
 )
-def test_overlay_leaves_out_whom_it_is_told_to(folder, tmp_path, options, drawn):
+def test_overlay_leaves_out_whom_it_is_told_to(folder: Path, tmp_path: Path, options: list[str], drawn: bool):
     folder = shutil.copytree(folder, tmp_path / "copy")
     keys = pd.DataFrame({"video_id": VIDEO, "frame": SAMPLED, "person": 0})
     Store(folder / "store").write("predictions/faint/val-000.parquet", predictions(keys, "left_arm", person_score=0.2))
@@ -125,12 +128,12 @@ def test_overlay_leaves_out_whom_it_is_told_to(folder, tmp_path, options, drawn)
 
 
 @pytest.mark.parametrize("score", ["-0.1", "1.5", "much"])
-def test_overlay_refuses_what_is_no_score(folder, score):
+def test_overlay_refuses_what_is_no_score(folder: Path, score: str):
     assert overlay(folder, VIDEO, "--method", "voting", "--min-score", score).exit_code == 2
 
 
 def test_what_a_method_predicts_names_the_action_s_score_and_who_is_who():
-    people = rows(1, left_arm=(10, 20, 40, 50))
+    people = rows(ARM)
     moved = people.assign(person_x1=81)
     detections = pd.concat([people.assign(person=5), people.assign(frame=6, person=2)])
     tracks = pd.DataFrame({"frame": [1, 6], "person": [5, 2], "track_id": [3, 4]})
@@ -158,13 +161,13 @@ def test_what_a_method_predicts_names_the_action_s_score_and_who_is_who():
         ("only_train", "voting", "materialize ensemble/voting"),
     ],
 )
-def test_overlay_says_what_it_does_not_find(folder, video, method, message):
+def test_overlay_says_what_it_does_not_find(folder: Path, video: str, method: str, message: str):
     done = overlay(folder, video, "--method", method)
     assert done.exit_code == 1
     assert message in " ".join(done.stderr.split())
 
 
-def test_overlay_names_a_video_that_is_not_in_the_data_folder(folder, tmp_path):
+def test_overlay_names_a_video_that_is_not_in_the_data_folder(folder: Path, tmp_path: Path):
     (tmp_path / "store").symlink_to(folder / "store")
     (tmp_path / "data").mkdir()
     done = overlay(tmp_path, VIDEO, "--method", "voting")

@@ -2,8 +2,9 @@
 
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,7 +16,7 @@ from assets.run import materialize
 from assets.steps import SHARDS
 from tests import workplace
 from tests.workplace import ROOT, environment
-from tps_pipeline.lineage import Lineage
+from tps_pipeline.lineage import Lineage, Record
 from tps_pipeline.methods.trajectories import training as trajectory_training
 from tps_pipeline.recipe import parse
 from tps_pipeline.store import Store
@@ -34,7 +35,7 @@ METHODS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Videos in several shards, ingested and probed."""
     made = workplace.make(
         tmp_path_factory.mktemp("frozen"), videos_per_shard=3, methods=METHODS, submission="video_category"
@@ -61,7 +62,7 @@ def materialize_these(
     return run
 
 
-def edit(folder: Path, **sections: dict) -> None:
+def edit(folder: Path, **sections: dict[str, Any]) -> None:
     """Change the recipe's file."""
     settings = yaml.safe_load((folder / "recipe.yaml").read_text())
     for name, changed in sections.items():
@@ -69,15 +70,15 @@ def edit(folder: Path, **sections: dict) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
 
 
-def newest(folder: Path, asset: str) -> dict:
+def newest(folder: Path, asset: str) -> dict[str | None, Record]:
     records = Lineage(Store(folder / "store")).latest().records
     return {shard: record for (name, shard), record in records.items() if name == asset}
 
 
-def test_an_edit_between_two_shards_changes_no_shard_of_the_run(folder, monkeypatch):
+def test_an_edit_between_two_shards_changes_no_shard_of_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch):
     text, extract = (folder / "recipe.yaml").read_text(), frames.extract
 
-    def then_edit(*args, **options):
+    def then_edit(*args: Any, **options: Any) -> Iterator[Any]:
         yield from extract(*args, **options)
         edit(folder, frames={"jpeg_quality": 30})
 
@@ -100,7 +101,7 @@ def test_an_edit_between_two_shards_changes_no_shard_of_the_run(folder, monkeypa
     assert {record.recipe_digest for record in after.values()} != {as_begun}
 
 
-def test_a_run_that_is_launched_again_has_the_recipe_as_it_is_then(folder):
+def test_a_run_that_is_launched_again_has_the_recipe_as_it_is_then(folder: Path):
     """Dagster gives it the tags of the run before."""
     with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
         first = materialize_these(folder, instance, "vocabulary/actions")
@@ -110,10 +111,10 @@ def test_a_run_that_is_launched_again_has_the_recipe_as_it_is_then(folder):
     assert "jpeg_quality: 31" in (folder / "store" / "recipes" / f"{again.tags[RECIPE]}.yaml").read_text()
 
 
-def test_a_checkpoint_says_what_it_was_trained_with(folder, monkeypatch):
+def test_a_checkpoint_says_what_it_was_trained_with(folder: Path, monkeypatch: pytest.MonkeyPatch):
     fit = trajectory_training.fit
 
-    def edit_then_fit(*args, **options):
+    def edit_then_fit(*args: Any, **options: Any):
         settings = yaml.safe_load((folder / "recipe.yaml").read_text())
         settings["methods"]["part_trajectory"]["training"]["learning_rate"] = 0.5
         (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
@@ -133,11 +134,11 @@ def test_a_checkpoint_says_what_it_was_trained_with(folder, monkeypatch):
     assert beside["training"]["learning_rate"] == 0.5
 
 
-def test_steps_in_processes_of_their_own_have_the_run_s_recipe(folder):
+def test_steps_in_processes_of_their_own_have_the_run_s_recipe(folder: Path):
     """The file loses a method and changes a setting while the first step's process is at work."""
     edit(folder, frames={"jpeg_quality": 90})
     text = (folder / "recipe.yaml").read_text()
-    last = sorted(newest(folder, "videos"))[-1]
+    last = sorted(map(str, newest(folder, "videos")))[-1]
     variables = environment(folder) | {"TPS_EXECUTOR": "multiprocess"}
     with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
         before = {record.dagster_run.run_id for record in instance.get_run_records()}
@@ -165,7 +166,7 @@ def has_begun(instance: dg.DagsterInstance, before: set[str]) -> bool:
     return any(RECIPE in run.tags for run in runs if run.run_id not in before)
 
 
-def test_make_run_freezes_before_it_begins(tmp_path):
+def test_make_run_freezes_before_it_begins(tmp_path: Path):
     """Every Dagster run of one command is tagged with one recipe."""
     made = workplace.make(tmp_path, methods={"video_category": METHODS["video_category"]}, submission="video_category")
     pipeline = Pipeline(**workplace.pipeline(made).model_dump()).freeze()

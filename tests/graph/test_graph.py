@@ -39,7 +39,7 @@ SHAPE_THE_GRAPH = {"ensemble.choose_on", "ensemble.voting.methods", "predict_spl
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make(tmp_path_factory.mktemp("graph"))
     settings = yaml.safe_load((folder / "recipe.yaml").read_text())
     settings["methods"]["instance_pcp"]["matching_detections"] = {"person_score": 0.0, "iou": 0.5}
@@ -48,22 +48,22 @@ def workplace(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pipeline(workplace) -> Pipeline:
+def pipeline(workplace: Path) -> Pipeline:
     return pipeline_of(workplace)
 
 
 @pytest.fixture(scope="module")
-def instance(workplace):
+def instance(workplace: Path):
     with dg.DagsterInstance.from_config(str(workplace / "home")) as instance:
         yield instance
 
 
 @pytest.fixture(scope="module")
-def first_run(pipeline, instance) -> set[str]:
+def first_run(pipeline: Pipeline, instance: dg.DagsterInstance) -> set[str]:
     return run(pipeline, instance)
 
 
-def run(pipeline, instance) -> set[str]:
+def run(pipeline: Pipeline, instance: dg.DagsterInstance) -> set[str]:
     """Run everything that is due; the names of what was written. What was planned beforehand is what happened."""
     before = {record.record for record in Lineage(Store(pipeline.store_root)).records()}
     planned = plan(pipeline.run(), graph_of(pipeline.recipe))
@@ -83,7 +83,7 @@ def test_the_code_location_loads_without_torch():
     assert "leaderboard" in {key.to_user_string() for key in definitions().resolve_asset_graph().get_all_asset_keys()}
 
 
-def test_videos_in_scored_submission_out(pipeline, first_run, workplace):
+def test_videos_in_scored_submission_out(pipeline: Pipeline, first_run: set[str], workplace: Path):
     assert {"shards/train-000", "videos/val-000", "frames/test-000", "leaderboard", "report"} <= first_run
     ranked = pipeline.read(LEADERBOARD).to_pandas()
     assert set(ranked.split) == {"val", "test"}
@@ -93,20 +93,22 @@ def test_videos_in_scored_submission_out(pipeline, first_run, workplace):
     assert submitted.score.item() == pytest.approx(score, abs=1e-12)
 
 
-def test_a_second_run_makes_nothing(pipeline, instance, first_run):
+def test_a_second_run_makes_nothing(pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str]):
     assert run(pipeline, instance) == set()
 
 
-def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, monkeypatch):
+def test_everything_that_a_step_declares_is_what_it_reads(
+    pipeline: Pipeline, first_run: set[str], monkeypatch: pytest.MonkeyPatch
+):
     """Of outputs and of the recipe: what is declared too much would make outputs stale for nothing."""
-    read_by: dict[str, set] = {}
+    read_by: dict[str, set[Output | str]] = {}
     of, setting = Reader._of, Reader.setting
 
-    def _of(self, output):
+    def _of(self: Reader, output: Output):
         read_by.setdefault(self.name, set()).add(output)
         return of(self, output)
 
-    def _setting(self, name):
+    def _setting(self: Reader, name: str):
         read_by.setdefault(self.name, set()).add(name)
         return setting(self, name)
 
@@ -128,7 +130,7 @@ def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, m
             assert unread <= SHAPE_THE_GRAPH, step.name
 
 
-def test_what_learns_from_detections_is_trained_after_them(pipeline, first_run):
+def test_what_learns_from_detections_is_trained_after_them(pipeline: Pipeline, first_run: set[str]):
     records = pipeline.lineage.latest().records
     network = records["checkpoints/instance_pcp", None]
     inputs = {i.key: i.data_version for i in network.inputs}
@@ -143,7 +145,7 @@ def test_what_learns_from_detections_is_trained_after_them(pipeline, first_run):
     assert not any(asset.startswith(("tracks", "video_actions", "predictions")) for asset in made)
 
 
-def test_the_submission_descends_from_the_videos(pipeline, first_run):
+def test_the_submission_descends_from_the_videos(pipeline: Pipeline, first_run: set[str]):
     names = {record.name for _, record in pipeline.lineage.trace(("submission", None))}
     assert {
         "submission",
@@ -154,7 +156,7 @@ def test_the_submission_descends_from_the_videos(pipeline, first_run):
     } <= names
 
 
-def test_the_report_shows_what_this_submission_was_made_from(pipeline, first_run):
+def test_the_report_shows_what_this_submission_was_made_from(pipeline: Pipeline, first_run: set[str]):
     made = {record.name: record for _, record in pipeline.lineage.trace(("submission", None))}
     page = pipeline.store.local("report.html").read_text(encoding="utf-8")
     for name in ("submission", "checkpoints/person_detector"):
@@ -166,7 +168,9 @@ def test_the_report_shows_what_this_submission_was_made_from(pipeline, first_run
 @pytest.mark.parametrize(
     ("option", "shards"), [("--partition", {"test-000"}), ("--partition-range", {"val-000", "test-000"})]
 )
-def test_the_documented_shell_commands_work(command, option, shards, workplace, instance, first_run):
+def test_the_documented_shell_commands_work(
+    command: str, option: str, shards: set[str], workplace: Path, instance: dg.DagsterInstance, first_run: set[str]
+):
     shown = documented(command, f"{option} ").replace("test-001", "test-000")  # the demo has a second test shard
     assert made_by(shown, workplace, instance) == shards
 
@@ -183,7 +187,9 @@ def made_by(command: str, workplace: Path, instance: dg.DagsterInstance) -> set[
     return {event.get_dagster_event().partition for event in made}
 
 
-def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, first_run, workplace):
+def test_a_changed_setting_makes_only_what_depends_on_it(
+    pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str], workplace: Path
+):
     settings = yaml.safe_load((workplace / "recipe.yaml").read_text())
     settings["two_stage"] = {"person_threshold": 0.02}
     changed = workplace / "changed.yaml"
@@ -199,7 +205,9 @@ def test_a_changed_setting_makes_only_what_depends_on_it(pipeline, instance, fir
     run(pipeline, instance)
 
 
-def test_one_more_video_computes_only_its_shard(pipeline, instance, first_run, workplace):
+def test_one_more_video_computes_only_its_shard(
+    pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str], workplace: Path
+):
     generate(workplace / "more", videos=8, seed=4, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
     video = next((workplace / "more" / "test_videos").rglob("*.mp4"))
     folder = workplace / "data" / "test_videos"
@@ -219,7 +227,9 @@ def test_one_more_video_computes_only_its_shard(pipeline, instance, first_run, w
     assert video.stem in parts
 
 
-def test_a_corrupt_video_does_not_lose_the_rest(pipeline, instance, first_run, workplace):
+def test_a_corrupt_video_does_not_lose_the_rest(
+    pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str], workplace: Path
+):
     (workplace / "data" / "test_videos" / "zzz_000000_000010.mp4").write_bytes(b"not a video")
     made = run(pipeline, instance)
     broken = pipeline.read(VIDEOS, "test-002").to_pandas()
@@ -228,7 +238,9 @@ def test_a_corrupt_video_does_not_lose_the_rest(pipeline, instance, first_run, w
     assert "submission" in made
 
 
-def test_without_test_ground_truth_there_is_a_submission_and_no_test_score(pipeline, instance, first_run, workplace):
+def test_without_test_ground_truth_there_is_a_submission_and_no_test_score(
+    pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str], workplace: Path
+):
     submitted = (workplace / "store" / "submission" / "pred_part_result.json").read_bytes()
     (workplace / "data" / "gt").rename(workplace / "gt")
     made = run(pipeline, instance)
@@ -238,13 +250,15 @@ def test_without_test_ground_truth_there_is_a_submission_and_no_test_score(pipel
     assert not any(name.startswith(("checkpoints", "detections", "video_actions", "predictions")) for name in made)
 
 
-def test_assets_follow_from_the_recipe(pipeline):
+def test_assets_follow_from_the_recipe(pipeline: Pipeline):
     keys = {key.to_user_string() for assets in assets_of(graph_of(pipeline.recipe)) for key in assets.keys}
     for name in pipeline.recipe.methods:
         assert {f"checkpoints/{name}", f"predictions/{name}", f"psc/{name}"} <= keys
 
 
-def test_retraining_counts_new_shards_and_keeps_what_is_better(pipeline, instance, first_run, workplace):
+def test_retraining_counts_new_shards_and_keeps_what_is_better(
+    pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str], workplace: Path
+):
     """Every network is trained again on the grown data; what is worse on val does not take its place."""
     generate(workplace / "grown", videos=8, seed=5, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
     for folder in ("train_videos", "train_annotations"):
@@ -285,7 +299,7 @@ def test_retraining_counts_new_shards_and_keeps_what_is_better(pipeline, instanc
     assert {k: r.record for k, r in again.items()} == {k: r.record for k, r in after.items()}
 
 
-def test_a_network_is_compared_by_what_its_scores_say(pipeline, first_run):
+def test_a_network_is_compared_by_what_its_scores_say(pipeline: Pipeline, first_run: set[str]):
     learner = next(learner for learner in learners_of(pipeline.recipe) if learner.name in pipeline.recipe.methods)
     run, network = pipeline.run(), pipeline.lineage.latest().records[f"checkpoints/{learner.name}", None]
     shards = promotion.comparable(run, learner)
@@ -294,7 +308,7 @@ def test_a_network_is_compared_by_what_its_scores_say(pipeline, first_run):
     assert compared == pytest.approx(pd.concat(scored).psc.mean())
 
 
-def test_where_there_are_no_test_videos_the_submission_is_empty(tmp_path):
+def test_where_there_are_no_test_videos_the_submission_is_empty(tmp_path: Path):
     """As in a folder of training videos only; the report shows the submission, and is made as ever."""
     pipeline = Pipeline(data=str(tmp_path / "data"), recipe_name="demo", store_root=str(tmp_path / "store"))
     with dg.DagsterInstance.ephemeral() as instance:

@@ -1,6 +1,7 @@
 """What a store takes in, from which folder, and what is taken out of it: told, recorded, and never by accident."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def run(tmp_path: Path) -> Run:
 def ids(run: Run) -> set[str]:
     """The videos that the store has."""
     shards = run.lineage.latest().shards("train", "val", "test")
-    return {video for shard in shards for video in run.store.read(SHARDS.path(shard))["video_id"].to_pylist()}
+    return {str(video) for shard in shards for video in run.store.read(SHARDS.path(shard))["video_id"].to_pylist()}
 
 
 def tps(run: Run, *words: str) -> Result:
@@ -44,7 +45,7 @@ def tps(run: Run, *words: str) -> Result:
     return CliRunner().invoke(app, [*words, "--store", run.store_name], env={"COLUMNS": "500", **unset})
 
 
-def test_a_folder_that_was_moved_is_the_same_folder(run, tmp_path):
+def test_a_folder_that_was_moved_is_the_same_folder(run: Run, tmp_path: Path):
     before = ids(run)
     moved = replace(run, data=run.data.rename(tmp_path / "moved"))
     found = take_in(moved)
@@ -54,7 +55,7 @@ def test_a_folder_that_was_moved_is_the_same_folder(run, tmp_path):
     assert len(folders_of(run.lineage.latest())) == 1
 
 
-def test_a_copy_with_other_times_and_some_videos_more_and_less_is_the_same_folder(run, tmp_path):
+def test_a_copy_with_other_times_and_some_videos_more_and_less_is_the_same_folder(run: Run, tmp_path: Path):
     shutil.copytree(run.data, tmp_path / "copy", copy_function=shutil.copyfile)
     add_videos(tmp_path / "copy", train=(), test=("t3",))
     (tmp_path / "copy" / "test_videos" / "t2.mp4").unlink()
@@ -63,14 +64,14 @@ def test_a_copy_with_other_times_and_some_videos_more_and_less_is_the_same_folde
     assert [problem.path for problem in found.missing] == ["test_videos/t2.mp4"]
 
 
-def test_a_folder_whose_videos_were_all_made_anew_in_place_is_the_same_folder(run):
+def test_a_folder_whose_videos_were_all_made_anew_in_place_is_the_same_folder(run: Run):
     for video in run.data.rglob("*.mp4"):
         video.write_bytes(b"encoded again " + video.read_bytes())
     assert len(take_in(run).changed) == 6
 
 
 @pytest.mark.parametrize("there", [("a", "b"), ("t1", "b"), tuple("abcdefgh")])
-def test_another_folder_is_refused_by_name_and_nothing_is_written(run, tmp_path, there):
+def test_another_folder_is_refused_by_name_and_nothing_is_written(run: Run, tmp_path: Path, there: tuple[str, ...]):
     add_videos(tmp_path / "other", train=(), test=there)
     before = run.lineage.records()
     with pytest.raises(StoreError, match=r"other is not the data folder of .*store: it has \d of the store's 6 videos"):
@@ -78,14 +79,14 @@ def test_another_folder_is_refused_by_name_and_nothing_is_written(run, tmp_path,
     assert run.lineage.records() == before
 
 
-def test_no_folder_and_an_empty_one_are_told_in_a_sentence(run, tmp_path):
+def test_no_folder_and_an_empty_one_are_told_in_a_sentence(run: Run, tmp_path: Path):
     (tmp_path / "empty" / "train_videos" / "lunge").mkdir(parents=True)
     for folder, words in (("empty", "empty has no videos; put them"), ("nowhere", "nowhere: no such folder; give")):
         with pytest.raises(DataError, match=words):
             recognised(replace(run, data=tmp_path / folder))
 
 
-def test_another_folder_is_let_in_by_name(run, tmp_path):
+def test_another_folder_is_let_in_by_name(run: Run, tmp_path: Path):
     other = replace(run, data=add_videos(tmp_path / "other", train=(), test=("a", "t1")))
     (other.data / "test_videos" / "t1.mp4").write_bytes(b"another video of the same name")
     assert tps(run, "store", "accept", str(other.data)).exit_code == 0
@@ -105,7 +106,7 @@ def test_another_folder_is_let_in_by_name(run, tmp_path):
     assert place_of(run.lineage) == str(run.data)
 
 
-def test_a_store_of_before_knows_its_folder_by_its_videos(run, tmp_path):
+def test_a_store_of_before_knows_its_folder_by_its_videos(run: Run, tmp_path: Path):
     old = replace(run, lineage=Lineage(Store(tmp_path / "old")), store_name="old")
     for shard in run.lineage.latest().shards("train", "val", "test"):
         written = old.store.write(SHARDS.path(shard), run.store.read(SHARDS.path(shard)))
@@ -118,7 +119,7 @@ def test_a_store_of_before_knows_its_folder_by_its_videos(run, tmp_path):
     assert [r.asset for r in old.lineage.records() if r.record not in before] == ["data"]
 
 
-def test_what_was_deleted_from_the_folder_is_named_until_it_is_taken_out(run):
+def test_what_was_deleted_from_the_folder_is_named_until_it_is_taken_out(run: Run):
     for video in ("t1", "t2"):  # all of a shard's
         (run.data / "test_videos" / f"{video}.mp4").unlink()
     for _ in range(2):
@@ -134,7 +135,7 @@ def test_what_was_deleted_from_the_folder_is_named_until_it_is_taken_out(run):
     assert run.lineage.latest().shards("test") == []
 
 
-def test_a_video_that_was_taken_out_stays_out_and_lineage_knows_why(run):
+def test_a_video_that_was_taken_out_stays_out_and_lineage_knows_why(run: Run):
     assert tps(run, "store", "remove", "t1", "--because", "a cat").exit_code == 0
     found = take_in(run)
     assert "t1" not in ids(run)
@@ -150,7 +151,7 @@ def test_a_video_that_was_taken_out_stays_out_and_lineage_knows_why(run):
 
 
 @pytest.mark.parametrize("name", ["test-000", "t1"])
-def test_what_was_taken_out_can_be_put_in_again(run, name):
+def test_what_was_taken_out_can_be_put_in_again(run: Run, name: str):
     before = ids(run)
     tps(run, "store", "remove", name)
     assert take_in(run).shards == {}
@@ -160,19 +161,19 @@ def test_what_was_taken_out_can_be_put_in_again(run, name):
     assert ids(run) == before
 
 
-def test_a_number_is_not_given_twice(run):
+def test_a_number_is_not_given_twice(run: Run):
     tps(run, "store", "remove", "test-000")
     add_videos(run.data, train=(), test=("t3",))
     assert list(take_in(run).shards) == ["test-001"]
 
 
 @pytest.mark.parametrize("words", [("remove", "nobody"), ("remove", "test-007"), ("remove", "t1", "--undo")])
-def test_what_is_not_there_cannot_be_taken_out(run, words):
+def test_what_is_not_there_cannot_be_taken_out(run: Run, words: tuple[str, ...]):
     done = tps(run, "store", *words)
     assert (done.exit_code, done.stderr.startswith("tps: ")) == (1, True)
 
 
-def test_a_store_that_is_none_is_not_made_by_a_question(tmp_path):
+def test_a_store_that_is_none_is_not_made_by_a_question(tmp_path: Path):
     for words in (("lineage", "stale"), ("store", "remove", "a"), ("store", "allow", "a")):
         done = CliRunner().invoke(app, [*words, "--store", str(tmp_path / "nowhere")])
         assert (done.exit_code, "nowhere is no store" in done.stderr) == (1, True)
@@ -199,7 +200,9 @@ def _delete(data: Path) -> None:
         (_delete, "t1.mp4: is in test-000 and no longer in the folder"),
     ],
 )
-def test_stale_and_plan_see_what_became_of_the_folder_without_being_told_where_it_is(run, change, words):
+def test_stale_and_plan_see_what_became_of_the_folder_without_being_told_where_it_is(
+    run: Run, change: Callable[[Path], None], words: str
+):
     assert "shards: " not in tps(run, "lineage", "stale").stdout
     change(run.data)
     stale, planned = tps(run, "lineage", "stale"), tps(run, "recipe", "plan", "demo")
@@ -208,7 +211,7 @@ def test_stale_and_plan_see_what_became_of_the_folder_without_being_told_where_i
     assert words.rpartition(": ")[2] in planned.stdout
 
 
-def test_stale_compares_with_the_recipe_as_it_is_now(run, tmp_path):
+def test_stale_compares_with_the_recipe_as_it_is_now(run: Run, tmp_path: Path):
     mine = tmp_path / "mine.yaml"
     text = (recipe.RECIPES / "demo.yaml").read_text()
     mine.write_text(text)
@@ -222,7 +225,7 @@ def test_stale_compares_with_the_recipe_as_it_is_now(run, tmp_path):
 
 
 @pytest.mark.parametrize("copy", ["test_videos/copy.mp4", "train_videos/lunge/copy.mp4", "copy.mp4"])
-def test_validate_leaves_out_for_its_content_what_ingestion_leaves_out(tmp_path, copy):
+def test_validate_leaves_out_for_its_content_what_ingestion_leaves_out(tmp_path: Path, copy: str):
     data = add_videos(tmp_path / "data", **VIDEOS)
     shutil.copy(data / "train_videos" / "lunge" / "l3.mp4", data / copy)
     made = Run(recipe.load("demo"), data, Lineage(Store(tmp_path / "store")))

@@ -20,7 +20,7 @@ NEW = "part_trajectory"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store finished with statistics only, and a recipe with one more method."""
     methods = {"video_category": {"kind": "video_category"}}
     made = workplace.make(tmp_path_factory.mktemp("new_method"), methods=methods, submission="voting")
@@ -42,7 +42,7 @@ def records(folder: Path) -> list[Record]:
     return [r for r in Lineage(Store(folder / "store")).records() if not r.asset.startswith(CHECKS)]
 
 
-def test_one_command_makes_the_new_method_and_a_run_what_follows(folder):
+def test_one_command_makes_the_new_method_and_a_run_what_follows(folder: Path):
     before = records(folder)
     command = workplace.documented("dagster asset materialize", "checkpoints/NAME")
     done = subprocess.run(
@@ -77,7 +77,7 @@ def test_one_command_makes_the_new_method_and_a_run_what_follows(folder):
     assert len(records(folder)) == count
 
 
-def test_methods_can_be_chosen_on_the_videos_they_were_trained_on(folder):
+def test_methods_can_be_chosen_on_the_videos_they_were_trained_on(folder: Path):
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     recipe |= {"predict_splits": ["train", "val", "test"], "ensemble": {"choose_on": "train"}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))

@@ -1,6 +1,7 @@
 """Learning and using apart: what inference reads leaves networks alone, and entries that train alike share one."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -38,7 +39,7 @@ KNOBS = {
 """What inference reads: another value, whose network it is, and what is made with it."""
 
 
-def changed(name: str, values: dict) -> Recipe:
+def changed(name: str, values: dict[str, Any]) -> Recipe:
     """The demo's recipe with other values at a dotted name."""
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     at = content
@@ -49,7 +50,7 @@ def changed(name: str, values: dict) -> Recipe:
 
 
 @pytest.mark.parametrize("name", KNOBS)
-def test_what_inference_reads_makes_no_network_stale(name):
+def test_what_inference_reads_makes_no_network_stale(name: str):
     values, network, used_by = KNOBS[name]
     demo, other = recipe.load("demo"), changed(name, values)
     for step in graph_of(demo).steps:
@@ -94,7 +95,7 @@ def test_a_recipe_of_version_0_1_means_the_same():
         Recipe.model_validate(content)
 
 
-def test_the_paper_trains_a_network_once_that_several_entries_use(tmp_path):
+def test_the_paper_trains_a_network_once_that_several_entries_use(tmp_path: Path):
     paper = recipe.load("paper")
     networks = plan(Run(paper, tmp_path, Lineage(Store(tmp_path))), graph_of(paper)).networks()
     assert ["instance_pcp", "instance_pcp_sure", "instance_pcp_sure_again"] in networks
@@ -103,7 +104,7 @@ def test_the_paper_trains_a_network_once_that_several_entries_use(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store finished by a recipe two of whose entries differ in a threshold of inference only."""
     training = {"epochs": 1, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.001}
     entry = {"kind": "part_trajectory", "training": training}
@@ -119,7 +120,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.whole
-def test_entries_that_train_alike_share_one_checkpoint(folder):
+def test_entries_that_train_alike_share_one_checkpoint(folder: Path):
     records = Lineage(Store(folder / "store")).latest().records
     first, second = (records[f"checkpoints/{name}", None] for name in ("trajectory", "trajectory_sure"))
     assert first.path == second.path
@@ -130,7 +131,7 @@ def test_entries_that_train_alike_share_one_checkpoint(folder):
 
 
 @pytest.mark.whole
-def test_a_store_of_version_0_1_stays_as_it_is(folder):
+def test_a_store_of_version_0_1_stays_as_it_is(folder: Path):
     """Records of that version have other digests and know of no inference parts: nothing is trained again for that."""
     lineage = Lineage(Store(folder / "store"))
     settings = workplace.pipeline(folder).recipe

@@ -66,7 +66,7 @@ def made_and_judged(run: Run, *, check: Check = CHECK) -> tuple[list[str], list[
     return list(made), [verdict.refusal for s in EVERYWHERE if (verdict := judge(run, check, s)).refusal]
 
 
-def test_the_same_command_fails_as_often_as_it_is_given(run):
+def test_the_same_command_fails_as_often_as_it_is_given(run: Run):
     made, (refusal,) = made_and_judged(run)
     assert made == EVERYWHERE
     assert refusal == (
@@ -81,7 +81,7 @@ def test_the_same_command_fails_as_often_as_it_is_given(run):
     assert SUMMARY.at() not in run.lineage.latest().records
 
 
-def test_what_is_mended_passes_and_all_goes_on(run):
+def test_what_is_mended_passes_and_all_goes_on(run: Run):
     made_and_judged(run)
     put(run, "test-001", "better")
     assert made_and_judged(run) == (["test-001"], [])
@@ -89,15 +89,19 @@ def test_what_is_mended_passes_and_all_goes_on(run):
     assert plan(run, GRAPH).due == {}
 
 
-def test_what_a_newer_check_finds_right_passes_without_being_made_again(run):
+def test_what_a_newer_check_finds_right_passes_without_being_made_again(run: Run):
     made_and_judged(run)
-    lenient = replace(CHECK, find=lambda output, read: [])
+
+    def nothing(output: object, read: object) -> list[str]:
+        return []
+
+    lenient = replace(CHECK, find=nothing)
     assert judge(run, lenient, "test-001").refusal is None
     assert make(run, summary)[SUMMARY].made
     assert plan(run, GRAPH).due == {}
 
 
-def test_what_is_allowed_by_name_is_read_until_it_is_another(run):
+def test_what_is_allowed_by_name_is_read_until_it_is_another(run: Run):
     made_and_judged(run)
     done = CliRunner().invoke(
         app, ["store", "allow", "numbers/test-001", "--because", "known", "--store", run.store_name]
@@ -114,13 +118,13 @@ def test_what_is_allowed_by_name_is_read_until_it_is_another(run):
 
 
 @pytest.mark.parametrize("name", ["numbers/test-000", "numbers/test-007", "nothing"])
-def test_what_has_not_failed_cannot_be_allowed(run, name):
+def test_what_has_not_failed_cannot_be_allowed(run: Run, name: str):
     made_and_judged(run)
     done = CliRunner().invoke(app, ["store", "allow", name, "--store", run.store_name])
     assert (done.exit_code, done.stderr.startswith("tps: ")) == (1, True)
 
 
-def test_a_store_without_verdicts_is_read_and_judged_when_a_run_comes_by(run):
+def test_a_store_without_verdicts_is_read_and_judged_when_a_run_comes_by(run: Run):
     """One of version 0.2: no table is made again."""
     make(run, numbers, EVERYWHERE)
     assert make(run, summary)[SUMMARY].made
@@ -128,14 +132,14 @@ def test_a_store_without_verdicts_is_read_and_judged_when_a_run_comes_by(run):
     assert list(plan(run, GRAPH).due) == ["numbers/test-001", "summary"]
 
 
-def test_a_check_that_does_not_block_holds_nothing_up(run):
+def test_a_check_that_does_not_block_holds_nothing_up(run: Run):
     _, refused = made_and_judged(run, check=replace(CHECK, blocking=False))
     assert refused == []
     assert judge(run, replace(CHECK, blocking=False), "test-001").problems == ["bad: is bad"]
     assert make(run, summary)[SUMMARY].made
 
 
-def test_what_has_passed_is_looked_at_again_when_it_is_seen_from_something_else(run):
+def test_what_has_passed_is_looked_at_again_when_it_is_seen_from_something_else(run: Run):
     looked = []
 
     def note(output: Output, read: Reader) -> list[str]:
@@ -156,7 +160,7 @@ def test_what_has_passed_is_looked_at_again_when_it_is_seen_from_something_else(
     assert looked == ["test-000", "test-000"]
 
 
-def test_what_shards_have_failed_together_forbids_each(run):
+def test_what_shards_have_failed_together_forbids_each(run: Run):
     check = Check(SHARDS, "not_bad", lambda output, read: [f"{len(read(output))} videos are too many"])
     assert "shards failed not_bad: 2 videos are too many" in str(judge(run, check).refusal)
     with pytest.raises(StoreError, match="shards failed not_bad"):
@@ -165,7 +169,7 @@ def test_what_shards_have_failed_together_forbids_each(run):
     assert list(make(run, numbers, ["test-000"])[NUMBERS].made) == ["test-000"]
 
 
-def test_verdicts_outlast_compaction(run):
+def test_verdicts_outlast_compaction(run: Run):
     made_and_judged(run)
     run.lineage.compact()
     assert len(Lineage(run.store).latest().refusals()) == 1

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -10,7 +11,7 @@ from tps_pipeline.graph import Run, make
 from tps_pipeline.graph.step import Step
 from tps_pipeline.learners import Learner, learners_of
 from tps_pipeline.lineage import Lineage, Record, Work
-from tps_pipeline.outputs import ACTIONS, SHARDS, candidate, checkpoint
+from tps_pipeline.outputs import ACTIONS, SHARDS, Output, candidate, checkpoint
 from tps_pipeline.reading import Reads
 from tps_pipeline.stages.checkpoints import step_of
 from tps_pipeline.store import Store
@@ -25,12 +26,12 @@ class Counter:
     name: str = "counter"
     section: str = "two_stage"
     description: str = "Counts."
-    figure: str = "right"
+    figure: ClassVar[str] = "right"
     version: str = "1"
     weights: None = None
     alone: bool = False
-    fit_reads: tuple = (ACTIONS,)
-    evaluate_reads: tuple = (ACTIONS,)
+    fit_reads: tuple[Output, ...] = (ACTIONS,)
+    evaluate_reads: tuple[Output, ...] = (ACTIONS,)
 
     @property
     def code(self):
@@ -48,7 +49,7 @@ class Counter:
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
+def run(tmp_path: Path) -> Run:
     made = Run(recipe.load("demo"), tmp_path, Lineage(Store(tmp_path / "store")), retraining=True)
     for shard in ("train-000", "val-000"):
         add(made, shard)
@@ -62,18 +63,18 @@ def add(run: Run, shard: str, content: str = "a") -> None:
         run.lineage.record(Work(output.key, shard, (), (), ""), written, run_id="")
 
 
-def newest(run: Run, output) -> Record | None:
+def newest(run: Run, output: Output) -> Record | None:
     return run.lineage.latest().records.get(output.at())
 
 
-def trained(run: Run, learner: Learner, **options) -> Record:
+def trained(run: Run, learner: Learner, **options: Any) -> Record:
     make(run, step_of(learner), **options)
     record = newest(run, checkpoint(learner.name))
     assert record is not None
     return record
 
 
-def test_a_checkpoint_follows_from_the_learner_alone(run):
+def test_a_checkpoint_follows_from_the_learner_alone(run: Run):
     record = trained(run, Counter(0.5))
     assert (run.store.local(record.path) / WEIGHTS).read_text() == "0.5 (1, 1) 0"
     assert record.metrics == {"videos": 2.0}
@@ -82,7 +83,7 @@ def test_a_checkpoint_follows_from_the_learner_alone(run):
     assert trained(run, Counter(0.5)) == record  # up to date
 
 
-def test_new_shards_are_a_reason_only_in_a_retraining(run):
+def test_new_shards_are_a_reason_only_in_a_retraining(run: Run):
     usual = replace(run, retraining=False)
     record = trained(usual, Counter(0.5))
     add(run, "train-001")
@@ -93,7 +94,7 @@ def test_new_shards_are_a_reason_only_in_a_retraining(run):
 
 
 @pytest.mark.parametrize(("worth", "refused"), [(0.49, True), (0.5, False), (0.6, False)])
-def test_only_a_network_that_is_not_worse_takes_the_current_one_s_place(run, worth, refused):
+def test_only_a_network_that_is_not_worse_takes_the_current_one_s_place(run: Run, worth: float, refused: bool):
     current = trained(run, Counter(0.5))
     add(run, "train-001")
     said: list[str] = []
@@ -113,7 +114,7 @@ def test_only_a_network_that_is_not_worse_takes_the_current_one_s_place(run, wor
         assert trained(told, Counter(0.9)) != current
 
 
-def test_without_validation_shards_the_current_network_stays(tmp_path):
+def test_without_validation_shards_the_current_network_stays(tmp_path: Path):
     run = Run(recipe.load("demo"), tmp_path, Lineage(Store(tmp_path / "store")), retraining=True)
     add(run, "train-000")
     current = trained(run, Counter(0.5))
@@ -123,7 +124,7 @@ def test_without_validation_shards_the_current_network_stays(tmp_path):
     assert said == ["the current counter stays: no validation shard has all that it is compared on"]
 
 
-def test_who_trains_the_same_shares_it_and_is_judged_by_itself(run):
+def test_who_trains_the_same_shares_it_and_is_judged_by_itself(run: Run):
     first, second = trained(run, Counter(0.5)), trained(run, Counter(0.1, name="other"))
     assert first.path == second.path  # the other never learned: it would be worth 0.1
     assert (second.metrics, second.device) == (first.metrics, first.device)
@@ -137,7 +138,7 @@ def test_who_trains_the_same_shares_it_and_is_judged_by_itself(run):
     assert len({record.path for record in aside if record}) == 1
 
 
-def test_what_is_forced_leaves_what_others_share_as_they_know_it(run):
+def test_what_is_forced_leaves_what_others_share_as_they_know_it(run: Run):
     first, second = trained(run, Counter(0.5)), trained(run, Counter(0.5, name="other"))
     forced = trained(run, Counter(0.7), force=True)
     assert forced.path != second.path == first.path

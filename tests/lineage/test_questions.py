@@ -1,6 +1,7 @@
 """What people ask of a store's lineage: why do two results differ, and what is known of a person."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,25 +13,35 @@ from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import StoreError
 from tps_pipeline.graph import frozen
-from tps_pipeline.lineage import Lineage, Work, differences, find
+from tps_pipeline.lineage import Lineage, Record, Work, differences, find
+from tps_pipeline.outputs import Key
 from tps_pipeline.store import Store
 
 PERSON = (10, 10, 49, 89)
 
 
 @pytest.fixture
-def lineage(tmp_path) -> Lineage:
+def lineage(tmp_path: Path) -> Lineage:
     return Lineage(Store(tmp_path))
 
 
-def make(lineage, asset, partition=None, reads=(), table=None, content=0, digest="r", version="1"):
+def make(
+    lineage: Lineage,
+    asset: str,
+    partition: str | None = None,
+    reads: Sequence[Key] = (),
+    table: pa.Table | None = None,
+    content: int = 0,
+    digest: str = "r",
+    version: str = "1",
+):
     work = Work(asset, partition, lineage.latest().inputs(reads), ("two_stage",), digest, version)
     path = f"{asset}/{partition}.parquet" if partition else f"{asset}.parquet"
     written = lineage.store.write(path, table or pa.table({"content": [content]}))
     return lineage.record(work, written, run_id="run")
 
 
-def result(lineage, *, video=0, digest="r", version="1"):
+def result(lineage: Lineage, *, video: int = 0, digest: str = "r", version: str = "1"):
     """A submission from one shard; its content follows from its shard's and the recipe."""
     make(lineage, "shards", "test-000", content=video)
     content = hash((video, digest))
@@ -39,17 +50,17 @@ def result(lineage, *, video=0, digest="r", version="1"):
     return make(lineage, "submission", None, [("detections/two_stage", "test-000")], content=content, digest="s")
 
 
-def compared(lineage, before, after):
+def compared(lineage: Lineage, before: Record, after: Record):
     old, new = ([r for _, r in lineage.trace(("submission", None), v.data_version)] for v in (before, after))
     return [(d.kind, d.name, d.what) for d in differences(old, new)]
 
 
-def test_equal_results_do_not_differ(lineage):
+def test_equal_results_do_not_differ(lineage: Lineage):
     same = result(lineage)
     assert compared(lineage, same, same) == []
 
 
-def test_the_cause_of_a_difference_comes_before_what_follows(lineage):
+def test_the_cause_of_a_difference_comes_before_what_follows(lineage: Lineage):
     first, second = result(lineage), result(lineage, video=1)
     assert compared(lineage, first, second) == [
         ("input", "shards/test-000", ""),
@@ -64,7 +75,7 @@ def test_the_cause_of_a_difference_comes_before_what_follows(lineage):
     assert causes == [("code", "detections/two_stage/test-000", "code version"), ("input", "shards/test-000", "")]
 
 
-def test_two_stores_are_compared_on_the_command_line(lineage, tmp_path, monkeypatch):
+def test_two_stores_are_compared_on_the_command_line(lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     other = Lineage(Store(tmp_path / "other"))
     result(lineage)
     monkeypatch.setattr("tps_pipeline.lineage.ledger.packages", lambda: {"torch": "0.1"})
@@ -115,7 +126,9 @@ def differing(store: Store, output: str, *options: str) -> list[str]:
         ("submission: by_category", "submission: voting", []),
     ],
 )  # fmt: skip
-def test_settings_are_told_by_their_values_and_only_those_that_differ(tmp_path, old, new, said):
+def test_settings_are_told_by_their_values_and_only_those_that_differ(
+    tmp_path: Path, old: str, new: str, said: list[str]
+):
     store = Store(tmp_path)
     assert TEXT.count(old) == 1
     run_with(store, TEXT)
@@ -127,14 +140,14 @@ def test_settings_are_told_by_their_values_and_only_those_that_differ(tmp_path, 
         assert differing(store, "report") == ["recipe report submission: by_category -> voting"]
 
 
-def test_a_change_of_several_outputs_is_told_once(tmp_path):
+def test_a_change_of_several_outputs_is_told_once(tmp_path: Path):
     store = Store(tmp_path)
     run_with(store, TEXT)
     run_with(store, TEXT.replace("seed: 0", "seed: 7"))
     assert differing(store, "report") == ["recipe checkpoints/part_detector and 1 more seed: 0 -> 7"]
 
 
-def test_settings_of_two_stores_are_looked_up_in_both(tmp_path):
+def test_settings_of_two_stores_are_looked_up_in_both(tmp_path: Path):
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     run_with(here, TEXT)
     run_with(there, TEXT.replace("seed: 0", "seed: 7"))
@@ -144,7 +157,7 @@ def test_settings_of_two_stores_are_looked_up_in_both(tmp_path):
 
 
 @pytest.mark.parametrize(("kept", "missing"), [((False, True), "first"), ((True, False), "second")])
-def test_where_no_recipe_was_kept_that_is_said(tmp_path, kept, missing):
+def test_where_no_recipe_was_kept_that_is_said(tmp_path: Path, kept: tuple[bool, bool], missing: str):
     store = Store(tmp_path)
     for text, keep in zip((TEXT, TEXT.replace("seed: 0", "seed: 7")), kept, strict=True):
         run_with(store, text, keep=keep)
@@ -155,7 +168,7 @@ def test_where_no_recipe_was_kept_that_is_said(tmp_path, kept, missing):
     assert differing(store, "report")[1] == f"recipe report the whole recipe: {unknown}"
 
 
-def test_a_recipe_that_is_no_longer_valid_is_passed_over(tmp_path):
+def test_a_recipe_that_is_no_longer_valid_is_passed_over(tmp_path: Path):
     store = Store(tmp_path)
     frozen.freeze(store, "methods: nonsense", "demo")
     run_with(store, TEXT)
@@ -163,7 +176,7 @@ def test_a_recipe_that_is_no_longer_valid_is_passed_over(tmp_path):
     assert differing(store, "report") == ["recipe checkpoints/part_detector and 1 more seed: 0 -> 7"]
 
 
-def people(rows, schema) -> pa.Table:
+def people(rows: Sequence[tuple[int, tuple[int, ...]]], schema: pa.Schema) -> pa.Table:
     columns = tables.PERSON_BOX if "part_score" in schema.names else tables.BOX
     common = {"part": "head", "person_score": 1.0, "part_score": 1.0, "state": "bend", "state_score": 1.0}
     common |= {"state_scores": {"bend": 1.0}} | dict.fromkeys(tables.BOX, 20)
@@ -174,7 +187,7 @@ def people(rows, schema) -> pa.Table:
 
 
 @pytest.fixture
-def one_person(lineage) -> Lineage:
+def one_person(lineage: Lineage) -> Lineage:
     """A shard with a person whom everybody numbers differently, beside another."""
     shard, elsewhere = "test-000", (60, 0, 90, 90)
     near = (12, 10, 49, 89)
@@ -192,7 +205,7 @@ def one_person(lineage) -> Lineage:
     return lineage
 
 
-def test_a_person_is_followed_through_every_table_by_their_box(one_person):
+def test_a_person_is_followed_through_every_table_by_their_box(one_person: Lineage):
     found = {f.record.asset: f for f in find(one_person, "a", 6, 0)}
     numbers = {asset: f.rows["person"].to_pylist() for asset, f in found.items() if asset != "shards"}
     assert numbers == {
@@ -207,7 +220,7 @@ def test_a_person_is_followed_through_every_table_by_their_box(one_person):
     assert found["annotations/people"].overlap == pytest.approx(38 / 40)
 
 
-def test_what_is_not_there_is_said(one_person):
+def test_what_is_not_there_is_said(one_person: Lineage):
     with pytest.raises(StoreError, match="no shard holds the video b"):
         list(find(one_person, "b"))
     with pytest.raises(StoreError, match="no person 2 in frame 6 of a; people there: 0, 1"):
@@ -215,7 +228,7 @@ def test_what_is_not_there_is_said(one_person):
     assert [f.record.asset for f in find(one_person, "a", 11)] == ["shards"]
 
 
-def test_a_person_on_the_command_line(one_person):
+def test_a_person_on_the_command_line(one_person: Lineage):
     command = ["lineage", "trace", "--store", str(one_person.store.root)]
     done = CliRunner().invoke(app, [*command, "--video", "a", "--frame", "6", "--person", "0", "--json"])
     by_output = {f["output"]: f for f in json.loads(done.stdout)}

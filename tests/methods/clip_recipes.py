@@ -1,8 +1,10 @@
 """Recipe entries of the clip methods, with networks small enough to learn moving squares in moments."""
 
+from typing import Any
+
 from tps_pipeline import recipe
 
-VIDEO_LEVEL = {
+VIDEO_LEVEL: dict[str, Any] = {
     "kind": "video_level",
     "network": {"embed": 16, "depths": [1, 1], "heads": [2, 4], "window": [4, 4, 4], "stochastic_depth": 0.0},
     "frames": 6,
@@ -13,7 +15,7 @@ VIDEO_LEVEL = {
     },
     "cache_megabytes": 16,
 }  # fmt: skip
-SEGMENT_LEVEL = {
+SEGMENT_LEVEL: dict[str, Any] = {
     "kind": "segment_level",
     "network": {"depths": [1, 1, 1, 1], "stem": 8, "dropout": 0.0},
     "frames": 8,
@@ -27,13 +29,13 @@ SEGMENT_LEVEL = {
 }  # fmt: skip
 
 
-def video_level(*, epochs: int = 50, **changes) -> recipe.VideoLevel:
+def video_level(*, epochs: int = 50, **changes: Any) -> recipe.VideoLevel:
     return recipe.VideoLevel.model_validate(
         VIDEO_LEVEL | {"training": VIDEO_LEVEL["training"] | {"epochs": epochs}} | changes
     )
 
 
-def segment_level(*, epochs: int = 25, **changes) -> recipe.SegmentLevel:
+def segment_level(*, epochs: int = 25, **changes: Any) -> recipe.SegmentLevel:
     return recipe.SegmentLevel.model_validate(
         SEGMENT_LEVEL | {"training": SEGMENT_LEVEL["training"] | {"epochs": epochs}} | changes
     )

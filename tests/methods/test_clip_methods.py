@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.methods import clip_recipes, squares
 from tps_pipeline.clips import reading as clips
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build, lessons
 from tps_pipeline.methods.clips import classifier as clip_classifier
-from tps_pipeline.methods.part_state_loss import part_state_loss
+from tps_pipeline.methods.part_state_loss import Loss, part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.training import loop
 
@@ -25,7 +27,9 @@ METHODS = {"video_level": clip_recipes.video_level, "segment_level": clip_recipe
 
 @pytest.mark.parametrize("kind", list(METHODS))
 @pytest.mark.parametrize("frames", [1, 2])
-def test_videos_shorter_than_the_clip_and_clips_of_one_frame(tmp_path, monkeypatch, kind: str, frames: int) -> None:
+def test_videos_shorter_than_the_clip_and_clips_of_one_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, frames: int
+) -> None:
     monkeypatch.setattr(squares, "FRAMES", frames)
     source = squares.make(tmp_path / "data", range(3))
     for length in (1, 8):
@@ -36,15 +40,17 @@ def test_videos_shorter_than_the_clip_and_clips_of_one_frame(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("kind", list(METHODS))
-def test_an_epoch_decodes_a_video_once_and_uses_all_its_clips(tmp_path: Path, monkeypatch, kind: str) -> None:
+def test_an_epoch_decodes_a_video_once_and_uses_all_its_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     train, val = squares.make(tmp_path / "train", range(5)), squares.make(tmp_path / "val", range(5, 6))
     decoded, sizes = Counter(), []
 
-    def read_frames(path, *arguments, **options):
+    def read_frames(path: Path, *arguments: Any, **options: Any):
         decoded[path] += 1
         return original(path, *arguments, **options)
 
-    def loss(logits, targets, *arguments, **options):
+    def loss(logits: torch.Tensor, targets: torch.Tensor, *arguments: Any, **options: Any):
         sizes.append(len(targets))
         return part_state_loss(logits, targets, *arguments, **options)
 
@@ -77,11 +83,11 @@ class Noise:
 
 @pytest.mark.parametrize(("kind", "epochs"), [("video_level", 200), ("segment_level", 60)])
 @pytest.mark.parametrize("loss", ["bce", "softmax"])
-def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str, epochs: int, loss) -> None:
+def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str, epochs: int, loss: Loss) -> None:
     settings = METHODS[kind](epochs=epochs)
     space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
 
-    def of_batch(network, batch):
+    def of_batch(network: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         logits = network(clip_classifier.normalise(batch["clip"], settings.network))
         return part_state_loss(logits, batch["targets"], space, kind=loss), {}
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from torch import nn
 
 from tests.methods import in_force, several_people
 from tps_pipeline import outputs, recipe, tables
@@ -36,7 +37,7 @@ from tps_pipeline.training import loop
 
 pytestmark = pytest.mark.whole
 
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "kind": "instance_level",
     "network": {"depths": [1, 1, 1, 1], "stem": 16, "beta": 0.25},
     "relation": "person_context_person",
@@ -54,7 +55,7 @@ PLAIN = {
 }  # fmt: skip
 
 
-def settings(*, epochs: int = 12, learning_rate: float = 0.003, **changes) -> recipe.InstanceLevel:
+def settings(*, epochs: int = 12, learning_rate: float = 0.003, **changes: Any) -> recipe.InstanceLevel:
     training = PLAIN["training"] | {"epochs": epochs, "learning_rate": learning_rate}
     return recipe.InstanceLevel.model_validate(PLAIN | {"training": training} | changes)
 
@@ -67,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, f
     return folder / "checkpoint", build(settings()).fit(*sources, folder / "checkpoint", seed=0)
 
 
-def test_people_of_one_frame_get_states_of_their_own(trained, tmp_path: Path) -> None:
+def test_people_of_one_frame_get_states_of_their_own(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
     test = several_people.make(tmp_path, range(200, 212))
@@ -79,7 +80,7 @@ def test_people_of_one_frame_get_states_of_their_own(trained, tmp_path: Path) ->
     assert (states.nunique() > 1).sum() > 20
 
 
-def test_everyone_above_the_threshold_is_predicted(trained, tmp_path: Path) -> None:
+def test_everyone_above_the_threshold_is_predicted(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     test = several_people.make(tmp_path, range(200, 204))
     detections = test(outputs.TWO_STAGE).to_pandas()
     for threshold in (0.01, 0.1, 1.0):
@@ -96,11 +97,13 @@ def test_the_entry_in_force_decides_who_is_looked_at_whatever_the_checkpoint_was
     assert 0 < sure.num_rows == (everyone["person_score"].to_numpy() >= 0.1).sum() < everyone.num_rows
 
 
-def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_path: Path, monkeypatch) -> None:
+def test_a_clip_is_looked_at_once_however_many_people_are_in_it(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     classifier = people_classifier.load(trained[0], settings(inference={"person_threshold": 0.0}))
     looks, decoded = [], Counter()
 
-    def read_frames(path, *arguments, **options):
+    def read_frames(path: Path, *arguments: Any, **options: Any):
         decoded[path] += 1
         return original(path, *arguments, **options)
 
@@ -117,7 +120,7 @@ def test_a_clip_is_looked_at_once_however_many_people_are_in_it(trained, tmp_pat
     assert set(decoded.values()) == {1}
 
 
-def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained) -> None:
+def test_a_person_is_scored_alike_alone_and_in_a_batch_of_clips(trained: tuple[Path, dict[str, float]]) -> None:
     classifier = people_classifier.load(trained[0], settings())
     random = np.random.default_rng(0)
     frames, shown = random.integers(0, 255, (12, 64, 64, 3), dtype=np.uint8), random.integers(0, 12, (3, 8))
@@ -176,7 +179,9 @@ def test_tracked_people_are_told_apart_end_to_end(tmp_path: Path) -> None:
         assert several_people.accuracy(predicted, part) > 0.9
 
 
-def test_what_cannot_be_decoded_gets_the_most_frequent_states(trained, tmp_path: Path) -> None:
+def test_what_cannot_be_decoded_gets_the_most_frequent_states(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
     test = several_people.make(tmp_path, range(200, 202))
     (tmp_path / "video_201.mp4").write_bytes(b"no video")
     predicted = build(settings()).predict(test, trained[0]).to_pandas()
@@ -186,7 +191,7 @@ def test_what_cannot_be_decoded_gets_the_most_frequent_states(trained, tmp_path:
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-def test_videos_shorter_than_the_clip(tmp_path: Path, monkeypatch, frames: int) -> None:
+def test_videos_shorter_than_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     monkeypatch.setattr(several_people, "FRAMES", frames)
     source = several_people.make(tmp_path, range(3))
     method = build(settings(epochs=1, frames=4))
@@ -195,7 +200,7 @@ def test_videos_shorter_than_the_clip(tmp_path: Path, monkeypatch, frames: int) 
     assert method.predict(source, tmp_path).num_rows == everyone * len(PARTS)
 
 
-def test_a_shard_without_people_has_no_predictions(trained, tmp_path: Path) -> None:
+def test_a_shard_without_people_has_no_predictions(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     test = several_people.make(tmp_path, range(200, 201))
     nobody = replace(test, tables={output: table.slice(0, 0) for output, table in test.tables.items()})
     assert build(settings()).predict(nobody, trained[0]).num_rows == 0
@@ -243,7 +248,7 @@ def test_who_has_no_labelled_part_is_seen_but_not_learned_from(tmp_path: Path) -
     source = several_people.make(tmp_path, range(202, 203))
     parts, videos = source(outputs.PARTS), source(outputs.VIDEOS)
     content = {
-        outputs.PARTS: parts.filter(pc.invert(pc.and_(pc.equal(parts["person"], 0), pc.equal(parts["frame"], 3)))),
+        outputs.PARTS: parts.filter(~((pc.field("person") == 0) & (pc.field("frame") == 3))),
         outputs.PEOPLE: source(outputs.PEOPLE),
         outputs.VIDEOS: tables.conform(videos.to_pandas().assign(n_frames=8), tables.VIDEOS),
     }
@@ -321,7 +326,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, relation: str, loss: Lite
     entry = settings(epochs=30, learning_rate=0.01, relation=relation, relation_dropout=0.0, network=narrow)
     space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
 
-    def of_batch(network, batch):
+    def of_batch(network: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         clips = clip_classifier.normalise(batch["clips"], entry.network)
         logits = network(clips, People(batch["boxes"], batch["clip_of"]))
         return part_state_loss(logits, batch["targets"], space, kind=loss), {}

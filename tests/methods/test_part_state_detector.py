@@ -105,11 +105,12 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
         outputs.TWO_STAGE: detections(frames=4),
     }
     sources = InMemory(given, data=tmp_path, files=[file])
-    method = build(
-        recipe.PartStateDetector(
-            kind="part_state_detector", inference={"choice": "vote"}, detector=detector_settings(64, 2)
-        )
+    settings = recipe.PartStateDetector(
+        kind="part_state_detector",
+        inference=recipe.PartStateDetectorInference(choice="vote"),
+        detector=detector_settings(64, 2),
     )
+    method = build(settings)
     (tmp_path / "checkpoint").mkdir()
     metrics = method.fit(sources, sources, tmp_path / "checkpoint", seed=0)
     assert {"loss", "ap", "ap50"} <= metrics.keys()
@@ -125,7 +126,7 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     assert (corners[:, [0, 2]] < WIDTH).all()
     for threshold, own in ((0.0, 40), (1.0, 0)):  # the entry in force decides, whatever it was trained with
         inference = recipe.PartStateDetectorInference(box_threshold=threshold)
-        again = build(method.settings.model_copy(update={"inference": inference}))
+        again = build(settings.model_copy(update={"inference": inference}))
         moved = again.predict(sources, tmp_path / "checkpoint").to_pandas()[[*BOX]].to_numpy() != (1, 2, 3, 4)
         assert moved.any(1).sum() == own
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from torch import nn
 
 from tests.methods import in_force
 from tps_pipeline import outputs, recipe, tables
@@ -33,7 +35,7 @@ WIDTH, STRIDE, LAST = 200, 5, 46
 SPACE = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
 
 
-def settings(epochs: int = 12, **changes) -> recipe.PartTrajectory:
+def settings(epochs: int = 12, **changes: Any) -> recipe.PartTrajectory:
     optimised = {"epochs": epochs, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.003, "warmup": 0.1}
     entry = {"kind": "part_trajectory", "network": {"width": 64, "blocks": 2}, "training": optimised}
     return recipe.PartTrajectory.model_validate(entry | changes)
@@ -116,7 +118,7 @@ TEST = [scene(str(video), people=2) for video in range(100, 112)]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     # In training only left arms move, in frames 1 to 40 of some videos and in all of others.
     known = [scene(str(video), people=1 + video % 2, frames=range(1, 41 + video % 7)) for video in range(24)]
@@ -250,7 +252,7 @@ def test_a_batch_of_noise_is_learned_by_heart(tmp_path: Path) -> None:
             targets = [[fixed.choice(labels) for labels in SPACE.of_part] for _ in boxes.confidences]
             return {**boxes._asdict(), "targets": np.array(targets), "actions": np.zeros(0, np.float32)}
 
-    def loss(net, batch):
+    def loss(net: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         logits = net(batch["corners"], batch["confidences"], batch["actions"])
         return part_state_loss(logits.flatten(0, 1), batch["targets"].flatten(0, 1), SPACE, kind="softmax"), {}
 

@@ -25,7 +25,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, f
     return squares.train(build(segment_level()), tmp_path_factory.mktemp("segment_level"))
 
 
-def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Path) -> None:
+def test_states_that_change_within_a_video_are_told_apart(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
     test = squares.make(tmp_path, range(200, 212))
@@ -39,7 +41,9 @@ def test_states_that_change_within_a_video_are_told_apart(trained, tmp_path: Pat
     assert (by_frame.nunique() == 1).all()  # all people in a frame are alike
 
 
-def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
+def test_few_pixels_are_classified_at_once(
+    trained: tuple[Path, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     classifier = clip_classifier.load(trained[0], segment_level())
     random = np.random.default_rng(0)
     frames, shown = random.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), random.integers(0, 20, (5, 8))
@@ -51,7 +55,9 @@ def test_few_pixels_are_classified_at_once(trained, monkeypatch) -> None:
     assert clips == [2, 2, 1]
 
 
-def test_frames_between_key_frames_take_the_nearest_ones_states(trained, tmp_path: Path) -> None:
+def test_frames_between_key_frames_take_the_nearest_ones_states(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
     test = squares.make(tmp_path, range(200, 203))
     every, third = (
         build(segment_level(inference={"key_frame_stride": stride})).predict(test, trained[0]).to_pandas()
@@ -75,7 +81,7 @@ def test_the_entry_in_force_decides_on_key_frames_whatever_the_checkpoint_was_tr
 
 
 @given(n_frames=st.integers(1, 60), stride=st.integers(1, 20), data=st.data())
-def test_every_frame_has_the_clip_of_its_nearest_key_frame(n_frames: int, stride: int, data) -> None:
+def test_every_frame_has_the_clip_of_its_nearest_key_frame(n_frames: int, stride: int, data: st.DataObject) -> None:
     frames = np.array(sorted(data.draw(st.sets(st.integers(0, n_frames - 1), min_size=1))))
     method = SegmentLevel(segment_level(frames=3, inference={"key_frame_stride": stride}))
     indices, clip_of_frame = method.plan(n_frames, frames)

@@ -20,6 +20,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.methods import build
 from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips import training as clip_training
+from tps_pipeline.methods.clips.video_level import VideoLevel
 from tps_pipeline.methods.lessons import TrainingClips
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
@@ -44,7 +45,7 @@ def without(sources: InMemory, *hidden: Output) -> InMemory:
     return left
 
 
-def test_each_video_gets_its_own_states_in_all_frames(trained, tmp_path: Path) -> None:
+def test_each_video_gets_its_own_states_in_all_frames(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     folder, metrics = trained
     assert metrics["part_accuracy"] > 0.9
     test = without(squares.make(tmp_path, range(200, 212)), outputs.PARTS, outputs.STATE_LABELS)
@@ -59,7 +60,9 @@ def test_each_video_gets_its_own_states_in_all_frames(trained, tmp_path: Path) -
     assert set(rows[rows.part == "right_foot"].state) == {"none"}  # no training video has one
 
 
-def test_an_undecodable_video_gets_the_most_frequent_states(trained, tmp_path: Path) -> None:
+def test_an_undecodable_video_gets_the_most_frequent_states(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
     folder, _ = trained
     test = squares.make(tmp_path, range(200, 202))
     (tmp_path / "video_200.mp4").write_bytes(b"no video")
@@ -70,14 +73,14 @@ def test_an_undecodable_video_gets_the_most_frequent_states(trained, tmp_path: P
     assert dict(broken.state_scores.iloc[0]) == pytest.approx(dict(zip(["bright", "dark"], often[:2], strict=True)))
 
 
-def test_nothing_detected_is_nothing_predicted(trained, tmp_path: Path) -> None:
+def test_nothing_detected_is_nothing_predicted(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     empty = {outputs.TWO_STAGE: tables.empty(tables.DETECTIONS), outputs.VIDEOS: tables.empty(tables.VIDEOS)}
     shard = InMemory(empty, data=tmp_path)
     assert build(video_level()).predict(shard, trained[0]).equals(tables.empty(tables.PREDICTIONS))
 
 
 def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
-    source, method = squares.make(tmp_path, range(4)), build(video_level())
+    source, method = squares.make(tmp_path, range(4)), VideoLevel(video_level())
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="most_frequent")
     videos = clip_training.labelled_videos(source, ["video_id"], space)
     plain, mirrored = (
@@ -86,7 +89,7 @@ def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
             method.draw,
             video_level(),
             partial(clip_training.augmented, recipe.ClipAugmentation(flip=flip), space),
-        )  # type: ignore
+        )
         for flip in (0, 1)
     )
     (one,), (other,) = (clips.sample(1, np.random.default_rng(0)) for clips in (plain, mirrored))
@@ -97,7 +100,9 @@ def test_a_mirrored_sample_has_mirrored_targets(tmp_path: Path) -> None:
     assert pairs == [("left_arm", "raise"), ("right_arm", "none"), ("left_arm", "none"), ("right_arm", "raise")]
 
 
-def test_training_starts_from_the_weights_that_the_recipe_names(trained, tmp_path: Path) -> None:
+def test_training_starts_from_the_weights_that_the_recipe_names(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
     source = squares.make(tmp_path / "data", range(2))
     network = VIDEO_LEVEL["network"] | {"weights": "mine"}
     still = VIDEO_LEVEL["training"] | {"epochs": 1, "learning_rate": 0.0}

@@ -33,6 +33,7 @@ from tps_pipeline.models.video_swin import VideoSwin
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import YOLOv7, reference_names
 from tps_pipeline.outputs import checkpoint, weights
+from tps_pipeline.reading import Reads
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
@@ -101,7 +102,13 @@ def test_pickled_yolov7_becomes_a_detector_with_a_fresh_head(official: Any, tmp_
 def test_video_swin_tells_its_own_dimensions(
     tmp_path: Path, store: Store, window: tuple[int, int, int], index: bool
 ) -> None:
-    dimensions = {"patch": [2, 4, 4], "embed": 16, "depths": [2, 1], "heads": [2, 4], "window": list(window)}
+    dimensions: dict[str, Any] = {
+        "patch": [2, 4, 4],
+        "embed": 16,
+        "depths": [2, 1],
+        "heads": [2, 4],
+        "window": list(window),
+    }
     network = VideoSwin(**dimensions, classes=5)
     tensors = published.video_swin(network)
     kept = {name: tensor for name, tensor in tensors.items() if index or "relative_position_index" not in name}
@@ -220,7 +227,9 @@ def test_training_gets_the_weights_and_says_which(
 ) -> None:
     given = []
 
-    def fit(self, train, val, folder: Path, *, seed: int, weights: Path | None = None) -> dict[str, float]:
+    def fit(
+        self: DetectorLearner, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
         given.append(weights)
         return {}
 

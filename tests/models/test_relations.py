@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tps_pipeline.models.relations import HighOrder, People, Person, PersonContextPerson, PersonPerson
+from tps_pipeline.models.relations import HighOrder, Interaction, People, Person, PersonContextPerson, PersonPerson
 
 HEADS = {
     "person": lambda: Person(6, person=8, hidden=8),
@@ -49,7 +49,9 @@ def test_nobody_sees_the_people_of_another_clip(head: nn.Module) -> None:
     assert rows.isfinite().all()
     for clip in range(3):
         mine = everyone.clips == clip
-        alone = head(features[clip : clip + 1], People(everyone.boxes[mine], torch.zeros(int(mine.sum()), dtype=int)))
+        alone = head(
+            features[clip : clip + 1], People(everyone.boxes[mine], torch.zeros(int(mine.sum()), dtype=torch.int64))
+        )
         torch.testing.assert_close(rows[mine], alone)
 
 
@@ -187,16 +189,20 @@ def test_others_of_a_track_are_seen_by_how_much_later_they_are() -> None:
         if not weight.any():
             nn.init.normal_(weight, std=0.5)
     features = torch.randn(3, 6, 5, 5)
-    tracked = people(0, 1, 2)._replace(tracks=torch.zeros(3, dtype=int))
-    at = lambda *frames: head(features, tracked._replace(frames=torch.tensor(frames)))  # noqa: E731
+    tracked = people(0, 1, 2)._replace(tracks=torch.zeros(3, dtype=torch.int64))
+
+    def at(*frames: int) -> torch.Tensor:
+        return head(features, tracked._replace(frames=torch.tensor(frames)))
+
     torch.testing.assert_close(at(1, 6, 11), at(31, 36, 41))
     torch.testing.assert_close(at(1, 6, 11), at(0, 6, 12))  # to the nearest step
     torch.testing.assert_close(at(0, 10, 90), at(0, 10, 40))  # beyond its reach
     for other in (at(11, 6, 1), at(1, 6, 6), at(1, 1, 1)):
         assert ((at(1, 6, 11) - other).abs().amax(1) > 1e-4).all()
     block, rows = head.blocks[0], torch.randn(3, 8)
+    assert isinstance(block, Interaction)
     later = torch.tensor([[0, 1, 2], [-1, 0, 1], [-2, -1, 0]])
-    seen = block(rows, rows, torch.ones(3, 3, dtype=bool), later)
+    seen = block(rows, rows, torch.ones(3, 3, dtype=torch.bool), later)
     for person in range(3):
         keys, values = (
             block.key(rows) + block.key_times[later[person] + 2],

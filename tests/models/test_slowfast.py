@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,9 @@ class Malicious:
 
 @torch.no_grad()
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_caffe2_files_of_the_model_zoo_are_read_and_only_their_arrays(tmp_path: Path, monkeypatch, protocol) -> None:
+def test_caffe2_files_of_the_model_zoo_are_read_and_only_their_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
     ours = shuffled(narrow_ava())
     blobs = {name: tensor.numpy() for name, tensor in published.slowfast_caffe2(ours).items()}
     assert {
@@ -156,13 +159,14 @@ def test_depth_50_is_pytorchvideos_as_it_detects() -> None:
     from pytorchvideo.models.slowfast import create_slowfast  # after ours, see test_csn
 
     dilated = ((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 2, 2))
-    theirs = create_slowfast(
-        model_depth=50,
-        stem_dim_outs=(16, 2),
-        stage_conv_b_dilations=(dilated, dilated),
-        stage_spatial_strides=((1, 2, 2, 1), (1, 2, 2, 1)),
-        slowfast_fusion_conv_kernel_size=(5, 1, 1),  # pyright: ignore[reportArgumentType]
-    )
+    # Each takes more values than its annotation says.
+    more: dict[str, Any] = {
+        "stem_dim_outs": (16, 2),
+        "stage_conv_b_dilations": (dilated, dilated),
+        "stage_spatial_strides": ((1, 2, 2, 1), (1, 2, 2, 1)),
+        "slowfast_fusion_conv_kernel_size": (5, 1, 1),
+    }
+    theirs = create_slowfast(model_depth=50, **more)
     stages = shuffled(nn.Sequential(*list(theirs.blocks)[:5]))  # pyright: ignore
     ours = SlowFast(depths=(3, 4, 6, 3), stem=16, lateral_norms=True).eval()
     ours.blocks.load_state_dict(stages.state_dict())
@@ -174,7 +178,9 @@ def test_depth_50_is_pytorchvideos_as_it_detects() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(4, 32, 32), (8, 50, 70)])
-def test_a_place_is_16_pixels_wide_and_a_clip_is_described_alike_in_a_batch_or_alone(shape) -> None:
+def test_a_place_is_16_pixels_wide_and_a_clip_is_described_alike_in_a_batch_or_alone(
+    shape: tuple[int, int, int],
+) -> None:
     model = narrow().eval()
     clips = torch.rand(2, 3, *shape)
     kept = clips.clone()
@@ -192,9 +198,11 @@ def test_a_place_is_16_pixels_wide_and_a_clip_is_described_alike_in_a_batch_or_a
 def test_the_slow_pathway_s_frames(full_span: bool, expected: list[int]) -> None:
     model = narrow(full_span=full_span).eval()
     seen = []
-    model.blocks[0].multipathway_blocks[0].register_forward_pre_hook(  # pyright: ignore
-        lambda _, given: seen.extend(given[0][0, 0, :, 0, 0].tolist())
-    )
+
+    def see(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        seen.extend(given[0][0, 0, :, 0, 0].tolist())
+
+    model.blocks[0].get_submodule("multipathway_blocks.0").register_forward_pre_hook(see)
     model(torch.arange(16.0).view(1, 1, 16, 1, 1).expand(1, 3, 16, 32, 32))
     assert seen == expected
 
@@ -203,7 +211,7 @@ def test_frozen_norms_keep_their_statistics_while_the_rest_learns() -> None:
     clips = torch.rand(2, 3, 4, 32, 32)
     for frozen in (True, False):
         model = narrow(frozen_norms=frozen).train()
-        stem = model.blocks[0].multipathway_blocks[0]  # pyright: ignore
+        stem: Any = model.blocks[0].get_submodule("multipathway_blocks.0")
         before = stem.norm.running_mean.clone()
         sum(features.sum() for features in model(clips)).backward()  # pyright: ignore
         assert torch.equal(before, stem.norm.running_mean) == frozen

@@ -23,7 +23,7 @@ PARITY = Path(__file__).parent.parent / "golden" / "parity"
 narrow = partial(VideoSwin, embed=16, depths=(1, 2), heads=(2, 4), window=(4, 4, 4))
 
 
-def reference() -> tuple[dict[str, torch.Tensor], dict]:
+def reference() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The reference's weights, drawn from each entry's name and shape alone, and its dimensions."""
     file = json.loads((PARITY / "video_swin_tiny_keys.json").read_text())
     weights = {}
@@ -93,7 +93,11 @@ def test_inflated_image_network_gives_a_static_clip_the_pictures_features() -> N
     ("published", "embed", "depth", "heads"), [(swin3d_t, 96, 6, 3), (swin3d_s, 96, 18, 3), (swin3d_b, 128, 18, 4)]
 )
 def test_published_sizes_are_torchvisions(published: Any, embed: int, depth: int, heads: int) -> None:
-    size = {"depths": (2, 2, depth, 2), "heads": (heads, 2 * heads, 4 * heads, 8 * heads), "window": (8, 7, 7)}
+    size: dict[str, Any] = {
+        "depths": (2, 2, depth, 2),
+        "heads": (heads, 2 * heads, 4 * heads, 8 * heads),
+        "window": (8, 7, 7),
+    }
     with torch.device("meta"):
         ours, theirs = VideoSwin(embed=embed, **size, classes=400).state_dict(), published().state_dict()
     assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}

@@ -50,11 +50,11 @@ def workplace(prepared: Path, tmp_path: Path) -> Workplace:
 
 
 @pytest.fixture
-def started(workplace: Workplace) -> Iterator[Callable[[list[str]], subprocess.Popen]]:
+def started(workplace: Workplace) -> Iterator[Callable[[list[str]], subprocess.Popen[bytes]]]:
     """Starts commands in the environment of the workplace; they end with the test."""
-    processes: list[subprocess.Popen] = []
+    processes: list[subprocess.Popen[bytes]] = []
 
-    def start(words: list[str]) -> subprocess.Popen:
+    def start(words: list[str]) -> subprocess.Popen[bytes]:
         environment = workplace.environment
         del environment["DAGSTER_MODULE_NAME"]  # excludes `-w`, and the image does not set it
         run = [BIN / words[0], *words[1:]]

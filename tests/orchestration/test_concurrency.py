@@ -8,18 +8,18 @@ import dagster as dg
 import pytest
 
 from tests.workplace import ROOT, environment, make, pipeline
-from tps_pipeline.lineage import Lineage
+from tps_pipeline.lineage import Lineage, Record
 from tps_pipeline.store import Store
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Path:
+def workplace(tmp_path: Path) -> Path:
     folder = make(tmp_path)
     start(folder, "key:shards").wait(300)
     return folder
 
 
-def start(folder: Path, select: str, *options: str) -> subprocess.Popen:
+def start(folder: Path, select: str, *options: str) -> subprocess.Popen[bytes]:
     command = ["-m", "dagster", "asset", "materialize", "--select", select, *options]
     return subprocess.Popen(
         [sys.executable, *command], cwd=ROOT, env=environment(folder) | {"PYTHONPATH": str(ROOT)},
@@ -27,18 +27,18 @@ def start(folder: Path, select: str, *options: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def records(folder: Path, name: str) -> list:
+def records(folder: Path, name: str) -> list[Record]:
     return [r for r in Lineage(Store(pipeline(folder).store_root)).records() if r.name == name]
 
 
-def test_of_two_runs_on_one_shard_one_makes_it_whole(workplace):
+def test_of_two_runs_on_one_shard_one_makes_it_whole(workplace: Path):
     runs = [start(workplace, "key:videos", "--partition", "test-000") for _ in range(3)]
     assert [run.wait(300) for run in runs] == [0, 0, 0]
     (made,) = records(workplace, "videos/test-000")
     assert Store(pipeline(workplace).store_root).read(made.path).num_rows == made.rows
 
 
-def test_the_pool_holds_across_processes(workplace):
+def test_the_pool_holds_across_processes(workplace: Path):
     """Both assets name the actions' and states' vocabulary first; then two of the pool's steps start at once."""
     for select in ("key:videos", 'group:"source"'):
         for shard in ("train-000", "train-001", "val-000", "test-000"):
@@ -54,4 +54,6 @@ def test_the_pool_holds_across_processes(workplace):
             if step.step_key.startswith("checkpoints__")
         ]
     (_, first_end), (second_start, _) = sorted(steps)
+    assert first_end is not None
+    assert second_start is not None
     assert first_end <= second_start

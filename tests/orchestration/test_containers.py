@@ -54,6 +54,8 @@ def test_what_the_dockerfile_copies_and_installs_loads_the_definitions(tmp_path:
                 copy(sources, tmp_path / target)
             case ["RUN", "docker/install.sh"]:
                 run("docker/install.sh")
+            case _:
+                pass
     run("uv pip install --quiet --no-deps --editable .")
     run("tps --help")
     run("dagster definitions validate -m assets.definitions")
@@ -72,7 +74,7 @@ def copy(sources: list[str], target: Path) -> None:
 def command(service: str, instead: dict[str, str]) -> list[str]:
     """What a service of the compose file runs, some words replaced (ports, paths)."""
     default = yaml.safe_load(DOCKERFILE.rpartition("CMD ")[2])
-    words = COMPOSE["services"][service].get("command", default)
+    words: list[str] = COMPOSE["services"][service].get("command", default)
     return [instead.get(word, word) for word in words]
 
 

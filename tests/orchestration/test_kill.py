@@ -123,7 +123,8 @@ def test_the_step_of_a_killed_ray_worker_is_taken_up_by_the_next_run(tmp_path: P
     assert 0 < len(done) < len(shards)
     times = [path.stat().st_mtime_ns for path in done]
 
-    workplace.materialize("frames", f"{first}...{last}", **variables)
+    workplace.env |= variables
+    workplace.materialize("frames", f"{first}...{last}")
     assert versions(folder) == undisturbed
     assert [path.stat().st_mtime_ns for path in done] == times
     # Killed between a file and its record, a shard has only its old record, which says the same of it.

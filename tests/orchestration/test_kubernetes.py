@@ -53,7 +53,10 @@ class Cluster(ThreadingHTTPServer):
 
 
 class _Api(BaseHTTPRequestHandler):
-    server: Cluster
+    @property
+    def cluster(self) -> Cluster:
+        assert isinstance(self.server, Cluster)
+        return self.server
 
     def do_POST(self) -> None:
         job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -64,11 +67,11 @@ class _Api(BaseHTTPRequestHandler):
         except validate.ValidationError as error:
             return self.answer(422, {"message": str(error)})
         job["status"] = {"active": 1}
-        self.server.start(job)
+        self.cluster.start(job)
         return self.answer(201, job)
 
     def do_GET(self) -> None:
-        job = self.server.jobs.get(self.path.partition("/jobs/")[2].partition("/")[0].partition("?")[0])
+        job = self.cluster.jobs.get(self.path.partition("/jobs/")[2].partition("/")[0].partition("?")[0])
         self.answer(200, job) if job else self.answer(404, {"message": self.path})
 
     def answer(self, status: int, body: dict[str, Any]) -> None:
@@ -148,7 +151,7 @@ def test_a_step_is_a_job_with_image_volumes_and_gpus(deployed: Workplace, cluste
 
 
 def test_a_launched_run_is_a_job_that_makes_jobs_of_its_steps(
-    deployed: Workplace, cluster: Cluster, started: Callable[[list[str]], subprocess.Popen]
+    deployed: Workplace, cluster: Cluster, started: Callable[[list[str]], subprocess.Popen[bytes]]
 ) -> None:
     deployed.env["TPS_EXECUTOR"] = "k8s"
     cluster.environment = deployed.environment

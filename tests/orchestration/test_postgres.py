@@ -2,9 +2,11 @@
 
 import shutil
 
-import psycopg2
+import pytest
 
 from tests.orchestration.workplace import ROOT, Workplace
+
+psycopg2 = pytest.importorskip("psycopg2", reason="make test-orchestration installs it")
 
 
 def test_runs_are_kept_in_postgres(workplace: Workplace, postgres: str) -> None:

@@ -1,6 +1,7 @@
 """Training by an asset in two processes that torchrun starts: the same curve, by configuration alone."""
 
 import csv
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from tps_pipeline.models.weights import load_checkpoint
 torch = pytest.importorskip("torch")
 
 
-def curve(workplace: Workplace, processes: int) -> tuple[list[dict[str, float]], dict]:
+def curve(workplace: Workplace, processes: int) -> tuple[list[dict[str, float]], dict[str, Any]]:
     record = workplace.lineage.latest().records["checkpoints/video_action", None]
     folder = workplace.folder / "store" / record.path
     with (folder / "log.csv").open() as file:

@@ -16,9 +16,9 @@ def end_of(job: Any, address: str) -> str:
     client = jobs.JobSubmissionClient(address)
     for _ in range(30):
         if (status := client.get_job_status(job.submission_id)).is_terminal():
-            break
+            return status
         time.sleep(1)
-    return status
+    raise AssertionError(f"{job.submission_id} does not end")
 
 
 def test_steps_run_as_ray_jobs_with_their_share_of_a_gpu(workplace: Workplace, cluster: str) -> None:

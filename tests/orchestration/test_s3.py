@@ -13,14 +13,13 @@ from tps_pipeline.outputs import VIDEO_ACTIONS, VIDEOS
 from tps_pipeline.store import Store
 
 moto = pytest.importorskip("moto.server", reason="make test-orchestration installs an S3 server")
+boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, str]]:
     """The environment of clients of an S3 server with a bucket `bucket`."""
-    import boto3
-
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     _, port = server.get_host_and_port()

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,12 +46,12 @@ class Workplace:
     def lineage(self) -> Lineage:
         return Lineage(Store(self.environment["TPS_STORE"]))
 
-    def run(self, *command: str, timeout: float = 300, **env: str) -> str:
+    def run(self, *command: str, env: Mapping[str, str] | None = None, timeout: float = 300) -> str:
         """Run a command in this environment; what it wrote."""
         done = subprocess.run(
             [*command],
             cwd=ROOT,
-            env=self.environment | env,
+            env=self.environment | dict(env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -67,7 +67,7 @@ class Workplace:
         if force:
             config = f'{{"ops": {{"{select.replace("/", "__")}": {{"config": {{"force": true}}}}}}}}'
             options += ["--config-json", config]
-        return self.run("dagster", "asset", "materialize", "--select", f"key:{select}", *options, **env)
+        return self.run("dagster", "asset", "materialize", "--select", f"key:{select}", *options, env=env)
 
 
 def make_sources(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ from tps_pipeline.store import Store
 from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile
 
+Network = TypeVar("Network", recipe.VideoSwin, recipe.Csn, recipe.SlowFast)
+
 
 def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["recipe", "check", "paper", "--store", str(tmp_path)])
@@ -49,12 +52,12 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
 
 def test_the_report_s_segments_differ_in_length_and_learning_rate_only() -> None:
     methods = recipe.load("paper").methods
+    segments = {name: entry for name, entry in methods.items() if isinstance(entry, recipe.SegmentLevel)}
     rows = {
         name: entry.model_dump(exclude={"frames": True, "training": {"learning_rate"}})
-        for name, entry in methods.items()
-        if isinstance(entry, recipe.SegmentLevel)
+        for name, entry in segments.items()
     }
-    table = {(methods[name].frames, methods[name].training.learning_rate) for name in rows}
+    table = {(entry.frames, entry.training.learning_rate) for entry in segments.values()}
     assert table == {(16, 5.12e-4), (32, 5.12e-4), (32, 2.56e-4)}
     assert len(rows) == 3
     assert all(row == rows["segment_level"] for row in rows.values())
@@ -118,6 +121,12 @@ def test_the_report_s_detector_takes_an_optimiser_step_at_full_size(tmp_path: Pa
     assert detector.load(tmp_path / WEIGHTS, device="cpu").size == 640
 
 
+def network_of(paper: recipe.Recipe, method: str, kind: type[Network]) -> Network:
+    network = getattr(paper.methods[method], "network", None)
+    assert isinstance(network, kind)
+    return network
+
+
 @pytest.mark.slow
 def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Path) -> None:
     network = YOLOv7("x")
@@ -126,12 +135,13 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
     swin = timm.create_model("swin_base_patch4_window7_224")
     save_checkpoint(tmp_path / "swin.safetensors", swin.state_dict())
     paper = recipe.load("paper")
-    video_level, segment_level = (paper.methods[name].network for name in ("video_level", "segment_level"))
+    video_level = network_of(paper, "video_level", recipe.VideoSwin)
+    segment_level = network_of(paper, "segment_level", recipe.Csn)
+    instance_level = network_of(paper, "instance_pcp", recipe.SlowFast)
     torch.save(
         {"state_dict": published.video_swin(networks.video_swin(video_level, classes=174))}, tmp_path / "ssv2.pth"
     )
     torch.save({"state_dict": published.ir_csn(networks.csn(segment_level))}, tmp_path / "csn.pth")
-    instance_level = paper.methods["instance_pcp"].network
     slowfast = {
         name: tensor.half() for name, tensor in published.slowfast_acar(networks.slowfast(instance_level)).items()
     }
@@ -152,6 +162,7 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
         (segment_level, networks.csn(segment_level, classes=108)),
         (instance_level, networks.slowfast(instance_level)),
     ):
+        assert settings.weights is not None
         weights, _ = load_checkpoint(store.local(pretrained.path_of(settings.weights)))
         fit = load_into(network, weights)
         fresh = {*fit.missing, *fit.reshaped}

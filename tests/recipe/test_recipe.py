@@ -1,6 +1,8 @@
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,12 +14,12 @@ from tps_pipeline.errors import RecipeError
 
 
 @pytest.fixture
-def content() -> dict:
+def content() -> dict[str, Any]:
     return yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in recipe.RECIPES.glob("*.yaml")))
-def test_every_shipped_recipe_loads(name):
+def test_every_shipped_recipe_loads(name: str):
     assert recipe.load(name).submission in recipe.load(name).scored
 
 
@@ -28,29 +30,30 @@ def test_the_report_s_scores_are_those_of_its_recipe_s_entries():
     assert sum("reported:" in p.read_text() for p in recipe.RECIPES.glob("*.yaml")) == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda c: c["video_action"].update(frame=3), "video_action.frame: unknown key; did you mean 'frames'"),
-        (lambda c: c["person_detector"]["network"].update(widht=2), "did you mean 'width'"),
-        (lambda c: c["methods"]["video_category"].update(kid="x"), "did you mean 'kind'"),
-        (lambda c: c.update(submission="x"), "submission names 'x'"),
-        (
-            lambda c: c["methods"].update(voting={"kind": "video_category"}),
-            "methods.voting: this is the name of an ens",
-        ),
-        (lambda c: c.update(ensemble={"voting": {"methods": ["voting"]}}), "ensemble.voting.methods names 'voting'"),
-        (lambda c: c.update(ensemble={"by_category": {"candidates": ["by_category"]}}), "candidates names 'by_cat"),
-        (lambda c: c.update(ensemble={"choose_on": "train"}), "add it to predict_splits"),
-        (
-            lambda c: c.update(ensemble={"choose_on": "train"}, predict_splits=["train"], frames={"train_stride": 10}),
-            "frames.train_stride leaves out",
-        ),
-        (lambda c: c["shards"].update(val_fraction=3), "shards.val_fraction"),
-        (lambda c: c.pop("video_action"), "video_action: Field required"),
-    ],
-)
-def test_mistakes_are_named_with_their_place(content, change, message, tmp_path):
+Change = Callable[[dict[str, Any]], object]
+MISTAKES: list[tuple[Change, str]] = [
+    (lambda c: c["video_action"].update(frame=3), "video_action.frame: unknown key; did you mean 'frames'"),
+    (lambda c: c["person_detector"]["network"].update(widht=2), "did you mean 'width'"),
+    (lambda c: c["methods"]["video_category"].update(kid="x"), "did you mean 'kind'"),
+    (lambda c: c.update(submission="x"), "submission names 'x'"),
+    (
+        lambda c: c["methods"].update(voting={"kind": "video_category"}),
+        "methods.voting: this is the name of an ens",
+    ),
+    (lambda c: c.update(ensemble={"voting": {"methods": ["voting"]}}), "ensemble.voting.methods names 'voting'"),
+    (lambda c: c.update(ensemble={"by_category": {"candidates": ["by_category"]}}), "candidates names 'by_cat"),
+    (lambda c: c.update(ensemble={"choose_on": "train"}), "add it to predict_splits"),
+    (
+        lambda c: c.update(ensemble={"choose_on": "train"}, predict_splits=["train"], frames={"train_stride": 10}),
+        "frames.train_stride leaves out",
+    ),
+    (lambda c: c["shards"].update(val_fraction=3), "shards.val_fraction"),
+    (lambda c: c.pop("video_action"), "video_action: Field required"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), MISTAKES)
+def test_mistakes_are_named_with_their_place(content: dict[str, Any], change: Change, message: str, tmp_path: Path):
     change(content)
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -60,7 +63,7 @@ def test_mistakes_are_named_with_their_place(content, change, message, tmp_path)
     assert str(path) in str(error.value)
 
 
-def test_an_unknown_name_lists_the_known(tmp_path):
+def test_an_unknown_name_lists_the_known(tmp_path: Path):
     with pytest.raises(RecipeError, match="demo"):
         recipe.load("dmeo")
     (tmp_path / "x.yaml").write_text("a: [")
@@ -99,7 +102,9 @@ TRAINING = "person_detector.training"
         ("methods.part_trajectory.augment.jitter", ".inf"),
     ],
 )
-def test_a_number_that_nothing_can_be_done_with_is_refused_at_its_place(content, place, value, tmp_path):
+def test_a_number_that_nothing_can_be_done_with_is_refused_at_its_place(
+    content: dict[str, Any], place: str, value: str, tmp_path: Path
+):
     section = content
     *path, name = place.split(".")
     for step in path:
@@ -141,7 +146,7 @@ def laughs(merged: bool) -> str:
     ],
     ids=range(12),
 )
-def test_a_hostile_recipe_is_refused_in_time_and_in_one_line(text, message, tmp_path):
+def test_a_hostile_recipe_is_refused_in_time_and_in_one_line(text: str, message: str, tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(RecipeError, match=re.escape(message)) as error:
@@ -149,7 +154,7 @@ def test_a_hostile_recipe_is_refused_in_time_and_in_one_line(text, message, tmp_
     assert str(error.value).startswith(f"{path}: ")
 
 
-def test_what_is_no_text_is_refused(tmp_path):
+def test_what_is_no_text_is_refused(tmp_path: Path):
     (tmp_path / "latin.yaml").write_bytes("seed: 1 # für mich".encode("latin-1"))
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
@@ -162,7 +167,7 @@ def test_what_is_no_text_is_refused(tmp_path):
             recipe.load(tmp_path / f"{name}.yaml")
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path):
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path):
     marked = tmp_path / "mine.yaml"
     marked.write_bytes(b"\xef\xbb\xbf" + (recipe.RECIPES / "demo.yaml").read_bytes())
     assert recipe.load(marked) == recipe.load("demo")
@@ -176,7 +181,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=60, deadline=2_000)
 @given(st.text() | VALUES)
-def test_whatever_is_in_a_file_it_is_a_recipe_or_a_message(content):
+def test_whatever_is_in_a_file_it_is_a_recipe_or_a_message(content: Any):
     text = content if isinstance(content, str) else yaml.safe_dump(content)
     with pytest.raises(RecipeError):
         recipe.parse(text, Path("mine.yaml"))

@@ -44,7 +44,7 @@ def parse_videos(folder: Path) -> dict[str, Any]:
         for key in keys
         for i, part in enumerate(PARTS[:4])
     ]
-    made = {
+    made: dict[str, Any] = {
         "actions": tables.conform({"video_id": list(actions), "action": list(actions.values())}, tables.ACTIONS),
         "labelled_frames": tables.conform(pd.DataFrame(keys).assign(n_people=1), tables.LABELLED_FRAMES),
         "people": tables.conform(pd.DataFrame(people), tables.PEOPLE),
@@ -59,7 +59,12 @@ def parse_videos(folder: Path) -> dict[str, Any]:
     for method, share in METHODS.items():
         rows = [row | scored | ({"state": "none"} if i % 4 >= 4 * share else {}) for i, row in enumerate(parts)]
         made[method] = tables.conform(pd.DataFrame(rows), tables.PREDICTIONS)
-        names = {"actions": made["actions"], "video_actions": made["video_actions"], "method": method, "split": "val"}
+        names: dict[str, Any] = {
+            "actions": made["actions"],
+            "video_actions": made["video_actions"],
+            "method": method,
+            "split": "val",
+        }
         evaluated.append(psc.evaluate(truth, parsing.predicted(made[method], made["labelled_frames"]), **names))
     made["detections"] = tables.conform(pd.DataFrame([row | scored for row in parts]), tables.DETECTIONS)
     made["tracks"] = tables.conform(pd.DataFrame(people).assign(track_id=0), tables.TRACKS)

@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 
 from tps_pipeline import parsing, tables
-from tps_pipeline.report.breakdown import NOT_FOUND, break_down
+from tps_pipeline.report.breakdown import NOT_FOUND, Breakdown, break_down
 
 BOX, AWAY = (0, 0, 99, 99), (500, 0, 599, 99)
 ANNOTATED = {"head": "turn", "hip": "sit", "left_arm": "bend", "right_arm": "bend"}
 
 
-def people(box: tuple[int, int, int, int], states: dict[str, str], names: tuple[str, ...]) -> pd.DataFrame:
+def people(box: tuple[int, int, int, int], states: dict[str, str], names: tuple[tuple[str, ...], ...]) -> pd.DataFrame:
     rows = [{"video_id": "v", "frame": 1, "person": 0, "part": part, "state": state} for part, state in states.items()]
     return pd.DataFrame(rows).assign(**{n: v for name in names for n, v in zip(name, box, strict=True)})
 
@@ -18,7 +18,7 @@ def people(box: tuple[int, int, int, int], states: dict[str, str], names: tuple[
 def predict(states: dict[str, str], box: tuple[int, int, int, int] = BOX) -> parsing.Parsing:
     scores = {"person_score": 1.0, "part_score": 1.0, "state_score": 1.0}
     rows = people(box, states, (tables.BOX, tables.PERSON_BOX)).assign(**scores)
-    rows["state_scores"] = [{}] * len(rows)
+    rows["state_scores"] = pd.Series([{}] * len(rows))
     return parsing.predicted(tables.conform(rows, tables.PREDICTIONS), FRAMES)
 
 
@@ -38,7 +38,7 @@ def breakdown():
     return break_down(parsing.annotated(FRAMES, persons, parts), methods.items())
 
 
-def test_correctness_by_part_and_by_state(breakdown):
+def test_correctness_by_part_and_by_state(breakdown: Breakdown):
     by_part = breakdown.mean_correctness("part")
     assert by_part.index.tolist() == ["head", "hip", "left_arm", "right_arm"]
     assert by_part["half"].tolist() == [0, 1, 1, 0]
@@ -47,14 +47,14 @@ def test_correctness_by_part_and_by_state(breakdown):
     assert by_state.loc["bend"].to_dict() == {"right": 1, "half": 0.5, "lost": 0, "nobody": 0, "boxes": 2}
 
 
-def test_agreement_is_over_what_both_name(breakdown):
+def test_agreement_is_over_what_both_name(breakdown: Breakdown):
     agreement = breakdown.agreement()
     assert agreement.loc["right", "half"] == pytest.approx(2 / 3)
     assert agreement.loc["half", "half"] == 1
-    assert agreement.loc["right", "lost"] != agreement.loc["right", "lost"]  # NaN: they share no part
+    assert agreement.isna().loc["right", "lost"]  # they share no part
 
 
-def test_disagreement_counts_the_parts_that_methods_differ_on(breakdown):
+def test_disagreement_counts_the_parts_that_methods_differ_on(breakdown: Breakdown):
     by_part = breakdown.disagreement("part")
     assert by_part.index[0] == "right_arm"
     assert by_part.loc["right_arm"].to_dict() == {"boxes": 1, "differ": 1, "some_right": 1, "all_right": 0}
@@ -63,7 +63,7 @@ def test_disagreement_counts_the_parts_that_methods_differ_on(breakdown):
     assert by_both.loc[("left_arm", "bend"), "differ"] == 0
 
 
-def test_confusion_names_what_was_given_and_what_was_missed(breakdown):
+def test_confusion_names_what_was_given_and_what_was_missed(breakdown: Breakdown):
     assert breakdown.confusion("half", "right_arm").loc["bend"].to_dict() == {"bend": 0, "other": 1}
     assert breakdown.confusion("half", "head").loc["turn"].to_dict() == {"turn": 0, NOT_FOUND: 1}
     assert breakdown.confusion("right", "hip").loc["sit"].to_dict() == {"sit": 1}

@@ -21,7 +21,7 @@ def record(
     asset: str, reads: Sequence[str] = (), *, partition: str | None = None, at: int = 0, **changes: Any
 ) -> Record:
     """A record of work of two seconds, on whole inputs of version `v`."""
-    values = {
+    values: dict[str, Any] = {
         "record": f"{asset} {partition} {at}", "run_id": "run", "data_version": "v", "code_version": "1",
         "recipe_sections": ("frames",), "recipe_digest": "0123456789abcdef", "git_sha": "a" * 40, "path": asset,
         "rows": 5, "bytes": 10, "device": "cpu", "packages": {"numpy": "2.0"}, "metrics": {},
@@ -63,7 +63,7 @@ def random_graph(seed: int) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("reads", [GRAPH, WIDE, *map(random_graph, range(8))])
-def test_the_drawing_is_of_the_records_and_runs_from_left_to_right(reads):
+def test_the_drawing_is_of_the_records_and_runs_from_left_to_right(reads: dict[str, Any]):
     graph = lay_out(provenance.made(record(asset, inputs) for asset, inputs in reads.items()))
     box_of = {asset: number for number, box in enumerate(graph.boxes) for asset in box.assets}
     assert sorted(asset for box in graph.boxes for asset in box.assets) == sorted(reads)

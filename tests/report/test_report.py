@@ -3,8 +3,11 @@ import dataclasses
 import re
 import shlex
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +44,7 @@ class Page(HTMLParser):
         self.close()
         assert not self.open
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]):
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -50,10 +53,10 @@ class Page(HTMLParser):
         if tag in ("td", "th"):
             self.rows[-1].append("")
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str):
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str):
         self.text += data
         if "td" in self.open or "th" in self.open:
             self.rows[-1][-1] += data
@@ -68,23 +71,23 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(tmp_path_factory: pytest.TempPathFactory):
     return report_sample.parse_videos(tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
-def leaderboard(sample) -> pa.Table:
+def leaderboard(sample: dict[str, Any]) -> pa.Table:
     return report_sample.leaderboard(sample)
 
 
 @pytest.fixture(scope="module")
-def content(sample, tmp_path_factory):
+def content(sample: dict[str, Any], tmp_path_factory: pytest.TempPathFactory):
     return report_sample.content(sample, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
-def report(content, tmp_path):
-    def write(**changes) -> Page:
+def report(content: dict[str, Any], tmp_path: Path):
+    def write(**changes: Any) -> Page:
         page.write(tmp_path / "out" / "report.html", **(content | changes))
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
         return Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
@@ -92,7 +95,7 @@ def report(content, tmp_path):
     return write
 
 
-def test_page_needs_nothing_else_and_everything_has_a_name(report):
+def test_page_needs_nothing_else_and_everything_has_a_name(report: Callable[..., Page]):
     html = report()
     linked = [value or "" for _, attributes in html.elements for name, value in attributes.items()
               if name in ("src", "srcset", "href", "data", "action", "poster")]  # fmt: skip
@@ -114,7 +117,7 @@ def test_page_needs_nothing_else_and_everything_has_a_name(report):
     assert len(html.all("h1")) == 1
 
 
-def test_names_are_text_never_markup(report):
+def test_names_are_text_never_markup(report: Callable[..., Page]):
     html = report()
     assert f"Report of {HOSTILE}" in html.text
     assert f"name: {HOSTILE}" in html.text
@@ -122,7 +125,7 @@ def test_names_are_text_never_markup(report):
     assert any(HOSTILE in (video["aria-label"] or "") for video in html.all("video"))
 
 
-def test_numbers_are_the_tables(report, leaderboard):
+def test_numbers_are_the_tables(report: Callable[..., Page], leaderboard: pa.Table):
     html = report()
     for row in leaderboard.to_pylist():
         shown = html.row(row["method"])
@@ -148,7 +151,9 @@ def test_numbers_are_the_tables(report, leaderboard):
     assert html.row("psc/voting", 8)[:3] == ["psc/voting", "2", "8"]
 
 
-def test_every_box_leads_to_its_assets_and_every_asset_to_what_it_was_made_from(report, content):
+def test_every_box_leads_to_its_assets_and_every_asset_to_what_it_was_made_from(
+    report: Callable[..., Page], content: dict[str, Any]
+):
     html = report()
     links = {a["aria-label"]: a["href"] for a in html.all("a") if "aria-label" in a}
     assert "psc/voting, 2 outputs, mixed, made from annotations, predictions/voting" in links
@@ -159,9 +164,11 @@ def test_every_box_leads_to_its_assets_and_every_asset_to_what_it_was_made_from(
     assert "1 of 2 outputs by older code (version 0; the newest version 1)" in html.text
 
 
-def test_what_is_submitted_comes_first_with_its_score_and_how_it_compares(report, leaderboard):
+def test_what_is_submitted_comes_first_with_its_score_and_how_it_compares(
+    report: Callable[..., Page], leaderboard: pa.Table
+):
     html = report()
-    assert html.all("video")[0]["aria-label"].endswith("video a_1, lunge")
+    assert str(html.all("video")[0]["aria-label"]).endswith("video a_1, lunge")
     text = " ".join(html.text.split())
     scores = {row["method"]: row["score"] for row in leaderboard.to_pylist()}
     behind = scores["video_category"] - scores["voting"]
@@ -178,7 +185,9 @@ def test_what_is_submitted_comes_first_with_its_score_and_how_it_compares(report
     ("method", "said"),
     [("a", "On val 0.4000, 3rd of 3."), ("b", "1st of 3: 0.0000 above c."), ("c", "1st of 3: 0.0000 above b.")],
 )
-def test_other_splits_and_equal_scores_are_told(report, leaderboard, method, said):
+def test_other_splits_and_equal_scores_are_told(
+    report: Callable[..., Page], leaderboard: pa.Table, method: str, said: str
+):
     row = leaderboard.to_pylist()[0]
     scores = {("a", "test"): 0.1, ("b", "test"): 0.6, ("c", "test"): 0.6} | {("a", "val"): 0.4, ("b", "val"): 0.5}
     rows = [row | {"method": m, "split": s, "score": v} for (m, s), v in (scores | {("c", "val"): 0.7}).items()]
@@ -189,7 +198,7 @@ def test_other_splits_and_equal_scores_are_told(report, leaderboard, method, sai
     assert said in " ".join(html.text.split())
 
 
-def test_what_could_not_be_read_is_counted_named_and_explained(report, content):
+def test_what_could_not_be_read_is_counted_named_and_explained(report: Callable[..., Page], content: dict[str, Any]):
     text = " ".join(report().text.split())
     wholly = (
         "4 of 40 test videos could not be read; they are in the submission with the most frequent action and nobody"
@@ -204,7 +213,7 @@ def test_what_could_not_be_read_is_counted_named_and_explained(report, content):
     assert len(lines) == 3
 
 
-def test_of_many_unreadable_videos_the_terminal_names_some_and_the_page_all(report):
+def test_of_many_unreadable_videos_the_terminal_names_some_and_the_page_all(report: Callable[..., Page]):
     rows = pd.DataFrame({"video_id": [f"v_{i:02}" for i in range(23)], "split": "train", "status": "unreadable"})
     rows = rows.assign(error=None, videos=23, n_frames=0, path="v.mp4")
     table = tables.conform(rows, tables.UNREADABLE)
@@ -215,37 +224,41 @@ def test_of_many_unreadable_videos_the_terminal_names_some_and_the_page_all(repo
     assert all(name in text for name in rows.video_id)
 
 
-def test_how_networks_learned_is_drawn_the_longest_first(report):
+def test_how_networks_learned_is_drawn_the_longest_first(report: Callable[..., Page]):
     html = report()
     text = " ".join(html.text.split())
     assert text.index("part_detector3 min 01 s, 3 epochs") < text.index(f"{HOSTILE}30.0 s, 1 epoch")
     drawn = {svg["aria-label"]: svg for svg in html.all("svg") if svg.get("role") == "img"}
     assert "part_detector: loss from 2.000 to 1.000, ap50 from 0.250 to 0.750" in drawn
     assert f"{HOSTILE}: loss from 0.500 to 0.500" in drawn
-    loss, ap50, single = (path["d"] for path in html.all("path") if path.get("class", "").startswith("line"))
+    loss, ap50, single = (path["d"] for path in html.all("path") if str(path.get("class")).startswith("line"))
     assert loss == "M4.0 4.0L120.0 22.0L236.0 40.0L236.0 40.0"
     assert ap50 == "M4.0 58.0L236.0 22.0L236.0 22.0"  # an epoch without a value is passed over
     assert single == "M4.0 4.0L4.0 4.0"  # a dot
 
 
 @pytest.mark.parametrize("losses", [["nan", "nan"], ["2.0", "inf"], ["", "1.0"]])
-def test_a_training_that_came_to_nothing_is_drawn_as_far_as_it_goes(report, tmp_path, losses):
+def test_a_training_that_came_to_nothing_is_drawn_as_far_as_it_goes(
+    report: Callable[..., Page], tmp_path: Path, losses: list[str]
+):
     text = "epoch,loss,seconds\n" + "".join(f"{i},{loss},1\n" for i, loss in enumerate(losses, start=1))
     html = report(logs={"part_detector": report_sample.log(tmp_path / "logs", "log", text)})
-    drawn = [path["d"] for path in html.all("path") if path.get("class", "").startswith("line")]
+    drawn = [path["d"] for path in html.all("path") if str(path.get("class")).startswith("line")]
     assert len(drawn) == (0 if "nan" in losses else 1)
     assert "part_detector2.0 s, 2 epochs" in " ".join(html.text.split())
 
 
 @pytest.mark.parametrize(("columns", "widths"), [(9, [9]), (11, [11, 5, 6]), (20, [20, 6, 7, 7])])
-def test_a_wide_heat_map_is_there_in_pieces_too(report, sample, columns, widths):
+def test_a_wide_heat_map_is_there_in_pieces_too(
+    report: Callable[..., Page], sample: dict[str, Any], columns: int, widths: list[int]
+):
     psc = sample["psc"].to_pandas().query("method == 'voting'")
     many = pd.concat([psc.assign(method=f"m_{i:02}") for i in range(columns)])
     html = report(psc=tables.conform(many, tables.PSC), breakdown=None)
     assert [len(row) - 2 for row in html.rows if row[0] == "lunge"][: len(widths)] == widths
 
 
-def test_lineage_is_text_never_markup(report, content):
+def test_lineage_is_text_never_markup(report: Callable[..., Page], content: dict[str, Any]):
     strange = {"asset": HOSTILE, "device": HOSTILE, "code_version": HOSTILE, "packages": {HOSTILE: HOSTILE}}
     strange |= {"path": HOSTILE, "data_version": HOSTILE, "recipe_sections": (HOSTILE,), "git_sha": HOSTILE}
     html = report(lineage=[dataclasses.replace(record, **strange) for record in content["lineage"]])
@@ -253,7 +266,9 @@ def test_lineage_is_text_never_markup(report, content):
     assert html.row(HOSTILE, 8)[0] == HOSTILE
 
 
-def test_the_commands_on_the_page_work(report, content, monkeypatch):
+def test_the_commands_on_the_page_work(
+    report: Callable[..., Page], content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
     def commands(html: Page) -> list[list[str]]:
         lines = html.text[html.text.index("export TPS_STORE=") :].splitlines()
         return [shlex.split(line, comments=True) for line in lines if line.startswith(("export ", "tps "))]
@@ -275,7 +290,7 @@ def test_the_commands_on_the_page_work(report, content, monkeypatch):
     assert commands(report(store=HOSTILE))[0][1] == f"TPS_STORE={HOSTILE}"
 
 
-def test_a_large_store_s_lineage_is_quick_to_draw(report, content):
+def test_a_large_store_s_lineage_is_quick_to_draw(report: Callable[..., Page], content: dict[str, Any]):
     methods = [f"psc/method_{i}" for i in range(20)]
     shards = [f"train-{i:03}" for i in range(200)]
     (psc, *_, leaderboard) = (r for r in content["lineage"] if r.asset in ("psc/voting", "leaderboard"))
@@ -293,7 +308,7 @@ def test_a_large_store_s_lineage_is_quick_to_draw(report, content):
     assert "videos, 0 outputs" in {a.get("aria-label") for a in html.all("a")}
 
 
-def test_page_of_nothing_says_what_to_do(report):
+def test_page_of_nothing_says_what_to_do(report: Callable[..., Page]):
     nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
     nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None, "logs": {}}
     nothing |= {"unreadable": tables.empty(tables.UNREADABLE), "typical": None, "worst": [], "best": []}
@@ -306,7 +321,7 @@ def test_page_of_nothing_says_what_to_do(report):
     assert not html.all("img")
 
 
-def test_curves_are_reproducible(sample):
+def test_curves_are_reproducible(sample: dict[str, Any]):
     drawn = plots.score_curve(sample["psc"], "val")
     assert drawn == plots.score_curve(sample["psc"], "val")
     assert drawn != plots.score_curve(sample["psc"], "val", theme=plots.DARK)
@@ -314,7 +329,7 @@ def test_curves_are_reproducible(sample):
 
 
 @pytest.mark.parametrize("n_actions", [1, 24])
-def test_preview_is_small(sample, n_actions):
+def test_preview_is_small(sample: dict[str, Any], n_actions: int):
     actions = [f"a_rather_long_action_{i}" for i in range(n_actions)]
     rows = [{"video_id": f"{a}{m}", "method": f"method_{m}", "split": "val", "action": a, "psc": (m + i) / 34,
              "action_correct": True} for i, a in enumerate(actions) for m in range(9)]  # fmt: skip
@@ -333,7 +348,7 @@ def test_clips_are_the_worst_and_best_videos_and_none_is_both():
     assert clips.choose({}) == ([], [])
 
 
-def test_clip_shows_annotation_beside_prediction_and_keeps_its_size(sample, tmp_path):
+def test_clip_shows_annotation_beside_prediction_and_keeps_its_size(sample: dict[str, Any], tmp_path: Path):
     drawn = report_sample.clip(sample, "b_2")
     assert (drawn.method, drawn.action, drawn.predicted_action, drawn.psc) == ("voting", HOSTILE, "lunge", 0.5)
     (tmp_path / "clip.mp4").write_bytes(drawn.mp4)
@@ -346,7 +361,7 @@ def test_clip_shows_annotation_beside_prediction_and_keeps_its_size(sample, tmp_
     assert len(smaller.mp4) < len(drawn.mp4)
 
 
-def test_only_videos_with_annotated_extracted_frames_are_drawn(sample):
+def test_only_videos_with_annotated_extracted_frames_are_drawn(sample: dict[str, Any]):
     assert clips.drawable(sample["frames"], sample["parts"]) == {"a_1", "b_2"}
     elsewhere = sample["parts"].to_pandas().query("video_id == 'a_1'").assign(frame=2)
     assert clips.drawable(sample["frames"], tables.conform(elsewhere, tables.PARTS)) == set()
@@ -380,7 +395,7 @@ def test_contact_sheet_keeps_order_and_shapes():
         contact_sheet.contact_sheet(pictures, ["one"], columns=2)
 
 
-def test_terminal_shows_whole_numbers_in_eighty_columns(leaderboard):
+def test_terminal_shows_whole_numbers_in_eighty_columns(leaderboard: pa.Table):
     long = {**leaderboard.to_pylist()[0], "method": "part_state_detector", "videos": 12345}
     output = StringIO()
     Console(file=output, width=80).print(terminal.leaderboard(pa.Table.from_pylist([long], schema=tables.LEADERBOARD)))

@@ -1,5 +1,7 @@
 """A line to learn: its points, the squared errors, and plain settings."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -26,6 +28,6 @@ def squares(model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Ten
     return loss, {"squares": loss}
 
 
-def settings(**changes) -> recipe.Training:
+def settings(**changes: Any) -> recipe.Training:
     plain = {"epochs": 4, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01}
     return recipe.Training.model_validate(plain | changes)

@@ -1,5 +1,8 @@
 import csv
 import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.training.line import Line, settings, squares
+from tps_pipeline import recipe
 from tps_pipeline.errors import TpsError
 from tps_pipeline.training import loop, optimization
 from tps_pipeline.training.batches import Groups
@@ -14,11 +18,17 @@ from tps_pipeline.training.batches import Groups
 STEPS = 3
 
 
-class Twins(Line):
-    """The same points in groups of two."""
+class Twins:
+    """The points of a line in groups of two."""
+
+    def __init__(self, groups: int) -> None:
+        self.line = Line(groups)
+
+    def __len__(self) -> int:
+        return len(self.line)
 
     def sample(self, index: int, rng: np.random.Generator) -> list[dict[str, torch.Tensor]]:
-        return [super(Twins, self).sample(index, rng) for _ in range(2)]
+        return [self.line.sample(index, rng) for _ in range(2)]
 
 
 TWINS = {"data": Twins(12), "groups": Groups(2, 5)}
@@ -29,11 +39,12 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
 
 
-def task(**changes) -> loop.Task:
-    return loop.Task(**({"model": network(), "data": Line(), "loss": squares} | changes))
+def task(**changes: Any) -> loop.Task:
+    given: dict[str, Any] = {"model": network(), "data": Line(), "loss": squares} | changes
+    return loop.Task(**given)
 
 
-def run(folder, task_, settings_, **options) -> loop.Fit:
+def run(folder: Path, task_: loop.Task, settings_: recipe.Training, **options: Any) -> loop.Fit:
     return loop.fit(task_, settings_, folder=folder, seed=5, accelerator="cpu", **options)
 
 
@@ -41,10 +52,12 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
-def test_training_fits_and_logs(tmp_path):
-    fitted = run(
-        tmp_path, task(evaluate=lambda model: {"bias": model.get_parameter("4.bias").item()}), settings(epochs=40)
-    )
+def bias(model: nn.Module) -> dict[str, float]:
+    return {"bias": model.get_parameter("4.bias").item()}
+
+
+def test_training_fits_and_logs(tmp_path: Path):
+    fitted = run(tmp_path, task(evaluate=bias), settings(epochs=40))
     assert fitted.history[-1]["loss"] < 0.25 * fitted.history[0]["loss"]
     assert fitted.metrics["bias"] == pytest.approx(fitted.model.get_parameter("4.bias").item())
     assert not fitted.model.training
@@ -60,12 +73,14 @@ def test_training_fits_and_logs(tmp_path):
 @pytest.mark.parametrize("data", [{}, TWINS])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("schedule", ["one_cycle", "yolo_cosine"])
-def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path, data, optimizer, schedule):
+def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(
+    tmp_path: Path, data: dict[str, Any], optimizer: str, schedule: str
+):
     how = settings(optimizer=optimizer, schedule=schedule, ema=0.9, momentum=0.9, global_batch=16, clip_norm=1.0)
     whole = run(tmp_path / "whole", task(**data), how)
     calls = 0
 
-    def power_cut(model, batch):
+    def power_cut(model: nn.Module, batch: dict[str, torch.Tensor]):
         nonlocal calls
         calls += 1
         if calls > 2 * STEPS + 1:  # in the third epoch
@@ -81,11 +96,11 @@ def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_p
     assert len((tmp_path / "cut" / "log.csv").read_text().splitlines()) == 5
 
 
-def test_a_resume_file_of_other_settings_is_not_taken_up(tmp_path):
-    def cut(model):
+def test_a_resume_file_of_other_settings_is_not_taken_up(tmp_path: Path):
+    def cut(model: nn.Module) -> NoReturn:
         raise KeyboardInterrupt
 
-    def cut_late(model):
+    def cut_late(model: nn.Module) -> dict[str, float]:
         if next(epochs):
             cut(model)
         return {}
@@ -118,29 +133,38 @@ def of_another_network(content: bytes) -> bytes:
     return kept.getvalue()
 
 
+DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda content: b"",
+    lambda content: content[:10],
+    lambda content: content[: len(content) // 2],
+    lambda content: content[:-1],
+    lambda content: bytes(len(content)),
+    lambda content: b"epoch,loss\n1,0.5\n",
+    flipped,
+    without_optimizer,
+    of_another_network,
+]
+
+
 @pytest.mark.parametrize(
     "damage",
-    [
-        lambda content: b"",
-        lambda content: content[:10],
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1],
-        lambda content: bytes(len(content)),
-        lambda content: b"epoch,loss\n1,0.5\n",
-        flipped,
-        without_optimizer,
-        of_another_network,
-    ],
+    DAMAGES,
     ids=["empty", "head", "half", "last byte", "zeros", "text", "bits", "no optimizer", "other network"],
 )
-def test_a_damaged_resume_file_is_set_aside_and_training_starts_anew(tmp_path, damage, caplog):
-    def power_cut(model):
+def test_a_damaged_resume_file_is_set_aside_and_training_starts_anew(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+):
+    def power_cut(model: nn.Module) -> NoReturn:
         raise KeyboardInterrupt
 
     how = settings(optimizer="adamw", ema=0.9)
-    epochs = iter([lambda model: {}, power_cut])
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return power_cut(model) if next(epochs) else {}
+
+    epochs = iter([0, 1])
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", task(evaluate=lambda model: next(epochs)(model)), how)
+        run(tmp_path / "cut", task(evaluate=evaluate), how)
     resume = tmp_path / "cut" / "resume.ckpt"
     damaged = damage(resume.read_bytes())
     resume.write_bytes(damaged)
@@ -154,14 +178,14 @@ def test_a_damaged_resume_file_is_set_aside_and_training_starts_anew(tmp_path, d
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("data", [{}, TWINS])
-def test_workers_do_not_change_the_result(tmp_path, monkeypatch, data):
+def test_workers_do_not_change_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any]):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # workers take threads away, and sums differ in their last digits
     alone = run(tmp_path / "0", task(**data), settings(epochs=2))
     helped = run(tmp_path / "2", task(**data), settings(epochs=2, workers=2))
     assert torch.equal(weights(alone.model), weights(helped.model))
 
 
-def test_accumulated_batches_are_one_large_batch(tmp_path):
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path):
     model = nn.Sequential(nn.Linear(2, 1))
     start = {name: value.clone() for name, value in model.state_dict().items()}
     how = {"epochs": 2, "optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "warmup": 0}
@@ -236,15 +260,15 @@ def test_moving_average_follows_the_ramp():
     assert averaged.module.get_buffer("1.num_batches_tracked").item() == 2
 
 
-def test_the_average_is_what_is_kept(tmp_path):
+def test_the_average_is_what_is_kept(tmp_path: Path):
     raw = run(tmp_path / "a", task(), settings())
     averaged = run(tmp_path / "b", task(), settings(ema=0.9))
     assert raw.history[-1]["loss"] == averaged.history[-1]["loss"]
     assert not torch.equal(weights(raw.model), weights(averaged.model))
 
 
-def test_a_diverging_training_says_what_to_do(tmp_path):
-    def diverging(model, batch):
+def test_a_diverging_training_says_what_to_do(tmp_path: Path):
+    def diverging(model: nn.Module, batch: dict[str, torch.Tensor]):
         loss, parts = squares(model, batch)
         return loss * float("nan"), parts
 
@@ -252,10 +276,10 @@ def test_a_diverging_training_says_what_to_do(tmp_path):
         run(tmp_path, task(loss=diverging), settings())
 
 
-def test_no_samples_is_an_error(tmp_path):
+def test_no_samples_is_an_error(tmp_path: Path):
     with pytest.raises(TpsError, match="no training samples"):
         run(tmp_path, task(data=Line(0)), settings())
 
 
-def test_fewer_samples_than_a_batch_still_train(tmp_path):
+def test_fewer_samples_than_a_batch_still_train(tmp_path: Path):
     assert run(tmp_path, task(data=Line(3)), settings(epochs=1)).history[0]["loss"] > 0

@@ -25,6 +25,7 @@ def write_clip(
     """A clip with B-frames at 30 frames a second; `times` (milliseconds) make its rate vary."""
     with av.open(str(path), "w", options=mux or {}) as container:
         stream = container.add_stream(codec, rate=30)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", gop
         stream.thread_count = 1
         if codec == "libx264":
@@ -75,9 +76,12 @@ def cut(source: Path, path: Path, start: int) -> Path:
         stream = container.streams.video[0]
         copy = out.add_stream_from_template(stream)
         packets = [packet for packet in container.demux(stream) if packet.size]
-        shift = sorted(packet.pts for packet in packets)[start]
-        first = max(n for n, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= shift)
-        for packet in packets[first:]:
-            packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+        shown = [packet.pts for packet in packets if packet.pts is not None]
+        assert len(shown) == len(packets)
+        shift = sorted(shown)[start]
+        first = max(n for n, packet in enumerate(packets) if packet.is_keyframe and shown[n] <= shift)
+        for packet, time in zip(packets[first:], shown[first:], strict=True):
+            assert packet.dts is not None
+            packet.pts, packet.dts, packet.stream = time - shift, packet.dts - shift, copy
             out.mux(packet)
     return path

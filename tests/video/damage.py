@@ -123,7 +123,7 @@ def without_transport_packet(number: int) -> Callable[[Path], None]:
     return make
 
 
-def cut(share: float, **settings) -> Callable[[Path], None]:
+def cut(share: float, **settings: Any) -> Callable[[Path], None]:
     """The file ends early."""
 
     def make(path: Path) -> None:
@@ -133,12 +133,12 @@ def cut(share: float, **settings) -> Callable[[Path], None]:
     return make
 
 
-def whole(**settings) -> Callable[[Path], None]:
+def whole(**settings: Any) -> Callable[[Path], None]:
     """Nothing is wrong."""
     return lambda path: clip(path, FRAMES, **settings) and None
 
 
-def boxed(kind: bytes, at: int, value: bytes, **settings) -> Callable[[Path], None]:
+def boxed(kind: bytes, at: int, value: bytes, **settings: Any) -> Callable[[Path], None]:
     """Other bytes so far behind the name of a box or chunk."""
 
     def make(path: Path) -> None:

@@ -145,7 +145,7 @@ def file_of(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def tested(tmp_path_factory) -> Path:
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with each example as a test video."""
     folder = tmp_path_factory.mktemp("tested") / "test_videos"
     folder.mkdir()
@@ -155,7 +155,7 @@ def tested(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tested, tmp_path_factory) -> Path:
+def trained(tested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with each as a training video, every fifth frame labelled."""
     data = tmp_path_factory.mktemp("trained")
     (data / "train_videos" / "lunge").mkdir(parents=True)
@@ -166,12 +166,12 @@ def trained(tested, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def probes(tested) -> dict[str, Probe]:
+def probes(tested: Path) -> dict[str, Probe]:
     return {name: probe(tested / "test_videos" / file_of(name)) for name in [*DAMAGED, *SOUND]}
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_missing_is_named_and_counted(probes, name):
+def test_what_is_missing_is_named_and_counted(probes: dict[str, Probe], name: str):
     facts = probes[name]
     assert facts.status == "ok"
     assert facts.n_frames in DAMAGED[name].n_frames
@@ -180,7 +180,7 @@ def test_what_is_missing_is_named_and_counted(probes, name):
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_nothing_is_said_of_a_whole_file_whatever_its_header_says(probes, name):
+def test_nothing_is_said_of_a_whole_file_whatever_its_header_says(probes: dict[str, Probe], name: str):
     facts = probes[name]
     assert (facts.status, facts.error, facts.n_frames, facts.undecodable) == ("ok", None, FRAMES, ())
     assert (facts.width, facts.height, facts.rotation) == (96, 64, 0)
@@ -188,7 +188,9 @@ def test_nothing_is_said_of_a_whole_file_whatever_its_header_says(probes, name):
 
 
 @pytest.mark.parametrize("name", [*DAMAGED, *SOUND])
-def test_all_that_decodes_is_read_under_the_same_numbers_however_it_is_read(tested, probes, name):
+def test_all_that_decodes_is_read_under_the_same_numbers_however_it_is_read(
+    tested: Path, probes: dict[str, Probe], name: str
+):
     path, facts = tested / "test_videos" / file_of(name), probes[name]
     decodable = [index for index in range(facts.n_frames) if index + 1 not in facts.undecodable]
     every = dict(read_frames(path))
@@ -201,7 +203,7 @@ def test_all_that_decodes_is_read_under_the_same_numbers_however_it_is_read(test
     assert [index for index, _ in read_frames(path, numbers, nearest=True)] == list(numbers)
 
 
-def test_the_nearest_picture_stands_in(tmp_path):
+def test_the_nearest_picture_stands_in(tmp_path: Path):
     edit(blank, 24)(tmp_path / "clip.mp4")
     every, gone = dict(read_frames(tmp_path / "clip.mp4")), set(probe(tmp_path / "clip.mp4").undecodable)
     filled = dict(read_frames(tmp_path / "clip.mp4", nearest=True))
@@ -223,10 +225,10 @@ def steps(data: Path) -> tuple[pa.Table, dict[str, list[int]], dict[str, str]]:
     frames = FrameFile(data / "frames.arrow")
     if not train:
         assert checks.missing_frames(videos, frames.index, settings.sample_stride) == []
-    return videos, {video: frames.numbers(video) for video in videos["video_id"].to_pylist()}, dict(said)
+    return videos, {video: frames.numbers(video) for video in map(str, videos["video_id"].to_pylist())}, dict(said)
 
 
-def test_a_run_and_validate_say_the_same_of_test_videos(tested, probes):
+def test_a_run_and_validate_say_the_same_of_test_videos(tested: Path, probes: dict[str, Probe]):
     videos, frames, said = steps(tested)
     named = {Path(p.path).name for p in validate(tested) if "is damaged" in p.what or "is unreadable" in p.what}
     assert named == {Path(row["path"]).name for row in videos.to_pylist() if row["error"]}
@@ -236,7 +238,7 @@ def test_a_run_and_validate_say_the_same_of_test_videos(tested, probes):
         assert frames[Path(file_of(name)).stem] == sampled_frames(facts.n_frames).tolist()
 
 
-def test_a_run_leaves_out_the_training_frames_that_validate_names(trained):
+def test_a_run_leaves_out_the_training_frames_that_validate_names(trained: Path):
     videos, frames, said = steps(trained)
     named: dict[str, set[int]] = {}
     for problem in validate(trained):
@@ -249,7 +251,7 @@ def test_a_run_leaves_out_the_training_frames_that_validate_names(trained):
     assert "frame 26" in said["blank_mp4"]
 
 
-def test_export_writes_what_decodes_and_says_what_does_not(tested, tmp_path):
+def test_export_writes_what_decodes_and_says_what_does_not(tested: Path, tmp_path: Path):
     source = tested / "test_videos" / file_of("blank.mp4")
     done = CliRunner().invoke(app, ["frames", "export", str(source), str(tmp_path)])
     assert done.exit_code == 0
@@ -259,7 +261,7 @@ def test_export_writes_what_decodes_and_says_what_does_not(tested, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["blank_key.mp4", "joined_sizes.mp4", "cut.ts"])
-def test_an_overlay_is_as_long_as_its_video(tested, probes, tmp_path, name):
+def test_an_overlay_is_as_long_as_its_video(tested: Path, probes: dict[str, Probe], tmp_path: Path, name: str):
     layer = Layer(tables.empty(tables.PARTS).to_pandas())
     write_video(tested / "test_videos" / file_of(name), tmp_path / "drawn.mp4", layer, sampled=[1])
     assert probe(tmp_path / "drawn.mp4").n_frames == probes[name].n_frames
@@ -281,7 +283,7 @@ TURNS = {
 
 
 @pytest.mark.parametrize("name", TURNS)
-def test_display_matrices_are_applied_if_they_are_turns(tmp_path, name):
+def test_display_matrices_are_applied_if_they_are_turns(tmp_path: Path, name: str):
     a, b, c, d = TURNS[name]
     path = write_clip(tmp_path / "clip.mp4", 3)
     plain = dict(read_frames(path))[1]
@@ -302,7 +304,7 @@ def test_display_matrices_are_applied_if_they_are_turns(tmp_path, name):
     assert facts.error is None
 
 
-def test_pictures_too_large_for_any_box_are_refused(tmp_path):
+def test_pictures_too_large_for_any_box_are_refused(tmp_path: Path):
     path = write_clip(tmp_path / "wide.mkv", 2, width=32_770, height=16, codec="ffv1")
     assert re.search("32770x16.* at most 32767", probe(path).error or "")
     assert probe(path).status == "unreadable"

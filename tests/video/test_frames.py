@@ -1,6 +1,7 @@
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ NUMBERS = [1, 6, 11, 16]
 
 
 @pytest.fixture
-def shard(tmp_path):
+def shard(tmp_path: Path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
     videos = [(name, write_clip(tmp_path / f"{name}.mp4", 20), NUMBERS) for name in ("b", "a")]
@@ -27,7 +28,7 @@ def shard(tmp_path):
     return out, failed
 
 
-def test_rows_are_the_declared_table_sorted(shard):
+def test_rows_are_the_declared_table_sorted(shard: tuple[Path, list[tuple[str, str]]]):
     out, _ = shard
     table = pa.ipc.open_file(str(out)).read_all()
     assert table.schema.equals(tables.FRAMES)
@@ -39,14 +40,14 @@ def test_rows_are_the_declared_table_sorted(shard):
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_bad_videos_are_reported_and_leave_no_rows(shard):
+def test_bad_videos_are_reported_and_leave_no_rows(shard: tuple[Path, list[tuple[str, str]]]):
     _, failed = shard
     assert [video for video, _ in failed] == ["bad", "short"]
     assert "bad.mp4" in failed[0][1]
     assert "frame 16 was asked for, it has 8" in failed[1][1]
 
 
-def test_frames_come_back_in_their_colours(shard, tmp_path):
+def test_frames_come_back_in_their_colours(shard: tuple[Path, list[tuple[str, str]]], tmp_path: Path):
     frames = FrameFile(shard[0])
     assert len(frames) == 8
     assert frames.keys() == [(video, frame) for video in "ab" for frame in NUMBERS]
@@ -61,18 +62,18 @@ def test_frames_come_back_in_their_colours(shard, tmp_path):
 
 
 @pytest.mark.parametrize("key", [("a", 2), ("a", 21), ("c", 1), ("short", 1)])
-def test_missing_frame_is_named(shard, key):
+def test_missing_frame_is_named(shard: tuple[Path, list[tuple[str, str]]], key: tuple[str, int]):
     with pytest.raises(StoreError, match=f"frame {key[1]} of video {key[0]}"):
         FrameFile(shard[0]).jpeg(*key)
 
 
-def test_quality_sets_size(shard, tmp_path):
+def test_quality_sets_size(shard: tuple[Path, list[tuple[str, str]]], tmp_path: Path):
     fine = tmp_path / "fine.arrow"
     assert extract([("a", tmp_path / "a.mp4", NUMBERS)], fine, jpeg_quality=99) == []
     assert len(FrameFile(fine).jpeg("a", 6)) > 1.2 * len(FrameFile(shard[0]).jpeg("a", 6))
 
 
-def test_file_travels_to_worker_processes(shard):
+def test_file_travels_to_worker_processes(shard: tuple[Path, list[tuple[str, str]]]):
     frames = FrameFile(shard[0])
     assert len(pickle.dumps(frames)) < 500
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
@@ -80,7 +81,7 @@ def test_file_travels_to_worker_processes(shard):
     np.testing.assert_array_equal(image, frames.frame("b", 11))
 
 
-def test_export_writes_the_usual_layout(shard, tmp_path):
+def test_export_writes_the_usual_layout(shard: tuple[Path, list[tuple[str, str]]], tmp_path: Path):
     frames = FrameFile(shard[0])
     assert export(frames, tmp_path / "from_file") == 8
     assert (tmp_path / "from_file/b/img_00011.jpg").read_bytes() == frames.jpeg("b", 11)
@@ -88,13 +89,13 @@ def test_export_writes_the_usual_layout(shard, tmp_path):
     assert (tmp_path / "from_video/b/img_00011.jpg").read_bytes() == frames.jpeg("b", 11)
 
 
-def test_no_videos_make_an_empty_file(tmp_path):
+def test_no_videos_make_an_empty_file(tmp_path: Path):
     assert extract([], tmp_path / "empty.arrow") == []
     assert len(FrameFile(tmp_path / "empty.arrow")) == 0
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not arrow"])
-def test_files_of_another_kind_are_refused(tmp_path, content):
+def test_files_of_another_kind_are_refused(tmp_path: Path, content: bytes | None):
     path = tmp_path / "train-000.arrow"
     if content is not None:
         path.write_bytes(content)
@@ -102,7 +103,7 @@ def test_files_of_another_kind_are_refused(tmp_path, content):
         FrameFile(path)
 
 
-def test_failed_write_leaves_nothing(tmp_path):
+def test_failed_write_leaves_nothing(tmp_path: Path):
     clip = write_clip(tmp_path / "clip.mp4", 5)
     with pytest.raises(ValueError, match="ascending"):
         extract([("a", clip, [3, 1])], tmp_path / "out" / "x.arrow")

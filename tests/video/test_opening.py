@@ -6,7 +6,9 @@ import errno
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +21,9 @@ from tps_pipeline.video.probe import probe, probe_all
 
 
 @pytest.fixture
-def listening():
+def listening() -> Iterator[tuple[int, list[Any]]]:
     """A port, and what has asked for it."""
-    asked = []
+    asked: list[Any] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
         done = threading.Event()
@@ -49,7 +51,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_a_name(tmp_path, monkeypatch, listening, name):
+def test_a_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: tuple[int, list[Any]], name: str):
     port, asked = listening
     monkeypatch.chdir(tmp_path)
     write_clip(tmp_path / "good.mp4", 5)
@@ -78,7 +80,9 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("suffix", [".mp4", ".ts", ".m3u8", ".ffconcat"])
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_file_that_names_others_is_unreadable(tmp_path, listening, script, suffix):
+def test_a_file_that_names_others_is_unreadable(
+    tmp_path: Path, listening: tuple[int, list[Any]], script: str, suffix: str
+):
     port, asked = listening
     write_clip(tmp_path / "good.mp4", 5)
     path = tmp_path / f"script{suffix}"
@@ -89,17 +93,21 @@ def test_a_file_that_names_others_is_unreadable(tmp_path, listening, script, suf
     assert not asked
 
 
-def _fifo(path):
+def _fifo(path: Path):
     os.mkfifo(path)
 
 
-def _socket(path):
+def _socket(path: Path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(os.fspath(path))
 
 
-@pytest.mark.parametrize("make", [_fifo, _socket, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
-def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch, make):
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_fifo, _socket, _endless, Path.mkdir])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]):
     monkeypatch.chdir(tmp_path)
     make(Path("v.mp4"))
     facts = probe("v.mp4")
@@ -107,11 +115,11 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch, make):
     assert "is no file" in str(facts.error)
 
 
-def _failing_disk(code, start):
+def _failing_disk(code: int, start: int):
     """A disk that fails from a byte on."""
     read = os.read
 
-    def fails(file, size):
+    def fails(file: int, size: int):
         if os.lseek(file, 0, os.SEEK_CUR) + size > start:
             raise OSError(code, os.strerror(code))
         return read(file, size)
@@ -121,7 +129,7 @@ def _failing_disk(code, start):
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES])
 @pytest.mark.parametrize("start", [0, 20_000])
-def test_a_passing_failure_is_no_result(tmp_path, monkeypatch, code, start):
+def test_a_passing_failure_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, start: int):
     path = tmp_path / "v.mp4"
     write_clip(path, 300, mux={"movflags": "faststart"})
     monkeypatch.setattr(decode, "_BUFFER", 4096)
@@ -136,7 +144,7 @@ def test_a_passing_failure_is_no_result(tmp_path, monkeypatch, code, start):
     assert probe(path).n_frames == 300
 
 
-def test_what_is_not_there_is_no_result(tmp_path):
+def test_what_is_not_there_is_no_result(tmp_path: Path):
     write_clip(tmp_path / "a.mp4", 5)
     with pytest.raises(UnreachableError, match=r"b\.mp4 cannot be read now"):
         list(probe_all([tmp_path / "a.mp4", tmp_path / "b.mp4"]))

@@ -32,7 +32,7 @@ BATCH = 8
 """Clips at once where nothing is learned."""
 
 
-class LabelledVideo(NamedTuple):
+class ActionVideo(NamedTuple):
     """A video to learn from.
 
     Attributes:
@@ -54,7 +54,7 @@ class Clips:
         settings: The recipe's section. As many whole videos as `cache_megabytes` holds are decoded right away.
     """
 
-    def __init__(self, videos: Sequence[LabelledVideo], settings: recipe.VideoAction) -> None:
+    def __init__(self, videos: Sequence[ActionVideo], settings: recipe.VideoAction) -> None:
         self.videos, self.settings = videos, settings
         files = [Video(video.path, video.n_frames) for video in videos]
         self.reader = ClipReader(files, size=settings.image_size, cache_megabytes=settings.cache_megabytes)
@@ -160,20 +160,20 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     return tables.conform(columns, tables.VIDEO_ACTIONS)
 
 
-def _videos(table: pa.Table, data: Path, actions: list[str]) -> list[LabelledVideo]:
+def _videos(table: pa.Table, data: Path, actions: list[str]) -> list[ActionVideo]:
     """The readable videos of a table, with their actions."""
     rows = [row for row in table.select(["path", "n_frames", "action", "status"]).to_pylist() if row["status"] == "ok"]
     unknown = sorted({str(row["action"]) for row in rows} - set(actions))
     if unknown:
         raise DataError(f"videos show {', '.join(unknown)}, the actions to learn are {', '.join(actions)}")
-    return [LabelledVideo(data / row["path"], row["n_frames"], actions.index(row["action"])) for row in rows]
+    return [ActionVideo(data / row["path"], row["n_frames"], actions.index(row["action"])) for row in rows]
 
 
 def _loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     return functional.cross_entropy(model(normalise(batch["clip"], IMAGENET)), batch["action"]), {}
 
 
-def _accuracy_on(videos: list[LabelledVideo], settings: recipe.VideoAction) -> Callable[[nn.Module], dict[str, float]]:
+def _accuracy_on(videos: list[ActionVideo], settings: recipe.VideoAction) -> Callable[[nn.Module], dict[str, float]]:
     """Measures a network on held-out videos; one that cannot be read is not named rightly."""
     files = [Video(video.path, video.n_frames) for video in videos]
     clips = _central_clips(files, settings, cache_megabytes=settings.cache_megabytes)

@@ -31,7 +31,7 @@ from tps_pipeline.recipe import BoxAugmentation, Detector, Recipe
 from tps_pipeline.tables import distinct
 from tps_pipeline.video.frames import FrameFile, extract
 
-Kind = Literal["person", "part", "single_stage", "part_state"]
+SampleKind = Literal["person", "part", "single_stage", "part_state"]
 """The training images that can be looked at."""
 
 COLUMNS = 4
@@ -49,7 +49,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def preview(
-    data: Path, settings: Recipe, *, detector: Kind, augmentations: Sequence[str] = (), seed: int = 0
+    data: Path, settings: Recipe, *, detector: SampleKind, augmentations: Sequence[str] = (), seed: int = 0
 ) -> NDArray[np.uint8]:
     """Draw a contact sheet, one row an augmentation and one column an image.
 
@@ -132,7 +132,7 @@ def _alone(used: BoxAugmentation, name: str) -> tuple[str, BoxAugmentation]:
     return f"{name} {strength:g} (recipe: {asked:g})", BoxAugmentation.model_validate({name: strength})
 
 
-def _detector(settings: Recipe, kind: Kind) -> tuple[Detector, float]:
+def _detector(settings: Recipe, kind: SampleKind) -> tuple[Detector, float]:
     """The recipe's detector of a kind, and the margin of its crops if it looks at crops."""
     if kind == "part_state":
         for method in settings.part_state_detectors.values():
@@ -159,7 +159,7 @@ def _extract(data: Path, annotations: Annotations, out: Path, rng: np.random.Gen
     return out
 
 
-def _samples(kind: Kind, annotations: Annotations, frames: pa.Table, *, margin: float, flip: Flip) -> pa.Table:
+def _samples(kind: SampleKind, annotations: Annotations, frames: pa.Table, *, margin: float, flip: Flip) -> pa.Table:
     labelled, people, parts = annotations.labelled_frames, annotations.people, annotations.parts
     match kind:
         case "person":

@@ -40,8 +40,8 @@ class Converted:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of published checkpoint.
+class Conversion:
+    """How to read a kind of published checkpoint.
 
     Attributes:
         normalisation: What its network takes for pixels.
@@ -182,12 +182,12 @@ _PYSLOWFAST = "RGB, 0..1, minus 0.45, over 0.225"  # slowfast's, likewise
 _KINETICS = "RGB, 0..255, minus (110.2008, 100.63983, 95.99475), over (58.14765, 56.46975, 55.332195)"  # csn's
 
 KINDS = {
-    "yolov7x": Kind(_UNIT, partial(_yolov7, variant="x")),
-    "yolov7_tiny": Kind(_UNIT, partial(_yolov7, variant="tiny")),
-    "video_swin": Kind(_IMAGENET, _video_swin),
-    "swin_imagenet": Kind(_IMAGENET, _swin_imagenet),
-    "ir_csn": Kind(_KINETICS, _ir_csn),
-    "slowfast_acar": Kind(_ACAR, partial(_slowfast, by="acar")),
-    "slowfast_pyslowfast": Kind(_PYSLOWFAST, partial(_slowfast, by="pyslowfast")),
+    "yolov7x": Conversion(_UNIT, partial(_yolov7, variant="x")),
+    "yolov7_tiny": Conversion(_UNIT, partial(_yolov7, variant="tiny")),
+    "video_swin": Conversion(_IMAGENET, _video_swin),
+    "swin_imagenet": Conversion(_IMAGENET, _swin_imagenet),
+    "ir_csn": Conversion(_KINETICS, _ir_csn),
+    "slowfast_acar": Conversion(_ACAR, partial(_slowfast, by="acar")),
+    "slowfast_pyslowfast": Conversion(_PYSLOWFAST, partial(_slowfast, by="pyslowfast")),
 }
 """How to read the published checkpoints, by kind of network."""

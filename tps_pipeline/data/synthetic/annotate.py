@@ -13,25 +13,25 @@ import numpy as np
 from tps_pipeline.data.synthetic.render import Extent
 from tps_pipeline.labels import PARTS
 
-PERSON_SEEN = 0.25  # visible share below which a person is not annotated
+PERSON_SEEN = 0.25
 """Visible share of a person, below which nothing of them is annotated."""
 
-PERSON_SMALLEST = 0.08  # of the picture's height: people below are not annotated
+PERSON_SMALLEST = 0.08
 """Share of the picture's height, below which a person is not annotated."""
 
-WITH_PARTS = 0.42  # of the picture's height: people below have a box and no parts
+WITH_PARTS = 0.42
 """Share of the picture's height, below which a person has a box and no parts."""
 
-PART_SEEN = 0.42  # visible share below which a part is left out
+PART_SEEN = 0.42
 """Visible share of a part, below which it is left out."""
 
-PART_SMALLEST = 0.028  # of the picture's height: longer side of the smallest annotated part
+PART_SMALLEST = 0.028
 """Longer side of the smallest annotated part, as a share of the picture's height."""
 
-FORGOTTEN = 0.03  # share of parts left out by chance
+FORGOTTEN = 0.03
 """Share of parts that are left out by chance."""
 
-PERSON_JITTER, PART_JITTER = 0.010, 0.018  # standard deviation of each edge, share of the box's size
+PERSON_JITTER, PART_JITTER = 0.010, 0.018
 """Standard deviation of each edge of an annotated box, as a share of the box's size."""
 
 

@@ -26,13 +26,13 @@ from tps_pipeline.data.synthetic.video import Take, frames_of, shoot
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
 
-EVALUATED_EVERY = 5  # frames 1, 6, 11, ... count in the challenge
-"""Step between the frames of a test video that are annotated (the challenge's is 5)."""
+EVALUATED_EVERY = 5
+"""Step between the frames of a test video that are annotated: 1, 6, 11, ... as in the challenge."""
 
-LABELLED_SHARE = 0.6  # of a training video's frames, one stretch of it (151 of about 259 in Kinetics-TPS)
+LABELLED_SHARE = 0.6
 """Share of a training video's frames with labels, in one stretch; Kinetics-TPS labels 151 of about 259."""
 
-LENGTH_SPREAD = 0.12  # a video is this much shorter or longer than asked for, at most
+LENGTH_SPREAD = 0.12
 """Share by which a video is at most shorter or longer than asked for."""
 
 ENCODER = {"preset": "veryfast", "crf": "23", "threads": "1", "bf": "2"}

@@ -14,7 +14,7 @@ from tps_pipeline.labels import PARTS
 IDS_PER_PERSON = len(PARTS) + 1
 """Numbers that a person has in the picture of identities: the trunk's and each part's."""
 
-SHIFT = 4  # fractional bits of OpenCV's polygon coordinates
+SHIFT = 4
 """Fractional bits of polygon coordinates: OpenCV draws in sixteenths of a pixel."""
 
 _FACING = 0.15  # cosine to the camera above which a one-sided solid is drawn

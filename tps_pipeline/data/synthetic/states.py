@@ -19,59 +19,59 @@ STATES: tuple[str, ...] = (
 )  # fmt: skip
 """The states of parts that synthetic videos are annotated with, and `others`."""
 
-SWING = 2.0  # m/s of the hand relative to the chest
+SWING = 2.0
 """Metres a second of a wrist relative to the chest, above which an arm swings."""
 
-BENT_ELBOW, STRAIGHT_ELBOW = 50.0, 25.0  # degrees of flexion
+BENT_ELBOW, STRAIGHT_ELBOW = 50.0, 25.0
 """Degrees of an elbow's flexion, above which an arm is bent, and below which it is straight."""
 
-ABDUCTED = 0.45  # horizontal share of the upper arm's direction above which a straight arm is held out
+ABDUCTED = 0.45
 """Horizontal share of the upper arm's direction, above which a straight arm is held out."""
 
-HUG = 0.34  # metres from the hand to another person's chest
+HUG = 0.34
 """Metres from a hand to another person's chest, below which an arm hugs."""
 
-ON_GROUND = 0.14  # metres of a wrist above the ground
+ON_GROUND = 0.14
 """Metres of a wrist above the ground, below which an arm supports the body."""
 
-STRIKE_SPEED, STRIKE_REACH = 0.7, 0.60  # m/s toward the target, metres from it
+STRIKE_SPEED, STRIKE_REACH = 0.7, 0.60
 """Metres a second of a wrist, above which, and metres from the target, below which a hand strikes."""
 
-APPLAUD_GAP = 0.13  # metres between the wrists
+APPLAUD_GAP = 0.13
 """Metres between the wrists, below which hands applaud."""
 
-HAND_RAISED = 0.02  # metres above the crown
+HAND_RAISED = 0.02
 """Metres of a wrist above the crown, above which a hand is lifted."""
 
-LEG_RAISED = 0.18  # metres of an ankle above the supporting one
+LEG_RAISED = 0.18
 """Metres of an ankle above the other, above which a leg is raised."""
 
-STEP = 0.45  # m/s of an ankle over the ground
+STEP = 0.45
 """Metres a second of an ankle over the ground, above which a leg or a foot steps."""
 
-CROUCHED_KNEE, BENT_KNEE, STRAIGHT_KNEE = 80.0, 32.0, 20.0  # degrees of flexion
+CROUCHED_KNEE, BENT_KNEE, STRAIGHT_KNEE = 80.0, 32.0, 20.0
 """Degrees of a knee's flexion, above which a leg crouches or is bent, and below which it is straight."""
 
-UPRIGHT = 0.93  # vertical share of a straight leg's direction
-"""Vertical share of a leg's direction, above which it is upright."""
+UPRIGHT = 0.93
+"""Vertical share of a straight leg's direction, above which it is upright."""
 
-AIRBORNE = 0.05  # metres of both soles above the ground
+AIRBORNE = 0.05
 """Metres of both soles above the ground, above which someone jumps."""
 
-HEEL_RAISED, TOE_DOWN = 0.035, 0.05  # metres
+HEEL_RAISED, TOE_DOWN = 0.035, 0.05
 """Metres of the heel above the toe, above which, and of the toe above the ground, below which a foot is on tiptoe."""
 
-PLANTED = 0.30  # m/s below which a foot is static
+PLANTED = 0.30
 """Metres a second below which a foot is static."""
 
-LOADED_KNEE = 18.0  # degrees of flexion above which a planted foot presses on the ground
+LOADED_KNEE = 18.0
 """Degrees of a knee's flexion, above which a planted foot presses on the ground."""
 
-HEAD_UP, HEAD_TURN = 0.22, 60.0  # vertical share of the face's direction; degrees a second
+HEAD_UP, HEAD_TURN = 0.22, 60.0
 """Vertical share of the face's direction, above which a head is raised, and degrees a second, above which it turns."""
 
-HIP_TURN, STOOP = 45.0, 0.80  # degrees a second; vertical share of the trunk's direction
-"""Degrees a second, above which hips turn, and vertical share of the trunk, below which it stoops."""
+HIP_TURN, STOOP = 45.0, 0.80
+"""Degrees a second, above which hips turn, and vertical share of the trunk's direction, below which it stoops."""
 
 
 def read(

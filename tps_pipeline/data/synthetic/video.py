@@ -16,10 +16,10 @@ from tps_pipeline.data.synthetic.look import dye
 from tps_pipeline.data.synthetic.scene import SCENES, paint
 from tps_pipeline.data.synthetic.shapes import SCENERY, Solid, hull
 
-MARGIN = 0.25  # of the picture on each side: background beyond the frame's edge
+MARGIN = 0.25
 """Background beyond the frame's edge on each side, as a share of the picture."""
 
-TYPICAL_SCENE = 0.75  # probability of a scene that the action usually happens in
+TYPICAL_SCENE = 0.75
 """Probability of a scene that the action usually happens in."""
 
 
