@@ -64,7 +64,7 @@ def probed(run: Run, shard: str) -> None:
 def shards(run: Run) -> dict[str, list[str]]:
     """The ids of each shard's videos."""
     names = run.lineage.latest().shards(*ALL)
-    return {name: run.store.read(SHARDS.path(name))["video_id"].to_pylist() for name in names}
+    return {name: list(map(str, run.store.read(SHARDS.path(name))["video_id"].to_pylist())) for name in names}
 
 
 def versions(run: Run) -> dict[str, str]:
