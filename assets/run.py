@@ -64,7 +64,7 @@ def main() -> int:
             pipeline = pipeline.freeze()
             with dg.DagsterInstance.get() as instance:
                 before = {record.record for record in pipeline.lineage.records()}
-                materialize(pipeline, instance)
+                materialize(pipeline, instance, interrupted)
                 after = [record for record in pipeline.lineage.records() if record.record not in before]
         except BaseException as error:
             came = interrupted() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
@@ -85,17 +85,28 @@ def main() -> int:
     return 0
 
 
-def materialize(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
-    """Materialize every asset that is due, stage by stage, and print a line for each stage."""
+def materialize(
+    pipeline: Pipeline, instance: dg.DagsterInstance, stopped: Callable[[], int | None] = lambda: None
+) -> None:
+    """Materialize every asset that is due, stage by stage, and print a line for each stage.
+
+    Args:
+        pipeline: What is made of what.
+        instance: Whose runs they are.
+        stopped: Tells of a signal to stop. One that comes while Dagster ends a run is dropped by it.
+
+    Raises:
+        KeyboardInterrupt: Such a signal has come.
+    """
     pipeline = pipeline.freeze()
     definitions = definitions_of(pipeline, dg.in_process_executor)
     making = _Making(pipeline, instance, definitions.resolve_implicit_global_asset_job_def())
-    with _stage("shards"):
+    with _stage("shards", stopped):
         making.run([dg.AssetKey("shards")])
     graph = graph_of(pipeline.recipe)
     console.print(plan(pipeline.run(), graph).summary(), highlight=False, markup=False, soft_wrap=True)
     for stage in graph.stages:
-        with _stage(_title(stage)):
+        with _stage(_title(stage), stopped):
             keys = [key_of(output) for step in stage for output in step.makes]
             if stage[0].learner:
                 making.train(graph, stage)
@@ -161,11 +172,12 @@ def _interrupts() -> Iterator[Callable[[], int | None]]:
         end.setblocking(False)
     before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
 
+    received = bytearray()
+
     def came() -> int | None:
         with suppress(BlockingIOError):
-            received = read.recv(4096)
-            return next((number for number in (signal.SIGINT, signal.SIGTERM) if number in received), None)
-        return None
+            received.extend(read.recv(4096))
+        return next((number for number in (signal.SIGINT, signal.SIGTERM) if number in received), None)
 
     with read, write:
         try:
@@ -175,9 +187,11 @@ def _interrupts() -> Iterator[Callable[[], int | None]]:
 
 
 @contextmanager
-def _stage(title: str) -> Iterator[None]:
+def _stage(title: str, stopped: Callable[[], int | None]) -> Iterator[None]:
     begin = time.perf_counter()
     yield
+    if stopped():
+        raise KeyboardInterrupt
     console.print(f"{escape(title):<58} [dim]{time.perf_counter() - begin:7.1f} s[/]", highlight=False, soft_wrap=True)
 
 

@@ -24,9 +24,12 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ingest
     from tps_pipeline.graph.ingestion import take_in
 
     found = take_in(pipeline.run(context.run.run_id), only=config.videos)
-    names, partitions = pipeline.shards(*SPLITS), str(SHARDS.name)
-    for gone in {*context.instance.get_dynamic_partitions(partitions)} & {*pipeline.lineage.latest().removals}:
-        context.instance.delete_dynamic_partition(partitions, gone)
+    partitions = str(SHARDS.name)
+    there = {*context.instance.get_dynamic_partitions(partitions)}  # before the store is asked: another run may add one
+    names = pipeline.shards(*SPLITS)
+    for dead in sorted(there - {*names}):  # a range over all would fail there
+        context.instance.delete_dynamic_partition(partitions, dead)
+        context.log.warning(f"{dead} is no shard of {pipeline.store_root}: its partition is taken away")
     context.instance.add_dynamic_partitions(partitions, names)
     told = first_of([*found.missing, *found.problems])
     for line in told:

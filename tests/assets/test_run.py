@@ -13,12 +13,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from dagster._utils.interrupts import capture_interrupts
 from rich.console import Console
 
 from assets.definitions import definitions_of
 from assets.progress import Training, shown
 from assets.resources import Pipeline
-from assets.run import _title, main
+from assets.run import _interrupts, _title, main, materialize
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline import recipe
 from tps_pipeline.stages import graph_of
@@ -159,3 +160,22 @@ def test_a_training_is_followed_to_its_end(tmp_path: Path):
     training.folder.rename(tmp_path / "kept")
     training.look()
     assert (training.state, training.over) == ("done", 2)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_dagster_drops_stops_the_run_after_the_stage(tmp_path, sent):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.mp4").write_bytes(b"a video")
+    pipeline = Pipeline(data=str(tmp_path / "data"), recipe_name="demo", store_root=str(tmp_path / "store"))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with _interrupts() as interrupted, dg.DagsterInstance.ephemeral() as instance:
+            with capture_interrupts():  # Dagster is at the end of a run
+                signal.raise_signal(sent)
+            with pytest.raises(KeyboardInterrupt):
+                materialize(pipeline, instance, interrupted)
+            assert interrupted() == sent  # and is known by what the exit code is made of
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    made = {record.asset.removeprefix("checks/").split("/")[0] for record in pipeline.lineage.records()}
+    assert made == {"shards", "data"}

@@ -314,6 +314,48 @@ def test_a_swin_of_no_channels_or_no_heads_is_refused(
         pretrained.import_weights(tmp_path / "swin.pth", "mine", kind=kind, store=Store(tmp_path / "store"))
 
 
+def swin(kind: str, blocks: tuple[int, ...], *, embed: int = 8, side: int = 7) -> dict[str, torch.Tensor]:
+    """What tells the dimensions of a Swin Transformer under published names, two heads a block."""
+    video, rows = kind == "video_swin", (2 * side - 1) ** 2
+    tensors = {"patch_embed.proj.weight": torch.zeros(embed, 3, *((2, 4, 4) if video else (4, 4)))}
+    for i, block in ((i, block) for i, depth in enumerate(blocks) for block in range(depth)):
+        attention = f"layers.{i}.blocks.{block}.attn"
+        tensors[f"{attention}.relative_position_bias_table"] = torch.zeros(15 * rows if video else rows, 2)
+        tensors[f"{attention}.qkv.weight"] = torch.zeros(3 * embed << i, embed << i)
+    return tensors
+
+
+@pytest.mark.parametrize("kind", ["video_swin", "swin_imagenet"])
+@pytest.mark.parametrize(
+    ("blocks", "change", "words"),
+    [
+        ((1,), {}, "a single block"),
+        ((1, 0, 1), {}, "stages are missing"),
+        ((1, 1), {"layers.1.blocks.0.attn.qkv.weight": torch.zeros(3, 3)}, "stage 1 does not see 16 channels"),
+        ((1, 1), {"layers.0.blocks.0.attn.qkv.weight": torch.zeros(0)}, "stage 0 does not see 8 channels"),
+        ((1, 1), {"layers.1.blocks.0.attn.relative_position_bias_table": torch.zeros(9)}, "of other axes"),
+        ((1, 1), {"layers.1.blocks.0.attn.relative_position_bias_table": torch.zeros(1, 3)}, "make no|another shape"),
+        ((1, 1), {"layers.0.blocks.0.attn.relative_position_bias_table": torch.zeros(0, 2)}, "patches|fit no window"),
+        ((1, 1), {"layers.0.blocks.0.attn.relative_position_bias_table": torch.zeros(10**6, 1)}, "patches|fit no"),
+        ((1, 1), {"patch_embed.proj.weight": torch.zeros(8)}, "of other axes"),
+        ((1, 1), {"layers.x.blocks.0.norm1.weight": torch.zeros(8)}, "missing"),
+        ((1, 1), {"layers.0.blocks.x": torch.zeros(8)}, "missing|make no"),
+        ((1,) * 40, {"layers.0.blocks.1.norm1.weight": torch.zeros(8)}, "does not see"),
+    ],
+)
+def test_swin_layers_that_make_no_network_are_refused_in_one_line(
+    tmp_path: Path, kind: str, blocks: tuple[int, ...], change: dict[str, torch.Tensor], words: str
+) -> None:
+    tensors = swin(kind, blocks[:4]) | change
+    for i in range(4, len(blocks)):  # stages that would have 2^40 channels, in a file that has not
+        tensors[f"layers.{i}.blocks.0.attn.relative_position_bias_table"] = torch.zeros(1, 2)
+    torch.save(tensors, tmp_path / "swin.pth")
+    with pytest.raises(WeightsError, match=rf"swin\.pth: .*({words})") as refused:
+        pretrained.import_weights(tmp_path / "swin.pth", "mine", kind=kind, store=Store(tmp_path / "store"))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_foreign_file_in_the_weights_folder_is_not_taken_for_imported(store: Store) -> None:
     path = Path(store.root, pretrained.path_of("mine"))
     path.parent.mkdir(parents=True)

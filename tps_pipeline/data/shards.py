@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Ingested:
     """The videos that are new or changed, by their paths."""
     missing: list[Problem] = field(default_factory=list)
     """Videos that are in a shard and no longer in the folder."""
+    gone: list[str] = field(default_factory=list)
+    """Lost shards of which nothing tells what videos they had."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ class Known:
         elsewhere: Names of those shards that were taken in from another data folder.
         removed: Videos that were taken out: their content's SHA-256 by their id.
         numbered: Names of shards that there once were.
+        lost: Shards that have lost their record or their table: the ids of their videos, none if nothing tells them.
     """
 
     manifests: Mapping[str, pa.Table] = field(default_factory=dict)
     elsewhere: Collection[str] = ()
     removed: Mapping[str, str] = field(default_factory=dict)
     numbered: Collection[str] = ()
+    lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] | None = None) -> Ingested:
@@ -70,7 +75,7 @@ def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] 
     A video that is known keeps its shard; where its content, place, action or labels differ from its row, its shard
     comes back with the new row. One that vanished keeps its row and is named. Left out are a new video whose content
     is known under another id, one whose name a video from another folder has, and one that was taken out. A file is
-    hashed again only if its size or time differ from its row's.
+    hashed again only if its size or time differ from its row's. A lost shard is made again of its videos.
 
     Args:
         data: A Kinetics-TPS folder.
@@ -94,8 +99,10 @@ def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] 
     new: list[Row] = []
     changed: dict[str, list[str]] = {}
     missing = [] if only is not None else _missing(rows, {video.video_id for video in videos}, known.elsewhere)
+    lost = {*chain(*known.lost.values())}
     if only is not None:
-        videos = [video for video in videos if video.path in only]
+        videos = [video for video in videos if video.path in only or video.video_id in lost]
+    videos.sort(key=lambda video: video.video_id not in lost)  # what was there first, should another be its copy
     for video in progress(videos, "Looking for changes"):
         shard = shard_of.get(video.video_id)
         before = rows[shard][video.video_id] if shard else None
@@ -114,11 +121,16 @@ def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] 
             rows[shard][video.video_id] = row
             changed.setdefault(shard, []).append(video.path)
         problems += [problem] if problem else []
-    assign_splits(new, (row for of_shard in rows.values() for row in of_shard.values()), settings.val_fraction)
-    numbered = {*known.manifests, *known.numbered}
-    shards = {name: list(rows[name].values()) for name in sorted(changed)} | batch(new, numbered, settings)
     paths = [row["path"] for row in new] + [path for of_shard in changed.values() for path in of_shard]
-    return Ingested({name: _table(rows) for name, rows in shards.items()}, problems, sorted(paths), missing)
+    again = _made_again(new, known.lost)
+    new = [row for row in new if not any(row in of_shard for of_shard in again.values())]
+    there = chain(*(of_shard.values() for of_shard in rows.values()), *again.values())
+    assign_splits(new, there, settings.val_fraction)
+    shards = {name: list(rows[name].values()) for name in sorted(changed)} | again
+    shards |= batch(new, {*known.manifests, *known.numbered, *known.lost}, settings)
+    tables_ = {name: _table(rows) for name, rows in shards.items()}
+    gone = [name for name, ids in known.lost.items() if not ids]
+    return Ingested(tables_, _told(known.lost, again) + problems, sorted(paths), missing, gone)
 
 
 def copies(data: Path, videos: Iterable[Video]) -> list[Problem]:
@@ -199,6 +211,32 @@ def probe_videos(data: Path, manifest: pa.Table) -> pa.Table:
     ]
     types = pa.schema([pa.field(f.name, _plain(f.type)) for f in tables.VIDEOS])
     return tables.conform(pa.Table.from_pylist(rows, schema=types), tables.VIDEOS)
+
+
+def _made_again(new: list[Row], lost: Mapping[str, Sequence[str]]) -> dict[str, list[Row]]:
+    """Lost shards of videos that are there, each in its order and of its split."""
+    by_id = {row["video_id"]: row for row in new}
+    shards: dict[str, list[Row]] = {}
+    for name, ids in lost.items():
+        split = name.rpartition("-")[0]
+        there = [by_id[video_id] for video_id in ids if video_id in by_id]
+        rows = [row for row in there if (row["split"] == "test") == (split == "test")]
+        for row in rows:
+            row["split"] = split
+        shards |= {name: rows} if rows else {}
+    return shards
+
+
+def _told(lost: Mapping[str, Sequence[str]], again: Mapping[str, Sequence[Row]]) -> list[Problem]:
+    """What has become of lost shards, in a line each."""
+    what = "had lost its record or its table"
+    there = "none of its videos is in this folder; put them back, or run with the folder that has them"
+    return [
+        Problem(f"shards/{name}", what, f"it has {len(again[name])} of its {len(ids)} videos again")
+        if name in again
+        else Problem(f"shards/{name}", what, there if ids else "nothing tells its videos: they are in new shards")
+        for name, ids in lost.items()
+    ]
 
 
 def _same_content(video: Video, first: str) -> Problem:

@@ -2,7 +2,7 @@
 
 A store knows a data folder by its videos, so that the folder can move; another one has to be let in by name. What is
 taken out stays out, with the reason in its lineage, until it is put in again or the video is another. How videos
-become shards stands in `tps_pipeline.data.shards`.
+become shards stands in `tps_pipeline.data.shards`, how lost ones are found again in `tps_pipeline.graph.lost`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import pyarrow.compute as pc
 from tps_pipeline.data.layout import Video, find_videos
 from tps_pipeline.data.shards import Ingested, Known, ingest
 from tps_pipeline.errors import DataError, StoreError
+from tps_pipeline.graph.lost import lost_shards, manifest_of
 from tps_pipeline.graph.run import Run
 from tps_pipeline.lineage import Input, Lineage, Record, Snapshot, Work
 from tps_pipeline.lineage.rows import shard_of
 from tps_pipeline.outputs import FOLDERS, REMOVED, SHARDS, SPLITS
 from tps_pipeline.store import Written
+from tps_pipeline.tables import SHARD
 
 SAME = 0.5
 """A folder in another place is the same if it has this share of the videos that were taken in from it."""
@@ -80,7 +82,7 @@ def recognised(run: Run, folders: list[Folder] | None = None) -> Folder | None:
     for folder in sorted(folders, key=lambda folder: folder.place != here):
         rows = [row for manifest in folder.manifests.values() for row in manifest.to_pylist()]
         familiar = folder.accepted == _digest(sizes.items()) or any(row["video_id"] in sizes for row in rows)
-        if folder.place == here and familiar:
+        if folder.place == here and (familiar or not rows):
             return folder
         there = sum(sizes.get(row["video_id"]) == row["bytes"] for row in rows)
         if rows and there >= SAME * len(rows):
@@ -96,27 +98,34 @@ def recognised(run: Run, folders: list[Folder] | None = None) -> Folder | None:
 
 
 def take_in(run: Run, *, only: Collection[str] | None = None) -> Ingested:
-    """Take in what is new or changed in the run's data folder; see `look`."""
+    """Take in what is new or changed in the run's data folder, and make lost shards again; see `look`."""
     with run.store.lock(SHARDS.key):
+        recorded = run.lineage.latest().of(REMOVED.key)
+        for name, said in _removals(run.lineage):
+            if name not in recorded:  # that it is out was lost, with its record
+                _record_removal(run.lineage, name, said)
         found = look(run, only=only)
         folder = _note_place(run, recognised(run))
         for name, manifest in sorted(found.shards.items()):
             _write(run.lineage, run.recipe.digest_of(()), name, manifest, (folder.as_input,), run.id)
+        for name in found.gone:
+            _record_removal(run.lineage, name, {"removed": name, "from": name, "because": "lost", "videos": {}})
     return found
 
 
 def folders_of(latest: Snapshot) -> list[Folder]:
     """The data folders that a store was filled from, in the order in which it came to know them.
 
-    Shards of a store that knew none (version 0.2) are the first one's.
+    Shards of a store that knew none (version 0.2), or has lost its record of theirs, are the first one's.
     """
     records = sorted(latest.of(FOLDERS.key).values(), key=_name)
     manifests: dict[str | None, dict[str, pa.Table]] = {}
-    first = records[0].partition if records else None
+    known = [record.partition for record in records] or [None]
     for shard in latest.shards(*SPLITS):
-        record = latest.records[SHARDS.at(shard)]
-        came_from = next((i.partition for i in record.inputs if i.asset == FOLDERS.key), first)
-        manifests.setdefault(came_from, {})[shard] = latest.store.read(record.path)
+        inputs = latest.records[SHARDS.at(shard)].inputs
+        came_from = next((i.partition for i in inputs if i.asset == FOLDERS.key and i.partition in known), known[0])
+        if (manifest := manifest_of(latest, shard)) is not None:
+            manifests.setdefault(came_from, {})[shard] = manifest
     if not records and manifests:
         return [Folder(Input(FOLDERS.key, None, "", ""), "", "", manifests[None])]
     return [Folder(r.as_input, *_said(latest, r), manifests.get(r.partition, {})) for r in records]
@@ -159,8 +168,8 @@ def remove(lineage: Lineage, name: str, because: str) -> str:
     """
     latest = lineage.latest()
     shard = name if name in latest.shards(*SPLITS) else shard_of(latest, name)
-    record = latest.records[SHARDS.at(shard)]
-    manifest = lineage.store.read(record.path)
+    record, manifest = latest.records[SHARDS.at(shard)], manifest_of(latest, shard)
+    manifest = SHARD.empty_table() if manifest is None else manifest
     chosen = pc.field("video_id").cast(pa.string()) == name
     out, rest = (
         (manifest, manifest.slice(0, 0)) if shard == name else (manifest.filter(chosen), manifest.filter(~chosen))
@@ -181,11 +190,13 @@ def put_back(lineage: Lineage, name: str) -> None:
     Raises:
         StoreError: It was not.
     """
-    removals = [(record, said) for record, said in _removals(lineage) if said["removed"] == name]
+    removals = [(place, said) for place, said in _removals(lineage) if said["removed"] == name]
     if not removals:
         raise StoreError(f"{name} was not taken out of this store")
-    for record, said in removals:  # of a shard's last video the shard's, too
-        _record_removal(lineage, _name(record), said | {"because": "put in again", "videos": {}}, record)
+    before = lineage.latest().of(REMOVED.key)
+    for place, said in removals:  # of a shard's last video the shard's, too
+        undone = said | {"because": "put in again", "videos": {}}
+        _record_removal(lineage, place, undone, before.get(place), out=False)
 
 
 def _note_place(run: Run, folder: Folder | None) -> Record:
@@ -209,10 +220,13 @@ def _record_folder(lineage: Lineage, number: int, place: str, identity: str, *, 
     return lineage.record(Work(FOLDERS.key, name, (), (), ""), same, run_id="ingestion")
 
 
-def _record_removal(lineage: Lineage, name: str, said: Mapping[str, Any], was: Record) -> Record:
+def _record_removal(
+    lineage: Lineage, name: str, said: Mapping[str, Any], was: Record | None = None, *, out: bool = True
+) -> Record:
     written = lineage.store.write_bytes(REMOVED.path(name), json.dumps(said, indent=1).encode())
-    work = Work(REMOVED.key, name, (was.as_input,), (), "")
-    return lineage.record(work, replace(written, rows=len(said["videos"])), run_id="tps store remove")
+    work = Work(REMOVED.key, name, (was.as_input,) if was else (), (), "")
+    rows = max(1, len(said["videos"])) if out else 0
+    return lineage.record(work, replace(written, rows=rows), run_id="tps store remove")
 
 
 def _write(
@@ -226,13 +240,17 @@ def _known(lineage: Lineage, folders: list[Folder], elsewhere: Collection[str]) 
     """What ingestion has to know of a store."""
     manifests = {name: manifest for folder in folders for name, manifest in folder.manifests.items()}
     removed = {video: content for _, said in _removals(lineage) for video, content in said["videos"].items()}
-    return Known(manifests, elsewhere, removed, list(lineage.latest().of(SHARDS.key)))
+    latest = lineage.latest()
+    return Known(manifests, elsewhere, removed, list(latest.of(SHARDS.key)), lost_shards(latest, manifests))
 
 
-def _removals(lineage: Lineage) -> list[tuple[Record, dict[str, Any]]]:
-    """What is out: each record with what it says."""
-    records = [record for record in lineage.latest().of(REMOVED.key).values() if record.rows]
-    return [(record, json.loads(lineage.store.local(record.path).read_text())) for record in records]
+def _removals(lineage: Lineage) -> list[tuple[str, dict[str, Any]]]:
+    """What is out: each shard's or video's name with what was said when it was taken out."""
+    store = lineage.store
+    names = {name for name, record in lineage.latest().of(REMOVED.key).items() if record.rows}
+    names |= {file.removesuffix(REMOVED.suffix) for file in store.names(REMOVED.key)}
+    removals = [(name, json.loads(store.local(REMOVED.path(name)).read_text())) for name in sorted(names)]
+    return [(name, said) for name, said in removals if said["videos"]]
 
 
 def _videos(data: Path) -> list[Video]:

@@ -175,6 +175,9 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
     except WeightsError as error:
         where = "" if str(file) in str(error) else f"{file}: "
         raise WeightsError(f"{where}{error}; imported as {kind}, kinds: {', '.join(KINDS)}") from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # dimensions are the file's
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise WeightsError(f"{file}: its layers make no {kind} ({reason}); kinds: {', '.join(KINDS)}") from error
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     already = metadata_of(name, store)

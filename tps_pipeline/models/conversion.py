@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PATCH_FRAMES, WINDOW_FRAMES = 2, 16
 """Of the paper's Video Swin, for which image weights are inflated: frames of a patch, patches of a window."""
 
+MOST_PATCHES = 4096
+"""Patches of an attention window. Published ones have 784; what is built for a window grows with its square."""
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -150,6 +153,8 @@ def _swin_dimensions(state: Tensors) -> _SwinDimensions:
     if patch is None or bias.format(0) not in named:
         raise WeightsError("these are not the weights of a Swin Transformer: no patch embedding or no position biases")
     stages = [i for i in range(len(named)) if bias.format(i) in named]
+    if patch.ndim not in (4, 5) or any(named[bias.format(i)].ndim != 2 for i in stages):
+        raise WeightsError("these are not the weights of a Swin Transformer: patches or position biases of other axes")
     blocks = [{name.split(".")[3] for name in named if name.startswith(f"layers.{i}.blocks.")} for i in stages]
     rows, size = len(named[bias.format(0)]), tuple(patch.shape[2:])
     if patch.ndim == 5:
@@ -160,7 +165,25 @@ def _swin_dimensions(state: Tensors) -> _SwinDimensions:
     heads = tuple(named[bias.format(i)].shape[1] for i in stages)
     if not (patch.numel() and all(heads)):
         raise WeightsError("these are not the weights of a Swin Transformer: no channels or no heads")
+    _check_stages(named, len(patch), stages, blocks, window)
     return _SwinDimensions(size, len(patch), tuple(map(len, blocks)), heads, window)
+
+
+def _check_stages(
+    named: Tensors, embed: int, stages: list[int], blocks: list[set[str]], window: tuple[int, int, int]
+) -> None:
+    """Refuse layers that make no network, or one far larger than the file, before anything is built of them."""
+    wrong = None
+    if stages != [*range(len(stages))] or sum(map(len, blocks)) < 2:
+        wrong = "stages are missing, or there is a single block"
+    elif not 0 < math.prod(window) <= MOST_PATCHES:
+        wrong = f"a window of {' x '.join(map(str, window))} patches; at most {MOST_PATCHES} are read"
+    for i in stages:
+        inner = named.get(f"layers.{i}.blocks.0.attn.qkv.weight")
+        if wrong is None and (inner is None or tuple(inner.shape) != (3 * embed << i, embed << i)):
+            wrong = f"the attention of stage {i} does not see {embed << i} channels"
+    if wrong:
+        raise WeightsError(f"these are not the weights of a Swin Transformer: {wrong}")
 
 
 def _video_window(rows: int, index: Tensor | None) -> tuple[int, int, int]:
