@@ -163,7 +163,7 @@ def test_a_training_is_followed_to_its_end(tmp_path: Path):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_dagster_drops_stops_the_run_after_the_stage(tmp_path, sent):
+def test_a_signal_that_dagster_drops_stops_the_run_after_the_stage(tmp_path: Path, sent: signal.Signals) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.mp4").write_bytes(b"a video")
     pipeline = Pipeline(data=str(tmp_path / "data"), recipe_name="demo", store_root=str(tmp_path / "store"))
