@@ -15,7 +15,10 @@ import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.states import States
-from tps_pipeline import ensemble, outputs, psc, tables
+from tps_pipeline import outputs, psc, tables
+from tps_pipeline.ensemble.by_category import by_category, method_by_category
+from tps_pipeline.ensemble.ranking import ranking
+from tps_pipeline.ensemble.voting import voting
 from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
@@ -38,11 +41,11 @@ def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[s
         of = world.sources("train", every=SOME)
         shown = tables.distinct(of(outputs.VIDEOS)["video_id"])
         seen = {method: world.predictions(method, "train", every=SOME) for method in methods}
-    ranking = ensemble.ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
+    order = ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
     for predictions in (seen, found):
-        predictions["voting"] = ensemble.voting({method: predictions[method] for method in methods}, ranking)
-    choice = ensemble.method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
-    found["by_category"] = ensemble.by_category(found, test(outputs.VIDEO_ACTIONS), choice)
+        predictions["voting"] = voting({method: predictions[method] for method in methods}, order)
+    choice = method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
+    found["by_category"] = by_category(found, test(outputs.VIDEO_ACTIONS), choice)
     rows = scored(world, found, test, names[1::2], "test").to_pandas().astype({"method": str})
     return {
         str(method): psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())

@@ -27,9 +27,9 @@ def _ranking(recipe: Recipe) -> Step:
     )
     def ranking(read: Reader) -> pa.Table:
         """The methods that vote, the best first."""
-        from tps_pipeline import ensemble
+        from tps_pipeline.ensemble.ranking import ranking
 
-        return ensemble.ranking(scored(read, voters), voters, split=split)
+        return ranking(scored(read, voters), voters, split=split)
 
     return ranking
 
@@ -44,9 +44,9 @@ def _voting(recipe: Recipe) -> Step:
     )
     def voting(read: Reader) -> pa.Table:
         """The best method's boxes with the states that most methods give."""
-        from tps_pipeline import ensemble
+        from tps_pipeline.ensemble.voting import voting
 
-        return ensemble.voting(
+        return voting(
             {name: read(predictions(name)) for name in voters},
             read(RANKING),
             iou=read.setting("ensemble.voting.iou"),
@@ -68,16 +68,16 @@ def _method_by_category(recipe: Recipe) -> Step:
     )
     def method_by_category(read: Reader) -> pa.Table:
         """Mean PSC by action and candidate, the chosen one of each action, and what the choice gains."""
-        from tps_pipeline import ensemble
+        from tps_pipeline.ensemble.by_category import method_by_category
 
         min_videos = read.setting("ensemble.by_category").min_videos
-        return ensemble.method_by_category(scored(read, candidates), candidates, split=split, min_videos=min_videos)
+        return method_by_category(scored(read, candidates), candidates, split=split, min_videos=min_videos)
 
     return method_by_category
 
 
 def _gain(choice: pa.Table) -> dict[str, float]:
-    from tps_pipeline.ensemble import gain
+    from tps_pipeline.ensemble.by_category import gain
 
     return gain(choice)
 
@@ -88,9 +88,9 @@ def _by_category(recipe: Recipe) -> Step:
     @step(predictions("by_category"), reads=(METHOD_BY_CATEGORY, VIDEO_ACTIONS, *map(predictions, candidates)))
     def by_category(read: Reader) -> pa.Table:
         """Every video from the candidate that is best in the action predicted for it."""
-        from tps_pipeline import ensemble
+        from tps_pipeline.ensemble.by_category import by_category
 
         found = {name: read(predictions(name)) for name in candidates}
-        return ensemble.by_category(found, read(VIDEO_ACTIONS), read(METHOD_BY_CATEGORY))
+        return by_category(found, read(VIDEO_ACTIONS), read(METHOD_BY_CATEGORY))
 
     return by_category

@@ -1,0 +1,123 @@
+"""The vote: the state that most methods give a part of the best method's people."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline import tables
+from tps_pipeline.ensemble.people import same_parts
+from tps_pipeline.parsing import Floats, Integers, predicted, translate
+
+NO_VOTE = -1
+"""In place of a state where a method has no vote."""
+
+
+def voting(
+    predictions: Mapping[str, pa.Table],
+    ranking: pa.Table,
+    *,
+    iou: float = 0.8,
+    weigh_by: Literal["psc", "state_score"] | None = None,
+) -> pa.Table:
+    """Give each part of the best method's people the state that most methods give it.
+
+    Every method has one vote on a part: the state that it gives the part of the same person, if it has both. In each
+    frame, people of the best and of another method are the same person if their boxes overlap enough, the pair that
+    overlaps most first, and each person in one pair only (of pairs that overlap equally, the one of the best method's
+    first person, then of the other's). Of states with equal votes that of the better method wins.
+
+    Args:
+        predictions: `tables.PREDICTIONS` of each method, in any order.
+        ranking: `tables.RANKING` of them.
+        iou: The overlap that the same person's boxes exceed (paper: 0.8).
+        weigh_by: What a vote counts: its method's mean PSC in the ranking, or its state's score; by default one, as in
+            the paper.
+
+    Returns:
+        `tables.PREDICTIONS`: the best method's rows. `state_scores` holds each state's share of the votes on the
+        part, the largest first; `state_score` is the winner's.
+    """
+    names: list[str] = [row["method"] for row in ranking.select(["method"]).to_pylist()]
+    best = predictions[names[0]]
+    people, *others = (predicted(predictions[name], predictions[name]) for name in names)
+    states = sorted(set(people.states).union(*(other.states for other in others)))
+    rows = [np.arange(len(people.part))] + [same_parts(people, other, iou) for other in others]
+    votes = np.stack([
+        np.append(translate(voter.states, states)[voter.state], NO_VOTE)[at].astype(np.int16)
+        for voter, at in zip([people, *others], rows, strict=True)
+    ])  # fmt: skip
+    match weigh_by:
+        case "psc":
+            weights = np.nan_to_num(ranking["mean_psc"].to_numpy(), nan=1.0)[:, None]
+        case "state_score":
+            of_state = [np.append(predictions[name]["state_score"].to_numpy(), 0.0) for name in names]
+            weights = np.stack([scores[at] for scores, at in zip(of_state, rows, strict=True)], dtype=np.float64)
+        case None:
+            weights = np.ones((len(names), 1), np.int16)
+    return _with_states(best, _count(votes, weights), states)
+
+
+@dataclass(frozen=True)
+class _Count:
+    """The states that have votes, row after row, the one with the most votes first.
+
+    Attributes:
+        start: `(rows + 1,)` where each row's states start.
+        state: `(start[-1],)`.
+        share: `(start[-1],)` of the row's votes.
+    """
+
+    start: Integers
+    state: Integers
+    share: Floats
+
+
+def _count(votes: NDArray[np.int16], weights: NDArray[Any]) -> _Count:
+    """Count votes.
+
+    Args:
+        votes: `(methods, rows)` index of a state, or `NO_VOTE`; the best method first, which always votes.
+        weights: `(methods, rows)` or `(methods, 1)` what a vote counts.
+    """
+    weights = np.broadcast_to(weights, votes.shape)
+    total, first = weights.copy(), votes != NO_VOTE
+    cast = (weights * first).sum(axis=0)
+    pairs = list(itertools.combinations(range(len(votes)), 2))
+    for i, j in pairs:  # a state's votes go to the best of the methods that name it
+        same = votes[i] == votes[j]
+        total[i] += weights[j] * same
+        first[j] &= ~same
+    total[~first] = -1
+    place = np.zeros(votes.shape, np.int16)
+    for i, j in pairs:
+        ahead = total[i] >= total[j]
+        place[j] += ahead
+        place[i] += ~ahead
+    start = np.concatenate([[0], np.cumsum(first.sum(axis=0))])
+    state, share = np.empty(start[-1], np.int64), np.empty(start[-1])
+    for voted, sum_, at, named in zip(votes, total, place, first, strict=True):
+        entry = (start[:-1] + at)[named]
+        state[entry] = voted[named]
+        share[entry] = np.divide(sum_, cast, out=np.zeros(len(cast)), where=cast > 0)[named]
+    return _Count(start, state, share)
+
+
+def _with_states(rows: pa.Table, counted: _Count, states: list[str]) -> pa.Table:
+    """Rows of `tables.PREDICTIONS` with the states that were voted for."""
+    names, shares = pa.array(states, pa.string()), pa.array(counted.share, tables.SCORE)
+    voted, winner = names.take(pa.array(counted.state, pa.int64())), pa.array(counted.start[:-1], pa.int64())
+    offsets: Any = pa.array(counted.start, pa.int32())  # a map has 32 bits; the stubs say 64
+    given: dict[str, Any] = {
+        "state": voted.take(winner).dictionary_encode(),
+        "state_score": shares.take(winner),
+        "state_scores": pa.MapArray.from_arrays(offsets, voted, shares),
+    }
+    kept: dict[str, Any] = {name: rows[name] for name in rows.column_names}
+    return pa.table(kept | given).cast(tables.PREDICTIONS)
