@@ -173,6 +173,29 @@ METHOD_BY_CATEGORY = pa.schema(
 `chosen`; its `gain` is the mean by which its PSC exceeds that of the candidate that is best over all actions, and
 `gain_error` is the standard error of that mean (null of a single video). Both are null in the other rows."""
 
+STACKING = pa.schema(
+    [*_optional(pa.int16(), "fold"), _PART, *_optional(NAME, "member"), *_required(NAME, "feature"),
+     *_required(pa.float64(), "weight")]
+)  # fmt: skip
+"""The stack's weights, one row a part and feature: a member's `log_odds` or, where `member` is null, a state (its
+bias). What has no row weighs nothing. `fold` is null for what was learned from all videos; the others were learned
+without the videos of that fold."""
+
+STACKING_MEMBERS = pa.schema(
+    [*_required(pa.int32(), "pick"), *_required(NAME, "member"), *_required(pa.float64(), "loss", "right")]
+)
+"""Who is in the stack, in the order of picking; one who is picked again counts more. `loss` and the share of parts in
+their `right` state are those of the mean log-odds of the picks so far, on the videos that they were picked by."""
+
+STACKING_GAIN = pa.schema(
+    [*_required(NAME, "split"), *_required(pa.int64(), "parts"), *_required(NAME, "method"),
+     *_required(pa.float64(), "right_of_method", "right"), *_required(pa.bool_(), "used"),
+     *_optional(pa.float64(), "strength"), *_required(pa.float64(), "step")]
+)  # fmt: skip
+"""One row: the share of a split's matched parts that the best single `method` gives the right state, and the share
+that the stack does, on videos held out. Where it gains nothing it is not `used`: the method stands for it. `strength`
+is the penalty that it was learned with, `step` how far it is gone towards from the method alone."""
+
 PROBLEMS = pa.schema(_required(pa.string(), "problem"))
 """What a check says is wrong with an output, in sentences; no row where nothing is."""
 

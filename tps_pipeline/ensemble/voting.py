@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tps_pipeline import tables
-from tps_pipeline.ensemble.people import same_parts
-from tps_pipeline.parsing import Floats, Integers, predicted, translate
+from tps_pipeline.ensemble.evidence import KIND, Voters, likelihoods
+from tps_pipeline.ensemble.states import Scores, with_likeliest, with_states
+from tps_pipeline.parsing import Floats, Integers, translate
 
 NO_VOTE = -1
 """In place of a state where a method has no vote."""
@@ -24,7 +24,7 @@ def voting(
     ranking: pa.Table,
     *,
     iou: float = 0.8,
-    weigh_by: Literal["psc", "state_score"] | None = None,
+    weigh_by: Literal["psc", "state_score", "log_odds"] | None = None,
 ) -> pa.Table:
     """Give each part of the best method's people the state that most methods give it.
 
@@ -38,30 +38,49 @@ def voting(
         ranking: `tables.RANKING` of them.
         iou: The overlap that the same person's boxes exceed (paper: 0.8).
         weigh_by: What a vote counts: its method's mean PSC in the ranking, or its state's score; by default one, as in
-            the paper.
+            the paper. By `log_odds` methods vote on every state: the one with the highest mean log-odds wins.
 
     Returns:
         `tables.PREDICTIONS`: the best method's rows. `state_scores` holds each state's share of the votes on the
-        part, the largest first; `state_score` is the winner's.
+        part, the largest first (by `log_odds` the likeliest states' probabilities); `state_score` is the winner's.
     """
     names: list[str] = [row["method"] for row in ranking.select(["method"]).to_pylist()]
-    best = predictions[names[0]]
-    people, *others = (predicted(predictions[name], predictions[name]) for name in names)
-    states = sorted(set(people.states).union(*(other.states for other in others)))
-    rows = [np.arange(len(people.part))] + [same_parts(people, other, iou) for other in others]
-    votes = np.stack([
-        np.append(translate(voter.states, states)[voter.state], NO_VOTE)[at].astype(np.int16)
-        for voter, at in zip([people, *others], rows, strict=True)
-    ])  # fmt: skip
+    voters = Voters.of(predictions, names, iou)
+    if weigh_by == "log_odds":
+        return with_likeliest(predictions[names[0]], _by_log_odds(voters))
+    states, votes = _votes(voters)
     match weigh_by:
         case "psc":
             weights = np.nan_to_num(ranking["mean_psc"].to_numpy(), nan=1.0)[:, None]
         case "state_score":
             of_state = [np.append(predictions[name]["state_score"].to_numpy(), 0.0) for name in names]
-            weights = np.stack([scores[at] for scores, at in zip(of_state, rows, strict=True)], dtype=np.float64)
+            weights = np.stack([scores[at] for scores, at in zip(of_state, voters.rows, strict=True)], dtype=np.float64)
         case None:
             weights = np.ones((len(names), 1), np.int16)
-    return _with_states(best, _count(votes, weights), states)
+    counted = _count(votes, weights)
+    return with_states(predictions[names[0]], counted.start, counted.state, counted.share, states)
+
+
+def _votes(voters: Voters) -> tuple[list[str], NDArray[np.int16]]:
+    """The states that there are, and for each method and part the one that it votes for, or `NO_VOTE`."""
+    states = sorted({state for parsed in voters.parsed for state in parsed.states})
+    votes = [
+        np.append(translate(parsed.states, states)[parsed.state], NO_VOTE)[at].astype(np.int16)
+        for parsed, at in zip(voters.parsed, voters.rows, strict=True)
+    ]
+    return states, np.stack(votes)
+
+
+def _by_log_odds(voters: Voters) -> Iterator[Scores]:
+    """Each kind of part's states by their mean log-odds, of the methods that know of the part."""
+    part = np.array(KIND)[voters.people.part]
+    for kind in sorted(set(KIND)):
+        at = np.flatnonzero(part == kind)
+        states = voters.states(at)
+        if states:
+            said = voters.log_odds(at, states)
+            heard = (said != 0).any(axis=2).sum(axis=0).clip(1)
+            yield at, states, np.exp(likelihoods(said.sum(axis=0) / heard[:, None]))
 
 
 @dataclass(frozen=True)
@@ -107,17 +126,3 @@ def _count(votes: NDArray[np.int16], weights: NDArray[Any]) -> _Count:
         state[entry] = voted[named]
         share[entry] = np.divide(sum_, cast, out=np.zeros(len(cast)), where=cast > 0)[named]
     return _Count(start, state, share)
-
-
-def _with_states(rows: pa.Table, counted: _Count, states: list[str]) -> pa.Table:
-    """Rows of `tables.PREDICTIONS` with the states that were voted for."""
-    names, shares = pa.array(states, pa.string()), pa.array(counted.share, tables.SCORE)
-    voted, winner = names.take(pa.array(counted.state, pa.int64())), pa.array(counted.start[:-1], pa.int64())
-    offsets: Any = pa.array(counted.start, pa.int32())  # a map has 32 bits; the stubs say 64
-    given: dict[str, Any] = {
-        "state": voted.take(winner).dictionary_encode(),
-        "state_score": shares.take(winner),
-        "state_scores": pa.MapArray.from_arrays(offsets, voted, shares),
-    }
-    kept: dict[str, Any] = {name: rows[name] for name in rows.column_names}
-    return pa.table(kept | given).cast(tables.PREDICTIONS)
