@@ -310,6 +310,7 @@ def test_a_large_store_s_lineage_is_quick_to_draw(report: Callable[..., Page], c
 
 def test_page_of_nothing_says_what_to_do(report: Callable[..., Page]):
     nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
+    nothing |= {"picks": tables.empty(tables.STACKING_MEMBERS), "gain": tables.empty(tables.STACKING_GAIN)}
     nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None, "logs": {}}
     nothing |= {"unreadable": tables.empty(tables.UNREADABLE), "typical": None, "worst": [], "best": []}
     html = report(**nothing, average_precision={}, confusion={})

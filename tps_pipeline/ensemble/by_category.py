@@ -11,7 +11,9 @@ import pyarrow as pa
 from tps_pipeline import tables
 
 
-def method_by_category(scored: pa.Table, candidates: Sequence[str], *, split: str, min_videos: int = 5) -> pa.Table:
+def method_by_category(
+    scored: pa.Table, candidates: Sequence[str], *, split: str, min_videos: int = 5, shrink: bool = False
+) -> pa.Table:
     """Find the method that is best in each action.
 
     Args:
@@ -20,6 +22,7 @@ def method_by_category(scored: pa.Table, candidates: Sequence[str], *, split: st
             videos is chosen, and of those that are equal there, too, the earlier one.
         split: The split whose videos count.
         min_videos: An action with fewer videos gets the candidate that is best over all videos.
+        shrink: So does an action in which the mean gain of its best over that one is not above its standard error.
 
     Returns:
         `tables.METHOD_BY_CATEGORY`. Gains are measured on the very videos that the choice is made on, and so too
@@ -34,6 +37,8 @@ def method_by_category(scored: pa.Table, candidates: Sequence[str], *, split: st
         means = videos.mean()
         chosen = means.idxmax() if len(videos) >= min_videos else of_video.columns[0]
         gains = videos[chosen] - videos[of_video.columns[0]]
+        if shrink and not float(gains.mean()) > float(gains.sem()):
+            chosen, gains = of_video.columns[0], gains * 0
         for method in candidates:
             row = {"action": action, "method": method, "split": split, "n_videos": len(videos), "psc": means[method]}
             of_chosen = {"chosen": True, "gain": gains.mean(), "gain_error": gains.sem()}

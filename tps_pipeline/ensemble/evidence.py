@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tps_pipeline.ensemble.people import same_parts
 from tps_pipeline.ensemble.states import entries
@@ -84,12 +85,14 @@ class Evidence:
     Attributes:
         voters: The methods.
         states: The states that training videos have, for each kind of part (`KIND`).
+        of_part: Which of its kind's states a part has itself, by the part.
         expected: For each kind the log-odds of its states that the actions let expect in each of the people's videos,
             `(videos, S)`; 0 where no action is predicted.
     """
 
     voters: Voters
     states: dict[str, list[str]]
+    of_part: dict[str, NDArray[np.bool_]]
     expected: dict[str, Floats]
 
     @classmethod
@@ -114,7 +117,11 @@ class Evidence:
                 _expected(probabilities.get(video, {}), list(shares.index), shares.to_numpy())
                 for video in voters.people.videos
             ]) if voters.people.videos else np.empty((0, shares.shape[1]))  # fmt: skip
-        return cls(voters, states, expected)
+        own = rows.groupby("part")["state"].agg(set).to_dict()
+        of_part = {
+            part: np.isin(states[kind], list(own[part])) for part, kind in zip(PARTS, KIND, strict=True) if part in own
+        }
+        return cls(voters, states, of_part, expected)
 
     def on(self, at: Integers, kind: str) -> Floats:
         """What the members say of some of the best method's parts, all of one kind.

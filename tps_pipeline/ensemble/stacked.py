@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -86,19 +87,19 @@ def _scored(evidence: Evidence, weights: pa.Table, methods: Sequence[str], *, le
     learned = dict(iter(rows.groupby(["fold", "part"])))
     for place, (part, kind) in enumerate(zip(PARTS, KIND, strict=True)):
         for number in np.unique(of_part[people.part == place]).tolist():
-            if (number, part) in learned:
+            if (number, part) in learned and part in evidence.of_part:
                 at = np.flatnonzero((people.part == place) & (of_part == number))
-                features, states = evidence.on(at, kind), evidence.states[kind]
+                features, states, own = evidence.on(at, kind), evidence.states[kind], evidence.of_part[part]
                 weight, bias = _learned(learned[number, part], [*methods, ACTION], states)
                 heard = (features[weight != 0] != 0).any(axis=(0, 2))
                 logits = conditional_logit.logits(features[:, heard], weight, bias)
-                yield at[heard], states, np.exp(likelihoods(logits))
+                yield at[heard], [*compress(states, own)], np.exp(likelihoods(logits[:, own]))
 
 
 def _learned(rows: pd.DataFrame, members: Sequence[str], states: Sequence[str]) -> tuple[Floats, Floats]:
     """The members' weights, `(members,)`, and the states' biases, `(S,)`, of one part."""
-    of_members = rows[rows["feature"] == LOG_ODDS].set_index("member")["weight"].reindex(members).fillna(0.0)
-    of_states = rows[rows["member"].isna()].set_index("feature")["weight"].reindex(states).fillna(0.0)
+    of_members = rows[rows["feature"] == LOG_ODDS].set_index("member")["weight"].reindex([*members]).fillna(0.0)
+    of_states = rows[rows["member"].isna()].set_index("feature")["weight"].reindex([*states]).fillna(0.0)
     return of_members.to_numpy(np.float64), of_states.to_numpy(np.float64)
 
 

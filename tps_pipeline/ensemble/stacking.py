@@ -147,6 +147,7 @@ def learn(lessons: Lessons, states: Mapping[str, Sequence[str]], methods: Sequen
     gaining = [choice for choice, (right, _) in tried.items() if right > of_methods[single] and len(methods) > 1]
     gain = {"split": split, "parts": parts, "method": methods[single], "used": bool(gaining)}
     gain |= {"right_of_method": of_methods[single] / max(1, parts)}
+    fits: dict[int | None, Fit]
     if gaining:
         strength, step = best = min(gaining, key=lambda choice: tried[choice][1])
         everything = _fit(lessons, _share(picks, losses, len(named)), strength)

@@ -47,7 +47,7 @@ def with_likeliest(rows: pa.Table, scored: Iterable[Scores]) -> pa.Table:
         rows: The rows.
         scored: The scores of states, each row in one entry at most. Of states with equal scores the earlier is first.
     """
-    own = rows["state_scores"].combine_chunks()
+    own: Any = rows["state_scores"].combine_chunks()
     left = np.ones(len(rows), bool)
     at, named, score = [np.empty(0, np.int64)], [np.empty(0, object)], [np.empty(0)]
     for row, states, scores in scored:

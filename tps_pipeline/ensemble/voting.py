@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tps_pipeline.ensemble.evidence import KIND, Voters, likelihoods
+from tps_pipeline.ensemble.evidence import Voters, likelihoods
 from tps_pipeline.ensemble.states import Scores, with_likeliest, with_states
+from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Floats, Integers, translate
 
 NO_VOTE = -1
@@ -72,15 +73,13 @@ def _votes(voters: Voters) -> tuple[list[str], NDArray[np.int16]]:
 
 
 def _by_log_odds(voters: Voters) -> Iterator[Scores]:
-    """Each kind of part's states by their mean log-odds, of the methods that know of the part."""
-    part = np.array(KIND)[voters.people.part]
-    for kind in sorted(set(KIND)):
-        at = np.flatnonzero(part == kind)
-        states = voters.states(at)
-        if states:
+    """Each part's states by their mean log-odds, of the methods that know of the part."""
+    for place in range(len(PARTS)):
+        at = np.flatnonzero(voters.people.part == place)
+        if states := voters.states(at):
             said = voters.log_odds(at, states)
-            heard = (said != 0).any(axis=2).sum(axis=0).clip(1)
-            yield at, states, np.exp(likelihoods(said.sum(axis=0) / heard[:, None]))
+            voting = (said != 0).any(axis=2).sum(axis=0).clip(1)
+            yield at, states, np.exp(likelihoods(said.sum(axis=0) / voting[:, None]))
 
 
 @dataclass(frozen=True)

@@ -156,10 +156,7 @@ def test_neither_the_order_nor_the_grouping_of_what_is_given_matters():
         ))
         for name in names
     }  # fmt: skip
-    results = [
-        voting({name: given[name] for name in order}, ranked(*names))
-        for order in itertools.permutations(names)
-    ]
+    results = [voting({name: given[name] for name in order}, ranked(*names)) for order in itertools.permutations(names)]
     assert all(result.equals(results[0]) for result in results)
     halves = [
         voting({name: rows.filter(in_video(rows, video)) for name, rows in given.items()}, ranked(*names))
@@ -228,10 +225,23 @@ def test_every_action_gets_its_best_method_and_rare_ones_the_best_of_all():
     assert (chosen["run"]["gain"], chosen["run"]["gain_error"]) == (0, 0)
     assert (chosen["rare"]["gain"], chosen["rare"]["gain_error"]) == (0, None)
     assert choice(of_two(steady, jumper), min_videos=1)["rare"]["method"] == "jumper"
-    total = gain(
-        method_by_category(scored(of_two(steady, jumper)), ["steady", "jumper"], split="val", min_videos=2)
-    )
+    total = gain(method_by_category(scored(of_two(steady, jumper)), ["steady", "jumper"], split="val", min_videos=2))
     assert total == {"gain": pytest.approx(0.4 / 6), "gain_error": pytest.approx(0.1 * 2 / 6)}
+
+
+def test_shrunk_an_action_gets_another_method_only_for_more_than_chance():
+    steady = {"run": [0.8, 0.8, 0.8, 0.8], "jump": [0.5, 0.5], "fall": [0.5, 0.5], "rare": [0.1]}
+    jumper = {"run": [0.1, 0.2, 0.3, 0.3], "jump": [0.7, 0.6], "fall": [0.9, 0.2], "rare": [0.9]}
+    rows = of_two(steady, jumper)
+    assert {a: row["method"] for a, row in choice(rows, min_videos=1).items()} == {
+        "run": "steady", "jump": "jumper", "fall": "jumper", "rare": "jumper"
+    }  # fmt: skip
+    shrunk = choice(rows, min_videos=1, shrink=True)
+    # Gains of 0.2 and 0.1 are above their error of 0.05; those of 0.4 and -0.3 are not; of one video there is no error.
+    assert {a: row["method"] for a, row in shrunk.items()} == {
+        "run": "steady", "jump": "jumper", "fall": "steady", "rare": "steady"
+    }  # fmt: skip
+    assert shrunk["fall"]["gain"] == 0
 
 
 def test_the_choice_is_made_on_one_split_only():
