@@ -43,4 +43,4 @@ def fit(features: Floats, labels: Integers, *, prior: Floats, strength: float) -
 
 def logits(features: Floats, weights: Floats, bias: Floats) -> Floats:
     """`(n, S)` for features `(members, n, S)`."""
-    return np.tensordot(weights, features, axes=1) + bias
+    return np.einsum("k,kns->ns", weights, features) + bias

@@ -8,6 +8,7 @@ from itertools import compress
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from tps_pipeline.ensemble import conditional_logit, stacking
 from tps_pipeline.ensemble.evidence import KIND, Evidence, Voters, likelihoods
@@ -43,7 +44,8 @@ def fit(
     """
     names = _names(ranking)
     evidence = Evidence.of(Voters.of(predictions, names, iou), video_actions, counts)
-    return stacking.learn(stacking.lessons(evidence, truth), evidence.states, names, split=split)
+    with threadpool_limits(1, user_api="blas"):  # arrays so small make BLAS wait for its threads, not compute
+        return stacking.learn(stacking.lessons(evidence, truth), evidence.states, names, split=split)
 
 
 def stacked(
