@@ -202,11 +202,13 @@ PROBLEMS = pa.schema(_required(pa.string(), "problem"))
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
-     *_optional(pa.float64(), "person_ap50", "part_ap50", "reported"), *_required(pa.int64(), "not_read")]
+     *_optional(pa.float64(), "macro_recall", "person_ap50", "part_ap50", "reported"),
+     *_required(pa.int64(), "not_read")]
 )  # fmt: skip
-"""One row a method or ensemble and split, best score first. `reported` is the challenge paper's score on the
-challenge's test set; an ensemble has no precision, as its boxes are others'. `not_read` counts the split's videos
-that could not be read, wholly or in part (`UNREADABLE` names them)."""
+"""One row a method or ensemble and split, best score first. `macro_recall` is the mean over annotated (part, state)
+pairs of the share of matched parts that are given that state, null where no part is matched. `reported` is the
+challenge paper's score on the challenge's test set; an ensemble has no precision, as its boxes are others'. `not_read`
+counts the split's videos that could not be read, wholly or in part (`UNREADABLE` names them)."""
 
 
 def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndarray], schema: pa.Schema) -> pa.Table:

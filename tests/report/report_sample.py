@@ -80,7 +80,7 @@ def leaderboard(sample: Mapping[str, Any]) -> pa.Table:
         mine = sample["psc"].to_pandas().query("method == @method")
         score = psc.score(mine["psc"].to_numpy(), mine["action_correct"].to_numpy())
         rows.append({"method": method, "split": "val", "videos": len(mine), "score": score, "mean_psc": share,
-                     "action_accuracy": 0.5, "person_ap50": 0.91234, "part_ap50": None,
+                     "action_accuracy": 0.5, "macro_recall": 0.4321, "person_ap50": 0.91234, "part_ap50": None,
                      "reported": {"voting": 0.6824}.get(method), "not_read": 1})  # fmt: skip
     return tables.conform(pd.DataFrame(rows), tables.LEADERBOARD)
 

@@ -19,12 +19,11 @@ import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline import tables
-from tps_pipeline.boxes import paired_iou
 from tps_pipeline.ensemble import conditional_logit
 from tps_pipeline.ensemble.evidence import KIND, Evidence, likelihoods
 from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Floats, Integers, Parsing
-from tps_pipeline.psc import PART_IOU, match_people
+from tps_pipeline.psc import matched_parts
 
 ACTION = "video's action"
 """The member that is no method, and what it is called beside them."""
@@ -110,17 +109,13 @@ def lessons(evidence: Evidence, truth: Parsing) -> Lessons:
         truth: The annotations.
     """
     people = evidence.voters.people
-    row_of = np.full((len(truth.person_frame) + 1, len(PARTS)), -1)  # the last row is that of nobody
-    row_of[truth.part_person[::-1], truth.part[::-1]] = np.arange(len(truth.part))[::-1]
-    annotated = row_of[match_people(truth, people)[people.part_person], people.part]
-    rows = np.flatnonzero(annotated >= 0)
-    rows = rows[paired_iou(people.part_box[rows], truth.part_box[annotated[rows]]) >= PART_IOU]
+    rows, annotated = matched_parts(truth, people)
     kinds, folds = np.array(KIND)[people.part[rows]], np.array([fold_of(name) for name in people.videos], np.int64)
     found: dict[str, Lesson] = {}
     for kind, states in evidence.states.items():
-        at = rows[kinds == kind]
+        at, truly = rows[kinds == kind], truth.state[annotated[kinds == kind]]
         label = np.array([states.index(name) if name in states else -1 for name in truth.states], np.int64)
-        found[kind] = Lesson(evidence.on(at, kind), label[truth.state[annotated[at]]], folds[evidence.video(at)])
+        found[kind] = Lesson(evidence.on(at, kind), label[truly], folds[evidence.video(at)])
     return found
 
 
