@@ -181,11 +181,9 @@ STACKING = pa.schema(
 bias). What has no row weighs nothing. `fold` is null for what was learned from all videos; the others were learned
 without the videos of that fold."""
 
-STACKING_MEMBERS = pa.schema(
-    [*_required(pa.int32(), "pick"), *_required(NAME, "member"), *_required(pa.float64(), "loss", "right")]
-)
-"""Who is in the stack, in the order of picking; one who is picked again counts more. `loss` and the share of parts in
-their `right` state are those of the mean log-odds of the picks so far, on the videos that they were picked by."""
+STACKING_MEMBERS = pa.schema([*_required(NAME, "member"), *_required(pa.float64(), "share", "right", "loss")])
+"""Who is in the stack, with the `share` of the picks, the largest first. By so much more parts are in their `right`
+state, as a share of them, and by so much is the `loss` of a part less on videos held out than without the member."""
 
 STACKING_GAIN = pa.schema(
     [*_required(NAME, "split"), *_required(pa.int64(), "parts"), *_required(NAME, "method"),

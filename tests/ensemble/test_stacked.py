@@ -126,7 +126,9 @@ def test_methods_that_know_different_parts_are_better_together():
     assert of_part.heads["head"] > of_part.arms["head"]
     assert of_part.arms["left_arm"] > of_part.heads["left_arm"]
     assert of_part.loc["left_arm"].equals(of_part.loc["right_arm"])  # mirror images learn together
-    assert learned.members["member"].to_pylist()[0] in names
+    members = learned.members.to_pandas().astype({"member": str}).set_index("member")
+    assert members["share"].sum() == pytest.approx(1)
+    assert (members.loc[list(names), ["right", "loss"]] > 0.05).all(axis=None)  # neither can be done without
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -221,6 +223,10 @@ def test_parts_that_training_videos_lack_keep_the_best_method_s_states():
     own = world.predictions["arms"].to_pandas()
     heads = made["part"] == "head"
     assert made[heads]["state_scores"].tolist() == own[heads]["state_scores"].tolist()
+    nothing = tables.empty(tables.STATE_COUNTS)
+    learned = fit(world.predictions, ranking, world.actions, nothing, world.truth, split="val")
+    kept = stacked(world.predictions, ranking, world.actions, nothing, learned.weights)
+    assert kept["state"].to_pylist() == world.predictions["arms"]["state"].to_pylist()
 
 
 def test_the_action_s_states_count():

@@ -116,7 +116,8 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
     confused = {"split": ["val"], "sided_parts": [40], "sides_confused": [0.125], "parts": [50], "wrong_person": [None]}
     chosen = {"action": ["lunge"] * 2, "method": list(METHODS), "split": ["val"] * 2, "n_videos": [1, 1],
               "psc": [1.0, 0.5], "chosen": [True, False], "gain": [0.0, None], "gain_error": [None, None]}  # fmt: skip
-    picks = {"pick": [1, 2], "member": ["voting", "video's action"], "loss": [0.5, 0.25], "right": [0.5, 0.625]}
+    members = {"member": ["some_method", "video's action"], "share": [0.75, 0.25]}
+    members |= {"right": [0.125, -0.0625], "loss": [0.5, 0.03125]}
     gain = {"split": ["val"], "parts": [16], "method": ["video_category"], "right_of_method": [0.5], "right": [0.75],
             "used": [True], "strength": [10.0], "step": [1.0]}  # fmt: skip
     parsed = ((name, parsing.predicted(sample[name], sample["labelled_frames"])) for name in METHODS)
@@ -126,7 +127,7 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
         "leaderboard": leaderboard(sample),
         "psc": sample["psc"],
         "chosen": tables.conform(chosen, tables.METHOD_BY_CATEGORY),
-        "picks": tables.conform(picks, tables.STACKING_MEMBERS),
+        "members": tables.conform(members, tables.STACKING_MEMBERS),
         "gain": tables.conform(gain, tables.STACKING_GAIN),
         "split": "val",
         "breakdown": break_down(sample["truth"], parsed),

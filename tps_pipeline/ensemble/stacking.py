@@ -134,10 +134,10 @@ def learn(lessons: Lessons, states: Mapping[str, Sequence[str]], methods: Sequen
         method only, the best single method is all that counts.
     """
     named, parts = [*methods, ACTION], sum(len(lesson.labels) for lesson in lessons.values())
-    picks, losses = pick(lessons)
+    shares = _share(*pick(lessons), len(named))
     of_methods = [_right(lessons, [place]) for place in range(len(methods))]
     single = int(np.argmax(of_methods))
-    held_out = _without_folds(lessons, len(named))
+    held_out = _without_folds(lessons, len(named), STRENGTHS)
     tried = {choice: _judge(lessons, held_out, choice, single) for choice in product(STRENGTHS, STEPS)}
     gaining = [choice for choice, (right, _) in tried.items() if right > of_methods[single] and len(methods) > 1]
     gain = {"split": split, "parts": parts, "method": methods[single], "used": bool(gaining)}
@@ -145,18 +145,19 @@ def learn(lessons: Lessons, states: Mapping[str, Sequence[str]], methods: Sequen
     fits: dict[int | None, Fit]
     if gaining:
         strength, step = best = min(gaining, key=lambda choice: tried[choice][1])
-        everything = _fit(lessons, _share(picks, losses, len(named)), strength)
+        everything = _fit(lessons, shares, strength)
         fits = {None: everything} | {fold: of_fold[strength] for fold, of_fold in held_out.items()}
         fits = {fold: fit.towards(step, single) for fold, fit in fits.items()}
         gain |= {"right": tried[best][0] / parts, "strength": strength, "step": step}
     else:
+        strength = min(STRENGTHS, key=lambda each: tried[each, 1.0][1])
         none = {kind: np.zeros(len(named)) for kind in states}
         fits = {None: Fit(none, {kind: np.zeros(len(of)) for kind, of in states.items()}).towards(0, single)}
         gain |= {"right": gain["right_of_method"], "strength": None, "step": 0.0}
     weights = pd.DataFrame(_rows(fits, states, named), columns=tables.STACKING.names)
     return Stacking(
         weights=tables.conform(weights.astype({"fold": "Int16"}), tables.STACKING),
-        members=_members(lessons, picks, losses, named),
+        members=_members(lessons, shares, named, strength, tried[strength, 1.0]),
         gain=tables.conform(pd.DataFrame([gain]).astype({"strength": float}), tables.STACKING_GAIN),
     )
 
@@ -207,13 +208,13 @@ def _fit(lessons: Lessons, shares: Floats, strength: float) -> Fit:
     return Fit(weights, biases)
 
 
-def _without_folds(lessons: Lessons, members: int) -> dict[int, dict[float, Fit]]:
-    """What is learned without each fold that has parts, with each penalty."""
+def _without_folds(lessons: Lessons, members: int, strengths: Sequence[float]) -> dict[int, dict[float, Fit]]:
+    """What is learned without each fold that has parts, with some penalties."""
     found: dict[int, dict[float, Fit]] = {}
     for fold in sorted({fold for lesson in lessons.values() for fold in lesson.fold.tolist()}):
         seen = {kind: lesson.among(np.flatnonzero(lesson.fold != fold)) for kind, lesson in lessons.items()}
         shares = _share(*pick(seen), members)
-        found[fold] = {strength: _fit(seen, shares, strength) for strength in STRENGTHS}
+        found[fold] = {strength: _fit(seen, shares, strength) for strength in strengths}
     return found
 
 
@@ -264,12 +265,18 @@ def _rows(
                 )
 
 
-def _members(lessons: Lessons, picks: Sequence[int], losses: Sequence[float], members: Sequence[str]) -> pa.Table:
-    """`tables.STACKING_MEMBERS`: what each pick adds."""
-    parts = sum(len(lesson.labels) for lesson in lessons.values())
-    counted = 1 + int(np.argmin(losses)) if parts else 0
-    rows = [
-        (place, members[picked], losses[place - 1], _right(lessons, picks[:place]) / parts)
-        for place, picked in enumerate(picks[:counted], 1)
-    ]
+def _members(
+    lessons: Lessons, shares: Floats, members: Sequence[str], strength: float, whole: tuple[int, float]
+) -> pa.Table:
+    """`tables.STACKING_MEMBERS`: what the whole stack would lose without each of those that have a share."""
+    parts, rows = sum(len(lesson.labels) for lesson in lessons.values()), []
+    for place in np.argsort(-shares, kind="stable"):
+        if parts and shares[place] and len(members) > 1:
+            others = {
+                kind: Lesson(np.delete(lesson.features, place, axis=0), lesson.labels, lesson.fold)
+                for kind, lesson in lessons.items()
+            }
+            held_out = _without_folds(others, len(members) - 1, [strength])
+            right, loss = _judge(others, held_out, (strength, 1.0), 0)
+            rows.append((members[place], shares[place], (whole[0] - right) / parts, (loss - whole[1]) / parts))
     return tables.conform(pd.DataFrame(rows, columns=tables.STACKING_MEMBERS.names), tables.STACKING_MEMBERS)

@@ -51,7 +51,7 @@ def write(
     leaderboard: pa.Table,
     psc: pa.Table,
     chosen: pa.Table,
-    picks: pa.Table,
+    members: pa.Table,
     gain: pa.Table,
     split: str | None,
     breakdown: Breakdown | None,
@@ -76,7 +76,7 @@ def write(
         leaderboard: `tables.LEADERBOARD`; may be empty.
         psc: `tables.PSC`; may be empty.
         chosen: `tables.METHOD_BY_CATEGORY`; may be empty.
-        picks: `tables.STACKING_MEMBERS`; may be empty.
+        members: `tables.STACKING_MEMBERS`; may be empty.
         gain: `tables.STACKING_GAIN`; may be empty.
         split: Whose parts, states and clips are shown; None if no split is labelled.
         breakdown: What the methods make of that split's parts.
@@ -103,7 +103,7 @@ def write(
         gaps=gaps(unreadable),
         learnings=learnings(logs),
         psc=[_psc_of(psc, chosen, split, _ranked(rows, split)) for split in plots.splits(psc)],
-        stack=_stack_of(picks, gain),
+        stack={"gain": gain.to_pylist()[0], "members": members.to_pylist()} if len(members) else None,
         split=split,
         parts=breakdown and split and _parts_of(breakdown, method, _ranked(rows, split)),
         clips={"typical": typical, "worst": worst, "best": best},
@@ -184,14 +184,6 @@ def _psc_of(psc: pa.Table, chosen: pa.Table, split: str, ranked: list[str]) -> d
         "chosen_on": choices[0]["split"] if choices else None,
         "curve": _plot(partial(plots.score_curve, psc, split)),
     }
-
-
-def _stack_of(picks: pa.Table, gain: pa.Table) -> dict[str, Any] | None:
-    """What the page says about the stack: what it gains, and what each pick adds to the share of right states."""
-    rows, before = picks.to_pylist(), 0.0
-    for row in rows:
-        row["adds"], before = row["right"] - before, row["right"]
-    return {"gain": gain.to_pylist()[0], "picks": rows} if rows else None
 
 
 def _parts_of(breakdown: Breakdown, method: str, ranked: list[str]) -> dict[str, Any]:

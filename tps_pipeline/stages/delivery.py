@@ -113,7 +113,7 @@ def _write_report(read: Reader) -> Path:
         leaderboard=read(LEADERBOARD),
         psc=scored(read, recipe.scored),
         chosen=read(METHOD_BY_CATEGORY),
-        picks=read(STACKING_MEMBERS),
+        members=read(STACKING_MEMBERS),
         gain=read(STACKING_GAIN),
         **_details(read, recipe),
         unreadable=read(UNREADABLE),
