@@ -196,9 +196,14 @@ def test_methods_are_ranked_by_their_score_on_the_split():
 
 
 def choice(
-    rows: Sequence[Score], candidates: Sequence[str] = ("steady", "jumper"), *, split: str = "val", min_videos: int = 2
+    rows: Sequence[Score],
+    candidates: Sequence[str] = ("steady", "jumper"),
+    *,
+    split: str = "val",
+    min_videos: int = 2,
+    shrink: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    table = method_by_category(scored(rows), candidates, split=split, min_videos=min_videos)
+    table = method_by_category(scored(rows), candidates, split=split, min_videos=min_videos, shrink=shrink)
     assert table.schema == tables.METHOD_BY_CATEGORY
     return {row["action"]: row for row in table.to_pylist() if row["chosen"]}
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from tps_pipeline import tables
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods.part_state_loss import part_state_loss, part_state_scores
+from tps_pipeline.methods.part_state_loss import LongTail, Loss, part_state_loss, part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, frequencies, targets_by, with_states
 
 HEAD, LEFT_ARM, RIGHT_ARM = PARTS.index("head"), PARTS.index("left_arm"), PARTS.index("right_arm")
@@ -101,7 +101,7 @@ COUNTS = torch.tensor([900, 99, 9, 0, 12])
 """How often each label of SPACE is a target: two of the head, two of the left arm, one of the right."""
 
 
-def tail_loss(kind: str, long_tail: str | None) -> tuple[np.ndarray, np.ndarray, float]:
+def tail_loss(kind: Loss, long_tail: LongTail) -> tuple[np.ndarray, np.ndarray, float]:
     """Logits, which labels hold, and the loss, as plain numbers."""
     logits = torch.randn(2, len(SPACE), generator=torch.Generator().manual_seed(3))
     given = np.stack([targets(head=0, left_arm=3), targets(head=1)])
@@ -153,7 +153,7 @@ def test_logit_adjusted_adds_how_frequent_a_state_is() -> None:
 
 @pytest.mark.parametrize("kind", ["bce", "softmax"])
 @pytest.mark.parametrize("long_tail", ["class_balanced", "focal", "logit_adjusted"])
-def test_a_batch_without_targets_teaches_no_state_of_a_part(kind, long_tail) -> None:
+def test_a_batch_without_targets_teaches_no_state_of_a_part(kind: Loss, long_tail: LongTail) -> None:
     logits = torch.randn(2, len(SPACE), requires_grad=True)
     nothing = torch.full((2, len(PARTS)), -1)
     loss = part_state_loss(logits, nothing, SPACE, kind=kind, long_tail=long_tail, counts=COUNTS)
