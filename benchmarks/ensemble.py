@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.boxes import paired_iou
-from tps_pipeline.ensemble import voting
+from tps_pipeline.ensemble.voting import voting
 from tps_pipeline.labels import PARTS
 
 STATES = tuple(f"state_{number:02}" for number in range(74))

@@ -27,7 +27,8 @@ def test_methods_are_ranked_by_score_within_their_split():
     columns = {"split": ["test", "test"], "label": ["person", "parts"], "ap": [0.5, 0.1], "ap50": [0.9, 0.6]}
     precision = tables.conform({**columns, "boxes": [3, 4]}, tables.AVERAGE_PRECISION)
     other = tables.conform({**columns, "ap50": [0.8, 0.3], "boxes": [3, 4]}, tables.AVERAGE_PRECISION)
-    ranked = leaderboard(psc, {"strong": precision, "weak": other}).to_pandas()
+    recall = {("strong", "test"): 0.25, ("weak", "test"): None}
+    ranked = leaderboard(psc, {"strong": precision, "weak": other}, macro_recall=recall).to_pandas()
     assert list(zip(ranked.split, ranked.method, strict=True)) == [
         ("test", "strong"),
         ("test", "weak"),
@@ -36,6 +37,7 @@ def test_methods_are_ranked_by_score_within_their_split():
     assert ranked.score.tolist() == pytest.approx([0.45, 0.3, 0.9999], abs=1e-9)
     assert ranked.action_accuracy.tolist() == [0.5, 1.0, 1.0]
     assert ranked.mean_psc[0] == pytest.approx(0.7)
+    assert ranked.macro_recall.fillna(-1).tolist() == [0.25, -1, -1]
     assert ranked.part_ap50[:2].tolist() == [0.6, 0.3]
     assert ranked.person_ap50.isna().tolist() == [False, False, True]
 

@@ -233,3 +233,24 @@ def test_nothing_predicted_and_nothing_annotated():
     nobody = annotated(tables.empty(frames.schema), people, parts)
     assert psc.part_state_correctness(nobody, silent) == {}
     assert psc.score(np.array([]), np.array([])) == 0
+
+
+def test_macro_recall_counts_rare_states_as_much_as_others():
+    box, far = [0, 0, 9, 9], [50, 50, 59, 59]
+
+    def frames(*heads: Any) -> dict[str, Any]:
+        humans = [[person(box, head=head, hip=(box, "none"))] for head in heads]
+        return {"v": {f"img_{1 + 5 * at:05d}.json": {"humans": found} for at, found in enumerate(humans)}}
+
+    truth = frames((box, "none"), (box, "none"), (box, "bend"), (box, "hold"))
+    parsed = frames(([box], ["none"]), ([box], ["bend"]), ([box], ["bend"]), ([far], ["hold"]))
+    for frame in parsed["v"].values():
+        frame["humans"][0]["parts"]["hip"] = {"box": [far, box], "verb": ["none", "bend"]}
+    parsed["v"]["img_00001.json"]["humans"].append(person(far, head=([box], ["hold"])))
+    sides = parse_truth(json.dumps(truth).encode(), HERE), parse_submission(json.dumps(parsed).encode(), HERE)
+    # The head: one of two `none`, one of one `bend`, no `hold` found; the hip: the proposal that is there says `bend`.
+    assert psc.macro_recall(*sides) == pytest.approx((0.5 + 1 + 0) / 3)
+    rows, annotated_rows = psc.matched_parts(*sides)
+    assert len(rows) == len(set(annotated_rows.tolist())) == 3 + 4
+    nobody = parse_submission(json.dumps({"v": {}}).encode(), HERE)
+    assert psc.macro_recall(sides[0], nobody) is None

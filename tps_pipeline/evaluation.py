@@ -74,6 +74,7 @@ def leaderboard(
     average_precision: Mapping[str, pa.Table],
     reported: Mapping[str, float] | None = None,
     *,
+    macro_recall: Mapping[tuple[str, str], float | None] | None = None,
     unreadable: pa.Table | None = None,
 ) -> pa.Table:
     """Rank methods.
@@ -82,6 +83,7 @@ def leaderboard(
         scored: `tables.PSC` of all methods.
         average_precision: `tables.AVERAGE_PRECISION` of each method's boxes, by method.
         reported: The challenge paper's score of each method that it has.
+        macro_recall: `psc.macro_recall` by method and split, as far as it is known.
         unreadable: `tables.UNREADABLE`; None if every video could be read.
 
     Returns:
@@ -105,6 +107,7 @@ def leaderboard(
                 "score": psc.score(values, correct),
                 "mean_psc": float(np.mean(values)),
                 "action_accuracy": float(np.mean(correct)),
+                "macro_recall": (macro_recall or {}).get((method, split)),
                 "person_ap50": ap50.get((method, split, "person")),
                 "part_ap50": ap50.get((method, split, "parts")),
                 "reported": (reported or {}).get(method),
@@ -115,6 +118,5 @@ def leaderboard(
     ranked = pd.DataFrame(rows, columns=columns).sort_values(
         ["split", "score", "method"], ascending=[True, False, True]
     )
-    return tables.conform(
-        ranked.astype(dict.fromkeys(("person_ap50", "part_ap50", "reported"), float)), tables.LEADERBOARD
-    )
+    nullable = ("macro_recall", "person_ap50", "part_ap50", "reported")
+    return tables.conform(ranked.astype(dict.fromkeys(nullable, float)), tables.LEADERBOARD)

@@ -90,6 +90,9 @@ ACTION_NAMES = Output("vocabulary/actions", tables.ACTION_NAMES)
 STATE_LABELS = Output("vocabulary/states", tables.STATE_LABELS)
 """The (part, state) pairs that training videos have."""
 
+STATE_COUNTS = Output("vocabulary/state_counts", tables.STATE_COUNTS)
+"""How often training videos have each state, by action and part."""
+
 TWO_STAGE = Output("detections/two_stage", tables.DETECTIONS, sharded=True)
 """Boxes of people, and of parts on each person's crop."""
 
@@ -104,6 +107,15 @@ VIDEO_ACTIONS = Output("video_actions", tables.VIDEO_ACTIONS, sharded=True)
 
 RANKING = Output("ensemble/ranking", tables.RANKING)
 """The methods by their scores, best first: who votes in the ensembles."""
+
+STACKING = Output("stacking/weights", tables.STACKING)
+"""What the stack has learned."""
+
+STACKING_MEMBERS = Output("stacking/members", tables.STACKING_MEMBERS)
+"""Who is in the stack, and what each adds."""
+
+STACKING_GAIN = Output("stacking/gain", tables.STACKING_GAIN)
+"""Whether the stack gains over the best single method, and how much."""
 
 METHOD_BY_CATEGORY = Output("method_by_category", tables.METHOD_BY_CATEGORY)
 """The method chosen for each action."""

@@ -194,6 +194,46 @@ def match_people(truth: Parsing, parsed: Parsing) -> Integers:
     return match
 
 
+def matched_parts(truth: Parsing, parsed: Parsing) -> tuple[Integers, Integers]:
+    """Find the predicted parts that lie on the same part of the same person, whatever their states.
+
+    Args:
+        truth: The annotations.
+        parsed: The predictions.
+
+    Returns:
+        Rows of `parsed`, ascending, and for each the row of `truth` (of several annotated states the first).
+    """
+    row_of = np.full((len(truth.person_frame) + 1, len(PARTS)), -1)  # the last row is that of nobody
+    row_of[truth.part_person[::-1], truth.part[::-1]] = np.arange(len(truth.part))[::-1]
+    annotated = row_of[match_people(truth, parsed)[parsed.part_person], parsed.part]
+    rows = np.flatnonzero(annotated >= 0)
+    overlap = boxes.paired_iou(parsed.part_box[rows], truth.part_box[annotated[rows]])
+    rows = rows[overlap >= PART_IOU]
+    return rows, annotated[rows]
+
+
+def macro_recall(truth: Parsing, parsed: Parsing) -> float | None:
+    """Compute the mean over (part, state) pairs of the share of their matched parts that are given that state.
+
+    A state that is rare counts as much as `none`. Of several proposals for a part the first that matches counts.
+
+    Args:
+        truth: The annotations.
+        parsed: The predictions.
+
+    Returns:
+        The mean over the pairs that have a matched part (`matched_parts`); None if no part is matched.
+    """
+    rows, annotated = matched_parts(truth, parsed)
+    annotated, first = np.unique(annotated, return_index=True)
+    if not len(annotated):
+        return None
+    right = truth.state[annotated] == translate(parsed.states, truth.states)[parsed.state[rows[first]]]
+    _, pair = np.unique(truth.part[annotated] * len(truth.states) + truth.state[annotated], return_inverse=True)
+    return float(np.mean(np.bincount(pair, weights=right) / np.bincount(pair)))
+
+
 def score(psc: NDArray[Any], correct: NDArray[Any]) -> float:
     """Compute the challenge's score.
 

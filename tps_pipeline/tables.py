@@ -173,17 +173,40 @@ METHOD_BY_CATEGORY = pa.schema(
 `chosen`; its `gain` is the mean by which its PSC exceeds that of the candidate that is best over all actions, and
 `gain_error` is the standard error of that mean (null of a single video). Both are null in the other rows."""
 
+STACKING = pa.schema(
+    [*_optional(pa.int16(), "fold"), _PART, *_optional(NAME, "member"), *_required(NAME, "feature"),
+     *_required(pa.float64(), "weight")]
+)  # fmt: skip
+"""The stack's weights, one row a part and feature: a member's `log_odds` or, where `member` is null, a state (its
+bias). What has no row weighs nothing. `fold` is null for what was learned from all videos; the others were learned
+without the videos of that fold."""
+
+STACKING_MEMBERS = pa.schema([*_required(NAME, "member"), *_required(pa.float64(), "share", "right", "loss")])
+"""Who is in the stack, with the `share` of the picks, the largest first. By so much more parts are in their `right`
+state, as a share of them, and by so much is the `loss` of a part less on videos held out than without the member."""
+
+STACKING_GAIN = pa.schema(
+    [*_required(NAME, "split"), *_required(pa.int64(), "parts"), *_required(NAME, "method"),
+     *_required(pa.float64(), "right_of_method", "right"), *_required(pa.bool_(), "used"),
+     *_optional(pa.float64(), "strength"), *_required(pa.float64(), "step")]
+)  # fmt: skip
+"""One row: the share of a split's matched parts that the best single `method` gives the right state, and the share
+that the stack does, on videos held out. Where it gains nothing it is not `used`: the method stands for it. `strength`
+is the penalty that it was learned with, `step` how far it is gone towards from the method alone."""
+
 PROBLEMS = pa.schema(_required(pa.string(), "problem"))
 """What a check says is wrong with an output, in sentences; no row where nothing is."""
 
 LEADERBOARD = pa.schema(
     [*_required(NAME, "method", "split"), *_required(pa.int64(), "videos"),
      *_required(pa.float64(), "score", "mean_psc", "action_accuracy"),
-     *_optional(pa.float64(), "person_ap50", "part_ap50", "reported"), *_required(pa.int64(), "not_read")]
+     *_optional(pa.float64(), "macro_recall", "person_ap50", "part_ap50", "reported"),
+     *_required(pa.int64(), "not_read")]
 )  # fmt: skip
-"""One row a method or ensemble and split, best score first. `reported` is the challenge paper's score on the
-challenge's test set; an ensemble has no precision, as its boxes are others'. `not_read` counts the split's videos
-that could not be read, wholly or in part (`UNREADABLE` names them)."""
+"""One row a method or ensemble and split, best score first. `macro_recall` is the mean over annotated (part, state)
+pairs of the share of matched parts that are given that state, null where no part is matched. `reported` is the
+challenge paper's score on the challenge's test set; an ensemble has no precision, as its boxes are others'. `not_read`
+counts the split's videos that could not be read, wholly or in part (`UNREADABLE` names them)."""
 
 
 def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndarray], schema: pa.Schema) -> pa.Table:

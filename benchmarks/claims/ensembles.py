@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.states import States
-from tps_pipeline import ensemble, outputs, psc, tables
+from tps_pipeline import outputs, psc, tables
+from tps_pipeline.data.vocabulary import state_counts
+from tps_pipeline.ensemble.by_category import by_category, method_by_category
+from tps_pipeline.ensemble.ranking import ranking
+from tps_pipeline.ensemble.stacked import fit, stacked
+from tps_pipeline.ensemble.voting import voting
+from tps_pipeline.evaluation import sampled
+from tps_pipeline.parsing import Parsing, annotated
 from tps_pipeline.reading import Reads
 
 REPORTED = ("video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector")
@@ -28,7 +35,7 @@ Choice = Literal["train", "val"]
 
 @cache
 def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[str, float]:
-    """The challenge's score of methods, of their vote and of the choice by category."""
+    """The challenge's score of methods, of their votes, of the stack and of the choice by category."""
     test = world.sources("test")
     names = tables.distinct(test(outputs.VIDEOS)["video_id"])
     found = {method: world.predictions(method) for method in methods}
@@ -38,11 +45,23 @@ def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[s
         of = world.sources("train", every=SOME)
         shown = tables.distinct(of(outputs.VIDEOS)["video_id"])
         seen = {method: world.predictions(method, "train", every=SOME) for method in methods}
-    ranking = ensemble.ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
+    order = ranking(scored(world, seen, of, shown, choose_on), methods, split=choose_on)
     for predictions in (seen, found):
-        predictions["voting"] = ensemble.voting({method: predictions[method] for method in methods}, ranking)
-    choice = ensemble.method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
-    found["by_category"] = ensemble.by_category(found, test(outputs.VIDEO_ACTIONS), choice)
+        predictions["voting"] = voting({method: predictions[method] for method in methods}, order)
+    choice = method_by_category(scored(world, seen, of, shown, choose_on), [*seen], split=choose_on)
+    found["by_category"] = by_category(found, test(outputs.VIDEO_ACTIONS), choice)
+    of_methods = {method: found[method] for method in methods}
+    found["log_odds"] = voting(of_methods, order, weigh_by="log_odds")
+    counts = _counts(world)
+    learned = fit(
+        {method: _of(seen[method], shown) for method in methods},
+        order,
+        of(outputs.VIDEO_ACTIONS),
+        counts,
+        _annotated(world, of, shown),
+        split=choose_on,
+    )
+    found["stacked"] = stacked(of_methods, order, test(outputs.VIDEO_ACTIONS), counts, learned.weights)
     rows = scored(world, found, test, names[1::2], "test").to_pandas().astype({"method": str})
     return {
         str(method): psc.score(own.psc.to_numpy(), own.action_correct.to_numpy())
@@ -50,11 +69,28 @@ def scores(world: States, methods: tuple[str, ...], choose_on: Choice) -> dict[s
     }
 
 
+def _counts(world: States) -> pa.Table:
+    """How often the training videos have each state."""
+    train = world.sources("train", stride=world.settings.frames.train_stride)
+    return state_counts(train(outputs.ACTIONS), train(outputs.PARTS))
+
+
+def _annotated(world: States, of: Reads, videos: list[str]) -> Parsing:
+    """What is annotated in some videos."""
+    labelled = sampled(_of(of(outputs.LABELLED_FRAMES), videos), world.settings.frames.sample_stride)
+    return annotated(labelled, of(outputs.PEOPLE), of(outputs.PARTS))
+
+
+def _of(table: pa.Table, videos: list[str]) -> pa.Table:
+    """The rows of some videos."""
+    return table.filter(pc.field("video_id").cast(pa.string()).isin(videos))
+
+
 def scored(world: States, predictions: dict[str, pa.Table], of: Reads, videos: list[str], split: str) -> pa.Table:
     """The score of each of some videos by each method (`tables.PSC`), under a split's name."""
     by_method = [world.psc(method, found, of, split=split) for method, found in predictions.items()]
     everything = pa.concat_tables(by_method).unify_dictionaries()
-    return everything.filter(pc.field("video_id").cast(pa.string()).isin(videos))
+    return _of(everything, videos)
 
 
 def _claim(
@@ -73,6 +109,13 @@ CLAIMS = (
     _claim("voting", "Voting over the paper's methods beats the best of them", "voting", "best single method"),
     _claim("by_category", "The choice by category beats voting over the paper's methods", "by_category", "voting"),
     _claim(
+        "log_odds",
+        "Voting by log-odds over the paper's methods beats their plain vote",
+        "log_odds",
+        "voting",
+    ),
+    _claim("stacked", "The stack of the paper's methods beats the best of them", "stacked", "best single method"),
+    _claim(
         "choose_on_val",
         "The choice by category is better made on videos that no method has learned from",
         "by_category",
@@ -83,6 +126,20 @@ CLAIMS = (
         "voting_all",
         "Voting over these and `part_trajectory` beats the best of them",
         "voting",
+        "best single method",
+        methods=ALL,
+    ),
+    _claim(
+        "log_odds_all",
+        "Voting by log-odds over these and `part_trajectory` beats their plain vote",
+        "log_odds",
+        "voting",
+        methods=ALL,
+    ),
+    _claim(
+        "stacked_all",
+        "The stack of these and `part_trajectory` beats the best of them",
+        "stacked",
         "best single method",
         methods=ALL,
     ),

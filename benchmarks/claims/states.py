@@ -25,6 +25,8 @@ from tps_pipeline.detection.datasets import part_state_samples
 from tps_pipeline.detection.tracks import track
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.methods import build
+from tps_pipeline.methods.part_state_loss import LongTail
+from tps_pipeline.parsing import annotated, predicted
 from tps_pipeline.reading import InMemory, Reads
 from tps_pipeline.recipe import Recipe, Shards
 from tps_pipeline.tables import BOX, PERSON_BOX
@@ -91,21 +93,25 @@ class States(World):
         }
         return InMemory(content, data=self.data, files=frames)
 
-    def checkpoint(self, method: str) -> Path:
-        """What a method has learned."""
-        folder = self.folder / method
+    def checkpoint(self, method: str, long_tail: LongTail | None = None) -> Path:
+        """What a method has learned, with a loss that does something for rare states or not."""
+        folder = self.folder / (f"{method}_{long_tail}" if long_tail else method)
         if not folder.exists():
             partial = folder.with_suffix(".part")
             partial.mkdir(parents=True, exist_ok=True)
-            fit = build(self.settings.methods[method]).fit
+            entry = self.settings.methods[method]
+            fit = build(entry.model_copy(update={"long_tail": long_tail}) if long_tail else entry).fit
             train = self.sources("train", stride=self.settings.frames.train_stride)
             fit(train, self.sources("none"), partial, seed=self.seed)
             partial.rename(folder)
         return folder
 
-    def predictions(self, method: str, split: Split = "test", *, every: int = 1) -> pa.Table:
+    def predictions(
+        self, method: str, split: Split = "test", *, every: int = 1, long_tail: LongTail | None = None
+    ) -> pa.Table:
         """What a method says of the annotated people in some videos (`tables.PREDICTIONS`)."""
-        return build(self.settings.methods[method]).predict(self.sources(split, every=every), self.checkpoint(method))
+        checkpoint = self.checkpoint(method, long_tail)
+        return build(self.settings.methods[method]).predict(self.sources(split, every=every), checkpoint)
 
     def psc(self, method: str, predictions: pa.Table, of: Reads, *, split: str = "test") -> pa.Table:
         """Part state correctness of predictions, video by video (`tables.PSC`).
@@ -118,6 +124,13 @@ class States(World):
         """
         stride = self.settings.frames.sample_stride
         return evaluation.score(of, predictions, method=method, split=split, stride=stride)
+
+    def macro_recall(self, method: str, long_tail: LongTail | None = None) -> float:
+        """The share of annotated parts that get the right state, the mean over all states of all parts."""
+        test, found = self.sources("test"), self.predictions(method, long_tail=long_tail)
+        labelled = sampled(test(outputs.LABELLED_FRAMES), self.settings.frames.sample_stride)
+        truth = annotated(labelled, test(outputs.PEOPLE), test(outputs.PARTS))
+        return psc.macro_recall(truth, predicted(found, found)) or 0.0
 
     def accuracy(self, method: str, *, changing: bool = False) -> float:
         """The share of annotated parts that get the right state; of all, or of those that change within the video."""
@@ -179,6 +192,17 @@ def _compared(name: str, ours: str, other: str, *, changing: bool) -> Claim:
     )
 
 
+def _long_tail(long_tail: LongTail) -> Claim:
+    return Claim(
+        long_tail,
+        f"`part_trajectory` finds rare states better with the loss `{long_tail}`",
+        "macro recall over states",
+        True,
+        (long_tail, "softmax"),
+        lambda world: (world.macro_recall("part_trajectory", long_tail), world.macro_recall("part_trajectory")),
+    )
+
+
 CLAIMS = (
     _compared("video_level", "video_level", "video_category", changing=False),
     _compared("video_level_changing", "video_level", "video_category", changing=True),
@@ -200,4 +224,7 @@ CLAIMS = (
     _compared("part_state_detector_changing", "instance_pcp", "part_state_detector", changing=True),
     _compared("part_trajectory", "part_trajectory", "segment_level", changing=False),
     _compared("part_trajectory_changing", "part_trajectory", "segment_level", changing=True),
+    _long_tail("class_balanced"),
+    _long_tail("focal"),
+    _long_tail("logit_adjusted"),
 )

@@ -34,7 +34,9 @@ from tps_pipeline.store import Store
 
 pytestmark = pytest.mark.whole
 
-SHAPE_THE_GRAPH = {"ensemble.choose_on", "ensemble.voting.methods", "predict_splits", "submission"}
+SHAPE_THE_GRAPH = {
+    *("ensemble.choose_on", "ensemble.stacked.fit_on", "ensemble.voting.methods", "predict_splits", "submission")
+}
 """Parts of the recipe that say what a step reads, and need not be looked at by it again."""
 
 

@@ -61,11 +61,12 @@ def test_one_command_makes_the_new_method_and_a_run_what_follows(folder: Path):
     run(folder)
     follows = records(folder)[len(before) + len(own) :]
     assert {record.asset for record in follows} == {
-        "ensemble/ranking", "ensemble/voting", "psc/voting", "method_by_category", "ensemble/by_category",
-        "psc/by_category", "leaderboard", "submission", "report",
+        "ensemble/ranking", "ensemble/voting", "psc/voting", "stacking/weights",
+        "stacking/members", "stacking/gain", "ensemble/stacked", "psc/stacked",
+        "method_by_category", "ensemble/by_category", "psc/by_category", "leaderboard", "submission", "report",
     }  # fmt: skip
     leaderboard = Store(folder / "store").read("leaderboard.parquet").to_pandas()
-    assert set(leaderboard.method) == {"video_category", NEW, "voting", "by_category"}
+    assert set(leaderboard.method) == {"video_category", NEW, "voting", "stacked", "by_category"}
     submitted = {record.name for _, record in Lineage(Store(folder / "store")).trace(("submission", None))}
     assert {f"checkpoints/{NEW}", f"predictions/{NEW}/test-000", "ensemble/voting/test-000"} <= submitted
     # All that the new method was made from had been there before.

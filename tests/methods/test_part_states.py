@@ -17,7 +17,7 @@ from torch.nn import functional
 from tps_pipeline import tables
 from tps_pipeline.data.vocabulary import state_labels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.methods.part_state_loss import part_state_loss, part_state_scores
+from tps_pipeline.methods.part_state_loss import LongTail, Loss, part_state_loss, part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, frequencies, targets_by, with_states
 
 HEAD, LEFT_ARM, RIGHT_ARM = PARTS.index("head"), PARTS.index("left_arm"), PARTS.index("right_arm")
@@ -95,6 +95,72 @@ def test_softmax_asks_for_one_state_of_each_labelled_part() -> None:
     assert torch.equal(logits.grad[1, 2:], torch.zeros(3))  # no target, nothing learned
     nothing = part_state_loss(logits, torch.full((2, len(PARTS)), -1), SPACE, kind="softmax")
     assert nothing.item() == 0
+
+
+COUNTS = torch.tensor([900, 99, 9, 0, 12])
+"""How often each label of SPACE is a target: two of the head, two of the left arm, one of the right."""
+
+
+def tail_loss(kind: Loss, long_tail: LongTail) -> tuple[np.ndarray, np.ndarray, float]:
+    """Logits, which labels hold, and the loss, as plain numbers."""
+    logits = torch.randn(2, len(SPACE), generator=torch.Generator().manual_seed(3))
+    given = np.stack([targets(head=0, left_arm=3), targets(head=1)])
+    holds = np.array([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0]])
+    loss = part_state_loss(logits, torch.from_numpy(given), SPACE, kind=kind, long_tail=long_tail, counts=COUNTS)
+    return logits.double().numpy(), holds, loss.item()
+
+
+OF_HEAD, OF_ARM = slice(0, 2), slice(2, 4)
+CHOSEN = ((0, OF_HEAD, 0), (0, OF_ARM, 1), (1, OF_HEAD, 1))
+"""Row, the part's labels, and which of them is the target, as `tail_loss` has it."""
+
+
+def softmax_losses(logits: np.ndarray) -> np.ndarray:
+    return np.array([np.log(np.exp(logits[row, part]).sum()) - logits[row, part][at] for row, part, at in CHOSEN])
+
+
+def sigmoid_losses(logits: np.ndarray, holds: np.ndarray) -> np.ndarray:
+    chances = 1 / (1 + np.exp(-logits))
+    return -np.log(np.where(holds == 1, chances, 1 - chances))
+
+
+def test_focal_makes_little_of_what_is_likely() -> None:
+    logits, _, loss = tail_loss("softmax", "focal")
+    plain = softmax_losses(logits)
+    assert loss == pytest.approx(np.mean(plain * (1 - np.exp(-plain)) ** 2), rel=1e-5)
+    logits, holds, loss = tail_loss("bce", "focal")
+    plain = sigmoid_losses(logits, holds)
+    assert loss == pytest.approx(np.mean(plain * (1 - np.exp(-plain)) ** 2), rel=1e-5)
+
+
+def test_class_balanced_weighs_by_the_effective_number() -> None:
+    weight = np.array([(1 - 0.999) / (1 - 0.999**n) for n in (900, 99, 9, 1, 12)])  # of none as of one
+    for part in (OF_HEAD, OF_ARM, slice(4, 5)):
+        weight[part] /= weight[part].mean()
+    logits, _, loss = tail_loss("softmax", "class_balanced")
+    assert loss == pytest.approx(np.mean(softmax_losses(logits) * weight[[0, 3, 1]]), rel=1e-4)
+    logits, holds, loss = tail_loss("bce", "class_balanced")
+    assert loss == pytest.approx(np.mean(sigmoid_losses(logits, holds) * weight), rel=1e-4)
+
+
+def test_logit_adjusted_adds_how_frequent_a_state_is() -> None:
+    share = np.array([901 / 1001, 100 / 1001, 10 / 11, 1 / 11, 13 / 14])  # one more of each
+    logits, _, loss = tail_loss("softmax", "logit_adjusted")
+    assert loss == pytest.approx(np.mean(softmax_losses(logits + np.log(share))), rel=1e-5)
+    logits, holds, loss = tail_loss("bce", "logit_adjusted")
+    assert loss == pytest.approx(np.mean(sigmoid_losses(logits + np.log(share / (1 - share)), holds)), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bce", "softmax"])
+@pytest.mark.parametrize("long_tail", ["class_balanced", "focal", "logit_adjusted"])
+def test_a_batch_without_targets_teaches_no_state_of_a_part(kind: Loss, long_tail: LongTail) -> None:
+    logits = torch.randn(2, len(SPACE), requires_grad=True)
+    nothing = torch.full((2, len(PARTS)), -1)
+    loss = part_state_loss(logits, nothing, SPACE, kind=kind, long_tail=long_tail, counts=COUNTS)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_scores_are_probabilities_that_rank_as_the_logits() -> None:

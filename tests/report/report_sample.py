@@ -80,7 +80,7 @@ def leaderboard(sample: Mapping[str, Any]) -> pa.Table:
         mine = sample["psc"].to_pandas().query("method == @method")
         score = psc.score(mine["psc"].to_numpy(), mine["action_correct"].to_numpy())
         rows.append({"method": method, "split": "val", "videos": len(mine), "score": score, "mean_psc": share,
-                     "action_accuracy": 0.5, "person_ap50": 0.91234, "part_ap50": None,
+                     "action_accuracy": 0.5, "macro_recall": 0.4321, "person_ap50": 0.91234, "part_ap50": None,
                      "reported": {"voting": 0.6824}.get(method), "not_read": 1})  # fmt: skip
     return tables.conform(pd.DataFrame(rows), tables.LEADERBOARD)
 
@@ -116,6 +116,10 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
     confused = {"split": ["val"], "sided_parts": [40], "sides_confused": [0.125], "parts": [50], "wrong_person": [None]}
     chosen = {"action": ["lunge"] * 2, "method": list(METHODS), "split": ["val"] * 2, "n_videos": [1, 1],
               "psc": [1.0, 0.5], "chosen": [True, False], "gain": [0.0, None], "gain_error": [None, None]}  # fmt: skip
+    members = {"member": ["some_method", "video's action"], "share": [0.75, 0.25]}
+    members |= {"right": [0.125, -0.0625], "loss": [0.5, 0.03125]}
+    gain = {"split": ["val"], "parts": [16], "method": ["video_category"], "right_of_method": [0.5], "right": [0.75],
+            "used": [True], "strength": [10.0], "step": [1.0]}  # fmt: skip
     parsed = ((name, parsing.predicted(sample[name], sample["labelled_frames"])) for name in METHODS)
     return {
         "title": f"Report of {HOSTILE}",
@@ -123,6 +127,8 @@ def content(sample: Mapping[str, Any], store: Path) -> dict[str, Any]:
         "leaderboard": leaderboard(sample),
         "psc": sample["psc"],
         "chosen": tables.conform(chosen, tables.METHOD_BY_CATEGORY),
+        "members": tables.conform(members, tables.STACKING_MEMBERS),
+        "gain": tables.conform(gain, tables.STACKING_GAIN),
         "split": "val",
         "breakdown": break_down(sample["truth"], parsed),
         "typical": clip(sample, "a_1"),

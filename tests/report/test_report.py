@@ -135,6 +135,7 @@ def test_numbers_are_the_tables(report: Callable[..., Page], leaderboard: pa.Tab
             f"{row['score']:.4f}",
             challenge,
             f"{row['mean_psc']:.4f}",
+            "0.4321",
             "0.5000",
             "0.9123",
             "–",
@@ -144,6 +145,9 @@ def test_numbers_are_the_tables(report: Callable[..., Page], leaderboard: pa.Tab
     assert html.row("video_category")[0].endswith("best")
     assert html.row("voting")[0].split() == ["voting", "submitted"]
     assert html.row("lunge") == ["lunge", "1", "1.00, chosen", "0.50"]
+    assert html.row("some_method") == ["some_method", "0.75", "+0.1250", "+0.5000"]
+    assert html.row("video's action") == ["video's action", "0.25", "-0.0625", "+0.0312"]
+    assert "stacked gives 0.7500 of the matched parts" in " ".join(html.text.split())
     assert html.row("person") == ["person", "0.8000", "0.3000", "0.8000", "0.3000", "8"]
     assert html.row("▸ right", 6) == ["▸ right arm", "0.5124", "0.2000", "0.4124", "0.2000", "7"]
     assert html.row("◂ left", 6) == ["◂ left arm", "–", "–", "–", "–", "0"]
@@ -310,6 +314,7 @@ def test_a_large_store_s_lineage_is_quick_to_draw(report: Callable[..., Page], c
 
 def test_page_of_nothing_says_what_to_do(report: Callable[..., Page]):
     nothing = {"leaderboard": tables.empty(tables.LEADERBOARD), "psc": tables.empty(tables.PSC), "lineage": []}
+    nothing |= {"members": tables.empty(tables.STACKING_MEMBERS), "gain": tables.empty(tables.STACKING_GAIN)}
     nothing |= {"chosen": tables.empty(tables.METHOD_BY_CATEGORY), "split": None, "breakdown": None, "logs": {}}
     nothing |= {"unreadable": tables.empty(tables.UNREADABLE), "typical": None, "worst": [], "best": []}
     html = report(**nothing, average_precision={}, confusion={})

@@ -31,7 +31,7 @@ def evaluate(
 
 def overlay(
     video: Annotated[str, typer.Argument(help="A video's id, as in the store's tables.")],
-    method: Annotated[str, typer.Option(help="Whose predictions: a method, voting or by_category.")],
+    method: Annotated[str, typer.Option(help="Whose predictions: a method, voting, stacked or by_category.")],
     store: Root = DEMO_STORE,
     data: Annotated[
         Path, typer.Option(envvar="TPS_DATA", exists=True, file_okay=False, help="The folder with the videos.")

@@ -42,3 +42,20 @@ def state_labels(parts: pa.Table) -> pa.Table:
     marked = pairs.merge(most_frequent, how="left", on=_PAIR, indicator=True)
     marked["most_frequent"] = marked["_merge"] == "both"
     return tables.conform(marked, tables.STATE_LABELS)
+
+
+def state_counts(actions: pa.Table, parts: pa.Table) -> pa.Table:
+    """How many boxes of each action's part are in each state.
+
+    Args:
+        actions: `tables.ACTIONS`.
+        parts: `tables.PARTS` of the same videos.
+
+    Returns:
+        A table of `tables.STATE_COUNTS`, sorted by action and part, the most frequent state first (ties by name).
+    """
+    joined = parts.select(["video_id", "part", "state"]).to_pandas().astype(str)
+    joined["action"] = joined.video_id.map(actions.to_pandas().astype(str).set_index("video_id").action)
+    counts = joined.groupby(["action", "part", "state"]).size().rename("boxes").reset_index()
+    counts = counts.sort_values(["action", "part", "boxes", "state"], ascending=[True, True, False, True])
+    return tables.conform(counts, tables.STATE_COUNTS)

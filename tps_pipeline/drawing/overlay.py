@@ -32,7 +32,7 @@ def overlay_video(
         store: Where the predictions are.
         data: The folder that the videos' paths start from.
         video_id: Which video.
-        method: A method of the recipe, `voting` or `by_category`.
+        method: A method of the recipe, `voting`, `stacked` or `by_category`.
         out: The MP4 to write.
         truth: Show the annotation at its left.
         min_score: People below this score are left out.

@@ -16,8 +16,9 @@ from tps_pipeline import recipe
 from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import WeightsError
+from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.part_state_loss import part_state_loss
-from tps_pipeline.methods.part_states import LabelSpace, frequencies
+from tps_pipeline.methods.part_states import LabelSpace, frequencies, target_counts
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.outputs import STATE_LABELS
 from tps_pipeline.reading import Reads
@@ -104,11 +105,13 @@ def learn(
     Returns:
         Loss and, measured on held-out videos, the share of labelled parts that get the right state.
     """
-    often = frequencies(np.concatenate(lesson.targets), space) if lesson.targets else np.zeros(len(space))
+    every = np.concatenate(lesson.targets) if lesson.targets else np.empty((0, len(PARTS)), np.int64)
+    often, counts = frequencies(every, space), torch.from_numpy(target_counts(every, space))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits, targets = lesson.answer(network, batch)
-        return part_state_loss(logits, targets, space, kind=settings.loss), {}
+        kind, long_tail = settings.loss, settings.long_tail
+        return part_state_loss(logits, targets, space, kind=kind, long_tail=long_tail, counts=counts), {}
 
     def save(trained: nn.Module) -> None:
         metadata = {

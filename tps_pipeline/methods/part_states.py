@@ -132,9 +132,14 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
     return by_part.reindex(columns=list(PARTS)).fillna(UNLABELLED).astype(np.int64)
 
 
+def target_counts(targets: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """How often each label is a target: `(labels,)`."""
+    return np.bincount(targets[targets >= 0], minlength=len(space))
+
+
 def frequencies(targets: np.ndarray, space: LabelSpace) -> np.ndarray:
     """How often each state is its part's target, as a share of the part's targets: `(labels,)`."""
-    counts = np.bincount(targets[targets >= 0], minlength=len(space)).astype(float)
+    counts = target_counts(targets, space).astype(float)
     for labels in space.of_part:
         counts[labels] /= max(1.0, counts[labels].sum())
     return counts

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tps_pipeline import recipe, tables
+from tps_pipeline import recipe
+from tps_pipeline.data import vocabulary
 from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
 from tps_pipeline.outputs import ACTIONS, PARTS, TWO_STAGE, VIDEO_ACTIONS, Output
 from tps_pipeline.reading import Reads
@@ -39,7 +40,7 @@ class VideoCategory:
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """Count the states of each action's parts; see `tables.STATE_COUNTS`."""
-        counts = count_states(train(ACTIONS), train(PARTS))
+        counts = vocabulary.state_counts(train(ACTIONS), train(PARTS))
         pq.write_table(counts, folder / FILE)
         return {"boxes": float(np.sum(counts["boxes"].to_numpy()))}
 
@@ -47,23 +48,6 @@ class VideoCategory:
         """Give every detected part the state that its video's predicted action has most often."""
         counts = pq.ParquetFile(checkpoint / FILE).read()
         return with_states(shard(TWO_STAGE), shard(VIDEO_ACTIONS), counts)
-
-
-def count_states(actions: pa.Table, parts: pa.Table) -> pa.Table:
-    """How many boxes of each action's part are in each state.
-
-    Args:
-        actions: `tables.ACTIONS`.
-        parts: `tables.PARTS` of the same videos.
-
-    Returns:
-        A table of `tables.STATE_COUNTS`, sorted by action and part, the most frequent state first (ties by name).
-    """
-    joined = parts.select(["video_id", "part", "state"]).to_pandas().astype(str)
-    joined["action"] = joined.video_id.map(actions.to_pandas().astype(str).set_index("video_id").action)
-    counts = joined.groupby(["action", "part", "state"]).size().rename("boxes").reset_index()
-    counts = counts.sort_values(["action", "part", "boxes", "state"], ascending=[True, True, False, True])
-    return tables.conform(counts, tables.STATE_COUNTS)
 
 
 def with_states(detections: pa.Table, video_actions: pa.Table, counts: pa.Table) -> pa.Table:

@@ -16,7 +16,7 @@ from tps_pipeline.recipe.detection import (
     TwoStage,
     Yolov7,
 )
-from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Voting
+from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Stacked, Voting
 from tps_pipeline.recipe.loading import RECIPES, load, parse, path_of, read_text, reported
 from tps_pipeline.recipe.methods import (
     InstanceLevel,
@@ -69,6 +69,7 @@ __all__ = [
     "Shards",
     "SingleStage",
     "SlowFast",
+    "Stacked",
     "Training",
     "TrajectoryAugmentation",
     "TwoStage",

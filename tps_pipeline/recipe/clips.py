@@ -50,6 +50,9 @@ class ClipMethod(Section):
     """Pixels of the square that the network sees."""
     loss: Literal["bce", "softmax"] = "bce"
     """`bce`: each state of each part is there or not; `softmax`: one state a part, parts without a label left out."""
+    long_tail: Literal["class_balanced", "focal", "logit_adjusted"] | None = None
+    """What the loss does for rare states: weighs them by the inverse of their effective number, makes little of what is
+    already likely, or leaves it to the loss to know which states are frequent (null: nothing)."""
     training: Training
     """A sample is a clip."""
     augment: ClipAugmentation = ClipAugmentation()

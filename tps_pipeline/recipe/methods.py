@@ -166,6 +166,9 @@ class PartTrajectory(Section):
     """The network's dimensions."""
     action: bool = False
     """The probabilities of the video's actions are an input, too."""
+    long_tail: Literal["class_balanced", "focal", "logit_adjusted"] | None = None
+    """What the loss does for rare states: weighs them by the inverse of their effective number, makes little of what is
+    already likely, or leaves it to the loss to know which states are frequent (null: nothing)."""
     training: Training
     """A sample is a person's sequence of annotated frames."""
     augment: TrajectoryAugmentation = TrajectoryAugmentation()

@@ -17,7 +17,7 @@ from tps_pipeline.recipe.ensembles import Ensemble
 from tps_pipeline.recipe.methods import Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
 
-ENSEMBLES = ("voting", "by_category")
+ENSEMBLES = ("voting", "stacked", "by_category")
 """What there is beside the recipe's methods, and is named like one."""
 
 WHOLE = "*"
@@ -75,7 +75,12 @@ class Recipe(Section):
     @property
     def candidates(self) -> list[str]:
         """What `by_category` chooses from; without a scored video it takes the first."""
-        return list(self.ensemble.by_category.candidates or ["voting", *self.methods])
+        return list(self.ensemble.by_category.candidates or ["voting", "stacked", *self.methods])
+
+    @property
+    def stacked_on(self) -> Literal["train", "val"]:
+        """The split that `stacked` learns from."""
+        return self.ensemble.stacked.fit_on or ("val" if "val" in self.predict_splits else self.ensemble.choose_on)
 
     @property
     def part_state_detectors(self) -> dict[str, PartStateDetector]:
@@ -112,16 +117,16 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _chosen_on_what_is_scored(self) -> Self:
-        """The split that methods are chosen on has predictions of all sampled frames."""
-        split = self.ensemble.choose_on
-        if split not in self.predict_splits:
-            raise ValueError(
-                f"ensemble.choose_on is {split!r}, of which nothing is predicted: add it to predict_splits"
-            )
-        if split == "train" and self.frames.sample_stride % self.frames.train_stride:
-            raise ValueError(
-                "ensemble.choose_on is 'train', but frames.train_stride leaves out some of its sampled frames"
-            )
+        """The splits that methods are chosen on and stacked on have predictions of all sampled frames."""
+        for name, split in {"choose_on": self.ensemble.choose_on, "stacked.fit_on": self.stacked_on}.items():
+            if split not in self.predict_splits:
+                raise ValueError(
+                    f"ensemble.{name} is {split!r}, of which nothing is predicted: add it to predict_splits"
+                )
+            if split == "train" and self.frames.sample_stride % self.frames.train_stride:
+                raise ValueError(
+                    f"ensemble.{name} is 'train', but frames.train_stride leaves out some of its sampled frames"
+                )
         return self
 
     def setting(self, name: str) -> Any:

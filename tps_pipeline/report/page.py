@@ -51,6 +51,8 @@ def write(
     leaderboard: pa.Table,
     psc: pa.Table,
     chosen: pa.Table,
+    members: pa.Table,
+    gain: pa.Table,
     split: str | None,
     breakdown: Breakdown | None,
     typical: Clip | None,
@@ -74,6 +76,8 @@ def write(
         leaderboard: `tables.LEADERBOARD`; may be empty.
         psc: `tables.PSC`; may be empty.
         chosen: `tables.METHOD_BY_CATEGORY`; may be empty.
+        members: `tables.STACKING_MEMBERS`; may be empty.
+        gain: `tables.STACKING_GAIN`; may be empty.
         split: Whose parts, states and clips are shown; None if no split is labelled.
         breakdown: What the methods make of that split's parts.
         typical: A video between those; None if there is none.
@@ -99,6 +103,7 @@ def write(
         gaps=gaps(unreadable),
         learnings=learnings(logs),
         psc=[_psc_of(psc, chosen, split, _ranked(rows, split)) for split in plots.splits(psc)],
+        stack={"gain": gain.to_pylist()[0], "members": members.to_pylist()} if len(members) else None,
         split=split,
         parts=breakdown and split and _parts_of(breakdown, method, _ranked(rows, split)),
         clips={"typical": typical, "worst": worst, "best": best},

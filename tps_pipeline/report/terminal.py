@@ -14,12 +14,17 @@ SHOWN = 10
 
 
 def leaderboard(table: pa.Table) -> Table:
-    """The leaderboard (`tables.LEADERBOARD`), in its own order; unread videos are a column if there are any."""
+    """The leaderboard (`tables.LEADERBOARD`), in its own order; unread videos are a column if there are any.
+
+    The challenge paper's scores are in the report only: they are of other videos, and eighty columns are full.
+    """
     shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    if "not_read" in table.column_names and not any(table["not_read"].to_pylist()):
-        table = table.drop_columns("not_read")
+    left_out = [name for name in ("reported", "not_read") if name in table.column_names]
+    if "not_read" in left_out and any(table["not_read"].to_pylist()):
+        left_out.remove("not_read")
+    table = table.drop_columns(left_out)
     for name in table.column_names:
-        header = "paper" if name == "reported" else name.replace("_", "\n")  # all of it in eighty columns
+        header = name.replace("_", "\n")  # all of it in eighty columns
         shown.add_column(header, justify="left" if name in ("method", "split") else "right", overflow="fold")
     for row in table.to_pylist():
         shown.add_row(*map(_text, row.values()))

@@ -6,7 +6,17 @@ import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step, step
-from tps_pipeline.outputs import ACTION_NAMES, ACTIONS, FRAMES, LABELLED_FRAMES, PARTS, PEOPLE, STATE_LABELS, dataset
+from tps_pipeline.outputs import (
+    ACTION_NAMES,
+    ACTIONS,
+    FRAMES,
+    LABELLED_FRAMES,
+    PARTS,
+    PEOPLE,
+    STATE_COUNTS,
+    STATE_LABELS,
+    dataset,
+)
 from tps_pipeline.reading import frame_index
 from tps_pipeline.recipe import Recipe
 
@@ -15,7 +25,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
     """The vocabulary, and what each of the recipe's detectors trains on."""
     single_stage = [single_stage_samples] if recipe.single_stage_detector else []
     part_state = [_part_state(method) for method in [*recipe.part_state_detectors][:1]]  # the others mean the same
-    return [action_names, state_labels, person_samples, part_samples, *single_stage, *part_state]
+    return [action_names, state_labels, state_counts, person_samples, part_samples, *single_stage, *part_state]
 
 
 @step(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))
@@ -32,6 +42,14 @@ def state_labels(read: Reader) -> pa.Table:
     from tps_pipeline.data import vocabulary
 
     return vocabulary.state_labels(read(PARTS))
+
+
+@step(STATE_COUNTS, reads=(ACTIONS, PARTS), splits=("train",))
+def state_counts(read: Reader) -> pa.Table:
+    """How often the training videos' parts are in each state, by action."""
+    from tps_pipeline.data import vocabulary
+
+    return vocabulary.state_counts(read(ACTIONS), read(PARTS))
 
 
 @step(dataset("person"), reads=(LABELLED_FRAMES, PEOPLE, FRAMES), sections=("person_detector.augment.flip",))

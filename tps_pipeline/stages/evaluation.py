@@ -132,10 +132,18 @@ def _leaderboard(recipe: Recipe) -> Step:
     return Step(
         (LEADERBOARD,),
         partial(_rank, recipe.scored, box_of),
-        reads=(*map(average_precision, sorted(set(box_of.values()))), *map(psc, recipe.scored), UNREADABLE),
-        sections=("predict_splits",),
+        reads=(
+            *map(average_precision, sorted(set(box_of.values()))),
+            *map(psc, recipe.scored),
+            *map(predictions, recipe.scored),
+            LABELLED_FRAMES,
+            PEOPLE,
+            PARTS,
+            UNREADABLE,
+        ),
+        sections=("predict_splits", "frames.sample_stride"),
         splits=recipe.predict_splits,
-        version="2",
+        version="3",
         group="evaluation",
         description="The score of every method and ensemble on every labelled split, best first, beside the paper's.",
         picture=partial(_picture, recipe.scored),
@@ -148,7 +156,30 @@ def _rank(names: list[str], box_of: dict[str, str], read: Reader) -> pa.Table:
     from tps_pipeline.recipe import reported
 
     precision = {name: read(average_precision(box)) for name, box in box_of.items()}
-    return evaluation.leaderboard(scored(read, names), precision, reported(), unreadable=read(UNREADABLE))
+    return evaluation.leaderboard(
+        scored(read, names),
+        precision,
+        reported(),
+        macro_recall=_macro_recall(names, read),
+        unreadable=read(UNREADABLE),
+    )
+
+
+def _macro_recall(names: list[str], read: Reader) -> dict[tuple[str, str], float | None]:
+    """How well each method or ensemble does on all states alike, by its name and split."""
+    from tps_pipeline.evaluation import sampled
+    from tps_pipeline.parsing import annotated, predicted
+    from tps_pipeline.psc import macro_recall
+
+    found: dict[tuple[str, str], float | None] = {}
+    for split in read.setting("predict_splits"):
+        of_split = read.of(split)
+        labelled = sampled(of_split(LABELLED_FRAMES), read.setting("frames.sample_stride"))
+        truth = annotated(labelled, of_split(PEOPLE), of_split(PARTS))
+        for name in names:
+            given = of_split(predictions(name))
+            found[name, split] = macro_recall(truth, predicted(given, given))
+    return found
 
 
 def _picture(names: list[str], read: Reader) -> str:

@@ -19,7 +19,7 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.tracks import track
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods.part_state_loss import part_state_loss
-from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
+from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
 from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps, augment
 from tps_pipeline.models.weights import save_checkpoint
@@ -60,10 +60,12 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
     space = mirror_closed(LabelSpace.of(train(STATE_LABELS), pairs="all"))
     names = distinct(train(ACTIONS)["action"]) if settings.action else []
     known, held_out = (labelled(source, space, names, settings) for source in (train, val))
+    counts = torch.from_numpy(target_counts(known.targets, space))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(batch["corners"], batch["confidences"], batch["actions"])
-        return part_state_loss(logits.flatten(0, 1), batch["targets"].flatten(0, 1), space, kind="softmax"), {}
+        logits, targets = logits.flatten(0, 1), batch["targets"].flatten(0, 1)
+        return part_state_loss(logits, targets, space, kind="softmax", long_tail=settings.long_tail, counts=counts), {}
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         best = space.best(classify(network, held_out.people, held_out.actions, space))

@@ -10,7 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tps_pipeline import ensemble, tables
+from tps_pipeline import tables
+from tps_pipeline.ensemble.by_category import by_category, gain, method_by_category
+from tps_pipeline.ensemble.ranking import ranking
+from tps_pipeline.ensemble.voting import voting
 from tps_pipeline.labels import PARTS
 
 SQUARE = (0, 0, 9, 9)
@@ -56,9 +59,9 @@ def ranked(*names: str, mean_psc: tuple[float, ...] | None = None) -> pa.Table:
 def vote(*of_methods: list[Row], **settings: Any) -> list[dict[str, Any]]:
     """The rows voted for, methods given from the best to the worst."""
     names = [f"m{place}" for place in range(len(of_methods))]
-    ranking = ranked(*names, mean_psc=settings.pop("mean_psc", None))
+    order = ranked(*names, mean_psc=settings.pop("mean_psc", None))
     tables_of = {name: predictions(*rows) for name, rows in zip(names, of_methods, strict=True)}
-    result = ensemble.voting(tables_of, ranking, **settings)
+    result = voting(tables_of, order, **settings)
     assert result.schema == tables.PREDICTIONS
     return result.to_pylist()
 
@@ -134,8 +137,8 @@ def test_votes_can_be_weighed():
     (row,) = vote(one, two, three, weigh_by="state_score")
     assert row["state"] == "bend"
     assert row["state_scores"] == [("bend", pytest.approx(0.9 / 1.6)), ("hold", pytest.approx(0.7 / 1.6))]
-    without_scores = ensemble.ranking(tables.empty(tables.PSC), ["a", "b"], split="val")
-    by_psc = ensemble.voting({"a": predictions(*one), "b": predictions(*two)}, without_scores, weigh_by="psc")
+    without_scores = ranking(tables.empty(tables.PSC), ["a", "b"], split="val")
+    by_psc = voting({"a": predictions(*one), "b": predictions(*two)}, without_scores, weigh_by="psc")
     assert by_psc["state_score"].to_pylist() == [0.5]
 
 
@@ -153,13 +156,10 @@ def test_neither_the_order_nor_the_grouping_of_what_is_given_matters():
         ))
         for name in names
     }  # fmt: skip
-    results = [
-        ensemble.voting({name: given[name] for name in order}, ranked(*names))
-        for order in itertools.permutations(names)
-    ]
+    results = [voting({name: given[name] for name in order}, ranked(*names)) for order in itertools.permutations(names)]
     assert all(result.equals(results[0]) for result in results)
     halves = [
-        ensemble.voting({name: rows.filter(in_video(rows, video)) for name, rows in given.items()}, ranked(*names))
+        voting({name: rows.filter(in_video(rows, video)) for name, rows in given.items()}, ranked(*names))
         for video in "vw"
     ]
     assert pa.concat_tables(halves).to_pylist() == results[0].to_pylist()
@@ -186,19 +186,24 @@ def test_methods_are_ranked_by_their_score_on_the_split():
     rows = [(f"{split}{video}", method, split, "lunge", psc) for split, method, psc in (
         ("val", "weak", 0.2), ("val", "strong", 0.6), ("train", "weak", 0.9), ("train", "strong", 0.7)
     ) for video in range(3)]  # fmt: skip
-    on_val = ensemble.ranking(scored(rows), ["weak", "unscored", "strong"], split="val").to_pylist()
+    on_val = ranking(scored(rows), ["weak", "unscored", "strong"], split="val").to_pylist()
     assert [(row["method"], row["videos"]) for row in on_val] == [("strong", 3), ("weak", 3), ("unscored", 0)]
     assert on_val[0]["score"] == pytest.approx(0.6)
-    on_train = ensemble.ranking(scored(rows), ["weak", "strong"], split="train")
+    on_train = ranking(scored(rows), ["weak", "strong"], split="train")
     assert on_train["method"].to_pylist() == ["weak", "strong"]
-    nothing = ensemble.ranking(tables.empty(tables.PSC), ["b", "a"], split="val")
+    nothing = ranking(tables.empty(tables.PSC), ["b", "a"], split="val")
     assert nothing["method"].to_pylist() == ["b", "a"]
 
 
 def choice(
-    rows: Sequence[Score], candidates: Sequence[str] = ("steady", "jumper"), *, split: str = "val", min_videos: int = 2
+    rows: Sequence[Score],
+    candidates: Sequence[str] = ("steady", "jumper"),
+    *,
+    split: str = "val",
+    min_videos: int = 2,
+    shrink: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    table = ensemble.method_by_category(scored(rows), candidates, split=split, min_videos=min_videos)
+    table = method_by_category(scored(rows), candidates, split=split, min_videos=min_videos, shrink=shrink)
     assert table.schema == tables.METHOD_BY_CATEGORY
     return {row["action"]: row for row in table.to_pylist() if row["chosen"]}
 
@@ -225,10 +230,23 @@ def test_every_action_gets_its_best_method_and_rare_ones_the_best_of_all():
     assert (chosen["run"]["gain"], chosen["run"]["gain_error"]) == (0, 0)
     assert (chosen["rare"]["gain"], chosen["rare"]["gain_error"]) == (0, None)
     assert choice(of_two(steady, jumper), min_videos=1)["rare"]["method"] == "jumper"
-    total = ensemble.gain(
-        ensemble.method_by_category(scored(of_two(steady, jumper)), ["steady", "jumper"], split="val", min_videos=2)
-    )
+    total = gain(method_by_category(scored(of_two(steady, jumper)), ["steady", "jumper"], split="val", min_videos=2))
     assert total == {"gain": pytest.approx(0.4 / 6), "gain_error": pytest.approx(0.1 * 2 / 6)}
+
+
+def test_shrunk_an_action_gets_another_method_only_for_more_than_chance():
+    steady = {"run": [0.8, 0.8, 0.8, 0.8], "jump": [0.5, 0.5], "fall": [0.5, 0.5], "rare": [0.1]}
+    jumper = {"run": [0.1, 0.2, 0.3, 0.3], "jump": [0.7, 0.6], "fall": [0.9, 0.2], "rare": [0.9]}
+    rows = of_two(steady, jumper)
+    assert {a: row["method"] for a, row in choice(rows, min_videos=1).items()} == {
+        "run": "steady", "jump": "jumper", "fall": "jumper", "rare": "jumper"
+    }  # fmt: skip
+    shrunk = choice(rows, min_videos=1, shrink=True)
+    # Gains of 0.2 and 0.1 are above their error of 0.05; those of 0.4 and -0.3 are not; of one video there is no error.
+    assert {a: row["method"] for a, row in shrunk.items()} == {
+        "run": "steady", "jump": "jumper", "fall": "steady", "rare": "steady"
+    }  # fmt: skip
+    assert shrunk["fall"]["gain"] == 0
 
 
 def test_the_choice_is_made_on_one_split_only():
@@ -252,7 +270,7 @@ def actions_of(**actions: str) -> pa.Table:
 
 def test_a_video_goes_by_its_predicted_action():
     steady = {"run": [0.8, 0.8, 0.8], "jump": [0.4, 0.5]}
-    table = ensemble.method_by_category(
+    table = method_by_category(
         scored(of_two(steady, {"run": [0.1] * 3, "jump": [0.9, 0.9]})), ["steady", "jumper"], split="val", min_videos=2
     )
     given = {
@@ -260,14 +278,14 @@ def test_a_video_goes_by_its_predicted_action():
         for name in ("jumper", "steady")
     }
     actions = actions_of(a="run", b="jump", c="unheard of")
-    taken = ensemble.by_category(given, actions, table)
+    taken = by_category(given, actions, table)
     assert taken.schema == tables.PREDICTIONS
     expected = {"a": "steady", "b": "jumper", "c": "steady"}
     assert [(row["video_id"], row["frame"], row["state"]) for row in taken.to_pylist()] == [
         (video, frame, state) for video, state in expected.items() for frame in (1, 6)
     ]
     # Without a scored video there is nothing to choose by.
-    unknown = ensemble.method_by_category(tables.empty(tables.PSC), ["jumper", "steady"], split="val")
+    unknown = method_by_category(tables.empty(tables.PSC), ["jumper", "steady"], split="val")
     assert unknown.num_rows == 0
-    assert ensemble.gain(unknown) == {}
-    assert set(ensemble.by_category(given, actions, unknown)["state"].to_pylist()) == {"jumper"}
+    assert gain(unknown) == {}
+    assert set(by_category(given, actions, unknown)["state"].to_pylist()) == {"jumper"}
