@@ -126,7 +126,7 @@ def place_of(lineage: Lineage) -> str | None:
     """Where the data folder was that was last taken in from; None if the store does not know."""
     latest = lineage.latest()
     records = latest.of(FOLDERS.key).values()
-    return _said(latest, max(records, key=lambda record: record.finished_at))[0] if records else None
+    return _said(latest, max(records, key=lambda record: record.order))[0] if records else None
 
 
 def accept(lineage: Lineage, data: Path) -> None:

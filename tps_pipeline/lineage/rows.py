@@ -63,7 +63,7 @@ def find(lineage: Lineage, video_id: str, frame: int | None = None, person: int 
     shard = shard_of(latest, video_id)
     sought = None if person is None or frame is None else _sought(store, shard, video_id, frame, person)
     of_shard = [latest.records[asset, shard] for asset, partition in latest.records if partition == shard]
-    for record in sorted(of_shard, key=lambda record: record.finished_at):
+    for record in sorted(of_shard, key=lambda record: record.order):
         rows, overlap = _rows(store, record.path, video_id, frame), None
         if sought and rows.num_rows and "person" in rows.column_names:
             rows, overlap = sought.among(rows, record.asset)

@@ -35,7 +35,7 @@ class Snapshot:
     def removals(self) -> list[str]:
         """The shards that were taken out, and not put in again."""
         out, made = self.of(REMOVED.key), self.of(SHARDS.key)
-        return [s for s in out if s in made and out[s].rows and out[s].finished_at > made[s].finished_at]
+        return [s for s in out if s in made and out[s].rows and out[s].order > made[s].order]
 
     def key_of(self, name: str) -> Key:
         """The output that people write as `frames/train-000` or `leaderboard`.
