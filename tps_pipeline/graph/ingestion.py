@@ -160,7 +160,7 @@ def remove(lineage: Lineage, name: str, because: str) -> str:
     latest = lineage.latest()
     shard = name if name in latest.shards(*SPLITS) else shard_of(latest, name)
     record = latest.records[SHARDS.at(shard)]
-    manifest = lineage.store.read(record.path)
+    manifest = lineage.store.read(lineage.store.intact(record))
     chosen = pc.field("video_id").cast(pa.string()) == name
     out, rest = (
         (manifest, manifest.slice(0, 0)) if shard == name else (manifest.filter(chosen), manifest.filter(~chosen))
@@ -232,7 +232,8 @@ def _known(lineage: Lineage, folders: list[Folder], elsewhere: Collection[str]) 
 def _removals(lineage: Lineage) -> list[tuple[Record, dict[str, Any]]]:
     """What is out: each record with what it says."""
     records = [record for record in lineage.latest().of(REMOVED.key).values() if record.rows]
-    return [(record, json.loads(lineage.store.local(record.path).read_text())) for record in records]
+    store = lineage.store
+    return [(record, json.loads(store.local(store.intact(record)).read_text())) for record in records]
 
 
 def _videos(data: Path) -> list[Video]:
@@ -260,8 +261,13 @@ def _digest(sizes: Any) -> str:
 
 def _said(latest: Snapshot, record: Record) -> tuple[str, str]:
     """Where a folder is, and what was in it when it was let in by name."""
-    said = json.loads(latest.store.local(record.path).read_text())
-    return said["folder"], said["accepted"]
+    file = latest.store.local(record.path)
+    try:  # its version is that of the folder's videos, not of the file
+        said = json.loads(file.read_text())
+        return str(said["folder"]), str(said["accepted"])
+    except (ValueError, KeyError, TypeError) as error:
+        what = 'is damaged; write {"folder": "", "accepted": ""} into it, then `tps store accept` the data folder'
+        raise StoreError(f"{file} {what}") from error
 
 
 def _name(record: Record) -> str:

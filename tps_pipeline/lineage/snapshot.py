@@ -107,8 +107,11 @@ class Snapshot:
         """What failed which check, what was found, and what to do, in one line."""
         asset, _, check = verdict.asset.removeprefix(CHECKS).rpartition("/")
         name = name_of((asset, verdict.partition))
-        first, *more = map(str, self.store.read(verdict.path)["problem"].to_pylist())
-        found = first + (f" (and {len(more)} more)" if more else "")
+        try:
+            first, *more = map(str, self.store.read(self.store.intact(verdict))["problem"].to_pylist())
+            found = first + (f" (and {len(more)} more)" if more else "")
+        except StoreError as error:  # it has failed, whatever it was; its check looks again
+            found = str(error)
         fix = "mend what is named and run again, `tps store remove` its video"
         return f"{name} failed {check}: {found}; {fix}, or `tps store allow {name}` as it is"
 
