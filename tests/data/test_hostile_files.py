@@ -76,7 +76,7 @@ def test_a_header_of_digits_alone_takes_no_longer_than_others():
     assert time.process_time() - began < 5
 
 
-def test_a_list_of_numbers_alone_takes_no_longer_than_others(tmp_path):
+def test_a_list_of_numbers_alone_takes_no_longer_than_others(tmp_path: Path):
     (tmp_path / STATES).parent.mkdir()
     (tmp_path / STATES).write_text(f"bend{' 1' * 100_000} unbend {'1 ' * 100_000}\n" + "a,b\n" * (TOLD + 5))
     began = time.process_time()

@@ -148,9 +148,14 @@ def put(lineage: Lineage, output: Output, written: Any, shard: str = SHARD) -> N
     lineage.record(Work(output.key, shard, (), (), ""), written, run_id="")
 
 
+def worthless(network: Path, reads: Reader) -> float:
+    """A network's figure."""
+    return 0.0
+
+
 def judged(lineage: Lineage) -> object:
     run = Run(recipe.load("demo"), Path(), lineage, retraining=True)
-    learner = SimpleNamespace(name="network", evaluate_reads=(), evaluate=lambda *_: 0.0)
+    learner = SimpleNamespace(name="network", evaluate_reads=(), evaluate=worthless)
     product = Path(lineage.store.full("checkpoints/network/abc"))
     return refuses(run, SimpleNamespace(learner=learner), Work(NETWORK.key, None, (), (), ""), product)  # pyright: ignore
 
