@@ -72,8 +72,8 @@ test-browser: setup  ## The report page and the Dagster UI in headless Chromium;
 test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: what takes services of its own.
 	$(BIN)/pytest tests/orchestration
 
-test-faults: setup  ## Kills, a full disk, a share that goes, a clock that jumps, tampering: under 20 minutes; KILLS= SEED=.
-	$(BIN)/pytest tests/faults -n 2 --dist load -rP
+test-faults: setup  ## Kills, a full disk, a share that goes, a clock that jumps, tampering, any files: under 20 minutes; KILLS= SEED=.
+	EXAMPLES=1000 $(BIN)/pytest tests/faults tests/data/test_any_files.py -n 2 --dist load -rP
 
 .venv/orchestration: .venv/installed requirements-orchestration.lock
 	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements-orchestration.lock

@@ -59,6 +59,7 @@ def generate(root: Path, records: int) -> int:
                 "bytes": 10 * n,
                 "started_at": begin + timedelta(seconds=n),
                 "finished_at": begin + timedelta(seconds=n, milliseconds=500),
+                "sequence": n + 1,
                 "device": "cpu",
                 "packages": [("numpy", "2.4"), ("torch", "2.12"), ("pyarrow", "26.0")],
                 "metrics": [("score", 0.5)] if shard is None else [],

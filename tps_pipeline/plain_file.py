@@ -63,9 +63,10 @@ def content(path: str | Path, *, limit: int) -> bytes:
         UnreachableError: It cannot be read now.
     """
     with os.fdopen(descriptor(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > limit:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
             raise NotPlainError(f"is larger than {limit >> 20} MiB")
         try:
-            return file.read(limit)
+            return file.read(size)  # as many bytes are set aside as are asked for
         except OSError as error:
             raise unreachable(path, error) from error

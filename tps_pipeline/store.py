@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import fsspec
 import pyarrow as pa
@@ -40,6 +40,20 @@ class Written:
     """Its size."""
     rows: int | None = None
     """Of a table; None for other files."""
+
+
+class Version(Protocol):
+    """Something that was written, as its record or who reads it names it."""
+
+    @property
+    def path(self) -> str:
+        """Relative to the store's root."""
+        ...
+
+    @property
+    def data_version(self) -> str:
+        """SHA-256 of its content."""
+        ...
 
 
 class Store:
@@ -163,10 +177,19 @@ class Store:
         same = {_version(hashes, unversioned), _version(hashes, ()), *(hashes.values() if not local.is_dir() else ())}
         if data_version not in same:
             raise StoreError(
-                f"{local} is not what was recorded (damaged, or changed by hand): delete it and run again, and it is "
-                "made again; `tps store check` looks at everything"
+                f"{local} is not what was recorded (damaged, or changed by hand): put it back as it was, or delete it "
+                "and run again: what a step made is made again; `tps store check` looks at everything"
             )
         _verified[str(local), data_version] = state
+
+    def intact(self, version: Version, *, unversioned: Collection[str] = ()) -> str:
+        """The path of a recorded version, found to be what was recorded; see `verify`.
+
+        Raises:
+            StoreError: It is not there, or is other than recorded.
+        """
+        self.verify(version.path, version.data_version, unversioned=unversioned)
+        return version.path
 
     def local(self, path: str) -> Path:
         """A local path with a stored file's or folder's content; fetched into a cache if the store is remote.

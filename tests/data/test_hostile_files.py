@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from tps_pipeline.data import annotations, compressed, tar
 from tps_pipeline.data.annotations import LabelFile, find_annotations, find_ground_truth, read_files
 from tps_pipeline.data.decoding import MAX_PEOPLE, decode
 from tps_pipeline.data.kinetics_tps import read_all
-from tps_pipeline.data.lists import STATES, read_names
+from tps_pipeline.data.lists import STATES, TOLD, read_names
 from tps_pipeline.errors import DataError, UnreachableError
 
 
@@ -65,6 +66,26 @@ def test_any_tar_bytes_are_members_or_a_message(changes: list[tuple[int, int]]):
     with suppress(DataError):
         for member in tar.members(bytes(archive)):
             assert 0 <= member.data <= member.data + member.size <= len(archive)
+
+
+def test_a_header_of_digits_alone_takes_no_longer_than_others():
+    pax = tarfile.TarInfo("pax")
+    pax.type, pax.size = b"x", tar._MAX_NAME
+    began = time.process_time()
+    assert not list(tar.members(pax.tobuf(tarfile.GNU_FORMAT) + b"1" * pax.size + bytes(1024)))
+    assert time.process_time() - began < 5
+
+
+def test_a_list_of_numbers_alone_takes_no_longer_than_others(tmp_path: Path):
+    (tmp_path / STATES).parent.mkdir()
+    (tmp_path / STATES).write_text(f"bend{' 1' * 100_000} unbend {'1 ' * 100_000}\n" + "a,b\n" * (TOLD + 5))
+    began = time.process_time()
+    listed = read_names(tmp_path, STATES)
+    assert time.process_time() - began < 5
+    assert listed
+    assert [str(problem) for problem in listed.problems[TOLD:]] == [
+        f"{STATES}: 5 more lines are passed over; correct or delete them"
+    ]
 
 
 PEOPLE = '{"box": [1, 1, 2, 2], "parts": {}}'

@@ -113,6 +113,9 @@ def test_files_that_are_not_there_or_not_json(tmp_path: Path):
     with pytest.raises(DataError, match=r"pred_part_result\.json cannot be read"):
         read_submission(tmp_path)
     save(tmp_path, one_person())
+    (tmp_path / "pred_part_result.json").write_bytes(b'{"\x85": {}}')
+    with pytest.raises(DataError, match=r"pred_part_result.json is not JSON"):
+        read_submission(tmp_path)
     (tmp_path / "pred_part_result.json").write_bytes(b'{"vid": \xff')
     with pytest.raises(DataError, match=r"pred_part_result.json is not JSON"):
         read_submission(tmp_path)

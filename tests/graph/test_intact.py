@@ -2,7 +2,10 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,10 +14,23 @@ from typer.testing import CliRunner
 from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import StoreError
-from tps_pipeline.graph import Run
+from tps_pipeline.graph import Run, ingestion
+from tps_pipeline.graph.promotion import refuses
 from tps_pipeline.graph.reader import Reader
-from tps_pipeline.lineage import Lineage, Work
-from tps_pipeline.outputs import ACTIONS, FRAMES, Output, checkpoint
+from tps_pipeline.lineage import Lineage, Work, find
+from tps_pipeline.lineage.rows import shard_of
+from tps_pipeline.outputs import (
+    ACTIONS,
+    FOLDERS,
+    FRAMES,
+    REMOVED,
+    SHARDS,
+    VIDEOS,
+    Output,
+    checkpoint,
+    predictions,
+    verdict,
+)
 from tps_pipeline.store import Store
 
 NETWORK = checkpoint("network")
@@ -101,3 +117,87 @@ def test_a_whole_store_is_in_order_logs_may_differ_and_the_check_can_be_left_out
     edited(folder / "model.safetensors")
     monkeypatch.setenv("TPS_VERIFY", "off")
     assert read(lineage, NETWORK) == folder
+
+
+SHARD = "val-000"
+FAILED = verdict(ACTIONS, "not_bad")
+
+
+@pytest.fixture
+def filled(lineage: Lineage) -> Lineage:
+    """The same with a shard, a removal, a data folder, a verdict and predictions."""
+    row: dict[str, Any] = {"video_id": "v1", "split": "val", "action": "lunge", "path": "v1.mp4"}
+    row |= {"sha256": "", "bytes": 0, "mtime_ns": 0, "annotations": None}
+    shard = tables.conform({name: [value] * 2 for name, value in row.items()}, tables.SHARD)
+    put(lineage, SHARDS, lineage.store.write(SHARDS.path(SHARD), shard))
+    put(lineage, VIDEOS, lineage.store.write(VIDEOS.path(SHARD), shard.select(["video_id", "path"])))
+    put(lineage, ACTIONS, lineage.store.write(ACTIONS.path(SHARD), shard.select(["video_id", "action"])))
+    guesses = predictions("voting")
+    put(lineage, guesses, lineage.store.write(guesses.path(SHARD), shard.select(["video_id"])))
+    removed = b'{"removed": "v9", "from": "val-001", "because": "", "videos": {"v9": ""}}'
+    put(lineage, REMOVED, replace(lineage.store.write_bytes(REMOVED.path("v9"), removed), rows=1), "v9")
+    put(lineage, FOLDERS, lineage.store.write_bytes(FOLDERS.path(SHARD), b'{"folder": "/data", "accepted": ""}'))
+    problems = pa.table({"problem": ["v1 is bad"]}).cast(tables.PROBLEMS)
+    written = lineage.store.write(FAILED.path(SHARD), problems)
+    about = lineage.latest().inputs([ACTIONS.at(SHARD)])
+    lineage.record(Work(FAILED.key, SHARD, about, (), ""), written, run_id="", metrics={"blocking": 1.0})
+    return lineage
+
+
+def put(lineage: Lineage, output: Output, written: Any, shard: str = SHARD) -> None:
+    lineage.record(Work(output.key, shard, (), (), ""), written, run_id="")
+
+
+def worthless(network: Path, reads: Reader) -> float:
+    """A network's figure."""
+    return 0.0
+
+
+def judged(lineage: Lineage) -> object:
+    run = Run(recipe.load("demo"), Path(), lineage, retraining=True)
+    learner = SimpleNamespace(name="network", evaluate_reads=(), evaluate=worthless)
+    product = Path(lineage.store.full("checkpoints/network/abc"))
+    return refuses(run, SimpleNamespace(learner=learner), Work(NETWORK.key, None, (), (), ""), product)  # pyright: ignore
+
+
+def drawn(lineage: Lineage) -> object:
+    folder = Path(lineage.store.root)
+    (folder / "v1.mp4").touch()
+    asked = ["overlay", "v1", "--method", "voting", "--store", str(folder), "--data", str(folder)]
+    done = CliRunner().invoke(app, [*asked, "--out", str(folder / "out.mp4")])
+    pytest.fail(done.output.strip())
+
+
+READERS: dict[str, tuple[str, Callable[[Lineage], object]]] = {
+    "promotion": ("checkpoints/network/abc/model.safetensors", judged),
+    "a refusal": (FAILED.path(SHARD), lambda lineage: pytest.fail(lineage.latest().refusals()[0])),
+    "taking out": (SHARDS.path(SHARD), lambda lineage: ingestion.remove(lineage, SHARD, "")),
+    "putting back": (REMOVED.path("v9"), lambda lineage: ingestion.put_back(lineage, "v9")),
+    "the shard of a video": (SHARDS.path(SHARD), lambda lineage: shard_of(lineage.latest(), "v1")),
+    "what is known of a video": (ACTIONS.path(SHARD), lambda lineage: list(find(lineage, "v1"))),
+    "an overlay": (predictions("voting").path(SHARD), drawn),
+    "an overlay's video": (VIDEOS.path(SHARD), drawn),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_who_reads_without_a_step_is_told_as_well(filled: Lineage, reader: str) -> None:
+    path, ask = READERS[reader]
+    file = Path(filled.store.full(path))
+    content = file.read_bytes()
+    at = content.rindex(b"v1") if b"v1" in content else len(content) // 2
+    file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    with pytest.raises((StoreError, pytest.fail.Exception), match="is not what was recorded") as error:
+        ask(filled)
+    place = file.parent if "checkpoints" in path else file
+    assert str(place) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_note_of_the_data_folder_is_named(filled: Lineage) -> None:
+    assert ingestion.place_of(filled) == "/data"
+    file = Path(filled.store.full(FOLDERS.path(SHARD)))
+    for content in ("", "{}", "[]", '{"folder": "/da'):
+        file.write_text(content)
+        with pytest.raises(StoreError, match=r"val-000\.json is damaged; write "):
+            ingestion.place_of(filled)

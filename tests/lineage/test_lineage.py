@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,57 @@ def test_two_machines_whose_clocks_differ_keep_one_order(lineage: Lineage, set_c
     assert contents == ["shards", "videos"] * 3
     times = [(record.started_at, record.finished_at) for record in lineage.records()]
     assert all(began <= ended for began, ended in times)
+
+
+def test_equal_content_of_a_machine_whose_clock_is_fast_is_traced_to_the_last(
+    lineage: Lineage, set_clock: Callable[[float], None]
+):
+    reads = [("shards", "train-000")]
+    make(lineage, "shards", "train-000")
+    set_clock(5)
+    shard = make(Lineage(lineage.store), "shards", "train-000")
+    set_clock(0)
+    made = make(lineage, "videos", "train-000", reads)
+    assert [record.record for _, record in lineage.trace(("videos", "train-000"))] == [made.record, shard.record]
+    now = datetime.now(UTC)
+    assert abs(made.finished_at - now) < timedelta(minutes=5)  # whose clock is right keeps its own time
+
+
+def unnumbered(lineage: Lineage) -> Lineage:
+    """Make a store's records those of version 0.2, in one file."""
+    table = records.to_table(lineage.records()).drop_columns("sequence")
+    for name in lineage.store.names("lineage"):
+        lineage.store.remove(f"lineage/{name}")
+    lineage.store.write("lineage/0.parquet", table)
+    return Lineage(lineage.store)
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_records_without_a_number_come_first_by_their_time(
+    lineage: Lineage, set_clock: Callable[[float], None], compacted: bool
+):
+    reads = [("shards", "train-000")]
+    for hours in (24 * 365, 24 * 365 + 1):  # times that were carried on from a clock that was fast
+        set_clock(hours)
+        make(lineage, "shards", "train-000", content=hours)
+        make(lineage, "videos", "train-000", reads, content=hours)
+    kept = [record.record for record in lineage.records()]
+    lineage = unnumbered(lineage)
+    assert [record.record for record in lineage.records()] == kept
+    assert [record.record for _, record in lineage.trace(("videos", "train-000"))] == [kept[3], kept[2]]
+    for hours in (0, 2, -2):
+        set_clock(hours)
+        shard = make(lineage, "shards", "train-000", content=hours)
+        made = make(lineage, "videos", "train-000", reads, content=hours)
+        kept += [shard.record, made.record]
+        assert [record.record for _, record in lineage.trace(("videos", "train-000"))] == [made.record, shard.record]
+    if compacted:
+        lineage.compact()
+    lineage = Lineage(lineage.store)
+    assert [record.record for record in lineage.records()] == kept
+    assert [record.sequence for record in lineage.records()] == [None] * 4 + [1, 2, 3, 4, 5, 6]
+    assert [record.record for _, record in lineage.trace(("videos", "train-000"))] == kept[:-3:-1]
+    assert lineage.latest().why_stale(work(lineage, "videos", "train-000", reads)) is None
 
 
 def test_equal_content_made_before_and_after_a_clock_was_set_back_is_traced_to_the_last(

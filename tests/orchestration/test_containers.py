@@ -40,6 +40,12 @@ def test_the_compose_files_follow_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_no_service_can_write_to_its_root() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["read_only"], name
+        assert "/tmp" in service["tmpfs"], name
+
+
 def test_what_the_dockerfile_copies_and_installs_loads_the_definitions(tmp_path: Path) -> None:
     extras = DOCKERFILE.partition("ARG EXTRAS=")[2].partition("\n")[0]
     there = {"VIRTUAL_ENV": f"{tmp_path}/.venv", "PATH": f"{tmp_path}/.venv/bin:{BIN}:{os.environ['PATH']}"}

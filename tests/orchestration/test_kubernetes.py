@@ -114,6 +114,17 @@ def test_manifests_are_valid(manifest: dict[str, Any]) -> None:
     validate.validate(manifest, VERSION, strict=True)
 
 
+def test_no_container_can_write_to_its_root() -> None:
+    pods = [each["spec"]["template"]["spec"] for each in MANIFESTS if each["kind"] == "Deployment"]
+    assert len(pods) == 3
+    for pod in pods:
+        empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            places = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty}
+            assert places == {"/tmp", "/home/tps", "/opt/dagster/storage"}
+
+
 @pytest.fixture
 def deployed(workplace: Workplace, postgres: str, cluster: Cluster) -> Workplace:
     """A workplace with the instance and the environment of the manifests."""
@@ -131,12 +142,13 @@ def container_of(job: dict[str, Any]) -> dict[str, Any]:
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == IMAGE
-    assert {mount["mountPath"] for mount in container["volumeMounts"]} >= {"/data", "/dev/shm"}
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} >= {"/data", "/dev/shm", "/tmp", "/home/tps"}
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "tps-data"}} in pod["volumes"]
     assert {"configMapRef": {"name": "tps"}} in container["envFrom"]
     assert {"secretRef": {"name": "tps"}} in container["envFrom"]
     assert pod["serviceAccountName"] == "dagster"
     assert pod["securityContext"]["fsGroup"] == 1000
+    assert container["securityContext"]["readOnlyRootFilesystem"]
     return container
 
 

@@ -144,7 +144,7 @@ def _decode(path: Path, data: bytes, part_type: type[_Part]) -> _Videos[_Part]:
     """Decode at once if the file is as documented; else piece by piece, so that an error can name its place."""
     try:
         return msgspec.json.decode(data, type=_Videos[part_type])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         videos = _convert(_json(path, data), dict[str, dict[str, Any]], str(path))
     return {
         video: {name: _frame(frame, part_type, _place(path, video, name)) for name, frame in frames.items()}

@@ -9,7 +9,9 @@ The challenge gives no description of them, so they are read by a rule that take
 from __future__ import annotations
 
 import csv
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,11 +28,15 @@ FRAME_COUNTS = {split: f"list/video_{split}_flist.csv" for split in ("train", "t
 UNLISTED_STATES = frozenset({NO_STATE, "others"})
 """States with a meaning of their own (no movement; outside the vocabulary), legal even if part_stat.txt lacks them."""
 
-MAX_BYTES = 64 << 20
-"""Of a list: a thousand times the largest of Kinetics-TPS."""
+MAX_BYTES = 4 << 20
+"""Of a list: 20 times the largest of Kinetics-TPS."""
+TOLD = 1000
+"""Lines of a list that are named one by one."""
+_Passed = tuple[str, str]
+"""What is wrong with a line, and what to do."""
 _COLUMNS = re.compile(r"[,:;\t]|  +")
 _NUMBER = re.compile(r"[#(]?[0-9]+[.)]?")
-_NUMBERS_BESIDE = re.compile(r"^(?:[#(]?[0-9]+(?:[.)] *| +))+|(?: +[#(]?[0-9]+[.)]?)+$")
+_NUMBERS_BEFORE = re.compile(r"^(?:[#(]?[0-9]+(?:[.)] *| +))+")
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,7 @@ def read_names(data: Path, path: str) -> Listed | None:
     if text is None:
         return Listed(problems=problems) if problems else None
     names: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        columns = [_NUMBERS_BESIDE.sub("", column.strip(" \"'")) for column in _COLUMNS.split(line.strip())]
-        words = [column for column in columns if column and not _NUMBER.fullmatch(column)]
-        for name in words[:1]:
-            names.setdefault(name, number)
-        if line.strip() and not words:
-            problems.append(Problem(path, f"line {number} ({line.strip()[:40]!r}) has no name", "correct or delete it"))
-        if words[1:]:
-            what = f"line {number}: {words[1]!r} is passed over, the name is {words[0]!r}"
-            problems.append(Problem(path, what, "put each name on a line of its own"))
-    return Listed(names, problems)
+    return Listed(names, problems + _first(path, _read_names(text, names)))
 
 
 def read_frame_counts(data: Path, path: str) -> Listed:
@@ -81,20 +77,8 @@ def read_frame_counts(data: Path, path: str) -> Listed:
         path: The list's in it; where it is not there, nothing is listed.
     """
     text, problems = _read(data, path)
-    lines = (text or "").splitlines()
-    delimiter = next((mark for mark in ",;\t" if any(mark in line for line in lines)), " ")
     counts: dict[str, int] = {}
-    try:
-        for number, row in enumerate(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), 1):
-            columns = [column.strip() for column in row]
-            if len(columns) > 1 and columns[0] and re.fullmatch(r"[0-9]{1,9}(\.0+)?", columns[1]):
-                counts[columns[0]] = int(float(columns[1]))
-            elif any(columns) and not (number == 1 and len(columns) > 1):
-                what = f"line {number} ({delimiter.join(row)[:40]!r}) is no video with its number of frames"
-                problems.append(Problem(path, what, "correct it (video,frames) or delete it"))
-    except csv.Error as error:
-        problems.append(Problem(path, f"cannot be read to its end: {error}", "correct it"))
-    return Listed(counts, problems)
+    return Listed(counts, problems + _first(path, _read_counts(text or "", counts)))
 
 
 def known_states(data: Path) -> frozenset[str] | None:
@@ -112,6 +96,51 @@ def unread_lines(data: Path) -> list[Problem]:
     others = [entry.relative_to(data).as_posix() for entry in entries(data / "list")]
     problems = [problem for each in listed if each for problem in each.problems]
     return problems + [unused(path, among="one of the lists") for path in others if path not in known]
+
+
+def _read_names(text: str, names: dict[str, int]) -> Iterator[_Passed]:
+    """Fill in the names with their lines; gives what is passed over."""
+    for number, line in enumerate(text.splitlines(), 1):
+        columns = [_without_numbers(column.strip(" \"'")) for column in _COLUMNS.split(line.strip())]
+        words = [column for column in columns if column and not _NUMBER.fullmatch(column)]
+        for name in words[:1]:
+            names.setdefault(name, number)
+        if line.strip() and not words:
+            yield f"line {number} ({line.strip()[:40]!r}) has no name", "correct or delete it"
+        if words[1:]:
+            what = f"line {number}: {words[1]!r} is passed over, the name is {words[0]!r}"
+            yield what, "put each name on a line of its own"
+
+
+def _read_counts(text: str, counts: dict[str, int]) -> Iterator[_Passed]:
+    """Fill in the videos with their numbers of frames; gives what is passed over."""
+    lines = text.splitlines()
+    delimiter = next((mark for mark in ",;\t" if any(mark in line for line in lines)), " ")
+    try:
+        for number, row in enumerate(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), 1):
+            columns = [column.strip() for column in row]
+            if len(columns) > 1 and columns[0] and re.fullmatch(r"[0-9]{1,9}(\.0+)?", columns[1]):
+                counts[columns[0]] = int(float(columns[1]))
+            elif any(columns) and not (number == 1 and len(columns) > 1):
+                what = f"line {number} ({delimiter.join(row)[:40]!r}) is no video with its number of frames"
+                yield what, "correct it (video,frames) or delete it"
+    except csv.Error as error:
+        yield f"cannot be read to its end: {error}", "correct it"
+
+
+def _without_numbers(column: str) -> str:
+    """A column without the numbers before and after its words."""
+    words = _NUMBERS_BEFORE.sub("", column).split(" ")
+    while len(words) > 1 and _NUMBER.fullmatch(words[-1]):
+        del words[-1]
+    return " ".join(words)
+
+
+def _first(path: str, passed: Iterator[_Passed]) -> list[Problem]:
+    """The first problems of a list, and how many more lines have some."""
+    told = [Problem(path, what, fix) for what, fix in itertools.islice(passed, TOLD)]
+    more = sum(1 for _ in passed)
+    return told + ([Problem(path, f"{more} more lines are passed over", "correct or delete them")] if more else [])
 
 
 def _read(data: Path, path: str) -> tuple[str | None, list[Problem]]:

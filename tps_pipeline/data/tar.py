@@ -19,8 +19,8 @@ BLOCK = 512
 Archive = mmap.mmap | bytes
 """A plain tar file's content."""
 
-_PAX_PATH = re.compile(rb"\d+ path=([^\n]*)\n")
-_PAX_LINK = re.compile(rb"\d+ linkpath=([^\n]*)\n")
+_PAX_PATH = re.compile(rb"(?<!\d)\d+ path=([^\n]*)\n")  # from a number's first digit only: a million take no hours
+_PAX_LINK = re.compile(rb"(?<!\d)\d+ linkpath=([^\n]*)\n")
 _OCTAL = re.compile(rb"[0-7]+")
 _FILES, _LINKS, _FOLDERS = b"0\x007", b"12", b"5"
 _WITHOUT_DATA = b"123456"

@@ -11,9 +11,15 @@ import pyarrow as pa
 from tps_pipeline import outputs, tables
 from tps_pipeline.drawing.video import SHOWN_SCORE, Layer, predicted, rows_of, write_video
 from tps_pipeline.errors import DataError, StoreError
+from tps_pipeline.lineage import Lineage
 from tps_pipeline.outputs import Output
 from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile
+
+_DRAWN = (
+    *(outputs.VIDEOS, outputs.VIDEO_ACTIONS, outputs.TWO_STAGE, outputs.TRACKS, outputs.FRAMES),
+    *(outputs.ACTIONS, outputs.PEOPLE, outputs.PARTS),
+)
 
 
 def overlay_video(
@@ -56,6 +62,7 @@ def overlay_video(
         )
     if not (data / path).exists():
         raise DataError(f"{data / path} is not there: name the folder that {store.root} was made from with --data")
+    _intact(store, shard, guesses)
     parts, action = (_rows(store, output, shard, video_id) for output in (guesses, outputs.VIDEO_ACTIONS))
     detections = _if_there(store, outputs.TWO_STAGE, tables.DETECTIONS, shard, video_id)
     tracks = _if_there(store, outputs.TRACKS, tables.TRACKS, shard, video_id)
@@ -64,6 +71,15 @@ def overlay_video(
         layers.insert(0, _annotation(store, shard, video_id))
     sampled = FrameFile(store.local(outputs.FRAMES.path(shard))).numbers(video_id)
     write_video(data / path, out, *layers, sampled=sampled)
+
+
+def _intact(store: Store, shard: str, guesses: Output) -> None:
+    """Make sure that what is drawn of a shard is what was recorded."""
+    records = Lineage(store).latest().records
+    for output in (guesses, *_DRAWN):
+        record = records.get(output.at(shard))
+        if record and store.exists(record.path):
+            store.intact(record)
 
 
 def _if_there(store: Store, output: Output, schema: pa.Schema, shard: str, video_id: str) -> pd.DataFrame:

@@ -90,7 +90,8 @@ def judge(run: Run, check: Check, shard: str | None = None) -> Verdict:
         written = run.store.write(step.makes[0].path(shard), table)
         record = run.lineage.record(work, written, run_id=run.id, metrics={"blocking": float(check.blocking)})
         latest = run.lineage.latest()
-    problems = [str(problem) for problem in run.store.read(record.path)["problem"].to_pylist()] if record.rows else []
+    found = run.store.read(run.store.intact(record))["problem"].to_pylist() if record.rows else []
+    problems = [str(problem) for problem in found]
     return Verdict(record, problems, latest.refusal(record) if latest.forbids(record) else None)
 
 

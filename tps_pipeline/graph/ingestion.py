@@ -135,7 +135,7 @@ def place_of(lineage: Lineage) -> str | None:
     """Where the data folder was that was last taken in from; None if the store does not know."""
     latest = lineage.latest()
     records = latest.of(FOLDERS.key).values()
-    return _said(latest, max(records, key=lambda record: record.finished_at))[0] if records else None
+    return _said(latest, max(records, key=lambda record: record.order))[0] if records else None
 
 
 def accept(lineage: Lineage, data: Path) -> None:
@@ -247,8 +247,10 @@ def _known(lineage: Lineage, folders: list[Folder], elsewhere: Collection[str]) 
 def _removals(lineage: Lineage) -> list[tuple[str, dict[str, Any]]]:
     """What is out: each shard's or video's name with what was said when it was taken out."""
     store = lineage.store
-    names = {name for name, record in lineage.latest().of(REMOVED.key).items() if record.rows}
-    names |= {file.removesuffix(REMOVED.suffix) for file in store.names(REMOVED.key)}
+    recorded = {name: record for name, record in lineage.latest().of(REMOVED.key).items() if record.rows}
+    for record in recorded.values():
+        store.intact(record)
+    names = recorded.keys() | {file.removesuffix(REMOVED.suffix) for file in store.names(REMOVED.key)}
     removals = [(name, json.loads(store.local(REMOVED.path(name)).read_text())) for name in sorted(names)]
     return [(name, said) for name, said in removals if said["videos"]]
 
@@ -278,8 +280,13 @@ def _digest(sizes: Any) -> str:
 
 def _said(latest: Snapshot, record: Record) -> tuple[str, str]:
     """Where a folder is, and what was in it when it was let in by name."""
-    said = json.loads(latest.store.local(record.path).read_text())
-    return said["folder"], said["accepted"]
+    file = latest.store.local(record.path)
+    try:  # its version is that of the folder's videos, not of the file
+        said = json.loads(file.read_text())
+        return str(said["folder"]), str(said["accepted"])
+    except (ValueError, KeyError, TypeError) as error:
+        what = 'is damaged; write {"folder": "", "accepted": ""} into it, then `tps store accept` the data folder'
+        raise StoreError(f"{file} {what}") from error
 
 
 def _name(record: Record) -> str:

@@ -50,14 +50,19 @@ def refuses(run: Run, step: Step, work: Work, product: Path | Record, *, device:
     if not shards:
         why = f"the current {learner.name} stays: no validation shard has all that it is compared on"
         return _put_aside(run, learner, work, product, why, device=device)
-    new = run.store.local(product.path) if isinstance(product, Record) else product
-    before = value(run, learner, run.store.local(current.path), shards)
+    new = _folder(run, product) if isinstance(product, Record) else product
+    before = value(run, learner, _folder(run, current), shards)
     after = value(run, learner, new, shards)
     if after >= before:
         return None
     why = f"the current {learner.name} stays: {learner.figure} {after:.4f} of the new one, {before:.4f} of the current"
     figures = {"before": before, "after": after}
     return _put_aside(run, learner, work, product, f"{why} one, on {', '.join(shards)}", figures, device=device)
+
+
+def _folder(run: Run, network: Record) -> Path:
+    """A network that was recorded, found to be what was."""
+    return run.store.local(run.store.intact(network, unversioned=checkpoint.LOGS))
 
 
 def comparable(run: Run, learner: Learner) -> list[str]:

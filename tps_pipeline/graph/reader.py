@@ -114,5 +114,5 @@ class Reader:
         reading.check(output, self.reads, self.name)
         versions = [version for version in self.inputs if version.asset == output.key]
         for version in versions:
-            self.run.store.verify(version.path, version.data_version, unversioned=LOGS)
+            self.run.store.intact(version, unversioned=LOGS)
         return versions

@@ -108,4 +108,4 @@ def _packages(old: Iterable[Record], new: Iterable[Record]) -> Iterator[Differen
 
 def _newest(records: Iterable[Record]) -> dict[Key, Record]:
     """One record an output: a result may rest on an older version of something beside the newest."""
-    return {record.key: record for record in sorted(records, key=lambda record: record.finished_at)}
+    return {record.key: record for record in sorted(records, key=lambda record: record.order)}

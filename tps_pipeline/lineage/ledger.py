@@ -6,23 +6,20 @@ import bisect
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from tps_pipeline import device as devices
 from tps_pipeline.errors import StoreError
-from tps_pipeline.lineage.records import Record, Work, from_row, git_sha, packages, to_table
+from tps_pipeline.lineage.records import Order, Record, Work, from_row, git_sha, packages, to_table
 from tps_pipeline.lineage.snapshot import Snapshot
 from tps_pipeline.outputs import Key, name_of
 from tps_pipeline.store import Store, Written
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
-
-Place = tuple[int, str, "_File", int]
-"""Where a record is: when it was finished (µs), its id, its file and row there. Newer records are greater."""
+Place = tuple[Order, "_File", int]
+"""Where a record is: its order, its file and row there."""
 
 
 class Lineage:
@@ -42,7 +39,7 @@ class Lineage:
     def records(self) -> list[Record]:
         """Every record, oldest first."""
         self._refresh()
-        return [file.record(row) for _, _, file, row in sorted(self._places.values(), key=_order)]
+        return [file.record(row) for _, file, row in sorted(self._places.values(), key=_order)]
 
     def latest(self) -> Snapshot:
         """The newest record of every output, as of now."""
@@ -60,8 +57,7 @@ class Lineage:
     ) -> Record:
         """Record a write that has just happened.
 
-        Records are ordered by when they were finished, and a clock may be set back, or be another machine's: each is
-        finished after all that are known when it is made, whatever the clock says.
+        Records are numbered in their order under the store's lock: clocks are set back, and differ between machines.
 
         Args:
             work: What was made, of what.
@@ -84,7 +80,7 @@ class Lineage:
             rows=written.rows,
             bytes=written.bytes,
             started_at=work.started_at,
-            finished_at=datetime.now(UTC),
+            finished_at=max(work.started_at, datetime.now(UTC)),
             device=device,
             packages=packages(),
             metrics=dict(metrics or {}),
@@ -92,9 +88,8 @@ class Lineage:
         )
         with self.store.lock("lineage"):
             self._refresh()
-            last = _EPOCH + max((place[0] for place in self._newest.values()), default=0) * _TICK
-            if record.finished_at <= last:
-                record = replace(record, started_at=last, finished_at=last + _TICK)
+            last, *_ = max((order for order, _, _ in self._newest.values()), default=(0,))
+            record = replace(record, sequence=last + 1)
             self._save(to_table([record]))
         return record
 
@@ -135,12 +130,11 @@ class Lineage:
                 continue
             seen.add(record.record)
             yield depth, record
-            began = (record.started_at - _EPOCH) // _TICK
             for i in reversed(record.inputs):
                 places = made.get((i.asset, i.partition, i.data_version))
-                if places:  # of writes of equal content, the last one before this work began
-                    after = bisect.bisect_right(places, began, key=lambda place: place[0])
-                    _, _, file, row = places[max(0, after - 1)]
+                if places:  # of writes of equal content the last one before this
+                    after = bisect.bisect_right(places, record.could_read, key=_order)
+                    _, file, row = places[max(0, after - 1)]
                     stack.append((depth + 1, file.record(row)))
 
     def versions(self, key: Key) -> list[Record]:
@@ -151,8 +145,8 @@ class Lineage:
         """
         self._refresh()
         self.latest().inputs([key])
-        places = sorted((place for place in self._places.values() if place[2].keys[place[3]] == key), key=_order)
-        made = [file.record(row) for _, _, file, row in places]
+        places = sorted((place for place in self._places.values() if place[1].keys[place[2]] == key), key=_order)
+        made = [file.record(row) for _, file, row in places]
         changed = [r for before, r in zip([None, *made], made, strict=False) if not _same(before, r)]
         return changed[::-1]
 
@@ -183,7 +177,7 @@ class Lineage:
         if self._made is None:
             self._made = {}
             for place in self._places.values():
-                _, _, file, row = place
+                _, file, row = place
                 self._made.setdefault((*file.keys[row], file.data_versions[row]), []).append(place)
             for places in self._made.values():
                 places.sort(key=_order)
@@ -211,10 +205,11 @@ class Lineage:
         return None
 
     def _index(self, file: _File) -> None:
-        for row, (finished, record, key) in enumerate(zip(file.finished, file.records, file.keys, strict=True)):
+        for row, (order, key) in enumerate(zip(file.orders, file.keys, strict=True)):
+            *_, record = order
             if record in self._places:
                 continue
-            place = self._places[record] = (finished, record, file, row)
+            place = self._places[record] = (order, file, row)
             if key not in self._newest or _order(self._newest[key]) < _order(place):
                 self._newest[key] = place
 
@@ -227,11 +222,15 @@ class _File:
     """One file's records; columns that say which is which as Python lists, the rest as they were read."""
 
     def __init__(self, table: pa.Table) -> None:
-        columns: dict[str, Any] = {name: table[name].to_pylist() for name in ("record", "asset", "partition")}
-        self.records: list[str] = columns["record"]
+        if "sequence" not in table.column_names:  # before version 0.3
+            table = table.append_column("sequence", pa.nulls(table.num_rows, pa.int64()))
+        names = ("record", "asset", "partition", "sequence")
+        columns: dict[str, Any] = {name: table[name].to_pylist() for name in names}
+        times: list[Any] = table["finished_at"].cast(pa.int64()).to_pylist()
+        placed = zip(columns["sequence"], times, columns["record"], strict=True)
+        self.orders: list[Order] = [(number or 0, time, record) for number, time, record in placed]
         self.keys: list[Key] = list(zip(columns["asset"], columns["partition"], strict=True))
         self.data_versions: list[Any] = table["data_version"].to_pylist()
-        self.finished: list[Any] = table["finished_at"].cast(pa.int64()).to_pylist()
         self._table = table
         self._made: dict[int, Record] = {}
 
@@ -248,7 +247,7 @@ class _Records(Mapping[Key, Record]):
         self._places = places
 
     def __getitem__(self, key: Key) -> Record:
-        _, _, file, row = self._places[key]
+        _, file, row = self._places[key]
         return file.record(row)
 
     def __contains__(self, key: object) -> bool:
@@ -261,8 +260,8 @@ class _Records(Mapping[Key, Record]):
         return len(self._places)
 
 
-def _order(place: Place) -> tuple[int, str]:
-    return place[:2]
+def _order(place: Place) -> Order:
+    return place[0]
 
 
 def _same(before: Record | None, after: Record) -> bool:

@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from tps_pipeline.outputs import Key, name_of
 
 _INPUT = pa.struct([(name, pa.string()) for name in ("asset", "partition", "data_version", "path")])
+_EPOCH, _TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _TIME = pa.timestamp("us", tz="UTC")
 
 SCHEMA = pa.schema(
@@ -40,9 +41,13 @@ SCHEMA = pa.schema(
         ("packages", pa.map_(pa.string(), pa.string())),
         ("metrics", pa.map_(pa.string(), pa.float64())),
         ("inputs", pa.list_(_INPUT)),
+        ("sequence", pa.int64()),
     ]
 )
 """A column for each field of `Record`."""
+
+Order = tuple[int, int, str]
+"""Of records of one store; newer ones are greater. Those without a number (before version 0.3) come first, by time."""
 
 PACKAGES = ("tps-pipeline", "numpy", "pyarrow", "torch", "torchvision", "av", "opencv-python", "scipy")
 """Packages whose version can change a result."""
@@ -107,11 +112,23 @@ class Record:
     """Figures that were measured while it was made, by name."""
     inputs: tuple[Input, ...]
     """What it was made from."""
+    sequence: int | None = None
+    """Its number among the store's records, in the order in which they were written; None before version 0.3."""
 
     @property
     def key(self) -> Key:
         """Which output this is a version of."""
         return self.asset, self.partition
+
+    @property
+    def order(self) -> Order:
+        """Its place among the store's records: number, time (µs), identifier."""
+        return self.sequence or 0, (self.finished_at - _EPOCH) // _TICK, self.record
+
+    @property
+    def could_read(self) -> Order:
+        """The place of the last record that it may have been made from: without numbers, before its work began."""
+        return self.order if self.sequence else (0, (self.started_at - _EPOCH) // _TICK, "~")
 
     @property
     def as_input(self) -> Input:

@@ -19,7 +19,7 @@ from tps_pipeline.lineage.ledger import Lineage
 from tps_pipeline.lineage.records import Input, Record
 from tps_pipeline.lineage.snapshot import Snapshot
 from tps_pipeline.outputs import CHECKPOINTS, DATASETS, PARTS, PEOPLE, SHARDS, SPLITS, TWO_STAGE
-from tps_pipeline.store import Store
+from tps_pipeline.store import Store, Version
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 NUMBERED_IN = TWO_STAGE
@@ -61,10 +61,10 @@ def find(lineage: Lineage, video_id: str, frame: int | None = None, person: int 
     """
     latest, store = lineage.latest(), lineage.store
     shard = shard_of(latest, video_id)
-    sought = None if person is None or frame is None else _sought(store, shard, video_id, frame, person)
+    sought = None if person is None or frame is None else _sought(latest, shard, video_id, frame, person)
     of_shard = [latest.records[asset, shard] for asset, partition in latest.records if partition == shard]
-    for record in sorted(of_shard, key=lambda record: record.finished_at):
-        rows, overlap = _rows(store, record.path, video_id, frame), None
+    for record in sorted(of_shard, key=lambda record: record.order):
+        rows, overlap = _rows(store, record, video_id, frame), None
         if sought and rows.num_rows and "person" in rows.column_names:
             rows, overlap = sought.among(rows, record.asset)
         if rows.num_rows:
@@ -78,7 +78,7 @@ def shard_of(latest: Snapshot, video_id: str) -> str:
         StoreError: The store does not know the video.
     """
     for shard in latest.shards(*SPLITS):
-        manifest = latest.store.read(latest.records[SHARDS.at(shard)].path, columns=["video_id"])
+        manifest = latest.store.read(latest.store.intact(latest.records[SHARDS.at(shard)]), columns=["video_id"])
         if video_id in manifest["video_id"].unique().to_pylist():
             return shard
     raise StoreError(f"no shard holds the video {video_id}; is it in the data folder, and were shards materialized?")
@@ -102,16 +102,18 @@ class _Sought:
         return rows.filter(pc.field("person") == pa.scalar(number, rows["person"].type)), None
 
 
-def _sought(store: Store, shard: str, video_id: str, frame: int, person: int) -> _Sought:
-    path = NUMBERED_IN.path(shard)
-    here = _rows(store, path, video_id, frame)
+def _sought(latest: Snapshot, shard: str, video_id: str, frame: int, person: int) -> _Sought:
+    (numbered,) = latest.inputs([NUMBERED_IN.at(shard)])
+    here = _rows(latest.store, numbered, video_id, frame)
     rows = here.filter(pc.field("person") == person).select(list(PERSON_BOX)).slice(0, 1)
     if not rows.num_rows:
         known = ", ".join(map(str, here["person"].unique().to_pylist())) or "none"
-        raise StoreError(f"{path} has no person {person} in frame {frame} of {video_id}; people there: {known}")
+        raise StoreError(
+            f"{numbered.path} has no person {person} in frame {frame} of {video_id}; people there: {known}"
+        )
     box = rows.to_pandas().to_numpy(np.float64)
-    annotations = PEOPLE.path(shard)
-    people = _rows(store, annotations, video_id, frame) if store.exists(annotations) else pa.table({})
+    annotations = latest.records.get(PEOPLE.at(shard))
+    people = _rows(latest.store, annotations, video_id, frame) if annotations else pa.table({})
     annotated = _most_like(people, BOX, box)[0]["person"][0].as_py() if people.num_rows else None
     return _Sought(person, box, annotated)
 
@@ -123,13 +125,13 @@ def _most_like(rows: pa.Table, columns: Sequence[str], box: np.ndarray) -> tuple
     return rows.filter(pc.field("person") == best), float(overlaps.max())
 
 
-def _rows(store: Store, path: str, video_id: str, frame: int | None) -> pa.Table:
+def _rows(store: Store, version: Version, video_id: str, frame: int | None) -> pa.Table:
     """A table's rows of a video or frame; those of a table without frames belong to every frame."""
-    if path.endswith(".arrow"):
-        with pa.memory_map(str(store.local(path))) as source:
+    if version.path.endswith(".arrow"):
+        with pa.memory_map(str(store.local(store.intact(version)))) as source:
             table = pa.ipc.open_file(source).read_all().drop_columns("jpeg")
-    elif path.endswith(".parquet"):
-        table = store.read(path)
+    elif version.path.endswith(".parquet"):
+        table = store.read(store.intact(version))
     else:
         return pa.table({})
     chosen = pc.field("video_id").cast(pa.string()) == video_id

@@ -35,7 +35,7 @@ class Snapshot:
     def removals(self) -> list[str]:
         """The shards that were taken out, and not put in again."""
         out, made = self.of(REMOVED.key), self.of(SHARDS.key)
-        return [s for s in out if s in made and out[s].rows and out[s].finished_at > made[s].finished_at]
+        return [s for s in out if s in made and out[s].rows and out[s].order > made[s].order]
 
     def key_of(self, name: str) -> Key:
         """The output that people write as `frames/train-000` or `leaderboard`.
@@ -107,8 +107,11 @@ class Snapshot:
         """What failed which check, what was found, and what to do, in one line."""
         asset, _, check = verdict.asset.removeprefix(CHECKS).rpartition("/")
         name = name_of((asset, verdict.partition))
-        first, *more = map(str, self.store.read(verdict.path)["problem"].to_pylist())
-        found = first + (f" (and {len(more)} more)" if more else "")
+        try:
+            first, *more = map(str, self.store.read(self.store.intact(verdict))["problem"].to_pylist())
+            found = first + (f" (and {len(more)} more)" if more else "")
+        except StoreError as error:  # it has failed, whatever it was; its check looks again
+            found = str(error)
         fix = "mend what is named and run again, `tps store remove` its video"
         return f"{name} failed {check}: {found}; {fix}, or `tps store allow {name}` as it is"
 

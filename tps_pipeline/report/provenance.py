@@ -90,7 +90,7 @@ class File:
 def made(records: Iterable[Record]) -> dict[str, Made]:
     """Each asset among some records, by name."""
     newest: dict[_Version, Record] = {}
-    for record in sorted(records, key=lambda record: record.finished_at):
+    for record in sorted(records, key=lambda record: record.order):
         newest[_version(record)] = record
     outputs: dict[str, list[Record]] = {}
     for _, record in sorted(newest.items(), key=lambda item: name_of(item[0][:2])):
@@ -172,7 +172,7 @@ def mixed(m: Made) -> list[str]:
         ("on another device", lambda record: record.device),
         *((f"with another {name}", lambda record, name=name: record.packages.get(name, "none")) for name in used),
     ]
-    last = max(m.outputs, key=lambda record: record.finished_at)
+    last = max(m.outputs, key=lambda record: record.order)
     for how, value in respects:
         others = [value(record) for record in m.outputs if value(record) != value(last)]
         if others:
