@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 TOGETHER = 256
-"""Sequences classified at once."""
+"""Sequences of one video that are classified at once."""
 
 
 def build(settings: recipe.PartTrajectoryNet, labels: int, actions: int) -> PartTrajectoryNet:
@@ -84,8 +85,7 @@ def classify(
     device = next(network.parameters()).device
     mirror = space.mirrored_labels
     scores = np.zeros((len(people.videos), len(space)), np.float32)
-    order = np.argsort([steps[-1] for steps in people.steps], kind="stable")
-    for batch in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
+    for batch in _batches(people):
         views = []
         for flipped in (False, True):
             boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in batch]
@@ -101,6 +101,15 @@ def classify(
         for i, of_sequence in zip(batch, (views[0] + views[1]) / 2, strict=True):
             scores[people.sequences[i]] = of_sequence[people.steps[i]]
     return scores
+
+
+def _batches(people: Trajectories) -> Iterator[NDArray[np.int64]]:
+    """Sequences of like length, of one video each: no video is to depend on what is beside it in the last digits."""
+    lengths = np.array([steps[-1] for steps in people.steps], np.int64)
+    videos = np.unique([people.videos[rows[0]] for rows in people.sequences], return_inverse=True)[1]
+    order = np.lexsort((lengths, videos))
+    for of_video in np.split(order, np.flatnonzero(np.diff(videos[order])) + 1):
+        yield from (of_video[at : at + TOGETHER] for at in range(0, len(of_video), TOGETHER))
 
 
 def action_probabilities(
