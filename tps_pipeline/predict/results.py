@@ -29,7 +29,7 @@ class Result:
     Attributes:
         path: The file.
         method: Whose states they are.
-        facts: The video's row of `tables.VIDEOS`.
+        videos: `tables.VIDEOS`, one row.
         frames: The numbers of the frames that were looked at, from 1, ascending.
         seconds: When each of them is shown, from the first frame of the video on.
         predictions: `tables.PREDICTIONS`: everyone, down to the recipe's threshold.
@@ -42,7 +42,7 @@ class Result:
 
     path: Path
     method: str
-    facts: Mapping[str, Any]
+    videos: pa.Table
     frames: Sequence[int]
     seconds: Sequence[float]
     predictions: pa.Table
@@ -66,7 +66,7 @@ class Result:
         return cls(
             path,
             method,
-            facts,
+            tables[VIDEOS],
             frames,
             [times[frame - 1] for frame in frames],
             tables[predictions(method)],
@@ -76,6 +76,12 @@ class Result:
             notes,
             took,
         )
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The video's row of `tables.VIDEOS`: frames, rate, size, and what is wrong with it."""
+        (row,) = self.videos.to_pylist()
+        return row
 
     @property
     def action(self) -> str:
