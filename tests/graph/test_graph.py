@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
 
@@ -28,7 +30,8 @@ from tps_pipeline.graph.plan import plan
 from tps_pipeline.graph.work import keys_read
 from tps_pipeline.learners import learners_of
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.outputs import CHECKS, FOLDERS, LEADERBOARD, VIDEOS, Output, psc
+from tps_pipeline.outputs import CHECKS, FOLDERS, LEADERBOARD, VIDEOS, Output, predictions, psc
+from tps_pipeline.predict.parser import load
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
@@ -97,9 +100,19 @@ def test_a_second_run_makes_nothing(pipeline: Pipeline, instance: dg.DagsterInst
     assert run(pipeline, instance) == set()
 
 
-def test_everything_that_a_step_declares_is_what_it_reads(
-    pipeline: Pipeline, first_run: set[str], monkeypatch: pytest.MonkeyPatch
-):
+def test_by_itself_a_video_is_predicted_as_in_the_graph(pipeline, first_run, workplace):
+    """By every method and ensemble, to the last digit, whatever was beside it in its shard."""
+    videos = pipeline.read(VIDEOS, "test-000").to_pylist()
+    assert len(videos) > 1
+    for method in pipeline.recipe.scored:
+        of_graph = pipeline.read(predictions(method), "test-000")
+        alone = load(pipeline.store_root, method=method)(workplace / "data" / videos[0]["path"])
+        there = of_graph.filter(pc.field("video_id").cast(pa.string()) == videos[0]["video_id"])
+        assert len(there) > 0
+        assert alone.predictions.to_pylist() == there.to_pylist(), method
+
+
+def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, monkeypatch):
     """Of outputs and of the recipe: what is declared too much would make outputs stale for nothing."""
     read_by: dict[str, set[Output | str]] = {}
     of, setting = Reader._of, Reader.setting

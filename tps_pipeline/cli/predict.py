@@ -70,14 +70,15 @@ def _predict(
     """A row of the table for each video; one that fails is told of, and the others are done."""
     from tps_pipeline.predict.saving import names, save
 
-    rows = []
+    rows, read = [], {video.resolve() for video in videos}
     called = names([f"{video.stem}_{parser.method}" for video in videos])
     for number, (video, name) in enumerate(zip(videos, called, strict=True), 1):
         typer.echo(f"[{number}/{len(videos)}] {video}", err=True)
         targets: dict[Kind, Path] = {kind: out / f"{name}.{kind}" for kind in kinds}
         try:
-            if video.resolve() in {target.resolve() for target in targets.values()}:
-                raise TpsError(f"{video}: would be written over; name another folder with --out")
+            for kind, target in targets.items():
+                if target.resolve() in read:
+                    raise TpsError(f"{video}: its {kind.upper()} would be written over {target}; name another --out")
             result = parser(video)
             for note in result.notes:
                 typer.echo(note, err=True)
