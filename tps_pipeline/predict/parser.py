@@ -12,6 +12,7 @@ from tps_pipeline import outputs
 from tps_pipeline.errors import RecipeError, StoreError
 from tps_pipeline.graph import Run, frozen
 from tps_pipeline.lineage import Lineage
+from tps_pipeline.models.kept import keeping
 from tps_pipeline.predict import memory, sources
 from tps_pipeline.predict.results import Result
 from tps_pipeline.recipe import Recipe
@@ -63,6 +64,7 @@ class Parser:
         self.recipe = recipe if every is None else _sampling(recipe, every)
         wanted = (outputs.predictions(self.method), outputs.TWO_STAGE, outputs.TRACKS, outputs.VIDEO_ACTIONS)
         self._steps = memory.steps_for(graph_of(self.recipe), wanted)
+        self._networks: dict[str, object] = {}
         self._run = Run(self.recipe, Path(), lineage)
         self._inputs = memory.inputs_of(self._run, self._steps)
 
@@ -83,7 +85,8 @@ class Parser:
         video = sources.video(source)
         run = replace(self._run, data=video.parent, warn=notes.append)
         with tempfile.TemporaryDirectory(prefix="tps_predict_") as scratch:
-            made = memory.predict(run, self._steps, self._inputs, video, Path(scratch))
+            with keeping(self._networks):
+                made = memory.predict(run, self._steps, self._inputs, video, Path(scratch))
             return Result.of(video, self.method, made, notes=notes, took=time.perf_counter() - began)
 
 

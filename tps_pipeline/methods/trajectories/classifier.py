@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from tps_pipeline.device import choose_device
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps
+from tps_pipeline.models.kept import kept
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -32,6 +34,33 @@ def build(settings: recipe.PartTrajectoryNet, labels: int, actions: int) -> Part
     return PartTrajectoryNet(
         width=settings.width, blocks=settings.blocks, kernel=settings.kernel, labels=labels, actions=actions
     )
+
+
+class Classifier(NamedTuple):
+    """A trained network as it is used.
+
+    Attributes:
+        network: In eval mode, on the device that it is to run on.
+        settings: The recipe's entry that it was trained with.
+        space: Its labels.
+        actions: Whose probabilities it takes.
+    """
+
+    network: PartTrajectoryNet
+    settings: recipe.PartTrajectory
+    space: LabelSpace
+    actions: list[str]
+
+
+@kept
+def load(checkpoint: Path) -> Classifier:
+    """The network that `training.fit` left in a folder."""
+    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
+    settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
+    space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
+    network = build(settings.network, len(space), len(names))
+    load_strictly(network, state)
+    return Classifier(network.to(choose_device()).eval(), settings, space, names)
 
 
 def predict(
@@ -55,15 +84,11 @@ def predict(
         A table of `tables.PREDICTIONS`.
     """
     prepare_cpu()
-    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
-    space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
-    network = build(settings.network, len(space), len(names))
-    load_strictly(network, state)
+    network, settings, space, names = load(checkpoint)
     people = arrange(detections, detections, tracks, stride=settings.stride, threshold=inference.part_threshold)
     rows = video_actions.to_pylist() if video_actions else []
     shown = {row["video_id"]: dict(row["probabilities"]) for row in rows}
-    scores = classify(network.to(choose_device()).eval(), people, action_probabilities(people, shown, names), space)
+    scores = classify(network, people, action_probabilities(people, shown, names), space)
     return with_states(detections, space, scores, people.person_of_part)
 
 
