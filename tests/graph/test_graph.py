@@ -31,7 +31,7 @@ from tps_pipeline.graph.work import keys_read
 from tps_pipeline.learners import learners_of
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.outputs import CHECKS, FOLDERS, LEADERBOARD, VIDEOS, Output, predictions, psc
-from tps_pipeline.predict.parser import load
+from tps_pipeline.predict import memory
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
@@ -100,16 +100,19 @@ def test_a_second_run_makes_nothing(pipeline: Pipeline, instance: dg.DagsterInst
     assert run(pipeline, instance) == set()
 
 
-def test_by_itself_a_video_is_predicted_as_in_the_graph(pipeline, first_run, workplace):
+def test_by_itself_a_video_is_predicted_as_in_the_graph(pipeline, first_run, workplace, tmp_path):
     """By every method and ensemble, to the last digit, whatever was beside it in its shard."""
-    videos = pipeline.read(VIDEOS, "test-000").to_pylist()
-    assert len(videos) > 1
-    for method in pipeline.recipe.scored:
-        of_graph = pipeline.read(predictions(method), "test-000")
-        alone = load(pipeline.store_root, method=method)(workplace / "data" / videos[0]["path"])
-        there = of_graph.filter(pc.field("video_id").cast(pa.string()) == videos[0]["video_id"])
+    names, beside = pipeline.recipe.scored, pipeline.read(VIDEOS, "test-000").to_pylist()
+    assert len(beside) > 1
+    video = workplace / "data" / beside[0]["path"]
+    steps = memory.steps_for(graph_of(pipeline.recipe), map(predictions, names))
+    run = replace(pipeline.run(), data=video.parent)
+    alone = memory.predict(run, steps, memory.inputs_of(run, steps), video, tmp_path)
+    for output in map(predictions, names):
+        of_video = pc.field("video_id").cast(pa.string()) == beside[0]["video_id"]
+        there = pipeline.read(output, "test-000").filter(of_video)
         assert len(there) > 0
-        assert alone.predictions.to_pylist() == there.to_pylist(), method
+        assert alone[output].to_pylist() == there.to_pylist(), output.key
 
 
 def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from tps_pipeline.errors import RecipeError, StoreError
 from tps_pipeline.graph import Run, frozen
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.models.kept import keeping
-from tps_pipeline.predict import memory, sources
+from tps_pipeline.predict import live, memory, sources, streaming
 from tps_pipeline.predict.results import Result
+from tps_pipeline.predict.streaming import WINDOW, Frame
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
@@ -88,6 +90,33 @@ class Parser:
             with keeping(self._networks):
                 made = memory.predict(run, self._steps, self._inputs, video, Path(scratch))
             return Result.of(video, self.method, made, notes=notes, took=time.perf_counter() - began)
+
+    def stream(self, source: str | Path | int, *, window: int = WINDOW, allow_network: bool = False) -> Iterator[Frame]:
+        """Predict a source while it goes on, in bounded memory: a camera, an address, a long file.
+
+        This is the sliding form. People are detected as ever and keep their tracks; states and the action are those of
+        the last `window` frames, also by methods that look at a whole video (`video_level`, the action).
+
+        Args:
+            source: A file, a camera's number, or a network address.
+            window: Frames that states and the action are told from; results come half of it late.
+            allow_network: Whether an address is opened.
+
+        Yields:
+            Each frame that was looked at.
+
+        Raises:
+            VideoError: The source cannot be opened.
+            UnreachableError: It is a file that cannot be read now.
+        """
+        with live.opened(source, allow_network=allow_network) as opened:
+            yield from self.follow(opened, window=window)
+
+    def follow(self, source: live.Live, *, window: int = WINDOW) -> Iterator[Frame]:
+        """What `stream` does, of a source that is open."""
+        return streaming.follow(
+            source, self._run, self._steps, self._inputs, self._networks, method=self.method, window=window
+        )
 
 
 def _known(method: str, recipe: Recipe) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,7 +126,7 @@ class Result:
     def to_dict(self, *, min_score: float = SHOWN_SCORE) -> dict[str, Any]:
         """What `to_json` writes, as plain values."""
         rows = self._rows[self._rows.person_score >= min_score]
-        of_frame = {frame: list(_people(found)) for frame, found in rows.groupby("frame")}
+        of_frame = {frame: list(people_of(found)) for frame, found in rows.groupby("frame")}
         spans = rows.dropna(subset=["track_id"]).groupby("track_id").frame.agg(["min", "max", "nunique"])
         named = ("n_frames", "fps", "width", "height", "error")
         return {
@@ -136,8 +136,8 @@ class Result:
             **{name: self.facts[name] for name in named},
             "action": {
                 "name": self.action,
-                "score": _rounded(self.action_score),
-                "probabilities": {name: _rounded(score) for name, score in self._action["probabilities"]},
+                "score": rounded(self.action_score),
+                "probabilities": {name: rounded(score) for name, score in self._action["probabilities"]},
             },
             "people": [
                 {"track": int(track), "first_frame": int(first), "last_frame": int(last), "frames": int(frames)}
@@ -174,13 +174,17 @@ class Result:
         return rows.assign(track_id=rows.track_id.astype("Int32"), seconds=seconds.astype(float))
 
 
-def _people(rows: pd.DataFrame) -> Any:
-    """The people of a frame, best first, each with their parts."""
+def people_of(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The people of a frame as the tidy JSON has them, best first, each with their parts.
+
+    Args:
+        rows: The frame's rows of `tables.PREDICTIONS`, with `track_id`.
+    """
     for _, parts in rows.groupby("person"):
         first = parts.iloc[0]
         yield {
             "track": None if pd.isna(first.track_id) else int(first.track_id),
-            "score": _rounded(first.person_score),
+            "score": rounded(first.person_score),
             "box": [int(first[corner]) for corner in PERSON_BOX],
             "parts": {str(part["part"]): _part(part) for part in parts.to_dict("records")},
         }
@@ -189,12 +193,13 @@ def _people(rows: pd.DataFrame) -> Any:
 def _part(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "box": [int(row[corner]) for corner in BOX],
-        "score": _rounded(row["part_score"]),
+        "score": rounded(row["part_score"]),
         "state": str(row["state"]),
-        "state_score": _rounded(row["state_score"]),
-        "states": {str(name): _rounded(score) for name, score in row["state_scores"]},
+        "state_score": rounded(row["state_score"]),
+        "states": {str(name): rounded(score) for name, score in row["state_scores"]},
     }
 
 
-def _rounded(score: float) -> float:
+def rounded(score: float) -> float:
+    """A score as the tidy JSON has it."""
     return round(float(score), _DIGITS)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TextIO, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tps_pipeline.drawing.video import SHOWN_SCORE
+from tps_pipeline.drawing.video import SHOWN_SCORE, encode
 from tps_pipeline.predict.results import Result
+from tps_pipeline.predict.streaming import Frame
 from tps_pipeline.whole_file import whole_file
 
 Kind = Literal["json", "csv", "parquet", "mp4"]
@@ -40,6 +46,42 @@ def save(result: Result, kind: Kind, path: Path, *, min_score: float = SHOWN_SCO
                 partial.write_text(result.to_csv(), encoding="utf-8")
             case "parquet":
                 pq.write_table(_table(result), partial, compression="zstd")
+
+
+def save_stream(
+    frames: Iterable[Frame], path: Path, kinds: Collection[Kind], *, rate: float, min_score: float = SHOWN_SCORE
+) -> None:
+    """Write what is found in a source while it goes on; an interrupt is its end.
+
+    Args:
+        frames: What is found.
+        path: The files without their suffix: `.jsonl` has a line a frame, at once; `.mp4` appears at the end.
+        kinds: What to write of these.
+        rate: Frames a second that are looked at.
+        min_score: People below this score are left out.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        lines = stack.enter_context(_beside(path, ".jsonl").open("w", encoding="utf-8")) if "json" in kinds else None
+        drawn = _written(frames, lines, min_score=min_score)
+        if "mp4" in kinds and (first := next(drawn, None)):
+            with whole_file(_beside(path, ".mp4")) as partial:
+                pictures = (frame.draw(min_score=min_score) for frame in chain((first,), drawn))
+                encode(partial, pictures, rate=Fraction(rate).limit_denominator(1001))
+        deque(drawn, maxlen=0)
+
+
+def _written(frames: Iterable[Frame], lines: TextIO | None, *, min_score: float) -> Iterator[Frame]:
+    with suppress(KeyboardInterrupt):
+        for frame in frames:
+            if lines:
+                lines.write(json.dumps(frame.to_dict(min_score=min_score), ensure_ascii=False) + "\n")
+                lines.flush()
+            yield frame
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _table(result: Result) -> pa.Table:
