@@ -100,7 +100,9 @@ def test_a_second_run_makes_nothing(pipeline: Pipeline, instance: dg.DagsterInst
     assert run(pipeline, instance) == set()
 
 
-def test_by_itself_a_video_is_predicted_as_in_the_graph(pipeline, first_run, workplace, tmp_path):
+def test_by_itself_a_video_is_predicted_as_in_the_graph(
+    pipeline: Pipeline, first_run: set[str], workplace: Path, tmp_path: Path
+):
     """By every method and ensemble, to the last digit, whatever was beside it in its shard."""
     names, beside = pipeline.recipe.scored, pipeline.read(VIDEOS, "test-000").to_pylist()
     assert len(beside) > 1
@@ -110,12 +112,15 @@ def test_by_itself_a_video_is_predicted_as_in_the_graph(pipeline, first_run, wor
     alone = memory.predict(run, steps, memory.inputs_of(run, steps), video, tmp_path)
     for output in map(predictions, names):
         of_video = pc.field("video_id").cast(pa.string()) == beside[0]["video_id"]
-        there = pipeline.read(output, "test-000").filter(of_video)
+        there, found = pipeline.read(output, "test-000").filter(of_video), alone[output]
+        assert isinstance(found, pa.Table)
         assert len(there) > 0
-        assert alone[output].to_pylist() == there.to_pylist(), output.key
+        assert found.to_pylist() == there.to_pylist(), output.key
 
 
-def test_everything_that_a_step_declares_is_what_it_reads(pipeline, first_run, monkeypatch):
+def test_everything_that_a_step_declares_is_what_it_reads(
+    pipeline: Pipeline, first_run: set[str], monkeypatch: pytest.MonkeyPatch
+):
     """Of outputs and of the recipe: what is declared too much would make outputs stale for nothing."""
     read_by: dict[str, set[Output | str]] = {}
     of, setting = Reader._of, Reader.setting

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -48,7 +49,7 @@ def test_the_kinds_that_are_named_are_those_that_there_are():
     assert re.findall(r"`(\w+)`", row) == [*KINDS]
 
 
-def shape(value: object) -> object:
+def shape(value: Any) -> Any:
     """The names of the fields, of lists and of maps from names the first value's."""
     match value:
         case {"box": _} | {"video": _} | {"frame": _} | {"track": _} | {"probabilities": _}:

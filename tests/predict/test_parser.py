@@ -21,7 +21,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.outputs import LABELLED_FRAMES, VIDEOS, predictions
 from tps_pipeline.predict import memory
-from tps_pipeline.predict.saving import save
+from tps_pipeline.predict.saving import KINDS, save, suffix
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 from tps_pipeline.video.probe import probe
@@ -116,14 +116,23 @@ def test_tidy_json_says_what_the_tables_say(store: Path, clip: Path):
 
 def test_a_result_is_saved_as_each_kind(store: Path, clip: Path, tmp_path: Path):
     found = tps_pipeline.load(store)(clip)
-    for kind in ("json", "csv", "parquet", "mp4"):
-        save(found, kind, tmp_path / f"x.{kind}", min_score=0)
+    for kind in KINDS:
+        save(found, kind, tmp_path / f"x{suffix(kind)}", min_score=0)
     assert json.loads((tmp_path / "x.json").read_text()) == found.to_dict(min_score=0)
     table = pq.read_table(tmp_path / "x.parquet")
     assert table.select(found.predictions.column_names).equals(found.predictions)
     assert table["track_id"].null_count == 0
     read = pd.read_csv(tmp_path / "x.csv")
     assert np.array_equal(read[["frame", "x1", "track_id"]], table.select(["frame", "x1", "track_id"]).to_pandas())
+    shown = found.to_dict(min_score=0)
+    people = [(frame["frame"], person["track"]) for frame in shown["frames"] for person in frame["people"]]
+    said = json.loads((tmp_path / "x.coco.json").read_text())
+    assert said == json.loads(found.to_coco(min_score=0))
+    assert len(said["annotations"]) == len(people) * (1 + len(PARTS))
+    tracked = [line.split(",")[:2] for line in (tmp_path / "x.mot.txt").read_text().splitlines()]
+    assert len(tracked) == len(people)
+    assert len({track for _, track in tracked}) == len(set(found.tracks["track_id"].to_pylist()))
+    assert (tmp_path / "x.cvat.xml").read_text().count("<box ") >= len(said["annotations"])
     drawn = probe(tmp_path / "x.mp4")
     assert (drawn.status, drawn.n_frames, drawn.fps) == ("ok", 13, 30)
 

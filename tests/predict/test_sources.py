@@ -34,6 +34,7 @@ def encoded(path: Path, pix_fmt: str, *, codec: str = "libx264", rate: int = 30,
             frames: int = 8) -> None:  # fmt: skip
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(rate))
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         if codec == "libx264":
             stream.options = {"preset": "ultrafast"}

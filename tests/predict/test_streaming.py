@@ -3,7 +3,7 @@
 import itertools
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("store"), two_stage=crowded)
 
 
-def moving(count: Iterator[int]) -> Iterator[np.ndarray]:
+def moving(count: Iterable[int]) -> Iterator[np.ndarray]:
     return (picture(index) for index in count)
 
 

@@ -36,9 +36,9 @@ def predict(
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder for VIDEO_METHOD.json, ...")] = Path(
         "predictions"
     ),
-    save: Annotated[str, typer.Option(help="What to write, with commas: json, csv, parquet, mp4.")] = "json,mp4",
+    save: Annotated[str, typer.Option(help="With commas: json, csv, parquet, coco, cvat, mot, mp4.")] = "json,mp4",
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave people with a lower score out of JSON and MP4.")
+        float, typer.Option(min=0, max=1, help="Leave people with a lower score out; of csv and parquet never.")
     ] = 0.3,
     stream: Annotated[
         bool, typer.Option("--stream", help="Follow files, too, as a camera: results at once, memory does not grow.")
@@ -80,13 +80,13 @@ def _predict(
     parser: Parser, videos: Sequence[Path], kinds: Sequence[Kind], out: Path, *, min_score: float
 ) -> list[dict[str, Any]]:
     """A row of the table for each video; one that fails is told of, and the others are done."""
-    from tps_pipeline.predict.saving import names, save
+    from tps_pipeline.predict.saving import names, save, suffix
 
     rows, read = [], {video.resolve() for video in videos}
     called = names([f"{video.stem}_{parser.method}" for video in videos])
     for number, (video, name) in enumerate(zip(videos, called, strict=True), 1):
         typer.echo(f"[{number}/{len(videos)}] {video}", err=True)
-        targets: dict[Kind, Path] = {kind: out / f"{name}.{kind}" for kind in kinds}
+        targets: dict[Kind, Path] = {kind: out / f"{name}{suffix(kind)}" for kind in kinds}
         try:
             for kind, target in targets.items():
                 if target.resolve() in read:

@@ -11,8 +11,12 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tps_pipeline import __version__
+from tps_pipeline.data.formats import coco
+from tps_pipeline.data.formats.from_tables import from_predictions
+from tps_pipeline.data.formats.neutral import LabelledVideo
 from tps_pipeline.drawing.video import SHOWN_SCORE, predicted, with_tracks, write_video
 from tps_pipeline.outputs import FRAMES, TRACKS, TWO_STAGE, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.tables import BOX, PERSON_BOX
@@ -148,6 +152,24 @@ class Result:
                 for frame, second in zip(self.frames, self.seconds, strict=True)
             ],
         }
+
+    def to_coco(self, *, min_score: float = SHOWN_SCORE) -> str:
+        """People and parts as COCO's JSON: a picture is a frame that was looked at.
+
+        Args:
+            min_score: People below this score are left out.
+        """
+        return coco.encode([self.labels(min_score=min_score)]).decode()
+
+    def labels(self, *, min_score: float = SHOWN_SCORE) -> LabelledVideo:
+        """The same as the formats of other tools are written from.
+
+        Args:
+            min_score: People below this score are left out.
+        """
+        sure = self.predictions.filter(pc.field("person_score") >= min_score)
+        (video,) = from_predictions(self.videos, sure, self.tracks, self.video_actions)
+        return video
 
     def draw(self, path: str | Path, *, min_score: float = SHOWN_SCORE) -> None:
         """Write the video as an MP4 with people, tracks, parts, states and the action on it.

@@ -14,16 +14,19 @@ from typing import Literal, TextIO, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tps_pipeline.data.formats import cvat, mot
 from tps_pipeline.drawing.video import SHOWN_SCORE, encode
 from tps_pipeline.predict.results import Result
 from tps_pipeline.predict.streaming import Frame
 from tps_pipeline.whole_file import whole_file
 
-Kind = Literal["json", "csv", "parquet", "mp4"]
-"""What a result can be saved as; also the file's suffix."""
+Kind = Literal["json", "csv", "parquet", "coco", "cvat", "mot", "mp4"]
+"""What a result can be saved as."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """All of them."""
+
+_SUFFIXES = {"coco": ".coco.json", "cvat": ".cvat.xml", "mot": ".mot.txt"}
 
 
 def save(result: Result, kind: Kind, path: Path, *, min_score: float = SHOWN_SCORE) -> None:
@@ -33,11 +36,8 @@ def save(result: Result, kind: Kind, path: Path, *, min_score: float = SHOWN_SCO
         result: What was found in a video.
         kind: As what.
         path: The file.
-        min_score: People below this score are in neither JSON nor MP4; the tables have everyone.
+        min_score: People below this score are left out, but of the tables (`csv`, `parquet`), which have everyone.
     """
-    if kind == "mp4":
-        result.draw(path, min_score=min_score)
-        return
     with whole_file(path) as partial:
         match kind:
             case "json":
@@ -46,6 +46,19 @@ def save(result: Result, kind: Kind, path: Path, *, min_score: float = SHOWN_SCO
                 partial.write_text(result.to_csv(), encoding="utf-8")
             case "parquet":
                 pq.write_table(_table(result), partial, compression="zstd")
+            case "coco":
+                partial.write_text(result.to_coco(min_score=min_score), encoding="utf-8")
+            case "cvat":
+                cvat.write(result.labels(min_score=min_score), partial)
+            case "mot":
+                mot.write(result.labels(min_score=min_score), partial)
+            case "mp4":
+                result.draw(partial, min_score=min_score)
+
+
+def suffix(kind: Kind) -> str:
+    """What the name of a kind's file ends with."""
+    return _SUFFIXES.get(kind, f".{kind}")
 
 
 def save_stream(
