@@ -14,9 +14,9 @@ from tps_pipeline.errors import TpsError
 ROOT = Path(tps_pipeline.__file__).parent.parent
 
 FACE = [
-    "Evaluation", "Graph", "InMemory", "Lineage", "Method", "Plan", "Reads", "Recipe", "Record", "Run", "Store",
-    "TpsError", "__version__", "build_method", "errors", "evaluate", "from_reference", "graph_of", "labels",
-    "load_recipe", "make", "outputs", "plan", "tables",
+    "Evaluation", "Graph", "InMemory", "Lineage", "Method", "Parser", "Plan", "Reads", "Recipe", "Record", "Result",
+    "Run", "Store", "TpsError", "__version__", "build_method", "draw", "errors", "evaluate", "from_reference",
+    "graph_of", "labels", "load", "load_recipe", "make", "outputs", "plan", "tables",
 ]  # fmt: skip
 
 

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 import tps_pipeline
+from tests.predict.untrained import make_store
+from tests.video.clips import write_clip
 
 pytestmark = pytest.mark.whole
 
@@ -84,3 +86,10 @@ def test_the_command_line_works_outside_the_checkout(tps: Path, tmp_path: Path):
     (tmp_path / "predicted" / "pred_vid_result.json").write_text(actions)
     scored = json.loads(run(tps, "evaluate", "--gt", "made/gt", "--pred", "predicted", "--json", cwd=tmp_path))
     assert scored["score"] > 0.99
+
+
+def test_a_video_is_predicted_outside_the_checkout(tps: Path, tmp_path: Path):
+    make_store(tmp_path / "store")
+    write_clip(tmp_path / "me.mp4", 6)
+    run(tps, "predict", "me.mp4", "--store", "store", cwd=tmp_path)
+    assert {path.name for path in (tmp_path / "predictions").iterdir()} == {"me_voting.json", "me_voting.mp4"}

@@ -5,6 +5,11 @@ else may move. A name is imported when it is first used, so that `import tps_pip
 
 ::
 
+    import tps_pipeline
+
+    parser = tps_pipeline.load("demo/store")
+    parser("me.mp4").draw("me_seen.mp4")
+
     from tps_pipeline import Lineage, Run, Store, graph_of, load_recipe, plan
 
     recipe, store = load_recipe("demo"), Store("demo/store")
@@ -20,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tps_pipeline import errors, labels, outputs, tables
     from tps_pipeline.data.submission import Evaluation, evaluate
+    from tps_pipeline.drawing.frame import draw
     from tps_pipeline.errors import TpsError
     from tps_pipeline.graph import Graph, Run, make
     from tps_pipeline.graph.plan import Plan, plan
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
     from tps_pipeline.methods import Method
     from tps_pipeline.methods import build as build_method
     from tps_pipeline.models import from_reference
+    from tps_pipeline.predict.parser import Parser, load
+    from tps_pipeline.predict.results import Result
     from tps_pipeline.reading import InMemory, Reads
     from tps_pipeline.recipe import Recipe
     from tps_pipeline.recipe import load as load_recipe
@@ -42,20 +50,24 @@ __all__ = [
     "InMemory",
     "Lineage",
     "Method",
+    "Parser",
     "Plan",
     "Reads",
     "Recipe",
     "Record",
+    "Result",
     "Run",
     "Store",
     "TpsError",
     "__version__",
     "build_method",
+    "draw",
     "errors",
     "evaluate",
     "from_reference",
     "graph_of",
     "labels",
+    "load",
     "load_recipe",
     "make",
     "outputs",
@@ -71,17 +83,21 @@ _HOMES = {
     "InMemory": "reading",
     "Lineage": "lineage",
     "Method": "methods",
+    "Parser": "predict.parser",
     "Plan": "graph.plan",
     "Reads": "reading",
     "Recipe": "recipe",
     "Record": "lineage",
+    "Result": "predict.results",
     "Run": "graph",
     "Store": "store",
     "TpsError": "errors",
     "build_method": "methods:build",
+    "draw": "drawing.frame",
     "evaluate": "data.submission",
     "from_reference": "models",
     "graph_of": "stages",
+    "load": "predict.parser",
     "load_recipe": "recipe:load",
     "make": "graph",
     "plan": "graph.plan",

@@ -137,6 +137,9 @@ SCORED_WITH = (ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, FRAMES, VIDEO_ACTIONS)
 CHECKPOINTS, DATASETS, WEIGHTS, CHECKS = "checkpoints/", "datasets/", "weights/", "checks/"
 """How keys begin: of all that is trained, of what detectors are trained on, of imported weights, of verdicts."""
 
+PREDICTIONS = "predictions/"
+"""How the keys of methods' predictions begin; those of ensembles begin otherwise."""
+
 FOLDERS = Output("data", sharded=True, suffix=".json")
 """The data folders that a store was filled from; mostly there is one."""
 

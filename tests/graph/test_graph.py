@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
 
@@ -28,7 +30,8 @@ from tps_pipeline.graph.plan import plan
 from tps_pipeline.graph.work import keys_read
 from tps_pipeline.learners import learners_of
 from tps_pipeline.lineage import Lineage
-from tps_pipeline.outputs import CHECKS, FOLDERS, LEADERBOARD, VIDEOS, Output, psc
+from tps_pipeline.outputs import CHECKS, FOLDERS, LEADERBOARD, VIDEOS, Output, predictions, psc
+from tps_pipeline.predict import memory
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
@@ -97,6 +100,24 @@ def test_videos_in_scored_submission_out(pipeline: Pipeline, first_run: set[str]
 
 def test_a_second_run_makes_nothing(pipeline: Pipeline, instance: dg.DagsterInstance, first_run: set[str]):
     assert run(pipeline, instance) == set()
+
+
+def test_by_itself_a_video_is_predicted_as_in_the_graph(
+    pipeline: Pipeline, first_run: set[str], workplace: Path, tmp_path: Path
+):
+    """By every method and ensemble, to the last digit, whatever was beside it in its shard."""
+    names, beside = pipeline.recipe.scored, pipeline.read(VIDEOS, "test-000").to_pylist()
+    assert len(beside) > 1
+    video = workplace / "data" / beside[0]["path"]
+    steps = memory.steps_for(graph_of(pipeline.recipe), map(predictions, names))
+    run = replace(pipeline.run(), data=video.parent)
+    alone = memory.predict(run, steps, memory.inputs_of(run, steps), video, tmp_path)
+    for output in map(predictions, names):
+        of_video = pc.field("video_id").cast(pa.string()) == beside[0]["video_id"]
+        there, found = pipeline.read(output, "test-000").filter(of_video), alone[output]
+        assert isinstance(found, pa.Table)
+        assert len(there) > 0
+        assert found.to_pylist() == there.to_pylist(), output.key
 
 
 def test_everything_that_a_step_declares_is_what_it_reads(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +22,11 @@ from tps_pipeline.clips.sampling import uniform_sample
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import DataError
+from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
 from tps_pipeline.progress import progress
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
-
-BATCH = 8
-"""Clips at once where nothing is learned."""
 
 
 class ActionVideo(NamedTuple):
@@ -44,6 +41,22 @@ class ActionVideo(NamedTuple):
     path: Path
     n_frames: int
     action: int
+
+
+class Classifier(NamedTuple):
+    """A trained network as it is used.
+
+    Attributes:
+        model: In eval mode, on the device that it is to run on.
+        settings: The recipe's section that it was trained with.
+        actions: What it tells apart, in the order of its outputs.
+        frequencies: How often each of them was trained on, as shares.
+    """
+
+    model: nn.Module
+    settings: recipe.VideoAction
+    actions: list[str]
+    frequencies: list[float]
 
 
 class Clips:
@@ -125,6 +138,17 @@ def train(
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "accuracy")}
 
 
+@kept
+def load(checkpoint: Path) -> Classifier:
+    """The network that `train` left in a folder."""
+    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
+    settings = recipe.VideoAction.model_validate_json(metadata["settings"])
+    actions, frequencies = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
+    model = video_swin(settings.network, len(actions))
+    load_strictly(model, state)
+    return Classifier(model.to(choose_device()).eval(), settings, actions, frequencies)
+
+
 def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     """Predict the action of every video.
 
@@ -140,16 +164,13 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
         A table of `tables.VIDEO_ACTIONS`, a row for each video.
     """
     prepare_cpu()
-    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.VideoAction.model_validate_json(metadata["settings"])
-    actions = json.loads(metadata["actions"])
-    model = video_swin(settings.network, len(actions))
-    load_strictly(model, state)
+    classifier = load(checkpoint)
+    settings, actions = classifier.settings, classifier.actions
     rows = videos.select(["video_id", "path", "n_frames", "status"]).to_pylist()
     files = [Video(data / row["path"], row["n_frames"] if row["status"] == "ok" else 0) for row in rows]
     clips = progress(_central_clips(files, settings)(), "classifying videos", total=len(files))
-    found = _probabilities(model.to(choose_device()).eval(), clips)
-    chances = [json.loads(metadata["frequencies"]) if row is None else row.tolist() for row in found]
+    found = _probabilities(classifier.model, clips)
+    chances = [classifier.frequencies if row is None else row.tolist() for row in found]
     best = [int(np.argmax(row)) for row in chances]
     columns = {
         "video_id": [row["video_id"] for row in rows],
@@ -199,17 +220,15 @@ def _central_clips(
 def _probabilities(model: nn.Module, clips: Iterable[np.ndarray | None]) -> list[np.ndarray | None]:
     """Probabilities of the actions for each clip: the mean of the clip's and its mirror image's.
 
-    The mirror image gains 0 to 3 points of accuracy in the demo; an action has no side.
+    The mirror image gains 0 to 3 points of accuracy in the demo; an action has no side. Clips go through one by one:
+    what a network says differs in the last digits with what goes through it beside, and no video is to depend on that.
     """
     device = next(model.parameters()).device
     found: list[np.ndarray | None] = []
-    remaining = iter(clips)
-    while batch := list(islice(remaining, BATCH)):
-        read = [clip for clip in batch if clip is not None]
-        rows = iter(())
-        if read:
-            seen = normalise(torch.from_numpy(np.stack(read)).to(device), IMAGENET)
-            chances = model(torch.cat([seen, seen.flip(4)])).softmax(1)
-            rows = iter(chances.unflatten(0, (2, -1)).mean(0).cpu().numpy())
-        found += [None if clip is None else next(rows) for clip in batch]
+    for clip in clips:
+        if clip is None:
+            found.append(None)
+            continue
+        seen = normalise(torch.from_numpy(clip[None]).to(device), IMAGENET)
+        found.append(model(torch.cat([seen, seen.flip(4)])).softmax(1).mean(0).cpu().numpy())
     return found

@@ -17,6 +17,7 @@ from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Letterbox, letterbox
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import WeightsError
+from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
 from tps_pipeline.models.yolov7_layers import STRIDES
@@ -134,6 +135,7 @@ def save(path: Path, state_dict: Mapping[str, Tensor], settings: recipe.Detector
     save_checkpoint(path, state_dict, metadata=described)
 
 
+@kept
 def load(
     path: Path, *, inference: recipe.DetectorInference | None = None, device: str | None = None
 ) -> TrainedDetector:

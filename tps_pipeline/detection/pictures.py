@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TypeVar
 
 import cv2
@@ -42,8 +44,12 @@ class Pictures:
 
 
 def steps(keys: Sequence[tuple[str, int]]) -> Iterable[Sequence[tuple[str, int]]]:
-    """Keys of frames, as many as go through a network at once, with a progress bar."""
-    batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
+    """Keys of frames, as many of one video as go through a network at once, with a progress bar.
+
+    What a network says differs in the last digits with what goes through it beside: a video is not to depend on others.
+    """
+    videos = [list(of_video) for _, of_video in groupby(keys, key=itemgetter(0))]
+    batches = [of_video[i : i + BATCH] for of_video in videos for i in range(0, len(of_video), BATCH)]
     return track(batches, "detecting", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal)
 
 

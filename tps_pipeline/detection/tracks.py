@@ -20,6 +20,8 @@ OVERLAP = 0.1
 """Least overlap of a box with a track's prediction (ByteTrack's)."""
 REMEMBERED = 5
 """Sampled frames that a track outlives without being seen."""
+ALONE = -1
+"""In place of a track: of somebody who is linked to nobody."""
 _PERSON = ["video_id", "frame", "person"]
 
 
@@ -56,33 +58,59 @@ def link(frames: NDArray[np.int32], boxes: NDArray[np.float32], scores: NDArray[
     Returns:
         Each person's track, (N,).
     """
-    import supervision as sv
-    from trackers import ByteTrackTracker
-
     distinct, starts = np.unique(frames, return_index=True)
     step = np.diff(distinct).min(initial=frames[-1])
-    tracker = ByteTrackTracker(
-        lost_track_buffer=30 * REMEMBERED,  # in thirtieths of a time unit, which is a step
-        frame_rate=1.0,
-        track_activation_threshold=CONFIDENT,
-        high_conf_det_threshold=CONFIDENT,
-        minimum_iou_threshold=OVERLAP,
-        minimum_consecutive_frames=1,
-    )
-    inclusive = np.array((0, 0, 1, 1), np.float32)
-    tracks, known = np.full(len(frames), -1, np.int32), 0
+    linker, tracks = Linker(), np.full(len(frames), ALONE, np.int32)
     for frame, of_frame in zip(distinct, np.split(np.arange(len(frames)), starts[1:]), strict=True):
-        people = sv.Detections(boxes[of_frame] + inclusive, confidence=scores[of_frame], data={"row": of_frame})
-        followed = tracker.update(people, timestamp=frame / step)
+        tracks[of_frame] = linker.update(frame / step, boxes[of_frame], scores[of_frame])
+    alone = tracks == ALONE
+    tracks[alone] = linker.known + np.arange(alone.sum())
+    _, first, track_of = np.unique(tracks, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[track_of].astype(np.int32)
+
+
+class Linker:
+    """Links the people of one video, frame by frame.
+
+    Attributes:
+        known: How many tracks there are so far.
+    """
+
+    def __init__(self) -> None:
+        from trackers import ByteTrackTracker
+
+        self.known = 0
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=30 * REMEMBERED,  # in thirtieths of a time unit, which is a step
+            frame_rate=1.0,
+            track_activation_threshold=CONFIDENT,
+            high_conf_det_threshold=CONFIDENT,
+            minimum_iou_threshold=OVERLAP,
+            minimum_consecutive_frames=1,
+        )
+
+    def update(self, time: float, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Link the people of the next frame that has some.
+
+        Args:
+            time: When it is, in steps between sampled frames.
+            boxes: Inclusive corners, (P, 4).
+            scores: (P,).
+
+        Returns:
+            Each one's track, from 0; `ALONE` for who is linked to nobody and too faint to begin one, (P,).
+        """
+        import supervision as sv
+
+        inclusive, tracks = np.array((0, 0, 1, 1), np.float32), np.full(len(boxes), ALONE, np.int32)
+        people = sv.Detections(boxes + inclusive, confidence=scores, data={"row": np.arange(len(boxes))})
+        followed = self._tracker.update(people, timestamp=time)
         rows = np.asarray(followed.data["row"])
         tracks[rows] = np.asarray(followed.tracker_id)
         # The library names a track when it is seen for the second time; here its first person belongs to it as well.
-        new = [track for track in tracker.tracks if track.tracker_id < 0]
+        new = [track for track in self._tracker.tracks if track.tracker_id < 0]
         beginning = rows[(tracks[rows] < 0) & (scores[rows] >= CONFIDENT)]
         for row, begun in zip(beginning, new, strict=True):
-            tracks[row] = begun.tracker_id = known
-            known += 1
-    alone = tracks < 0
-    tracks[alone] = known + np.arange(alone.sum())
-    _, first, track_of = np.unique(tracks, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[track_of].astype(np.int32)
+            tracks[row] = begun.tracker_id = self.known
+            self.known += 1
+        return np.maximum(tracks, ALONE)

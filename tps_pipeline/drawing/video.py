@@ -42,7 +42,9 @@ class Layer:
         return draw(picture, self.parts.loc[self.parts["frame"] == frame], people=people, action=self.action)
 
 
-def write_video(path_in: str | Path, path_out: str | Path, *layers: Layer, sampled: Sequence[int]) -> None:
+def write_video(
+    path_in: str | Path, path_out: str | Path, *layers: Layer, sampled: Sequence[int], fps: float | None = None
+) -> None:
     """Draw on every frame of a video, as an MP4 at the video's average rate.
 
     Every frame shows what is said about the nearest sampled frame, the earlier of two: all that a method said, and
@@ -53,15 +55,18 @@ def write_video(path_in: str | Path, path_out: str | Path, *layers: Layer, sampl
         path_out: The MP4 to write; appears whole or not at all.
         layers: What to draw: one, or two that are shown side by side.
         sampled: The numbers of the frames that were looked at, ascending; those without people count.
+        fps: The video's average rate, 0 if nobody knows; None has it probed.
 
     Raises:
         VideoError: The video cannot be read.
     """
-    facts = probe(path_in)
-    if facts.status != "ok":
-        raise VideoError(facts.error)
+    if fps is None:
+        facts = probe(path_in)
+        if facts.status != "ok":
+            raise VideoError(facts.error)
+        fps = facts.fps
     with whole_file(Path(path_out)) as partial:
-        encode(partial, _drawn(path_in, layers, sampled), rate=Fraction(facts.fps or 25).limit_denominator(1001))
+        encode(partial, _drawn(path_in, layers, sampled), rate=Fraction(fps or 25).limit_denominator(1001))
 
 
 def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: int = 20) -> None:

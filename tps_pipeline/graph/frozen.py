@@ -11,7 +11,9 @@ from typing import Any
 
 from tps_pipeline import recipe as recipes
 from tps_pipeline.errors import RecipeError, StoreError
+from tps_pipeline.lineage import Lineage, Record
 from tps_pipeline.lineage.difference import Settings
+from tps_pipeline.outputs import PREDICTIONS
 from tps_pipeline.store import Store
 
 FOLDER = "recipes"
@@ -68,6 +70,29 @@ def last(store: Store) -> str:
     if not paths:
         raise StoreError(f"{store.root} knows of no run's recipe; name one (`--recipe`, TPS_RECIPE)")
     return store.local(max(paths, key=lambda path: store.fs.modified(store.full(path)))).read_text()
+
+
+def of_predictions(lineage: Lineage) -> recipes.Recipe:
+    """The recipe that a store's newest predictions were made with, all that they descend from included.
+
+    Raises:
+        StoreError: No run has frozen any.
+        RecipeError: It is no longer valid.
+    """
+    store, records = lineage.store, lineage.latest().records
+    newest = recipes.parse(last(store), Path(FOLDER))
+    made = [record for (asset, _), record in records.items() if asset.startswith(PREDICTIONS)]
+    if not made:
+        return newest
+    key = max(made, key=lambda record: record.finished_at).key
+    trace = [record for _, record in lineage.trace(key) if record.recipe_sections]
+    fits = (recipe for recipe in (newest, *_kept((store,))) if all(_made_with(recipe, record) for record in trace))
+    return next(fits, newest)
+
+
+def _made_with(recipe: recipes.Recipe, record: Record) -> bool:
+    sections = record.recipe_sections
+    return record.recipe_digest in (recipe.digest_of(sections), recipe.digest_of_0_1(sections))
 
 
 def settings_in(*stores: Store) -> Settings:

@@ -78,7 +78,7 @@ class PartStateDetector:
     """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
-    predict_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "2"
     """See `Method`."""
 
     def fit(

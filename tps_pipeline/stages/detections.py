@@ -19,6 +19,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
     TWO_STAGE,
     reads=(FRAMES, checkpoint("person_detector"), checkpoint("part_detector")),
     sections=("two_stage", "person_detector.inference", "part_detector.inference"),
+    version="2",
     gpu=True,
 )
 def two_stage(read: Reader) -> pa.Table:
@@ -40,6 +41,7 @@ def two_stage(read: Reader) -> pa.Table:
     SINGLE_STAGE,
     reads=(FRAMES, checkpoint("single_stage_detector")),
     sections=("single_stage", "single_stage_detector.inference"),
+    version="2",
     gpu=True,
 )
 def single_stage(read: Reader) -> pa.Table:
@@ -64,7 +66,7 @@ def tracks(read: Reader) -> pa.Table:
     return track(read(TWO_STAGE))
 
 
-@step(VIDEO_ACTIONS, reads=(VIDEOS, checkpoint("video_action")), gpu=True)
+@step(VIDEO_ACTIONS, reads=(VIDEOS, checkpoint("video_action")), version="2", gpu=True)
 def video_actions(read: Reader) -> pa.Table:
     """The action of every video."""
     from tps_pipeline.clips import video_action

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,20 @@ def read_jpegs(
         yield video_id, frame, jpeg
 
 
+def write_frames(out: Path, video_id: str, pictures: Mapping[int, np.ndarray], *, quality: int) -> None:
+    """Write pictures at hand as `extract` writes those of a video.
+
+    Args:
+        out: The file to write.
+        video_id: What to call their video.
+        pictures: RGB uint8, height x width x 3, by frame number, ascending from 1.
+        quality: Of the JPEGs, 1 to 100.
+    """
+    rows = [(frame, *picture.shape[1::-1], _jpeg(picture, quality)) for frame, picture in pictures.items()]
+    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, tables.FRAMES) as writer:
+        writer.write_batch(_batch(0, pa.array([video_id]), rows))
+
+
 class FrameFile:
     """Random access to the frames of an Arrow file that `extract` wrote; memory-mapped.
 
@@ -257,9 +271,12 @@ def _rows(
     """Frame number, width, height and JPEG of each frame."""
     for index, picture in read_frames(path, [frame - 1 for frame in frames], decoder=decoder, nearest=nearest):
         height, width, _ = picture.shape
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-        yield index + 1, width, height, jpeg.tobytes()
+        yield index + 1, width, height, _jpeg(picture, jpeg_quality)
+
+
+def _jpeg(picture: np.ndarray, quality: int) -> bytes:
+    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def _batch(position: int, ids: pa.Array[Any], rows: Iterable[tuple[int, int, int, bytes]]) -> pa.RecordBatch:

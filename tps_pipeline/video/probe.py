@@ -68,6 +68,24 @@ def probe(path: str | Path) -> Probe:
         raise unreachable(path, error) from error
 
 
+def shown_at(path: str | Path, *, n_frames: int, fps: float) -> list[float]:
+    """When each frame of a readable video is shown, in seconds from the first one on.
+
+    Args:
+        path: The file.
+        n_frames: Its frames, as probed.
+        fps: Its average rate, which tells where the container keeps no times; 0 if that is not known either.
+
+    Returns:
+        So many times, ascending.
+    """
+    with open_video(path) as (container, stream):
+        times, base = scan(container, stream).times, stream.time_base
+    if times is None or base is None or len(times) != n_frames:
+        return [number / (fps or 25) for number in range(n_frames)]
+    return [float((time - times[0]) * base) for time in times]
+
+
 def probe_all(paths: Sequence[str | Path], *, go_on: bool = False) -> Iterator[Probe]:
     """Look at many videos, as many at once as there are cores; in their order.
 

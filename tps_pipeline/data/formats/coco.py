@@ -272,8 +272,18 @@ def write(videos: Sequence[LabelledVideo], path: Path) -> None:
     """Write the labels of some videos.
 
     Args:
-        videos: Frame 12 of the video `a` is the picture `a/img_00012.jpg`, as `tps frames export` calls it.
+        videos: See `encode`.
         path: The JSON file; one that is there is replaced.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(encode(videos))
+
+
+def encode(videos: Sequence[LabelledVideo]) -> bytes:
+    """The labels of some videos as JSON.
+
+    Args:
+        videos: Frame 12 of the video `a` is the picture `a/img_00012.jpg`, as `tps frames export` calls it.
     """
     parts = sorted({part for video in videos for person in video.people.values() for part in person.parts})
     category = {name: number for number, name in enumerate([PERSON, *parts], 1)}
@@ -299,8 +309,7 @@ def write(videos: Sequence[LabelledVideo], path: Path) -> None:
         "categories": [{"id": number, "name": name} for name, number in category.items()],
         "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
     }
-    with whole_file(path) as partial:
-        partial.write_bytes(msgspec.json.encode(content))
+    return msgspec.json.encode(content)
 
 
 def _boxed(seen: Seen) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.models import csn
+from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.progress import progress
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -110,6 +111,7 @@ def build_for(settings: recipe.VideoLevel | recipe.SegmentLevel, labels: int) ->
     return build(settings.network, labels)
 
 
+@kept
 def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Module] = build_for) -> Classifier[Entry]:
     """The network that `clip_training.learn` left in a folder.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +20,13 @@ from tps_pipeline.device import choose_device
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps
+from tps_pipeline.models.kept import kept
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 TOGETHER = 256
-"""Sequences classified at once."""
+"""Sequences of one video that are classified at once."""
 
 
 def build(settings: recipe.PartTrajectoryNet, labels: int, actions: int) -> PartTrajectoryNet:
@@ -31,6 +34,33 @@ def build(settings: recipe.PartTrajectoryNet, labels: int, actions: int) -> Part
     return PartTrajectoryNet(
         width=settings.width, blocks=settings.blocks, kernel=settings.kernel, labels=labels, actions=actions
     )
+
+
+class Classifier(NamedTuple):
+    """A trained network as it is used.
+
+    Attributes:
+        network: In eval mode, on the device that it is to run on.
+        settings: The recipe's entry that it was trained with.
+        space: Its labels.
+        actions: Whose probabilities it takes.
+    """
+
+    network: PartTrajectoryNet
+    settings: recipe.PartTrajectory
+    space: LabelSpace
+    actions: list[str]
+
+
+@kept
+def load(checkpoint: Path) -> Classifier:
+    """The network that `training.fit` left in a folder."""
+    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
+    settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
+    space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
+    network = build(settings.network, len(space), len(names))
+    load_strictly(network, state)
+    return Classifier(network.to(choose_device()).eval(), settings, space, names)
 
 
 def predict(
@@ -54,15 +84,11 @@ def predict(
         A table of `tables.PREDICTIONS`.
     """
     prepare_cpu()
-    state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
-    space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
-    network = build(settings.network, len(space), len(names))
-    load_strictly(network, state)
+    network, settings, space, names = load(checkpoint)
     people = arrange(detections, detections, tracks, stride=settings.stride, threshold=inference.part_threshold)
     rows = video_actions.to_pylist() if video_actions else []
     shown = {row["video_id"]: dict(row["probabilities"]) for row in rows}
-    scores = classify(network.to(choose_device()).eval(), people, action_probabilities(people, shown, names), space)
+    scores = classify(network, people, action_probabilities(people, shown, names), space)
     return with_states(detections, space, scores, people.person_of_part)
 
 
@@ -84,8 +110,7 @@ def classify(
     device = next(network.parameters()).device
     mirror = space.mirrored_labels
     scores = np.zeros((len(people.videos), len(space)), np.float32)
-    order = np.argsort([steps[-1] for steps in people.steps], kind="stable")
-    for batch in (order[at : at + TOGETHER] for at in range(0, len(order), TOGETHER)):
+    for batch in _batches(people):
         views = []
         for flipped in (False, True):
             boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in batch]
@@ -101,6 +126,15 @@ def classify(
         for i, of_sequence in zip(batch, (views[0] + views[1]) / 2, strict=True):
             scores[people.sequences[i]] = of_sequence[people.steps[i]]
     return scores
+
+
+def _batches(people: Trajectories) -> Iterator[NDArray[np.int64]]:
+    """Sequences of like length, of one video each: no video is to depend on what is beside it in the last digits."""
+    lengths = np.array([steps[-1] for steps in people.steps], np.int64)
+    videos = np.unique([people.videos[rows[0]] for rows in people.sequences], return_inverse=True)[1]
+    order = np.lexsort((lengths, videos))
+    for of_video in np.split(order, np.flatnonzero(np.diff(videos[order])) + 1):
+        yield from (of_video[at : at + TOGETHER] for at in range(0, len(of_video), TOGETHER))
 
 
 def action_probabilities(

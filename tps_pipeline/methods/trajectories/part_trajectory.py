@@ -26,7 +26,7 @@ class PartTrajectory:
     """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
-    predict_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "2"
     """See `Method`."""
 
     @property

@@ -1,0 +1,113 @@
+"""The sliding form: whom it detects are those of a whole file, and no source has to end or to fit in memory."""
+
+import itertools
+import json
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import tps_pipeline
+from tests.predict.untrained import ACTIONS, make_store
+from tests.video.clips import picture, write_clip
+from tps_pipeline.cli.app import app
+from tps_pipeline.errors import VideoError
+from tps_pipeline.predict.live import Live
+from tps_pipeline.video.probe import probe
+
+KEYS = ["frame", "person", "part"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    crowded = {"person_threshold": 0.0, "people_per_frame": 3}
+    return make_store(tmp_path_factory.mktemp("store"), two_stage=crowded)
+
+
+def moving(count: Iterable[int]) -> Iterator[np.ndarray]:
+    return (picture(index) for index in count)
+
+
+@pytest.mark.parametrize("method", ["video_category", "part_trajectory", "voting"])
+def test_a_stream_finds_whom_a_whole_file_has_and_keeps_their_tracks(method: str, store: Path, tmp_path: Path):
+    clip = write_clip(tmp_path / "a.mp4", 48)
+    parser = tps_pipeline.load(store, method=method)
+    whole, frames = parser(clip), list(parser.stream(clip, window=20))
+    assert [frame.frame for frame in frames] == list(whole.frames)
+    assert [frame.seconds for frame in frames] == pytest.approx(whole.seconds)
+    assert {frame.action for frame in frames} <= set(ACTIONS)
+    told, once = (
+        rows.sort_values(KEYS).reset_index(drop=True)
+        for rows in (pd.concat([frame.people for frame in frames]), whole.to_pandas())
+    )
+    same = [*KEYS, "x1", "y1", "x2", "y2", "person_x1", "track_id"]
+    assert told[same].to_numpy().tolist() == once[same].to_numpy().tolist()
+    assert told.person_score.to_numpy() == pytest.approx(once.person_score.to_numpy(), abs=1e-5)
+
+
+def test_in_one_window_a_stream_says_what_is_said_of_the_whole_file(store: Path, tmp_path: Path):
+    clip = write_clip(tmp_path / "a.mp4", 20)
+    parser = tps_pipeline.load(store, method="part_trajectory")
+    whole, frames = parser(clip), list(parser.stream(clip, window=40))
+    told = pd.concat([frame.people for frame in frames])
+    assert told.state.astype(str).tolist() == whole.to_pandas().state.astype(str).tolist()
+    assert frames[0].action == whole.action
+
+
+def test_results_come_from_a_source_without_an_end_and_no_picture_is_kept(store: Path):
+    parser, seen = tps_pipeline.load(store, method="video_category", every=4), list[weakref.ref[np.ndarray]]()
+
+    class Picture(np.ndarray):
+        """One that can be watched."""
+
+    def coming() -> Iterator[np.ndarray]:
+        for index in itertools.count():
+            seen.append(weakref.ref(shown := picture(index).view(Picture)))
+            yield shown
+
+    going = parser.follow(Live("camera_0", 30.0, coming()), window=16)
+    most, numbers = 0, []
+    for frame in itertools.islice(going, 12):
+        numbers.append(frame.frame)
+        most = max(most, sum(each() is not None for each in seen))
+    assert numbers == [1 + 4 * index for index in range(12)]
+    assert 8 <= most <= 16 + 8
+
+
+def test_a_camera_that_changes_its_size_goes_on(store: Path):
+    pictures = [*moving(range(8)), *(picture(index, 128, 96) for index in range(8))]
+    parser = tps_pipeline.load(store, every=4)
+    frames = list(parser.follow(Live("camera_0", 30.0, iter(pictures)), window=8))
+    assert [frame.picture.shape[:2] for frame in frames] == [(64, 96), (64, 96), (96, 128), (96, 128)]
+
+
+def test_what_is_no_stream_is_said_before_anything_is_opened(store: Path):
+    parser = tps_pipeline.load(store)
+    with pytest.raises(VideoError, match=r"127\.0\.0\.1:9/x: is a network address"):
+        next(parser.stream("http://127.0.0.1:9/x"))
+    with pytest.raises(VideoError, match=r"127\.0\.0\.1:9/x: cannot be opened"):
+        next(parser.stream("http://127.0.0.1:9/x", allow_network=True))
+    with pytest.raises(VideoError, match="camera 99 cannot be opened; see that it is there"):
+        next(parser.stream(99))
+
+
+def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Path):
+    write_clip(tmp_path / "a.mp4", 33)
+    fixed = ["--store", str(store), "--out", str(tmp_path), "--method", "part_trajectory", "--min-score", "0"]
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "a.mp4"), "99", "--stream", "--json", *fixed])
+    assert done.exit_code == 1
+    followed, camera = json.loads(done.stdout)
+    assert "camera 99 cannot be opened" in camera["error"]
+    assert followed["seconds"] == pytest.approx(30 / 30)
+    lines = [json.loads(line) for line in (tmp_path / "a_part_trajectory.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [1, 6, 11, 16, 21, 26, 31]
+    assert {len(line["people"]) for line in lines} == {3}
+    assert followed["people"] == len({person["track"] for line in lines for person in line["people"]})
+    assert probe(tmp_path / "a_part_trajectory.mp4").n_frames == 7
+    refused = CliRunner().invoke(app, ["predict", "99", "--save", "csv", *fixed])
+    assert refused.exit_code == 2
+    assert "csv: there are json, mp4" in refused.stderr

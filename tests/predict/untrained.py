@@ -1,0 +1,100 @@
+"""A store of networks that have learned nothing: quick to make, and what they say is as exact as anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+from tps_pipeline import recipe, tables
+from tps_pipeline.clips.networks import video_swin
+from tps_pipeline.detection import detector
+from tps_pipeline.graph import frozen
+from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.lineage import Lineage, Work
+from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.trajectories.classifier import build
+from tps_pipeline.methods.video_category import FILE
+from tps_pipeline.models.weights import save_checkpoint
+from tps_pipeline.outputs import METHOD_BY_CATEGORY, RANKING, Output, checkpoint
+from tps_pipeline.recipe import Recipe
+from tps_pipeline.store import Store
+from tps_pipeline.training.checkpoint import WEIGHTS
+
+ACTIONS = ["pull_ups", "push_up"]
+STATES = [(part, state) for part in PARTS for state in ("bend", "none")]
+
+
+def make_store(root: Path, **changes: Any) -> Path:
+    """A store with what the methods `video_category` and `part_trajectory` need; `changes` replace recipe sections."""
+    settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    settings["methods"] = {name: settings["methods"][name] for name in ("video_category", "part_trajectory")}
+    settings["ensemble"] = {}
+    settings["submission"] = "voting"
+    for section in ("person_detector", "part_detector", "video_action"):
+        settings[section]["image_size"] = 64
+    settings |= changes
+    store = Store(root)
+    frozen.freeze(store, yaml.safe_dump(settings), "recipe.yaml")
+    lineage, made = Lineage(store), Recipe.model_validate(settings)
+    torch.manual_seed(0)
+    for name in ("person_detector", "part_detector", "video_action", *made.methods):
+        folder = root / "making"
+        folder.mkdir()
+        _save(name, folder, made)
+        output = checkpoint(name)
+        _record(lineage, output, store.keep(folder, f"{output.key}/untrained"))
+    _record(lineage, RANKING, store.write(RANKING.path(), _ranking(made)))
+    _record(lineage, METHOD_BY_CATEGORY, store.write(METHOD_BY_CATEGORY.path(), _choice()))
+    return root
+
+
+def _record(lineage: Lineage, output: Output, written: Any) -> None:
+    lineage.record(Work(output.key, None, (), (), ""), written, run_id="test")
+
+
+def _save(name: str, folder: Path, made: Recipe) -> None:
+    match name:
+        case "person_detector" | "part_detector":
+            settings, labels = made.setting(name), [PERSON] if name == "person_detector" else list(PARTS)
+            network = detector.build(settings.network, classes=len(labels))
+            detector.save(folder / WEIGHTS, network.state_dict(), settings, labels)
+        case "video_action":
+            about = {"frequencies": "[0.5, 0.5]", "settings": made.video_action.model_dump_json()}
+            network = video_swin(made.video_action.network, len(ACTIONS))
+            save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about | {"actions": json.dumps(ACTIONS)})
+        case "video_category":
+            rows = [
+                {"action": action, "part": part, "state": state, "boxes": 1 + (state == "bend")}
+                for action in ACTIONS
+                for part, state in STATES
+            ]
+            pq.write_table(tables.conform(pa.Table.from_pylist(rows), tables.STATE_COUNTS), folder / FILE)
+        case _:
+            entry = made.methods[name]
+            assert isinstance(entry, recipe.PartTrajectory)
+            space = LabelSpace(tuple(sorted(STATES)))
+            names = ACTIONS if entry.action else []
+            about = {"labels": space.to_json(), "settings": entry.model_dump_json(exclude={"inference"})}
+            network = build(entry.network, len(space), len(names))
+            save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about | {"actions": json.dumps(names)})
+
+
+def _ranking(made: Recipe) -> pa.Table:
+    rows = [{"method": name, "split": "val", "videos": 1, "score": 0.5, "mean_psc": 0.5} for name in made.voters]
+    return tables.conform(pa.Table.from_pylist(rows), tables.RANKING)
+
+
+def _choice() -> pa.Table:
+    rows = [
+        {
+            "action": action, "method": method, "split": "val", "n_videos": 1, "psc": 0.5, "chosen": method == chosen,
+            "gain": None, "gain_error": None,
+        }
+        for action, chosen in zip(ACTIONS, ("video_category", "part_trajectory"), strict=True)
+        for method in ("video_category", "part_trajectory")
+    ]  # fmt: skip
+    return tables.conform(pa.Table.from_pylist(rows), tables.METHOD_BY_CATEGORY)

@@ -1,0 +1,186 @@
+"""`tps predict`: videos that are in no store, by a store's networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tps_pipeline.cli.console import DEMO_STORE, Json, Root, print_json, print_table
+from tps_pipeline.errors import TpsError
+
+if TYPE_CHECKING:
+    from tps_pipeline.predict.parser import Parser
+    from tps_pipeline.predict.results import Result
+    from tps_pipeline.predict.saving import Kind
+    from tps_pipeline.predict.streaming import Frame
+
+STREAMED: tuple[Kind, ...] = ("json", "mp4")
+"""What a stream can be saved as: a line a frame, and a video."""
+
+
+def predict(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Videos: files, folders, patterns, a camera's number.")
+    ],
+    store: Root = DEMO_STORE,
+    method: Annotated[
+        str | None, typer.Option(help="Whose states: a method, voting or by_category; what the recipe submits without.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(min=1, help="Look at every so many frames; as the recipe says without.")
+    ] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder for VIDEO_METHOD.json, ...")] = Path(
+        "predictions"
+    ),
+    save: Annotated[str, typer.Option(help="With commas: json, csv, parquet, coco, cvat, mot, mp4.")] = "json,mp4",
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave people with a lower score out; of csv and parquet never.")
+    ] = 0.3,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Follow files, too, as a camera: results at once, memory does not grow.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show in a window what is followed; q ends it.")] = False,
+    allow_network: Annotated[bool, typer.Option("--allow-network", help="Open network addresses.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find people, parts, states and the action in videos that are in no store; exit 1 if one of them failed.
+
+    The store is only read. What it finds is what `make run` would find, to the last digit; of a camera, an address or
+    with `--stream` states and the action are those of the last 60 frames, until Ctrl-C.
+    """
+    from tps_pipeline.predict.parser import load
+    from tps_pipeline.predict.sources import find
+
+    found = list(find(sources, allow_network=allow_network))
+    live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
+    files = [source for source in found if isinstance(source, Path) and source not in live]
+    kinds = _kinds(save, among=STREAMED if live else None)
+    parser = load(store, method=method, every=every)
+    rows = [_refused(source) for source in found if isinstance(source, TpsError)]
+    rows += _predict(parser, files, kinds, out, min_score=min_score)
+    rows += [
+        _follow(parser, source, kinds, out, min_score=min_score, show=show, allow_network=allow_network)
+        for source in live
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        done = [row for row in rows if "error" not in row]
+        shown = ["seconds", "people", "action", "score", "fps"]
+        cells = [[Path(row["video"]).name, *(row[name] for name in shown)] for row in done]
+        print_table(f"by {parser.method}", ["video", *shown], cells)
+    raise typer.Exit(1 if any("error" in row for row in rows) else 0)
+
+
+def _predict(
+    parser: Parser, videos: Sequence[Path], kinds: Sequence[Kind], out: Path, *, min_score: float
+) -> list[dict[str, Any]]:
+    """A row of the table for each video; one that fails is told of, and the others are done."""
+    from tps_pipeline.predict.saving import names, save, suffix
+
+    rows, read = [], {video.resolve() for video in videos}
+    called = names([f"{video.stem}_{parser.method}" for video in videos])
+    for number, (video, name) in enumerate(zip(videos, called, strict=True), 1):
+        typer.echo(f"[{number}/{len(videos)}] {video}", err=True)
+        targets: dict[Kind, Path] = {kind: out / f"{name}{suffix(kind)}" for kind in kinds}
+        try:
+            for kind, target in targets.items():
+                if target.resolve() in read:
+                    raise TpsError(f"{video}: its {kind.upper()} would be written over {target}; name another --out")
+            result = parser(video)
+            for note in result.notes:
+                typer.echo(note, err=True)
+            for kind, target in targets.items():
+                save(result, kind, target, min_score=min_score)
+        except (TpsError, OSError) as error:
+            rows.append(_refused(error, video))
+            continue
+        rows.append(_row(result, targets, min_score=min_score))
+    return rows
+
+
+def _follow(
+    parser: Parser,
+    source: Path | int | str,
+    kinds: Sequence[Kind],
+    out: Path,
+    *,
+    min_score: float,
+    show: bool,
+    allow_network: bool,
+) -> dict[str, Any]:
+    """The row of a source that is followed to its end, or until somebody interrupts."""
+    from tps_pipeline.predict import live
+    from tps_pipeline.predict.saving import save_stream
+    from tps_pipeline.predict.streaming import WINDOW
+
+    rows: list[dict[str, Any]] = []
+    people: set[int] = set()
+
+    def seen(frames: Iterator[Frame]) -> Iterator[Frame]:
+        began = time.perf_counter()
+        for frame in frames:
+            people.update(frame.people.track_id[frame.people.person_score >= min_score].dropna())
+            seconds, last = frame.seconds, {"action": frame.action, "score": frame.action_score}
+            speed = frame.frame / (time.perf_counter() - began)
+            rows[:] = [{"video": str(source), "seconds": seconds, "people": len(people), **last, "fps": speed}]
+            if show and not _shown(frame, min_score=min_score):
+                return
+            yield frame
+
+    try:
+        with live.opened(source, allow_network=allow_network) as opened:
+            sliding = f"states and the action are those of the last {WINDOW} frames (docs/own_video.md)"
+            typer.echo(f"{source}: {sliding}; Ctrl-C ends it", err=True)
+            rate = opened.fps / parser.recipe.frames.sample_stride
+            target = out / f"{opened.name}_{parser.method}"
+            save_stream(seen(parser.follow(opened)), target, kinds, rate=rate, min_score=min_score)
+    except (TpsError, OSError) as error:
+        return _refused(error, source)
+    return rows[0] if rows else _refused(TpsError(f"{source}: nothing came from it"), source)
+
+
+def _shown(frame: Frame, *, min_score: float) -> bool:
+    """Show a frame in a window; whether it is to go on."""
+    import cv2
+
+    try:
+        cv2.imshow("tps predict", frame.draw(min_score=min_score)[..., ::-1])
+        return cv2.waitKey(1) != ord("q")
+    except cv2.error as error:
+        raise TpsError("there is no display to show a window on; leave --show out") from error
+
+
+def _kinds(save: str, among: Sequence[Kind] | None = None) -> list[Kind]:
+    from tps_pipeline.predict.saving import KINDS
+
+    known = among or KINDS
+    wanted = [kind.strip() for kind in save.split(",") if kind.strip()]
+    unknown = [kind for kind in wanted if kind not in known]
+    if unknown or not wanted:
+        raise typer.BadParameter(
+            f"{', '.join(unknown) or 'nothing'}: there are {', '.join(known)}", param_hint="--save"
+        )
+    return [kind for kind in KINDS if kind in wanted]
+
+
+def _row(result: Result, targets: dict[Kind, Path], *, min_score: float) -> dict[str, Any]:
+    return {
+        "video": str(result.path),
+        "seconds": result.length,
+        "people": len(result.people(min_score=min_score)),
+        "action": result.action,
+        "score": result.action_score,
+        "fps": result.facts["n_frames"] / result.took,
+        "files": [str(target) for target in targets.values()],
+    }
+
+
+def _refused(error: object, video: Path | int | str | None = None) -> dict[str, Any]:
+    """Tell of a source that cannot be predicted, in one line."""
+    typer.echo(f"tps: {error}", err=True)
+    return {"video": None if video is None else str(video), "error": str(error)}

@@ -1,0 +1,132 @@
+"""The networks of a store, ready for videos: `tps_pipeline.load("store")("me.mp4")`."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tps_pipeline import outputs
+from tps_pipeline.errors import RecipeError, StoreError
+from tps_pipeline.graph import Run, frozen
+from tps_pipeline.lineage import Lineage
+from tps_pipeline.models.kept import keeping
+from tps_pipeline.predict import live, memory, sources, streaming
+from tps_pipeline.predict.results import Result
+from tps_pipeline.predict.streaming import WINDOW, Frame
+from tps_pipeline.recipe import Recipe
+from tps_pipeline.stages import graph_of
+from tps_pipeline.store import Store
+
+
+def load(path: str | Path, *, method: str | None = None, every: int | None = None) -> Parser:
+    """Make the networks of a store ready for videos that are in no store.
+
+    Args:
+        path: The store: a folder or a URL. Nothing is written to it.
+        method: A method of the recipe that the store was made with, `voting` or `by_category`; what the recipe submits
+            without.
+        every: Look at every so many frames; as the recipe says without.
+
+    Raises:
+        StoreError: It is no store, or a network that is needed was never trained.
+        RecipeError: The recipe has no such method.
+    """
+    lineage = Lineage(Store(path))
+    if not lineage.records():
+        raise StoreError(f"{path} is no store, or nothing was ever made in it; name another")
+    return Parser(lineage, frozen.of_predictions(lineage), method=method, every=every)
+
+
+class Parser:
+    """Predicts videos, one after the other, with the steps of the graph.
+
+    Args:
+        lineage: The records of the store that the networks are in.
+        recipe: The recipe that they were trained with.
+        method: See `load`.
+        every: See `load`.
+
+    Attributes:
+        method: Whose states are given.
+        recipe: The recipe in force.
+
+    Raises:
+        StoreError: A network that is needed was never trained.
+        RecipeError: The recipe has no such method, or `every` is no number of frames.
+    """
+
+    def __init__(
+        self, lineage: Lineage, recipe: Recipe, *, method: str | None = None, every: int | None = None
+    ) -> None:
+        self.method = _known(method or recipe.submission, recipe)
+        self.recipe = recipe if every is None else _sampling(recipe, every)
+        wanted = (outputs.predictions(self.method), outputs.TWO_STAGE, outputs.TRACKS, outputs.VIDEO_ACTIONS)
+        self._steps = memory.steps_for(graph_of(self.recipe), wanted)
+        self._networks: dict[str, object] = {}
+        self._run = Run(self.recipe, Path(), lineage)
+        self._inputs = memory.inputs_of(self._run, self._steps)
+
+    def __call__(self, source: str | Path) -> Result:
+        """Predict a video.
+
+        Args:
+            source: A file.
+
+        Returns:
+            What was found in it; the same as the graph finds in it, to the last digit.
+
+        Raises:
+            VideoError: It cannot be read, or is no video.
+            UnreachableError: It cannot be read now.
+        """
+        began, notes = time.perf_counter(), list[str]()
+        video = sources.video(source)
+        run = replace(self._run, data=video.parent, warn=notes.append)
+        with tempfile.TemporaryDirectory(prefix="tps_predict_") as scratch:
+            with keeping(self._networks):
+                made = memory.predict(run, self._steps, self._inputs, video, Path(scratch))
+            return Result.of(video, self.method, made, notes=notes, took=time.perf_counter() - began)
+
+    def stream(self, source: str | Path | int, *, window: int = WINDOW, allow_network: bool = False) -> Iterator[Frame]:
+        """Predict a source while it goes on, in bounded memory: a camera, an address, a long file.
+
+        This is the sliding form. People are detected as ever and keep their tracks; states and the action are those of
+        the last `window` frames, also by methods that look at a whole video (`video_level`, the action).
+
+        Args:
+            source: A file, a camera's number, or a network address.
+            window: Frames that states and the action are told from; results come half of it late.
+            allow_network: Whether an address is opened.
+
+        Yields:
+            Each frame that was looked at.
+
+        Raises:
+            VideoError: The source cannot be opened.
+            UnreachableError: It is a file that cannot be read now.
+        """
+        with live.opened(source, allow_network=allow_network) as opened:
+            yield from self.follow(opened, window=window)
+
+    def follow(self, source: live.Live, *, window: int = WINDOW) -> Iterator[Frame]:
+        """What `stream` does, of a source that is open."""
+        return streaming.follow(
+            source, self._run, self._steps, self._inputs, self._networks, method=self.method, window=window
+        )
+
+
+def _known(method: str, recipe: Recipe) -> str:
+    if method not in recipe.scored:
+        meant = "".join(f" (did you mean {name}?)" for name in difflib.get_close_matches(method, recipe.scored, 1))
+        raise RecipeError(f"the store's recipe has no method {method}{meant}; it has {', '.join(recipe.scored)}")
+    return method
+
+
+def _sampling(recipe: Recipe, every: int) -> Recipe:
+    if every < 1:
+        raise RecipeError(f"every {every} frames: name a number from 1 on")
+    return recipe.model_copy(update={"frames": recipe.frames.model_copy(update={"sample_stride": every})})

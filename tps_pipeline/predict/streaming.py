@@ -1,0 +1,264 @@
+"""The sliding form: results while frames go in, in bounded memory, of a source without an end.
+
+Frames are detected once, people keep their tracks for as long as the source lasts. States and the action are those of
+the last frames: a window that goes on by half of it is a video of its own to the stages' steps.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tps_pipeline import tables
+from tps_pipeline.detection.tracks import ALONE, Linker
+from tps_pipeline.drawing.frame import draw
+from tps_pipeline.drawing.video import SHOWN_SCORE, with_tracks
+from tps_pipeline.graph import Run, Step
+from tps_pipeline.lineage import Input
+from tps_pipeline.models.kept import keeping
+from tps_pipeline.outputs import FRAMES, TRACKS, TWO_STAGE, VIDEO_ACTIONS, VIDEOS, Output, predictions
+from tps_pipeline.predict import memory
+from tps_pipeline.predict.live import Live
+from tps_pipeline.predict.results import people_of, rounded
+from tps_pipeline.tables import PERSON_BOX
+from tps_pipeline.video.frames import write_frames
+
+WINDOW = 60
+"""Frames that states and the action are told from: two seconds at 30 a second."""
+
+SIDE = 640
+"""Pixels of a window's longer side: what sees clips scales them to less."""
+
+_FILE = "window.nut"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame that was looked at, and what was found in it.
+
+    Attributes:
+        frame: Its number, from 1.
+        seconds: When it is shown, at the source's rate.
+        picture: RGB uint8, height x width x 3.
+        people: Its rows of `tables.PREDICTIONS` with `track_id`, without video.
+        action: That of the last window.
+        action_score: How sure it is, 0 to 1.
+    """
+
+    frame: int
+    seconds: float
+    picture: NDArray[np.uint8]
+    people: pd.DataFrame
+    action: str
+    action_score: float
+
+    def to_dict(self, *, min_score: float = SHOWN_SCORE) -> dict[str, Any]:
+        """As the tidy JSON has a frame, with the action; people below a score are left out."""
+        return {
+            "frame": self.frame,
+            "seconds": round(self.seconds, 3),
+            "action": {"name": self.action, "score": rounded(self.action_score)},
+            "people": list(people_of(self.people[self.people.person_score >= min_score])),
+        }
+
+    def draw(self, *, min_score: float = SHOWN_SCORE) -> NDArray[np.uint8]:
+        """The picture with what was found on it; people below a score are left out."""
+        shown = self.people[self.people.person_score >= min_score]
+        return draw(self.picture, shown, action=f"{self.action} {self.action_score:.2f}")
+
+
+@dataclass
+class Window:
+    """The last frames of a source, and what is known of them; frames are numbered from the window's first.
+
+    Attributes:
+        run: What steps are run with.
+        steps: Those that lead to the method's predictions.
+        inputs: What they read of the store.
+        networks: What stays loaded.
+        method: Whose states are given.
+        fps: Frames a second of the source.
+        stride: Between the frames that are looked at.
+        pictures: The window's, none larger than `SIDE`.
+        detections: Its people, as detected once.
+        tracks: Who they are.
+        linker: Who has been seen at all.
+        named: Tracks in the order in which they began, those of a single box too.
+        start: How many frames went before it.
+    """
+
+    run: Run
+    steps: Sequence[Step]
+    inputs: tuple[Input, ...]
+    networks: dict[str, Any]
+    method: str
+    fps: float
+    stride: int
+    pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    detections: pa.Table = field(default_factory=lambda: tables.empty(tables.DETECTIONS))
+    tracks: pa.Table = field(default_factory=lambda: tables.empty(tables.TRACKS))
+    linker: Linker = field(default_factory=Linker)
+    named: dict[int, int] = field(default_factory=dict)
+    tracked: int = 0
+    start: int = 0
+
+    def follow(self, pictures: Iterable[NDArray[np.uint8]], *, window: int) -> Iterator[Frame]:
+        """What is found, half a window at a time."""
+        half = max(1, round(window / 2 / self.stride)) * self.stride
+        coming = iter(pictures)
+        while new := list(islice(coming, half)):
+            yield from self._go_on(new, keep=half)
+
+    def _go_on(self, new: list[NDArray[np.uint8]], *, keep: int) -> list[Frame]:
+        """Let the window go on by some frames, and tell of them."""
+        self._forget(max(0, len(self.pictures) - keep))
+        first = len(self.pictures) + 1
+        self.pictures += map(_small, new)
+        shown = {first + at: new[at] for at in range(0, len(new), self.stride)}
+        with tempfile.TemporaryDirectory(prefix="tps_predict_") as folder, keeping(self.networks):
+            made = self._make(shown, new[0].shape, Path(folder))
+        return self._tell(made, shown)
+
+    def _forget(self, count: int) -> None:
+        self.start += count
+        del self.pictures[:count]
+        self.detections, self.tracks = (_moved(table, count) for table in (self.detections, self.tracks))
+
+    def _make(self, shown: dict[int, NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> memory.Made:
+        """Run the steps: of the new frames what looks at frames, of the window what looks at more."""
+        _write(folder / _FILE, self.pictures)
+        write_frames(folder / "frames.arrow", memory.SHARD, shown, quality=self.run.recipe.frames.jpeg_quality)
+        made: dict[Output, pa.Table | Path] = {
+            VIDEOS: self._video(shape),
+            FRAMES: folder / "frames.arrow",
+        }
+        run, since = replace(self.run, data=folder), min(shown)
+        for step in self.steps:
+            output = step.makes[0]
+            if output in made:
+                continue
+            if output == TRACKS:
+                self._link(made[TWO_STAGE])
+                made[TRACKS] = self.tracks
+                continue
+            seen = made | ({TWO_STAGE: self.detections} if TRACKS in step.reads else {})
+            reader = memory.VideoReader(
+                run, step.name, step.reads, step.sections, self.inputs, memory.SHARD, folder, made=seen
+            )
+            product = step.make(reader)
+            assert isinstance(product, pa.Table)
+            made[output] = product.filter(pc.field("frame") >= since) if "frame" in product.column_names else product
+        return made
+
+    def _video(self, shape: tuple[int, ...]) -> pa.Table:
+        facts = {
+            "video_id": memory.SHARD, "split": "test", "action": None, "path": _FILE, "n_frames": len(self.pictures),
+            "fps": self.fps, "width": shape[1], "height": shape[0], "rotation": 0, "sha256": "", "status": "ok",
+            "error": None,
+        }  # fmt: skip
+        return tables.conform({name: [value] for name, value in facts.items()}, tables.VIDEOS)
+
+    def _link(self, new: pa.Table | Path) -> None:
+        """Give the people of the new frames their tracks."""
+        assert isinstance(new, pa.Table)
+        people = new.select(["video_id", "frame", "person", "person_score", *PERSON_BOX]).to_pandas()
+        people = people.drop_duplicates(["frame", "person"])
+        tracks: list[int] = []
+        for frame, rows in people.groupby("frame"):
+            time = (self.start + int(str(frame)) - 1) / self.stride
+            boxes, scores = rows[[*PERSON_BOX]].to_numpy(np.float32), rows.person_score.to_numpy(np.float32)
+            tracks += map(self._name, self.linker.update(time, boxes, scores).tolist())
+        linked = tables.conform(people.assign(track_id=np.array(tracks, np.int32)), tables.TRACKS)
+        self.detections = pa.concat_tables([self.detections, new]).unify_dictionaries()
+        self.tracks = pa.concat_tables([self.tracks, linked]).unify_dictionaries()
+
+    def _name(self, track: int) -> int:
+        """What a track is called: they are numbered as they begin."""
+        if track not in self.named:
+            self.tracked += 1
+            if track == ALONE:
+                return self.tracked - 1
+            self.named[track] = self.tracked - 1
+        return self.named[track]
+
+    def _tell(self, made: memory.Made, shown: dict[int, NDArray[np.uint8]]) -> list[Frame]:
+        found, actions = made[predictions(self.method)], made[VIDEO_ACTIONS]
+        assert isinstance(found, pa.Table)
+        assert isinstance(actions, pa.Table)
+        (action,) = actions.to_pylist()
+        parts = with_tracks(found.to_pandas(), self.detections.to_pandas(), self.tracks.to_pandas())
+        parts = parts.assign(track_id=parts.track_id.astype("Int32")).drop(columns="video_id")
+        told = []
+        for at, picture in shown.items():
+            number = self.start + at
+            people = parts[parts.frame == at].assign(frame=np.int32(number))
+            seconds = (number - 1) / self.fps
+            told.append(Frame(number, seconds, picture, people, action["action"], action["score"]))
+        return told
+
+
+def follow(
+    live: Live,
+    run: Run,
+    steps: Sequence[Step],
+    inputs: tuple[Input, ...],
+    networks: dict[str, Any],
+    *,
+    method: str,
+    window: int,
+) -> Iterator[Frame]:
+    """Tell what is found in a source, while it goes on.
+
+    Args:
+        live: The source.
+        run: What steps are run with; its recipe says which frames are looked at.
+        steps: From `memory.steps_for`.
+        inputs: From `memory.inputs_of`.
+        networks: See `keeping`.
+        method: Whose states are given.
+        window: Frames that states and the action are told from.
+    """
+    stride = run.recipe.frames.sample_stride
+    going = Window(run, steps, inputs, networks, method, live.fps, stride)
+    return going.follow(live.pictures, window=window)
+
+
+def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width, _ = picture.shape
+    scale = SIDE / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _moved(table: pa.Table, count: int) -> pa.Table:
+    """A table of frames, so many of which are gone."""
+    left = table.filter(pc.field("frame") > count)
+    frames = pc.subtract(left["frame"], pa.scalar(count, pa.int32()))
+    return left.set_column(left.column_names.index("frame"), table.schema.field("frame"), frames)
+
+
+def _write(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
+    """A video of pictures as they are; those of another size than the first one's are fitted to it."""
+    height, width, _ = pictures[0].shape
+    with av.open(str(path), "w", format="nut") as container:
+        stream = container.add_stream("rawvideo", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
+        for picture in pictures:
+            fitted: Any = picture if picture.shape == pictures[0].shape else cv2.resize(picture, (width, height))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(fitted, "rgb24")))
+        container.mux(stream.encode(None))
