@@ -18,7 +18,7 @@ from tps_pipeline.cli.data import data, datasets, frames
 from tps_pipeline.cli.lineage import lineage
 from tps_pipeline.cli.predict import predict
 from tps_pipeline.cli.recipes import recipes
-from tps_pipeline.cli.results import evaluate, overlay
+from tps_pipeline.cli.results import evaluate, export, overlay
 from tps_pipeline.cli.store import store
 from tps_pipeline.cli.weights import weights
 from tps_pipeline.errors import TpsError
@@ -48,6 +48,7 @@ app.add_typer(store, name="store")
 app.command(epilog=example("predict me.mp4 --save json,mp4"))(predict)
 app.command(epilog=example("evaluate --gt demo/data/gt --pred demo/store/submission"))(evaluate)
 app.command(epilog=example("overlay BpR1RcpCKAo_000046_000056 --method voting"))(overlay)
+app.command(epilog=example("export demo/store --to cvat --split test"))(export)
 
 
 def _print_version(asked: bool) -> None:

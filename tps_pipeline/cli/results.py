@@ -1,10 +1,10 @@
-"""`tps evaluate` and `tps overlay`: the score of a submission, and a video with what was found on it."""
+"""`tps evaluate`, `tps overlay`, `tps export`: a submission's score, what was found drawn, or in other formats."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -50,3 +50,41 @@ def overlay(
     out = out or Path(f"{video}_{method}.mp4")
     overlay_video(Store(store), data, video, method, out, truth=truth, min_score=min_score)
     typer.echo(str(out))
+
+
+def export(
+    to: Annotated[Literal["csv", "coco", "cvat", "mot"], typer.Option(help="Whose format.")],
+    store: Annotated[str, typer.Argument(envvar="TPS_STORE", help="The store: a folder or a URL.")] = DEMO_STORE,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Whose predictions: a method, voting or by_category; those that are submitted without."),
+    ] = None,
+    split: Annotated[Literal["train", "val", "test"] | None, typer.Option(help="Its videos alone.")] = None,
+    annotations: Annotated[bool, typer.Option("--annotations", help="Instead: what is annotated.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="The folder, empty or new; METHOD_FORMAT without.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave people with a lower score out.")] = 0.0,
+) -> None:
+    """Write predictions or annotations in another tool's format: a file a video, of COCO one of all.
+
+    CSV has everything, COCO no scores of states, CVAT no scores, MOT people alone.
+    """
+    from tps_pipeline import exporting, recipe
+    from tps_pipeline.graph import frozen
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.store import Store
+
+    if annotations and (method is not None or min_score):
+        raise typer.BadParameter("--method and --min-score are about predictions; leave them or --annotations out")
+    lineage = Lineage(Store(store))
+    if annotations:
+        out = out or Path(f"annotations_{to}")
+        done = exporting.export_annotations(lineage, to, out, split=split)
+    else:
+        method = method or recipe.parse(frozen.last(lineage.store), Path(frozen.FOLDER)).submission
+        out = out or Path(f"{method}_{to}")
+        done = exporting.export_predictions(lineage, method, to, out, split=split, min_score=min_score)
+    for note in done.notes:
+        typer.echo(note, err=True)
+    typer.echo(f"{done.videos} video(s) in {out}", err=True)

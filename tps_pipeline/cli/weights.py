@@ -1,15 +1,15 @@
-"""`tps weights`: published weights that recipes can start from."""
+"""`tps weights`: published weights that recipes can start from, and networks for other runtimes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
 
-weights = typer.Typer(no_args_is_help=True, help="Pre-trained weights: import and list.")
+weights = typer.Typer(no_args_is_help=True, help="Weights: import, list, export.")
 """`tps weights`."""
 
 
@@ -49,3 +49,20 @@ def weights_list(store: Root = DEMO_STORE, as_json: Json = False) -> None:
         typer.echo(f"{row['name']}: {row['what']}; {'imported' if row['imported'] else 'not imported'}")
         for key in ("kind", "file", "source", "licence", "normalisation", "sha256"):
             typer.echo(f"  {key:<14}{row[key] or 'unknown'}")
+
+
+@weights.command("export", epilog=example("weights export person_detector --to onnx"))
+def weights_export(
+    name: Annotated[str, typer.Argument(help="A detector, video_action, a method of clips, or imported weights.")],
+    to: Annotated[Literal["onnx"], typer.Option(help="Whose format.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="The file; NAME.onnx without.")] = None,
+    store: Root = DEMO_STORE,
+) -> None:
+    """Write a network of the store for other runtimes: detectors of any picture size, clips of the size in training."""
+    from tps_pipeline.learners import onnx
+    from tps_pipeline.lineage import Lineage
+    from tps_pipeline.store import Store
+
+    out = out or Path(f"{name}.{to}")
+    onnx.export(Lineage(Store(store)), name, out)
+    typer.echo(str(out))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -128,7 +129,7 @@ class SlowFast(nn.Module):
         if frames % self.alpha:
             raise ValueError(f"{frames} frames are no multiple of alpha, {self.alpha}")
         if self.full_span:
-            return torch.linspace(0, frames - 1, frames // self.alpha).long().tolist()
+            return list(_spread(frames, frames // self.alpha))
         return list(range(0, frames, self.alpha))
 
     def train(self, mode: bool = True) -> SlowFast:
@@ -139,6 +140,12 @@ class SlowFast(nn.Module):
                 if isinstance(module, nn.BatchNorm3d):
                     module.eval()
         return self
+
+
+@cache
+def _spread(frames: int, chosen: int) -> tuple[int, ...]:
+    """So many frames from the first to the last; kept, so that what traces a network finds numbers once it was used."""
+    return tuple(torch.linspace(0, frames - 1, chosen).long().tolist())
 
 
 def from_acar(state_dict: Mapping[str, Tensor], *, alpha: int = 4, beta: float = 0.125) -> SlowFast:

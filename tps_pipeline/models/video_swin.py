@@ -114,7 +114,7 @@ class GradientPatches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Embed normalised clips `(B, 3, T, H, W)` as `(B, t, h, w, channels)`; remainders are left out."""
         with torch.no_grad():
-            histograms = self.histograms(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), -1)).transpose(1, 2)
+            histograms = self.histograms(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
             described = torch.cat([histograms, histograms - histograms.mean(2, keepdim=True)], 1)
         return self.norm(self.proj(described).permute(0, 2, 3, 4, 1))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -20,25 +19,12 @@ from tps_pipeline.data.annotations import ROOT
 from tps_pipeline.data.encoding import is_utf8
 from tps_pipeline.data.formats.footage import Library
 from tps_pipeline.data.formats.neutral import Box, LabelledVideo, LeftOut, Person, refused
+from tps_pipeline.data.formats.new_folder import whole_folder
 from tps_pipeline.data.lists import BODY_PARTS, FRAME_COUNTS, STATES, read_names
-from tps_pipeline.errors import DataError, make_room, no_room
 from tps_pipeline.labels import NO_STATE, PARTS
-from tps_pipeline.whole_file import move_whole
 
 UNNAMED = "unnamed"
 """The class of a video of which nothing says one."""
-
-
-def must_be_free(out: Path) -> None:
-    """Refuse a folder that cannot appear as a whole.
-
-    Raises:
-        DataError: It holds something already, or there is no folder to put it in.
-    """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise refused(f"{out}", "is there already", "name a new folder, or empty it")
-    if not out.absolute().parent.is_dir():
-        raise refused(f"{out}", "would be in a folder that is not there", f"make {out.parent} first")
 
 
 def write(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out: LeftOut) -> None:
@@ -47,25 +33,16 @@ def write(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out
     Args:
         videos: Their labels. Boxes are cut at the picture's edge.
         library: Where the files are: they become hard links where that works, or else copies.
-        out: The folder, as `must_be_free` wants it.
+        out: The folder, as `new_folder.must_be_free` wants it.
         left_out: Where what cannot be carried over is counted.
 
     Raises:
         DataError: A name cannot stand in it, or a file cannot be written.
     """
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
+    with whole_folder(out) as partial:
         for video in videos:
             _write_video(video, library, partial, left_out)
         _write_lists(videos, partial)
-        move_whole(partial, out)
-    except OSError as error:
-        if no_room(error):
-            raise DataError(make_room(out)) from error
-        what = f"cannot be made ({error.strerror or error}: {error.filename})"
-        raise refused(f"{out}", what, "see that it may be written and the videos read, then run again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_video(video: LabelledVideo, library: Library, out: Path, left_out: LeftOut) -> None:

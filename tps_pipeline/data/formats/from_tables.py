@@ -35,13 +35,13 @@ def from_annotations(videos: pa.Table, annotations: Annotations) -> list[Labelle
 def from_predictions(
     videos: pa.Table, predictions: pa.Table, tracks: pa.Table, actions: pa.Table | None = None
 ) -> list[LabelledVideo]:
-    """Detections or predictions of some videos, each person named by the track.
+    """Detections or predictions of some videos, each person named by the track, or `<frame>-<person>` without one.
 
     Args:
         videos: `tables.VIDEOS`; those in which nobody was found are given, too.
         predictions: `tables.PREDICTIONS`, or `tables.DETECTIONS`, whose parts have no state. Of a part that is there
             more than once the likeliest counts.
-        tracks: `tables.TRACKS` of the same people.
+        tracks: `tables.TRACKS` of the same people, as far as they are tracked.
         actions: `tables.VIDEO_ACTIONS` or `tables.ACTIONS`; without it the videos have no action.
     """
     found = _videos(videos, actions)
@@ -49,13 +49,14 @@ def from_predictions(
     wanted = [name for name in (*tables.DETECTIONS.names, "state") if name in predictions.column_names]
     for row in predictions.select(wanted).to_pylist():
         frame = row["frame"]
-        person = _person(found, row, str(track_of[row["video_id"], frame, row["person"]]))
+        track = track_of.get((row["video_id"], frame, row["person"]), f"{frame}-{row['person']}")
+        person = _person(found, row, str(track))
         person.boxes[frame] = Seen(_box(row, tables.PERSON_BOX), score=row["person_score"])
         part = person.parts.setdefault(row["part"], {})
         if frame not in part or part[frame].score < row["part_score"]:
             part[frame] = Seen(_box(row, tables.BOX), row.get("state", NO_STATE), row["part_score"])
     for video in found.values():
-        video.people = dict(sorted(video.people.items(), key=lambda item: int(item[0])))
+        video.people = dict(sorted(video.people.items(), key=lambda item: _number(item[0])))
     return list(found.values())
 
 
@@ -95,6 +96,12 @@ def _videos(videos: pa.Table, actions: pa.Table | None) -> dict[str, LabelledVid
 
 def _person(found: dict[str, LabelledVideo], row: dict[str, object], name: str) -> Person:
     return found[str(row["video_id"])].people.setdefault(name, Person())
+
+
+def _number(name: str) -> tuple[int, int, int]:
+    """Tracks in the order of their numbers, then whoever has none."""
+    frame, _, person = name.rpartition("-")
+    return (1, int(frame), int(person)) if frame else (0, int(person), 0)
 
 
 def _box(row: dict[str, int], names: tuple[str, str, str, str]) -> tuple[int, int, int, int]:

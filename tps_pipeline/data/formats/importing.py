@@ -10,6 +10,7 @@ from typing import Literal
 from tps_pipeline.data.formats import ava, coco, cvat, data_folder, label_studio
 from tps_pipeline.data.formats.footage import Library
 from tps_pipeline.data.formats.neutral import LabelledVideo, LeftOut, refused
+from tps_pipeline.data.formats.new_folder import must_be_free
 from tps_pipeline.data.layout import entries
 
 Format = Literal["cvat", "coco", "ava", "labelstudio"]
@@ -64,7 +65,7 @@ def import_labels(source: Path, out: Path, kind: Format, videos: Path | None = N
     suffix, read = _READERS[kind]
     if not source.exists():
         raise refused(f"{source}", "is not there", f"name the file or the folder of the {kind} labels")
-    data_folder.must_be_free(out)
+    must_be_free(out)
     files = [path for path in entries(source) if path.suffix.lower() == suffix] if source.is_dir() else [source]
     if not files:
         raise refused(f"{source}", f"has no {suffix} file", f"name the file or the folder of the {kind} labels")

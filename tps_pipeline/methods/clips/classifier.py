@@ -52,16 +52,20 @@ def build(settings: recipe.VideoSwin | recipe.Csn, labels: int) -> nn.Module:
     return networks.video_swin(settings, labels)
 
 
-def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Tensor:
-    """Clips `(B, T, H, W, 3)` uint8 as the section's published weights take them: `(B, 3, T, H, W)`."""
+def pixels_of(settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Pixels:
+    """What the section's published weights expect of pixels."""
     match settings:
         case recipe.SlowFast():
-            pixels = Pixels(settings.mean, settings.std)
+            return Pixels(settings.mean, settings.std)
         case recipe.Csn():
-            pixels = Pixels(csn.MEAN, csn.STD)
+            return Pixels(csn.MEAN, csn.STD)
         case _:
-            pixels = IMAGENET
-    return normalisation.normalise(clips, pixels)
+            return IMAGENET
+
+
+def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.SlowFast) -> Tensor:
+    """Clips `(B, T, H, W, 3)` uint8 as the section's published weights take them: `(B, 3, T, H, W)`."""
+    return normalisation.normalise(clips, pixels_of(settings))
 
 
 @dataclass(frozen=True)
