@@ -26,7 +26,6 @@ from tps_pipeline.lineage import Input, Lineage, Record, Snapshot, Work
 from tps_pipeline.lineage.rows import shard_of
 from tps_pipeline.outputs import FOLDERS, REMOVED, SHARDS, SPLITS
 from tps_pipeline.store import Written
-from tps_pipeline.tables import SHARD
 
 SAME = 0.5
 """A folder in another place is the same if it has this share of the videos that were taken in from it."""
@@ -168,8 +167,8 @@ def remove(lineage: Lineage, name: str, because: str) -> str:
     """
     latest = lineage.latest()
     shard = name if name in latest.shards(*SPLITS) else shard_of(latest, name)
-    record, manifest = latest.records[SHARDS.at(shard)], manifest_of(latest, shard)
-    manifest = SHARD.empty_table() if manifest is None else manifest
+    record = latest.records[SHARDS.at(shard)]
+    manifest = lineage.store.read(lineage.store.intact(record))
     chosen = pc.field("video_id").cast(pa.string()) == name
     out, rest = (
         (manifest, manifest.slice(0, 0)) if shard == name else (manifest.filter(chosen), manifest.filter(~chosen))
