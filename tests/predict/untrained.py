@@ -32,7 +32,7 @@ def make_store(root: Path, **changes: Any) -> Path:
     """A store with what the methods `video_category` and `part_trajectory` need; `changes` replace recipe sections."""
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     settings["methods"] = {name: settings["methods"][name] for name in ("video_category", "part_trajectory")}
-    settings["ensemble"] = {}
+    settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
     for section in ("person_detector", "part_detector", "video_action"):
         settings[section]["image_size"] = 64

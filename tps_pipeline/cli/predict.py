@@ -28,7 +28,7 @@ def predict(
     ],
     store: Root = DEMO_STORE,
     method: Annotated[
-        str | None, typer.Option(help="Whose states: a method, voting or by_category; what the recipe submits without.")
+        str | None, typer.Option(help="Whose states: a method or ensemble; what the recipe submits without.")
     ] = None,
     every: Annotated[
         int | None, typer.Option(min=1, help="Look at every so many frames; as the recipe says without.")

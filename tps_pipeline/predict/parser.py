@@ -27,7 +27,7 @@ def load(path: str | Path, *, method: str | None = None, every: int | None = Non
 
     Args:
         path: The store: a folder or a URL. Nothing is written to it.
-        method: A method of the recipe that the store was made with, `voting` or `by_category`; what the recipe submits
+        method: A method of the recipe that the store was made with, or an ensemble; what the recipe submits
             without.
         every: Look at every so many frames; as the recipe says without.
 
