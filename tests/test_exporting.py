@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -35,7 +36,7 @@ def predictions(labels: Annotations) -> pa.Table:
     rows = boxes.merge(labels.parts.to_pandas(), on=["video_id", "frame", "person"])
     rows["person_score"] = [0.75 if person == 0 else 0.25 for person in rows.person]
     rows["part_score"], rows["state_score"] = 0.5, 0.125
-    rows["state_scores"] = [{state: 0.125} for state in rows.state]
+    rows["state_scores"] = pd.Series([{state: 0.125} for state in rows.state])
     return tables.conform(rows, tables.PREDICTIONS)
 
 
@@ -56,7 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             guesses = predictions(labels)
             tracks = guesses.to_pandas().drop_duplicates(["video_id", "frame", "person"])
             actions = labels.actions.to_pandas().assign(score=0.625)
-            actions["probabilities"] = [{action: 0.625} for action in actions.action]
+            actions["probabilities"] = pd.Series([{action: 0.625} for action in actions.action])
             put(lineage, outputs.predictions("best"), shard, guesses)
             put(lineage, outputs.TWO_STAGE, shard, tables.conform(guesses, tables.DETECTIONS))
             put(lineage, outputs.TRACKS, shard,
@@ -72,15 +73,17 @@ def tps(folder: Path, *words: str) -> Result:
 def labels_of(folder: Path, *splits: str) -> Annotations:
     store = Lineage(Store(folder / "store"))
     shards = store.latest().shards(*splits)
-    read = {
-        name: pa.concat_tables([store.store.read(f"annotations/{name}/{shard}.parquet") for shard in shards])
+    actions, frames, people, parts, objects = (
+        pa.concat_tables([store.store.read(f"annotations/{name}/{shard}.parquet") for shard in shards])
         for name in TABLES
-    }
-    return Annotations(**read)
+    )
+    return Annotations(actions, frames, people, parts, objects)
 
 
 @pytest.mark.parametrize("kind", ["cvat", "coco"])
-def test_annotations_out_and_in_again_are_equal_tables(made: Path, tmp_path: Path, kind: str) -> None:
+def test_annotations_out_and_in_again_are_equal_tables(
+    made: Path, tmp_path: Path, kind: Literal["cvat", "coco"]
+) -> None:
     done = tps(made, "--to", kind, "--annotations", "--split", "train", "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
     imported = import_labels(tmp_path / "out", tmp_path / "again", kind, made / "data")

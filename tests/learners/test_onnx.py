@@ -3,7 +3,9 @@
 import importlib.util
 import json
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -43,6 +45,8 @@ def lively(network: nn.Module) -> nn.Module:
     """In evaluation, with norms that have seen something."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -68,6 +72,7 @@ def video_action(folder: Path) -> Computed:
 
 def segment_level(folder: Path) -> Computed:
     entry = DEMO.methods["segment_level"]
+    assert isinstance(entry, recipe.SegmentLevel)
     network = lively(networks.csn(entry.network, len(SPACE)))
     keep(folder, "segment_level", network.state_dict(), **described(entry))
     return lambda clips: (network(clips),)
@@ -75,6 +80,7 @@ def segment_level(folder: Path) -> Computed:
 
 def instance_pcp(folder: Path) -> Computed:
     entry = DEMO.methods["instance_pcp"]
+    assert isinstance(entry, recipe.InstanceLevel)
     special = {"non_local": (0,), "full_span": True, "lateral_norms": True}
     entry = entry.model_copy(
         update={"network": entry.network.model_copy(update=special), "image_size": 64, "frames": 8}
@@ -101,7 +107,7 @@ def same(folder: Path, ours: Computed, *examples: Tensor) -> dict[str, str]:
     for example in examples:
         with torch.no_grad():
             wanted = ours(example)
-        found = session.run(None, {session.get_inputs()[0].name: example.numpy()})
+        found: Any = session.run(None, {session.get_inputs()[0].name: example.numpy()})
         for theirs, want in zip(found, wanted, strict=True):
             assert theirs.shape == want.shape
             assert np.abs(theirs - want.numpy()).max() <= 1e-4 * want.abs().max()
@@ -136,7 +142,7 @@ def test_a_clip_network_takes_any_number_of_clips(
 
 @pytest.mark.whole
 def test_imported_weights_say_their_licence(tmp_path: Path) -> None:
-    size = {"patch": (2, 4, 4), "embed": 16, "depths": (1, 1), "heads": (2, 4), "window": (2, 7, 7)}
+    size: dict[str, Any] = {"patch": (2, 4, 4), "embed": 16, "depths": (1, 1), "heads": (2, 4), "window": (2, 7, 7)}
     network = VideoSwin(**size, classes=5).eval()
     metadata = {
         "name": "own", "kind": "video_swin", "licence": "MIT", "normalisation": "RGB", "sha256": "0" * 64,
@@ -159,7 +165,11 @@ def test_what_cannot_be_exported_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert unknown.stderr == f"tps: {tmp_path}/store has no network part_detector; it has part_trajectory\n"
     assert "part_trajectory sees neither pictures nor clips" in export(tmp_path, "part_trajectory").stderr
     there = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name))
+
+    def find(name: str) -> ModuleSpec | None:
+        return None if name == "onnxscript" else there(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
     missing = export(tmp_path, "part_trajectory")
     assert missing.stderr == "tps: ONNX files are written with onnxscript: pip install 'tps-pipeline[onnx]'\n"
     assert missing.exit_code == 1
