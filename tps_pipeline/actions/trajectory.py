@@ -1,8 +1,13 @@
 """Member `trajectory`: a skeleton network on the detected boxes of tracked people's parts; no pixel is read.
 
-It learns from boxes that are detected, not annotated. Annotators leave out the parts that are hidden, detectors put
-them somewhere: of networks and trees that learned from annotated boxes alone, jittered and with parts left out, half
-the accuracy was gone on detected ones.
+It learns from boxes that are detected, not annotated: annotators leave out the parts that are hidden, detectors put
+them somewhere. Randomised trees on statistics of the boxes that had learned from all 288 annotated training videos of
+the demo, jittered and with parts left out, named 0.58 of the test videos' actions rightly from detected boxes (0.97
+from annotated ones); from the detected boxes of the same videos 0.86.
+
+Measured on detected boxes, 8 training videos an action: on the demo's six actions this network 0.92, convolutions over
+time without a graph 0.89, trees 0.68 (0.85 to 0.93 from another eight, this network 0.86); on six others 0.60, trees
+0.52. On all nineteen actions, 12 videos each, the trees lead after 500 steps: 0.65 to 0.46.
 """
 
 from __future__ import annotations
