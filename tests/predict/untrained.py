@@ -10,8 +10,7 @@ import torch
 import yaml
 from torch import nn
 
-from tps_pipeline import recipe
-from tps_pipeline.actions import tables
+from tps_pipeline import recipe, tables
 from tps_pipeline.actions import trajectory as actions
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.detection import detector
@@ -72,10 +71,12 @@ def _save(name: str, folder: Path, made: Recipe) -> None:
             network = detector.build(settings.network, classes=len(labels))
             detector.save(folder / WEIGHTS, network.state_dict(), settings, labels)
         case "video_action":
-            assert (swin := made.video_action.members.swin)
+            swin = made.video_action.members.swin
+            assert swin
             _save_action(folder, swin, video_swin(swin.network, len(ACTIONS)))
         case "video_action_trajectory":
-            assert (trajectory := made.video_action.members.trajectory)
+            trajectory = made.video_action.members.trajectory
+            assert trajectory
             _save_action(folder, trajectory, actions.build(trajectory.network, len(ACTIONS)))
         case "video_category":
             rows = [
