@@ -31,7 +31,7 @@ from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError, make_room, no_room
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.graph.plan import plan
-from tps_pipeline.outputs import CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
+from tps_pipeline.outputs import ACTION_ACCURACY, CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
@@ -39,7 +39,7 @@ IMPORTED_ONCE = [
     "assets.quiet",
     "assets.definitions",
     "tps_pipeline.detection.train",
-    "tps_pipeline.clips.video_action",
+    "tps_pipeline.actions.swin",
 ]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds."""
 
@@ -224,10 +224,12 @@ def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[
 
 
 def _print_results(pipeline: Pipeline, made: int, seconds: float) -> None:
-    from tps_pipeline.report.terminal import leaderboard, not_read
+    from tps_pipeline.report.terminal import action_members, leaderboard, not_read
 
     out = Console(emoji=False)
     out.print(leaderboard(pipeline.read(LEADERBOARD)))
+    for line in action_members(pipeline.read(ACTION_ACCURACY)):
+        out.print(line, soft_wrap=True, highlight=False)
     out.print()
     store, command = pipeline.store, f"make dev DATA={pipeline.data} RECIPE={pipeline.recipe_name}"
     for what, path, why in (

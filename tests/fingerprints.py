@@ -30,7 +30,7 @@ PLUMBING = (
     "tps_pipeline.reading",
     "tps_pipeline.store",
     "tps_pipeline.training.loop._bar",
-    "tps_pipeline.clips.video_action._progress",
+    "tps_pipeline.actions.swin._progress",
 )
 """What is not followed, with all below it: where things are kept and what is shown, not what is computed."""
 

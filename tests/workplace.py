@@ -28,9 +28,11 @@ def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, epochs: i
     generate(folder / "data", videos=videos, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     settings["shards"] = {"videos_per_shard": videos_per_shard, "val_fraction": 0.3}
-    for section in ("person_detector", "part_detector", "video_action"):
-        settings[section]["image_size"] = 64
-        settings[section]["training"] |= {"epochs": epochs, "batch_size": 8, "workers": 0}
+    members = settings["video_action"]["members"]
+    for section in (settings["person_detector"], settings["part_detector"], members["swin"]):
+        section["image_size"] = 64
+        section["training"] |= {"epochs": epochs, "batch_size": 8, "workers": 0}
+    members["trajectory"]["training"]["epochs"] = epochs
     for method in settings["methods"].values():
         trained = method.get("detector", method)
         if "training" in trained:

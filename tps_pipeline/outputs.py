@@ -103,7 +103,13 @@ TRACKS = Output("tracks", tables.TRACKS, sharded=True)
 """Which detected people are the same person over a video's frames."""
 
 VIDEO_ACTIONS = Output("video_actions", tables.VIDEO_ACTIONS, sharded=True)
-"""The predicted actions of each video."""
+"""The predicted actions of each video: by the one member that names them, or by all together."""
+
+ACTION_WEIGHTS = Output("video_action_weights", tables.ACTION_WEIGHTS)
+"""How much each member counts that names the video's action, where that was found on `val`."""
+
+ACTION_ACCURACY = Output("video_action_accuracy", tables.ACTION_ACCURACY)
+"""How often each member names the right action, and all together."""
 
 RANKING = Output("ensemble/ranking", tables.RANKING)
 """The methods by their scores, best first: who votes in the ensembles."""
@@ -165,6 +171,11 @@ def checkpoint(name: str) -> Output:
 def candidate(name: str) -> Output:
     """What a network or method has learned that did not take the current checkpoint's place."""
     return Output(f"candidates/{name}", suffix="", by_version=True)
+
+
+def member_actions(name: str) -> Output:
+    """The actions of each video that one member names."""
+    return Output(f"{VIDEO_ACTIONS.key}/{name}", tables.VIDEO_ACTIONS, sharded=True)
 
 
 def predictions(name: str) -> Output:

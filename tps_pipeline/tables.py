@@ -128,6 +128,14 @@ VIDEO_ACTIONS = pa.schema(
 )  # fmt: skip
 """One row a video: the predicted action, its probability, and the probability of every action."""
 
+ACTION_WEIGHTS = pa.schema([*_required(NAME, "member"), *_required(pa.float64(), "weight")])
+"""One row a member that names the video's action: what its log probabilities are multiplied by."""
+
+ACTION_ACCURACY = pa.schema(
+    [*_required(NAME, "member", "split"), *_required(pa.int64(), "videos"), *_required(pa.float64(), "accuracy")]
+)
+"""One row a labelled split and member, and one for all members together."""
+
 PREDICTIONS = pa.schema(
     [*DETECTIONS, *_required(NAME, "state"), *_required(SCORE, "state_score"),
      *_required(pa.map_(pa.string(), pa.float32()), "state_scores")]

@@ -67,19 +67,26 @@ def test_what_training_reads_makes_its_network_stale_and_nothing_beside():
 
 
 def test_a_new_setting_with_a_neutral_default_changes_no_digest():
-    class Newer(recipe.VideoAction):
+    class Newer(recipe.TwoStage):
         knob: float = 0.0
         part: Section = Section()
 
     demo = recipe.load("demo")
-    newer = Newer.model_validate(demo.video_action.model_dump())
-    assert demo.model_copy(update={"video_action": newer}).digest_of(["video_action"]) == demo.digest_of(
-        ["video_action"]
-    )
+    newer = Newer.model_validate(demo.two_stage.model_dump())
+    assert demo.model_copy(update={"two_stage": newer}).digest_of(["two_stage"]) == demo.digest_of(["two_stage"])
     turned = newer.model_copy(update={"knob": 1.0})
-    assert demo.model_copy(update={"video_action": turned}).digest_of(["video_action"]) != demo.digest_of(
-        ["video_action"]
-    )
+    assert demo.model_copy(update={"two_stage": turned}).digest_of(["two_stage"]) != demo.digest_of(["two_stage"])
+
+
+def test_a_store_of_the_time_before_members_keeps_its_network():
+    """The digests that a recipe with the one network's settings had, and its checkpoint's name, stay what they were."""
+    content = yaml.safe_load((recipe.RECIPES / "bench.yaml").read_text())
+    content["video_action"] = content["video_action"]["members"]["swin"]
+    before, now = Recipe.model_validate(content), recipe.load("bench")
+    assert before == now
+    step = graph_of(now).step("checkpoints/video_action")
+    assert now.digest_of(step.sections) == "f9db391ea8c081f8"
+    assert now.digest_of_0_1(("video_action", "seed")) == "44ad4426f8c26e0c"
 
 
 def test_a_recipe_of_version_0_1_means_the_same():
@@ -125,7 +132,7 @@ def test_entries_that_train_alike_share_one_checkpoint(folder: Path):
     first, second = (records[f"checkpoints/{name}", None] for name in ("trajectory", "trajectory_sure"))
     assert first.path == second.path
     assert first.data_version == second.data_version
-    assert len(list((folder / "store" / "checkpoints").glob("*/*/model.safetensors"))) == 4  # three others, this once
+    assert len(list((folder / "store" / "checkpoints").glob("*/*/model.safetensors"))) == 5  # four others, this once
     used = [records[f"predictions/{name}", "test-000"] for name in ("trajectory", "trajectory_sure")]
     assert used[0].recipe_digest != used[1].recipe_digest
 

@@ -29,8 +29,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generate(folder / "data", videos=12, seed=3, width=128, height=96, frames=16, classes=2, test_fraction=0.25)
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     settings["shards"] = {"videos_per_shard": 6, "val_fraction": 0.3}
-    settings["video_action"]["image_size"] = 64
-    settings["video_action"]["training"] |= {"epochs": 2, "batch_size": 4, "global_batch": 4, "workers": 0}
+    swin = settings["video_action"]["members"]["swin"]
+    swin["image_size"] = 64
+    swin["training"] |= {"epochs": 2, "batch_size": 4, "global_batch": 4, "workers": 0}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
     (folder / "home").mkdir()
     shutil.copy(ROOT / "dagster.yaml", folder / "home")

@@ -168,7 +168,7 @@ def test_a_new_video_goes_all_the_way_to_the_submission(url: str, folder: Path, 
 def test_the_pool_holds_between_ui_and_shell_and_a_cancelled_run_frees_it(tmp_path: Path) -> None:
     folder = make(tmp_path)
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
-    recipe["video_action"]["training"]["epochs"] = 100_000
+    recipe["video_action"]["members"]["swin"]["training"]["epochs"] = 100_000
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     shell = ["dagster", "asset", "materialize", "--select"]
 

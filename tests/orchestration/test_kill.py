@@ -80,7 +80,7 @@ def test_a_run_killed_in_extraction_training_and_prediction_goes_on(undisturbed:
 
 def test_training_by_two_processes_that_is_killed_goes_on(workplace: Workplace, tmp_path: Path) -> None:
     settings = yaml.safe_load((workplace.folder / "recipe.yaml").read_text())
-    settings["video_action"]["training"] |= {"batch_size": 1, "global_batch": 2, "epochs": 5}
+    settings["video_action"]["members"]["swin"]["training"] |= {"batch_size": 1, "global_batch": 2, "epochs": 5}
     (workplace.folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
     workplace.env["TPS_PROCESSES"] = "2"
     disturbed = Workplace(tmp_path / "disturbed", workplace.env)

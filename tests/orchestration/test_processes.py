@@ -25,8 +25,9 @@ def curve(workplace: Workplace, processes: int) -> tuple[list[dict[str, float]],
 
 def test_two_processes_give_the_loss_curve_of_one_with_the_same_global_batch(workplace: Workplace) -> None:
     settings = yaml.safe_load((workplace.folder / "recipe.yaml").read_text())
-    settings["video_action"]["training"] |= {"batch_size": 1, "global_batch": 2, "epochs": 3}
-    settings["video_action"]["network"] |= {"stochastic_depth": 0.0}  # what is drawn by process would differ
+    swin = settings["video_action"]["members"]["swin"]
+    swin["training"] |= {"batch_size": 1, "global_batch": 2, "epochs": 3}
+    swin["network"] |= {"stochastic_depth": 0.0}  # what is drawn by process would differ
     (workplace.folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
     workplace.materialize("checkpoints/video_action")
     alone, weights = curve(workplace, 1)

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from torch import nn
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.actions import trajectory as actions
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.detection import detector
 from tps_pipeline.graph import frozen
@@ -34,14 +36,15 @@ def make_store(root: Path, **changes: Any) -> Path:
     settings["methods"] = {name: settings["methods"][name] for name in ("video_category", "part_trajectory")}
     settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
-    for section in ("person_detector", "part_detector", "video_action"):
-        settings[section]["image_size"] = 64
+    swin = settings["video_action"]["members"]["swin"]
+    for section in (settings["person_detector"], settings["part_detector"], swin):
+        section["image_size"] = 64
     settings |= changes
     store = Store(root)
     frozen.freeze(store, yaml.safe_dump(settings), "recipe.yaml")
     lineage, made = Lineage(store), Recipe.model_validate(settings)
     torch.manual_seed(0)
-    for name in ("person_detector", "part_detector", "video_action", *made.methods):
+    for name in ("person_detector", "part_detector", "video_action", "video_action_trajectory", *made.methods):
         folder = root / "making"
         folder.mkdir()
         _save(name, folder, made)
@@ -56,6 +59,11 @@ def _record(lineage: Lineage, output: Output, written: Any) -> None:
     lineage.record(Work(output.key, None, (), (), ""), written, run_id="test")
 
 
+def _save_action(folder: Path, settings: recipe.SwinAction | recipe.TrajectoryAction, network: nn.Module) -> None:
+    about = {"frequencies": "[0.5, 0.5]", "settings": settings.model_dump_json(), "actions": json.dumps(ACTIONS)}
+    save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about)
+
+
 def _save(name: str, folder: Path, made: Recipe) -> None:
     match name:
         case "person_detector" | "part_detector":
@@ -63,9 +71,13 @@ def _save(name: str, folder: Path, made: Recipe) -> None:
             network = detector.build(settings.network, classes=len(labels))
             detector.save(folder / WEIGHTS, network.state_dict(), settings, labels)
         case "video_action":
-            about = {"frequencies": "[0.5, 0.5]", "settings": made.video_action.model_dump_json()}
-            network = video_swin(made.video_action.network, len(ACTIONS))
-            save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about | {"actions": json.dumps(ACTIONS)})
+            swin = made.video_action.members.swin
+            assert swin
+            _save_action(folder, swin, video_swin(swin.network, len(ACTIONS)))
+        case "video_action_trajectory":
+            trajectory = made.video_action.members.trajectory
+            assert trajectory
+            _save_action(folder, trajectory, actions.build(trajectory.network, len(ACTIONS)))
         case "video_category":
             rows = [
                 {"action": action, "part": part, "state": state, "boxes": 1 + (state == "bend")}

@@ -42,7 +42,7 @@ def test_the_report_s_recipe_is_valid_and_names_what_to_fetch(tmp_path: Path) ->
     pcp = ("instance_pcp", "instance_pcp_sure", "instance_pcp_sure_again", "instance_pcp_16")
     pp = ("instance_pp", *(f"instance_pp_{epochs}_epochs" for epochs in (3, 4, 6)))
     methods = ("methods.part_state_detector.detector", *(f"methods.{name}" for name in (*clips, *pcp, *pp)))
-    places = [f"{name}.network" for name in (*detectors, "video_action", *methods)]
+    places = [f"{name}.network" for name in (*detectors, "video_action.members.swin", *methods)]
     lines = refused.stderr.splitlines()
     named = [line.removeprefix("    for ").split(", ") for line in lines if line.startswith("    for ")]
     assert sorted(place for line in named for place in line) == sorted(places)
@@ -142,6 +142,8 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
         {"state_dict": published.video_swin(networks.video_swin(video_level, classes=174))}, tmp_path / "ssv2.pth"
     )
     torch.save({"state_dict": published.ir_csn(networks.csn(segment_level))}, tmp_path / "csn.pth")
+    swin = paper.video_action.members.swin
+    assert swin
     slowfast = {
         name: tensor.half() for name, tensor in published.slowfast_acar(networks.slowfast(instance_level)).items()
     }
@@ -157,7 +159,7 @@ def test_the_published_files_fit_the_networks_that_start_from_them(tmp_path: Pat
         pretrained.import_weights(tmp_path / file, name, kind=kind, store=store)
     pretrained.check(paper.model_dump(mode="json"), store)
     for settings, network in (
-        (paper.video_action.network, networks.video_swin(paper.video_action.network, classes=24)),
+        (swin.network, networks.video_swin(swin.network, classes=24)),
         (video_level, networks.video_swin(video_level, classes=108)),
         (segment_level, networks.csn(segment_level, classes=108)),
         (instance_level, networks.slowfast(instance_level)),

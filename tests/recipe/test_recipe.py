@@ -32,7 +32,19 @@ def test_the_report_s_scores_are_those_of_its_recipe_s_entries():
 
 Change = Callable[[dict[str, Any]], object]
 MISTAKES: list[tuple[Change, str]] = [
-    (lambda c: c["video_action"].update(frame=3), "video_action.frame: unknown key; did you mean 'frames'"),
+    (
+        lambda c: c["video_action"]["members"]["swin"].update(frame=3),
+        "video_action.members.swin.frame: unknown key; did you mean 'frames'",
+    ),
+    (
+        lambda c: c["video_action"]["members"].update(trajectories={}),
+        "video_action.members.trajectories: unknown key; did you mean 'trajectory'",
+    ),
+    (
+        lambda c: c["video_action"].update(members={}),
+        "nobody names the video's action; members are swin, trajectory",
+    ),
+    (lambda c: c["video_action"].update(fusion="best"), "video_action.fusion: Input should be 'mean' or 'fitted'"),
     (lambda c: c["person_detector"]["network"].update(widht=2), "did you mean 'width'"),
     (lambda c: c["methods"]["video_category"].update(kid="x"), "did you mean 'kind'"),
     (lambda c: c.update(submission="x"), "submission names 'x'"),
@@ -93,9 +105,9 @@ TRAINING = "person_detector.training"
         (f"{TRAINING}.ema", "1.5"),
         ("seed", "-1"),
         ("seed", "1" + "0" * 40),
-        ("video_action.network.depths", "[0, 2]"),
-        ("video_action.network.window", "[-16, 7, 7]"),
-        ("video_action.cache_megabytes", "-1"),
+        ("video_action.members.swin.network.depths", "[0, 2]"),
+        ("video_action.members.swin.network.window", "[-16, 7, 7]"),
+        ("video_action.members.swin.cache_megabytes", "-1"),
         ("person_detector.network.width", "0"),
         ("person_detector.augment.scale", ".nan"),
         ("two_stage.crop_margin", "-2"),

@@ -202,6 +202,18 @@ def test_other_splits_and_equal_scores_are_told(
     assert said in " ".join(html.text.split())
 
 
+def test_members_that_name_the_action_stand_beside_the_leaderboard_if_there_are_several(
+    report: Callable[..., Page], content: dict[str, Any]
+):
+    text = report().text
+    assert all(figure in text for figure in ("0.4321", "0.5678", "0.6789"))
+    alone = content["actions"].filter(pa.array([True, False, True]))
+    assert "0.4321" not in report(actions=alone).text
+    assert terminal.action_members(alone) == []
+    line = "action accuracy, val: swin 0.4321, trajectory 0.5678, together 0.6789"
+    assert terminal.action_members(content["actions"]) == [line]
+
+
 def test_what_could_not_be_read_is_counted_named_and_explained(report: Callable[..., Page], content: dict[str, Any]):
     text = " ".join(report().text.split())
     wholly = (

@@ -84,14 +84,14 @@ class Learner(Protocol):
 
 
 def learners_of(recipe: Recipe) -> list[Learner]:
-    """All that a recipe has learn: its detectors, the video's action, and every entry of its methods."""
+    """All that a recipe has learn: its detectors, who names the video's action, and every entry of its methods."""
     from tps_pipeline.learners.detector import PART, PERSON, SINGLE_STAGE, DetectorLearner
     from tps_pipeline.learners.method import MethodLearner
-    from tps_pipeline.learners.video_action import VideoActionLearner
+    from tps_pipeline.learners.video_action import members_of
 
     detectors = [PERSON, PART, *([SINGLE_STAGE] if recipe.single_stage_detector else [])]
     return [
         *(DetectorLearner(kind, recipe.without_inference(kind.section)) for kind in detectors),
-        VideoActionLearner(recipe.video_action),
+        *members_of(recipe.video_action).values(),
         *(MethodLearner(name, recipe) for name in recipe.methods),
     ]

@@ -1,4 +1,4 @@
-"""The video's action as a learner; how it is trained stands in `tps_pipeline.clips.video_action`."""
+"""The members that name a video's action as learners; how they are trained stands in `tps_pipeline.actions`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from pathlib import Path
 from statistics import mean
 from typing import ClassVar
 
+import pyarrow as pa
+
 from tps_pipeline import recipe
-from tps_pipeline.outputs import ACTION_NAMES, VIDEOS, Output
+from tps_pipeline.outputs import ACTION_NAMES, TRACKS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 
 @dataclass(frozen=True)
-class VideoActionLearner:
-    """The network that names a video's action (a `Learner`)."""
+class SwinLearner:
+    """The member that sees the pictures (a `Learner`)."""
 
-    settings: recipe.VideoAction
+    settings: recipe.SwinAction
     """Its section of the recipe."""
     name: str = "video_action"
-    """See `Learner`."""
-    section: str = "video_action"
+    """See `Learner`; it is that of the time when there was no other member, so that stores keep their network."""
+    section: str = "video_action.members.swin"
     """See `Learner`."""
     description: str = "Video Swin that names a video's action."
     """See `Learner`."""
     fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES)
     """See `Learner`."""
     evaluate_reads: tuple[Output, ...] = (VIDEOS,)
-    """See `Learner`."""
+    """See `Learner`; what it names actions from."""
     version: str = "1"
     """See `Learner`."""
     alone: bool = False
@@ -49,26 +51,93 @@ class VideoActionLearner:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """See `video_action.train`."""
-        from tps_pipeline.clips import video_action
+        """See `swin.train`."""
+        from tps_pipeline.actions import swin
 
-        return video_action.train(
-            train(VIDEOS),
-            val(VIDEOS),
-            train.data,
-            [row["action"] for row in train(ACTION_NAMES).to_pylist()],
-            self.settings,
-            folder=folder,
-            seed=seed,
-            weights=weights,
-        )
+        names = _names(train)
+        seen = (train(VIDEOS), val(VIDEOS), train.data)
+        return swin.train(*seen, names, self.settings, folder=folder, seed=seed, weights=weights)
+
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
+        """See `swin.predict`."""
+        from tps_pipeline.actions import swin
+
+        return swin.predict(checkpoint, shard(VIDEOS), shard.data)
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
-        from tps_pipeline.clips import video_action
+        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
 
-        videos = val(VIDEOS)
-        found = video_action.predict(checkpoint, videos, val.data)
-        named = dict(zip(found["video_id"].to_pylist(), found["action"].to_pylist(), strict=True))
-        true = zip(videos["video_id"].to_pylist(), videos["action"].to_pylist(), strict=True)
-        return mean(named[video] == action for video, action in true)
+
+@dataclass(frozen=True)
+class TrajectoryLearner:
+    """The member that sees how detected people move (a `Learner`)."""
+
+    settings: recipe.TrajectoryAction
+    """Its section of the recipe."""
+    name: str = "video_action_trajectory"
+    """See `Learner`."""
+    section: str = "video_action.members.trajectory"
+    """See `Learner`."""
+    description: str = "Skeleton network that names a video's action."
+    """See `Learner`."""
+    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
+    """See `Learner`."""
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
+    """See `Learner`; what it names actions from."""
+    weights: str | None = None
+    """See `Learner`."""
+    version: str = "1"
+    """See `Learner`."""
+    alone: bool = False
+    """See `Learner`."""
+    figure: ClassVar[str] = "accuracy"
+    """Share of videos whose best action is the annotated one."""
+
+    @property
+    def code(self) -> Callable[..., object]:
+        """The function that learns."""
+        return self.fit
+
+    def fit(
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """See `trajectory.train`."""
+        from tps_pipeline.actions import trajectory
+
+        known, held_out = (
+            (source(VIDEOS), trajectory.people_of(source(TWO_STAGE), source(TRACKS), self.settings))
+            for source in (train, val)
+        )
+        return trajectory.train(known, held_out, _names(train), self.settings, folder=folder, seed=seed)
+
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
+        """See `trajectory.predict`."""
+        from tps_pipeline.actions import trajectory
+
+        return trajectory.predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+
+    def evaluate(self, checkpoint: Path, val: Reads) -> float:
+        """The share of videos whose action is right."""
+        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
+
+
+ActionLearner = SwinLearner | TrajectoryLearner
+"""A member."""
+
+
+def members_of(settings: recipe.VideoAction) -> dict[str, ActionLearner]:
+    """The members of a recipe's section, by name."""
+    members = settings.members
+    swin = {"swin": SwinLearner(members.swin)} if members.swin else {}
+    return swin | ({"trajectory": TrajectoryLearner(members.trajectory)} if members.trajectory else {})
+
+
+def _names(train: Reads) -> list[str]:
+    return [row["action"] for row in train(ACTION_NAMES).to_pylist()]
+
+
+def _accuracy(found: pa.Table, videos: pa.Table) -> float:
+    named = dict(zip(found["video_id"].to_pylist(), found["action"].to_pylist(), strict=True))
+    true = zip(videos["video_id"].to_pylist(), videos["action"].to_pylist(), strict=True)
+    return mean(named[video] == action for video, action in true)

@@ -5,7 +5,8 @@ that train in minutes on two CPU cores. An asset depends on its own sections onl
 changing one method's learning rate makes only that method stale.
 """
 
-from tps_pipeline.recipe.clips import ClipAugmentation, ClipMethod, VideoAction
+from tps_pipeline.recipe.actions import ActionMembers, SkeletonNet, SwinAction, TrajectoryAction, VideoAction
+from tps_pipeline.recipe.clips import ClipAugmentation, ClipMethod
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import (
     BoxAugmentation,
@@ -43,6 +44,7 @@ __all__ = [
     "ENSEMBLES",
     "RECIPES",
     "WHOLE",
+    "ActionMembers",
     "BoxAugmentation",
     "ByCategory",
     "ClipAugmentation",
@@ -68,9 +70,12 @@ __all__ = [
     "SegmentLevelInference",
     "Shards",
     "SingleStage",
+    "SkeletonNet",
     "SlowFast",
     "Stacked",
+    "SwinAction",
     "Training",
+    "TrajectoryAction",
     "TrajectoryAugmentation",
     "TwoStage",
     "VideoAction",

@@ -1,10 +1,9 @@
-"""What is made of clips: the video's action, and what the methods that look at clips have in common."""
+"""What all that looks at clips has in common."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from tps_pipeline.recipe.networks import VideoSwin
 from tps_pipeline.recipe.section import Amount, Count, Fraction, Positive, Section
 from tps_pipeline.recipe.training import Training
 
@@ -22,23 +21,6 @@ class ClipAugmentation(Section):
     """Brightness, contrast and saturation, either way."""
     flip: Fraction = 0.5
     """Share of clips mirrored; labels with a side are swapped."""
-
-
-class VideoAction(Section):
-    """The video's action from a uniform sample of its frames."""
-
-    network: VideoSwin
-    """The network and what it starts from."""
-    frames: Positive
-    """Of the sample."""
-    image_size: Positive
-    """Pixels of the square that the network sees."""
-    training: Training
-    """A sample is a video."""
-    augment: ClipAugmentation = ClipAugmentation()
-    """What is done to training clips."""
-    cache_megabytes: Count = 0
-    """Decoded training videos kept in memory, at the network's size."""
 
 
 class ClipMethod(Section):

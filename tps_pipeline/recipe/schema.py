@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tps_pipeline.recipe.clips import VideoAction
+from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import Detector, SingleStage, TwoStage
 from tps_pipeline.recipe.ensembles import Ensemble
@@ -44,7 +44,7 @@ class Recipe(Section):
     single_stage: SingleStage = SingleStage()
     """How the detector above is used."""
     video_action: VideoAction
-    """The network that names a video's action."""
+    """Who names a video's action, and how several members agree."""
     methods: dict[Name, Method] = Field(min_length=1)
     """The methods that predict states, by names of your choice."""
     predict_splits: tuple[Literal["train", "val", "test"], ...] = ("val", "test")
@@ -178,6 +178,7 @@ class Recipe(Section):
     def digest_of_0_1(self, sections: Sequence[str]) -> str:
         """What version 0.1 would have called the same settings, for the records that it wrote."""
         before = _beside(self.model_dump(mode="json"))
+        before["video_action"] = before["video_action"]["members"]["swin"]  # there was no other
         return _hash({name: functools.reduce(_step, name.split("."), before) for name in sections})
 
 

@@ -49,6 +49,7 @@ def write(
     title: str,
     method: str,
     leaderboard: pa.Table,
+    actions: pa.Table,
     psc: pa.Table,
     chosen: pa.Table,
     members: pa.Table,
@@ -74,6 +75,7 @@ def write(
         title: Its heading.
         method: What is submitted: whose scores stand first, whose confusion of states and whose clips are shown.
         leaderboard: `tables.LEADERBOARD`; may be empty.
+        actions: `tables.ACTION_ACCURACY`; may be empty.
         psc: `tables.PSC`; may be empty.
         chosen: `tables.METHOD_BY_CATEGORY`; may be empty.
         members: `tables.STACKING_MEMBERS`; may be empty.
@@ -98,6 +100,7 @@ def write(
         title=title,
         method=method,
         leaderboard=rows,
+        actions=actions.to_pylist(),
         best=_best(rows),
         standing=[_standing(rows, method, name) for name in _splits(rows, method, split)],
         gaps=gaps(unreadable),

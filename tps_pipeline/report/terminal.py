@@ -31,6 +31,14 @@ def leaderboard(table: pa.Table) -> Table:
     return shown
 
 
+def action_members(accuracy: pa.Table) -> list[str]:
+    """A line a split on who names the right action how often (`tables.ACTION_ACCURACY`); none of a single member."""
+    lines: dict[str, list[str]] = {}
+    for row in accuracy.to_pylist():
+        lines.setdefault(row["split"], []).append(f"{row['member']} {row['accuracy']:.4f}")
+    return [f"action accuracy, {split}: {', '.join(each)}" for split, each in lines.items() if len(each) > 2]
+
+
 def not_read(unreadable: pa.Table) -> list[str]:
     """What a run could not read (`tables.UNREADABLE`) and what became of it, a line a split and kind."""
     lines = []

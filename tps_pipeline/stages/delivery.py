@@ -10,6 +10,7 @@ from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step
 from tps_pipeline.learners import learners_of
 from tps_pipeline.outputs import (
+    ACTION_ACCURACY,
     FRAMES,
     LABELLED_FRAMES,
     LEADERBOARD,
@@ -72,6 +73,7 @@ def _report(recipe: Recipe) -> Step:
         _write_report,
         reads=(
             LEADERBOARD,
+            ACTION_ACCURACY,
             SUBMISSION,
             METHOD_BY_CATEGORY,
             STACKING_MEMBERS,
@@ -111,6 +113,7 @@ def _write_report(read: Reader) -> Path:
         title=f"{recipe.submission} on {read.data.name}",
         method=recipe.submission,
         leaderboard=read(LEADERBOARD),
+        actions=read(ACTION_ACCURACY),
         psc=scored(read, recipe.scored),
         chosen=read(METHOD_BY_CATEGORY),
         members=read(STACKING_MEMBERS),

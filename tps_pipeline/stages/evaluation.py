@@ -7,9 +7,12 @@ from functools import partial
 
 import pyarrow as pa
 
+from tps_pipeline import tables
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step, step
 from tps_pipeline.outputs import (
+    ACTION_ACCURACY,
+    ACTIONS,
     FRAMES,
     LABELLED_FRAMES,
     LEADERBOARD,
@@ -19,10 +22,12 @@ from tps_pipeline.outputs import (
     SINGLE_STAGE,
     TWO_STAGE,
     UNREADABLE,
+    VIDEO_ACTIONS,
     VIDEOS,
     Output,
     average_precision,
     detector_confusion,
+    member_actions,
     predictions,
     psc,
 )
@@ -43,6 +48,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
         *(_psc(name) for name in recipe.scored),
         *(_of_boxes(average_precision(name), boxes[name], _precision, recipe) for name in boxes),
         *(_of_boxes(detector_confusion(name), boxes[name], _confusion, recipe) for name in boxes),
+        _action_accuracy(recipe),
         unreadable,
         _leaderboard(recipe),
     ]
@@ -117,6 +123,31 @@ def _confusion(read: Reader, boxes: Output, split: str) -> pa.Table:
 
     truth = read(LABELLED_FRAMES), read(PEOPLE), read(PARTS)
     return confusion(read(boxes), *truth, frames=frame_index(read), split=split)
+
+
+def _action_accuracy(recipe: Recipe) -> Step:
+    names = recipe.video_action.members.names
+
+    @step(
+        ACTION_ACCURACY,
+        reads=(ACTIONS, VIDEO_ACTIONS, *map(member_actions, names)),
+        sections=("predict_splits",),
+        splits=recipe.predict_splits,
+        figures=_figures,
+    )
+    def action_accuracy(read: Reader) -> pa.Table:
+        """How often each member names a video's action rightly, and all together."""
+        from tps_pipeline.actions import fusion
+
+        said = {name: member_actions(name) for name in names} | {fusion.TOGETHER: VIDEO_ACTIONS}
+        parts = [
+            fusion.accuracy({name: of_split(output) for name, output in said.items()}, of_split(ACTIONS), split=split)
+            for split in read.setting("predict_splits")
+            if (of_split := read.of(split)).shards()
+        ]
+        return pa.concat_tables([tables.empty(tables.ACTION_ACCURACY), *parts]).unify_dictionaries()
+
+    return action_accuracy
 
 
 @step(UNREADABLE, reads=(VIDEOS,))

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tps_pipeline import recipe, tables
-from tps_pipeline.clips import video_action
+from tps_pipeline.actions import swin
+from tps_pipeline.actions.swin import ActionVideo, Clips
 from tps_pipeline.clips.augment import augment
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.reading import ClipReader, Video
-from tps_pipeline.clips.video_action import ActionVideo, Clips
 from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -24,7 +24,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 ACTIONS = ["falling", "rising"]
 
 
-def settings(**changes: Any) -> recipe.VideoAction:
+def settings(**changes: Any) -> recipe.SwinAction:
     plain = {
         "network": {"embed": 16, "depths": [1, 1], "heads": [2, 4], "window": [4, 4, 4], "stochastic_depth": 0.0},
         "frames": 4,
@@ -35,7 +35,7 @@ def settings(**changes: Any) -> recipe.VideoAction:
         "augment": {"rotation": 5, "scale": 0.1, "color": 0.2, "flip": 0.5},
         "cache_megabytes": 16,
     }  # fmt: skip
-    return recipe.VideoAction.model_validate(plain | changes)
+    return recipe.SwinAction.model_validate(plain | changes)
 
 
 def write_video(path: Path, *, rising: bool, seed: int, frames: int = 12) -> None:
@@ -74,14 +74,14 @@ def table(data: Path, count: int, *, start: int = 0, **changes: Any) -> pa.Table
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, float]]:
     data, folder = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("checkpoint")
     videos, val = table(data, 25), table(data, 8, start=30)
-    return data, folder, video_action.train(videos, val, data, ACTIONS, settings(), folder=folder, seed=0)
+    return data, folder, swin.train(videos, val, data, ACTIONS, settings(), folder=folder, seed=0)
 
 
 @pytest.mark.whole
 def test_learns_a_motion_that_no_single_frame_shows(trained: tuple[Path, Path, dict[str, float]]) -> None:
     data, folder, metrics = trained
     assert metrics["accuracy"] == 1.0
-    predicted = video_action.predict(folder, table(data, 6, start=50), data)
+    predicted = swin.predict(folder, table(data, 6, start=50), data)
     assert predicted.schema.equals(tables.VIDEO_ACTIONS)
     assert predicted["action"].to_pylist() == ["falling", "rising"] * 3
     for row in predicted.to_pylist():
@@ -97,21 +97,21 @@ def test_every_video_gets_an_action_readable_or_not(trained: tuple[Path, Path, d
     broken = data / "broken.mp4"
     broken.write_bytes(b"no video")
     other = table(data, 1, start=61, path="broken.mp4")
-    predicted = video_action.predict(folder, pa.concat_tables([marked, other]), data).to_pylist()
+    predicted = swin.predict(folder, pa.concat_tables([marked, other]), data).to_pylist()
     for row in predicted:  # 13 of the 25 training videos fall
         assert row["action"] == "falling"
         assert dict(row["probabilities"]) == pytest.approx({"falling": 13 / 25, "rising": 12 / 25})
-    assert video_action.predict(folder, tables.empty(tables.VIDEOS), data).num_rows == 0
+    assert swin.predict(folder, tables.empty(tables.VIDEOS), data).num_rows == 0
     gone = table(data, 1, start=61, path="gone.mp4")
     with pytest.raises(UnreachableError, match=r"gone\.mp4 cannot be read now"):  # which is no property of the video
-        video_action.predict(folder, pa.concat_tables([readable, gone]), data)
+        swin.predict(folder, pa.concat_tables([readable, gone]), data)
 
 
 def test_predictions_need_no_labels(trained: tuple[Path, Path, dict[str, float]]) -> None:
     data, folder, _ = trained
     unlabelled = table(data, 2, start=50, action=None, split="test")
     labelled = table(data, 2, start=50)
-    assert video_action.predict(folder, unlabelled, data).equals(video_action.predict(folder, labelled, data))
+    assert swin.predict(folder, unlabelled, data).equals(swin.predict(folder, labelled, data))
 
 
 def test_a_video_shorter_than_the_clip_repeats_frames(
@@ -172,17 +172,17 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = video_swin(settings().network, 4)
     how = settings().training.model_copy(update={"epochs": 100})
-    fitted = loop.fit(loop.Task(model, Same(), video_action._loss), how, folder=tmp_path, seed=0)
+    fitted = loop.fit(loop.Task(model, Same(), swin._loss), how, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 1.0 < fitted.history[0]["loss"]
 
 
 def test_an_action_that_is_not_to_be_learned_is_an_error(tmp_path: Path) -> None:
     videos = table(tmp_path, 2)
     with pytest.raises(DataError, match="rising"):
-        video_action.train(videos, videos, tmp_path, ["falling"], settings(), folder=tmp_path, seed=0)
+        swin.train(videos, videos, tmp_path, ["falling"], settings(), folder=tmp_path, seed=0)
 
 
 def test_settings_are_kept_with_the_weights(trained: tuple[Path, Path, dict[str, float]]) -> None:
     _, folder, _ = trained
-    _, metadata = video_action.load_checkpoint(folder / WEIGHTS)
-    assert recipe.VideoAction.model_validate_json(metadata["settings"]) == settings()
+    _, metadata = swin.load_checkpoint(folder / WEIGHTS)
+    assert recipe.SwinAction.model_validate_json(metadata["settings"]) == settings()

@@ -1,4 +1,4 @@
-"""The video's action: a Video Swin Transformer on a uniform sample of the video's frames."""
+"""Member `swin`: a Video Swin Transformer on a uniform sample of the video's frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tps_pipeline import recipe, tables
+from tps_pipeline import recipe
+from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies
 from tps_pipeline.clips.augment import augment
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.normalisation import IMAGENET, normalise
@@ -21,7 +22,6 @@ from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.clips.sampling import uniform_sample
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
-from tps_pipeline.errors import DataError
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
 from tps_pipeline.progress import progress
@@ -54,7 +54,7 @@ class Classifier(NamedTuple):
     """
 
     model: nn.Module
-    settings: recipe.VideoAction
+    settings: recipe.SwinAction
     actions: list[str]
     frequencies: list[float]
 
@@ -67,7 +67,7 @@ class Clips:
         settings: The recipe's section. As many whole videos as `cache_megabytes` holds are decoded right away.
     """
 
-    def __init__(self, videos: Sequence[ActionVideo], settings: recipe.VideoAction) -> None:
+    def __init__(self, videos: Sequence[ActionVideo], settings: recipe.SwinAction) -> None:
         self.videos, self.settings = videos, settings
         files = [Video(video.path, video.n_frames) for video in videos]
         self.reader = ClipReader(files, size=settings.image_size, cache_megabytes=settings.cache_megabytes)
@@ -91,7 +91,7 @@ def train(
     val: pa.Table,
     data: Path,
     actions: list[str],
-    settings: recipe.VideoAction,
+    settings: recipe.SwinAction,
     *,
     folder: Path,
     seed: int,
@@ -124,10 +124,9 @@ def train(
     held_out = _videos(val, data, actions)
 
     def save(trained: nn.Module) -> None:
-        counts = np.bincount([video.action for video in known], minlength=len(actions))
         metadata = {
             "actions": json.dumps(actions),
-            "frequencies": json.dumps((counts / counts.sum()).tolist()),
+            "frequencies": json.dumps(frequencies(np.array([video.action for video in known]), len(actions))),
             "settings": settings.model_dump_json(),
         }
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
@@ -142,11 +141,11 @@ def train(
 def load(checkpoint: Path) -> Classifier:
     """The network that `train` left in a folder."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.VideoAction.model_validate_json(metadata["settings"])
-    actions, frequencies = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
+    settings = recipe.SwinAction.model_validate_json(metadata["settings"])
+    actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
     model = video_swin(settings.network, len(actions))
     load_strictly(model, state)
-    return Classifier(model.to(choose_device()).eval(), settings, actions, frequencies)
+    return Classifier(model.to(choose_device()).eval(), settings, actions, usual)
 
 
 def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
@@ -171,30 +170,21 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     clips = progress(_central_clips(files, settings)(), "classifying videos", total=len(files))
     found = _probabilities(classifier.model, clips)
     chances = [classifier.frequencies if row is None else row.tolist() for row in found]
-    best = [int(np.argmax(row)) for row in chances]
-    columns = {
-        "video_id": [row["video_id"] for row in rows],
-        "action": [actions[index] for index in best],
-        "score": [row[index] for row, index in zip(chances, best, strict=True)],
-        "probabilities": [dict(zip(actions, row, strict=True)) for row in chances],
-    }
-    return tables.conform(columns, tables.VIDEO_ACTIONS)
+    return as_table([row["video_id"] for row in rows], actions, chances)
 
 
 def _videos(table: pa.Table, data: Path, actions: list[str]) -> list[ActionVideo]:
     """The readable videos of a table, with their actions."""
-    rows = [row for row in table.select(["path", "n_frames", "action", "status"]).to_pylist() if row["status"] == "ok"]
-    unknown = sorted({str(row["action"]) for row in rows} - set(actions))
-    if unknown:
-        raise DataError(f"videos show {', '.join(unknown)}, the actions to learn are {', '.join(actions)}")
-    return [ActionVideo(data / row["path"], row["n_frames"], actions.index(row["action"])) for row in rows]
+    readable = table.filter(pa.array([status == "ok" for status in table["status"].to_pylist()], pa.bool_()))
+    rows = zip(readable.select(["path", "n_frames"]).to_pylist(), action_indices(readable, actions), strict=True)
+    return [ActionVideo(data / row["path"], row["n_frames"], int(action)) for row, action in rows]
 
 
 def _loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     return functional.cross_entropy(model(normalise(batch["clip"], IMAGENET)), batch["action"]), {}
 
 
-def _accuracy_on(videos: list[ActionVideo], settings: recipe.VideoAction) -> Callable[[nn.Module], dict[str, float]]:
+def _accuracy_on(videos: list[ActionVideo], settings: recipe.SwinAction) -> Callable[[nn.Module], dict[str, float]]:
     """Measures a network on held-out videos; one that cannot be read is not named rightly."""
     files = [Video(video.path, video.n_frames) for video in videos]
     clips = _central_clips(files, settings, cache_megabytes=settings.cache_megabytes)
@@ -208,7 +198,7 @@ def _accuracy_on(videos: list[ActionVideo], settings: recipe.VideoAction) -> Cal
 
 
 def _central_clips(
-    videos: list[Video], settings: recipe.VideoAction, *, cache_megabytes: int = 0
+    videos: list[Video], settings: recipe.SwinAction, *, cache_megabytes: int = 0
 ) -> Callable[[], Iterable[np.ndarray | None]]:
     """Gives each video's frames in the middle of equal segments; None for a video that cannot be read."""
     drawn = [uniform_sample(video.n_frames, settings.frames)[None] if video.n_frames else None for video in videos]
