@@ -63,7 +63,8 @@ def person_detector(folder: Path) -> Computed:
 
 
 def video_action(folder: Path) -> Computed:
-    settings = DEMO.video_action
+    settings = DEMO.video_action.members.swin
+    assert settings
     network = lively(networks.video_swin(settings.network, 3))
     described = {"actions": json.dumps(["a", "b", "c"]), "settings": settings.model_dump_json()}
     keep(folder, "video_action", network.state_dict(), **described)

@@ -122,7 +122,7 @@ def trained(checkpoint: Path, name: str) -> Exportable:
             backbone = people.load(checkpoint, entry).model.get_submodule("backbone").cpu()
             about = {"normalisation": _normalisation(entry.network)}
             return Exportable(backbone, _clip(entry.frames, entry.image_size), about, ("slow", "fast"))
-        case None if "actions" in described:
+        case None if "actions" in described and "image_size" in settings:
             return _action(checkpoint, described)
         case None if "labels" in described:
             found = detector.load(checkpoint / WEIGHTS, device="cpu")
@@ -154,7 +154,7 @@ def _states(checkpoint: Path, entry: _Alone, described: Mapping[str, str]) -> Ex
 
 
 def _action(checkpoint: Path, described: Mapping[str, str]) -> Exportable:
-    settings = recipe.VideoAction.model_validate_json(described["settings"])
+    settings = recipe.SwinAction.model_validate_json(described["settings"])
     network = networks.video_swin(settings.network, len(json.loads(described["actions"])))
     load_strictly(network, load_checkpoint(checkpoint / WEIGHTS)[0])
     about = {"labels": described["actions"], "normalisation": _normalisation(settings.network)}
