@@ -21,6 +21,7 @@ from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7 import kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
+from tps_pipeline.training.budget import batch_size
 from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.training.loop import Task, fit, processes
 from tps_pipeline.video.frames import FrameFile
@@ -60,7 +61,8 @@ def train(
         accelerator: See `training.fit`.
 
     Returns:
-        The last epoch's losses, and `ap` and `ap50` on the validation images (means over the classes there).
+        The losses of the epoch that was kept, and `ap` and `ap50` on the validation images (means over the classes
+        there).
 
     Raises:
         TpsError: There are no samples, or training diverged.
@@ -80,7 +82,7 @@ def train(
         image_size=settings.image_size,
         **settings.gains.model_dump(),
     )
-    together = settings.training.global_batch or settings.training.batch_size * processes()
+    together = settings.training.global_batch or batch_size(settings.training, len(images)) * processes()
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pictures, objects = batch
@@ -95,6 +97,7 @@ def train(
         collate=collate,
         evaluate=(lambda model: evaluate(model, validation, classes=len(labels))) if len(validation) else None,
         save=lambda model: save(folder / WEIGHTS, model.state_dict(), settings, labels),
+        figure="ap",
     )
     return fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
 

@@ -23,6 +23,9 @@ ENSEMBLES = ("voting", "stacked", "by_category")
 WHOLE = "*"
 """The name of the whole recipe among its sections."""
 
+NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last"}
+"""Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
+
 
 class Recipe(Section):
     """Everything a run depends on."""
@@ -204,10 +207,11 @@ def _without_inference(values: Any) -> Any:
 
 
 def _beside(values: Any) -> Any:
-    """Values with those of `inference` beside the others, as version 0.1 had them."""
+    """Values with those of `inference` beside the others, as version 0.1 had them, without what it did not know."""
     if not isinstance(values, dict):
         return values
-    shape = {name: _beside(value) for name, value in values.items() if name != INFERENCE}
+    known = {name: value for name, value in values.items() if name not in NEWER or value != NEWER[name]}
+    shape = {name: _beside(value) for name, value in known.items() if name != INFERENCE}
     return shape | values.get(INFERENCE, {})
 
 

@@ -87,6 +87,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         collate=collate,
         evaluate=evaluate if (held_out.targets >= 0).any() else None,
         save=save,
+        figure="part_accuracy",
     )
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
