@@ -23,7 +23,7 @@ ENSEMBLES = ("voting", "stacked", "by_category")
 WHOLE = "*"
 """The name of the whole recipe among its sections."""
 
-NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last"}
+NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "annotated"}
 """Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
 
 
