@@ -106,7 +106,7 @@ def moving_average(model: nn.Module, decay: float | Literal["auto"], updates: Ca
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
-def _one_cycle(step: int, total: int, warmup: float) -> float:
+def _one_cycle(step: int, total: float, warmup: float) -> float:
     """The share of the peak rate at a step (Smith and Topin, arXiv 1708.07120; PyTorch's defaults)."""
     start, end, top = 1 / 25, 1 / 250_000, warmup * total - 1
     low, done = (start, 1 - step / top) if step < top else (end, (step - top) / max(1, total - 1 - top))

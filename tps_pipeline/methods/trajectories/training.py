@@ -123,7 +123,8 @@ def labelled(
         arranged = arrange(people, parts, track(people), stride=settings.stride)
         names_of, states = parts["part"].to_pylist(), parts["state"].to_pylist()
     targets = np.full((len(arranged.videos), len(PARTS)), UNLABELLED)
-    labels = [space.labels.get((part, state), UNLABELLED) for part, state in zip(names_of, states, strict=True)]
+    pairs = [(str(part), str(state)) for part, state in zip(names_of, states, strict=True)]
+    labels = [space.labels.get(pair, UNLABELLED) for pair in pairs]
     targets[arranged.person_of_part, [PARTS.index(part) for part in names_of]] = labels
     rows = source(ACTIONS).to_pylist()
     shown = {video: {} for video in arranged.videos.tolist()} | {row["video_id"]: {row["action"]: 1.0} for row in rows}
