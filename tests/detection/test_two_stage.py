@@ -31,7 +31,7 @@ from tps_pipeline.detection import detector, two_stage
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.datasets import part_samples, person_samples
-from tps_pipeline.detection.detector import TrainedDetector
+from tps_pipeline.detection.detector import TrainedDetector, load
 from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
@@ -268,3 +268,21 @@ def test_a_checkpoint_of_other_labels_is_refused(tmp_path: Path) -> None:
         two_stage.detect(frames, path, path, settings=recipe.TwoStage())
     with pytest.raises(WeightsError, match="no such weight file"):
         two_stage.detect(frames, tmp_path / "none.safetensors", path, settings=recipe.TwoStage())
+
+
+def test_what_is_left_to_the_data_stands_in_the_checkpoint(tmp_path: Path, people_in_frames: Annotated) -> None:
+    rows, (labelled, people, _) = people_in_frames
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
+    plain = {"optimizer_steps": 1, "batch_size": "auto", "optimizer": "adamw", "learning_rate": 0.01, "ema": "auto"}
+    left = {"network": {"variant": "tiny", "width": 0.125, "anchors": "auto"}, "image_size": "auto", "training": plain}
+    settings = recipe.Detector.model_validate(left | {"gains": {"objectness": "auto"}})
+    known = labelled.append_column("width", [[WIDTH] * 32]).append_column("height", [[HEIGHT] * 32])
+    samples = person_samples(labelled, people, known)
+    metrics = train(
+        settings, samples, [frames], ["person"],
+        val_samples=samples.slice(0, 0), val_frames=[], folder=tmp_path, seed=0,
+    )  # fmt: skip
+    assert load(tmp_path / "model.safetensors").size == metrics["image_size"] == 128
+    assert metrics["batch_size"] == 4
+    assert 0 <= metrics["coco_anchors_fit"] <= 1
+    assert metrics["objectness"] > 0
