@@ -286,17 +286,17 @@ def test_fewer_samples_than_a_batch_still_train(tmp_path: Path):
     assert run(tmp_path, task(data=Line(3)), settings(epochs=1)).history[0]["loss"] > 0
 
 
-def test_steps_are_a_budget(tmp_path):
+def test_steps_are_a_budget(tmp_path: Path):
     model = task()
     fitted = run(tmp_path, model, settings(epochs=None, optimizer_steps=7, schedule="one_cycle", ema="auto"))
     assert [row["used"] for row in fitted.history] == pytest.approx([3 / 7, 6 / 7, 1])  # 3 batches an epoch
     assert fitted.history[-1]["learning_rate"] == pytest.approx(0.01 / 250_000)
 
 
-def test_a_budget_of_steps_counts_accumulated_batches_once(tmp_path):
+def test_a_budget_of_steps_counts_accumulated_batches_once(tmp_path: Path):
     taken = 0
 
-    def counted(model, batch):
+    def counted(model: nn.Module, batch: dict[str, torch.Tensor]):
         nonlocal taken
         taken += 1
         return squares(model, batch)
@@ -317,7 +317,9 @@ class Clock:
         return 60.0 * self.minutes
 
 
-def test_minutes_are_a_budget_and_a_resumed_training_has_what_is_left_of_it(tmp_path, monkeypatch):
+def test_minutes_are_a_budget_and_a_resumed_training_has_what_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     how = settings(epochs=None, minutes=30, schedule="one_cycle", ema=0.9)
     Clock(monkeypatch)
     whole = run(tmp_path / "whole", task(), how)
@@ -325,7 +327,7 @@ def test_minutes_are_a_budget_and_a_resumed_training_has_what_is_left_of_it(tmp_
     assert whole.history[-1]["learning_rate"] < 0.001
     calls = 0
 
-    def power_cut(model, batch):
+    def power_cut(model: nn.Module, batch: dict[str, torch.Tensor]):
         nonlocal calls
         calls += 1
         if calls > 2 * STEPS + 1:  # in the third epoch
@@ -340,10 +342,12 @@ def test_minutes_are_a_budget_and_a_resumed_training_has_what_is_left_of_it(tmp_
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_the_best_epoch_is_kept(tmp_path, cut):
-    def turns(epochs):
-        def evaluate(model):
-            figure = next(epochs)
+def test_the_best_epoch_is_kept(tmp_path: Path, cut: bool):
+    def turns(*figures: float | None) -> Callable[[nn.Module], dict[str, float]]:
+        left = iter(figures)
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            figure = next(left)
             if figure is None:
                 raise KeyboardInterrupt
             seen.append(weights(model).clone())
@@ -356,28 +360,28 @@ def test_the_best_epoch_is_kept(tmp_path, cut):
     first, rest = ([0.1, 0.9, None], [0.9, 0.2]) if cut else ([0.1, 0.9, 0.9, 0.2], [])
     if cut:
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, task(evaluate=turns(iter(first)), figure="accuracy"), how)
-    fitted = run(tmp_path, task(evaluate=turns(iter(rest or first)), figure="accuracy"), how)
+            run(tmp_path, task(evaluate=turns(*first), figure="accuracy"), how)
+    fitted = run(tmp_path, task(evaluate=turns(*(rest or first)), figure="accuracy"), how)
     assert fitted.metrics["epoch"] == 3  # of equals the later
     assert torch.equal(weights(fitted.model), seen[2])
 
 
-def test_where_nothing_is_held_out_the_last_epoch_is_kept(tmp_path):
+def test_where_nothing_is_held_out_the_last_epoch_is_kept(tmp_path: Path):
     last, best = (run(tmp_path / keep, task(figure="accuracy"), settings(keep=keep)) for keep in ("last", "best"))
     assert torch.equal(weights(last.model), weights(best.model))
 
 
 @pytest.mark.parametrize(("samples", "size"), [(1, 4), (100, 4), (300, 8), (5000, 32)])
-def test_batches_follow_the_number_of_samples(samples, size):
+def test_batches_follow_the_number_of_samples(samples: int, size: int):
     assert batch_size(settings(batch_size="auto"), samples) == size
 
 
 @pytest.mark.parametrize("updates", [40, 500])
-def test_an_average_that_follows_the_budget_arrives(updates):
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(model.weight, 0.0)
+def test_an_average_that_follows_the_budget_arrives(updates: int):
+    model = nn.Sequential(nn.Linear(1, 1, bias=False))
+    nn.init.constant_(model.get_parameter("0.weight"), 0.0)
     averaged = optimization.moving_average(model, "auto", lambda: updates)
     for step in range(updates):
-        nn.init.constant_(model.weight, min(1.0, 2 * step / updates))  # has learned all by half time
+        nn.init.constant_(model.get_parameter("0.weight"), min(1.0, 2 * step / updates))  # has learned all by half time
         averaged.update_parameters(model)
-    assert averaged.module.weight.item() > 0.99
+    assert averaged.module.get_parameter("0.weight").item() > 0.99
