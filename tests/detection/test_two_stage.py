@@ -36,8 +36,13 @@ from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.learners.detector import PART, DetectorLearner
+from tps_pipeline.learners.detector import PERSON as PERSON_DETECTOR
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
+from tps_pipeline.outputs import checkpoint
+from tps_pipeline.reading import InMemory
 from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile
 
 
@@ -286,3 +291,29 @@ def test_what_is_left_to_the_data_stands_in_the_checkpoint(tmp_path: Path, peopl
     assert metrics["batch_size"] == 4
     assert 0 <= metrics["coco_anchors_fit"] <= 1
     assert metrics["objectness"] > 0
+
+
+def test_the_part_detector_begins_with_what_the_person_detector_has_learned(
+    tmp_path: Path, people_in_frames: Annotated
+) -> None:
+    rows, (labelled, people, parts) = people_in_frames
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
+    known = labelled.append_column("width", [[WIDTH] * 32]).append_column("height", [[HEIGHT] * 32])
+    samples = {
+        PERSON_DETECTOR.samples: person_samples(labelled, people, known),
+        PART.samples: part_samples(people, parts, known, margin=0.1),
+    }
+    still = {"optimizer_steps": 1, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.0}
+    plain = {"network": {"variant": "tiny", "width": 0.125}, "image_size": 64, "training": still}
+    folders = {kind: tmp_path / kind.section for kind in (PERSON_DETECTOR, PART)}
+    source = InMemory(samples, files=[frames], folders={checkpoint(PERSON_DETECTOR.section): folders[PERSON_DETECTOR]})
+    nothing = InMemory({output: table.slice(0, 0) for output, table in samples.items()})
+    for seed, (kind, start) in enumerate(((PERSON_DETECTOR, None), (PART, "person_detector"))):
+        learner = DetectorLearner(kind, recipe.Detector.model_validate(plain | {"start_from": start}))
+        assert (checkpoint(PERSON_DETECTOR.section) in learner.fit_reads) == (kind is PART)
+        folders[kind].mkdir()
+        learner.fit(source, nothing, folders[kind], seed=seed)
+    first, second = (load_checkpoint(folders[kind] / WEIGHTS)[0] for kind in (PERSON_DETECTOR, PART))
+    same = [torch.equal(first[name], second[name]) for name in first if first[name].ndim == 4 and "head" not in name]
+    assert len(same) > 20
+    assert all(same)

@@ -67,7 +67,7 @@ def test_the_report_s_segments_differ_in_length_and_learning_rate_only() -> None
 def test_the_report_s_instance_level_rows_are_its_second_table() -> None:
     methods = [entry for entry in recipe.load("paper").methods.values() if isinstance(entry, recipe.InstanceLevel)]
     table = sorted(
-        (each.relation, each.frames, each.training.epochs, each.inference.person_threshold) for each in methods
+        (each.relation, each.frames, each.training.epochs or 0, each.inference.person_threshold) for each in methods
     )
     pcp, pp = "person_context_person", "person_person"
     assert table == [

@@ -76,6 +76,9 @@ class Detector(Section):
 
     network: Yolov7
     """The network and what it starts from."""
+    start_from: Literal["person_detector"] | None = None
+    """Of the part detector: begin with what the person detector has learned, in place of imported weights (null: it
+    does not). Of few videos parts are then learned in fewer steps."""
     image_size: Positive | Literal["auto"]
     """Pixels of the square that images are fitted onto (`auto`: as many as the median person, or part, needs)."""
     training: Training
