@@ -181,7 +181,7 @@ def test_a_signal_that_dagster_drops_stops_the_run_after_the_stage(tmp_path: Pat
     assert made == {"shards", "data"}
 
 
-def test_of_a_training_by_steps_the_log_tells_how_far_it_is(tmp_path):
+def test_of_a_training_by_steps_the_log_tells_how_far_it_is(tmp_path: Path):
     training = Training("one", tmp_path, 0)
     (tmp_path / "log.csv").write_text("epoch,loss,used,seconds\n1.0,0.5,0.2,30\n2.0,0.25,0.4,30\n")
     training.look()

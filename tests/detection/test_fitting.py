@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tps_pipeline import recipe, tables
@@ -28,7 +29,7 @@ def samples(height: int, width: int, *, of: tuple[int, int] = (320, 240), label:
         (samples(0, 0, label=None), 480),
     ],
 )
-def test_the_image_size_follows_what_is_to_be_seen(given, size):
+def test_the_image_size_follows_what_is_to_be_seen(given: pa.Table, size: int):
     assert image_size(given) == size
 
 
