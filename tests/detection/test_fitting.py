@@ -37,9 +37,9 @@ def test_auto_becomes_numbers_and_the_rest_stays():
     plain = {"optimizer": "adamw", "epochs": 1, "batch_size": "auto", "learning_rate": 0.1}
     left = {"network": {"variant": "tiny"}, "image_size": "auto", "gains": {"objectness": "auto"}, "training": plain}
     settings, found = fitted(recipe.Detector.model_validate(left), samples(120, 50))
-    assert found == {"image_size": 192, "objectness": pytest.approx(0.7 * (640 / 192) ** 2)}
+    assert found == {"image_size": 192, "objectness_gain": pytest.approx(0.7 * (640 / 192) ** 2)}
     assert settings.pixels == 192
-    assert settings.gains.objectness == found["objectness"]
+    assert settings.gains.objectness == found["objectness_gain"]
     given = recipe.Detector.model_validate(left | {"image_size": 64, "gains": {}})
     assert fitted(given, samples(120, 50)) == (given, {})
 

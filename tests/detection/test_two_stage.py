@@ -289,8 +289,9 @@ def test_what_is_left_to_the_data_stands_in_the_checkpoint(tmp_path: Path, peopl
     )  # fmt: skip
     assert load(tmp_path / "model.safetensors").size == metrics["image_size"] == 128
     assert metrics["batch_size"] == 4
+    assert all(isinstance(figure, float) for figure in metrics.values())
     assert 0 <= metrics["coco_anchors_fit"] <= 1
-    assert metrics["objectness"] > 0
+    assert metrics["objectness_gain"] > 0
 
 
 def test_the_part_detector_begins_with_what_the_person_detector_has_learned(

@@ -40,9 +40,10 @@ def fitted(settings: recipe.Detector, samples: pa.Table) -> tuple[recipe.Detecto
     found: dict[str, float] = {}
     size, gains = settings.image_size, settings.gains
     if size == "auto":
-        found["image_size"] = size = image_size(samples)
+        size = image_size(samples)
+        found["image_size"] = float(size)
     if gains.objectness == "auto":
-        found["objectness"] = objectness = OBJECTNESS * (640 / size) ** 2
+        found["objectness_gain"] = objectness = OBJECTNESS * (640 / size) ** 2
         gains = gains.model_copy(update={"objectness": objectness})
     return settings.model_copy(update={"image_size": size, "gains": gains}), found
 

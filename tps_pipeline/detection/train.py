@@ -86,7 +86,7 @@ def train(
     )
     each = batch_size(settings.training, len(images))
     together = settings.training.global_batch or each * processes()
-    beside = {"batch_size": each} if settings.training.batch_size == "auto" else {}
+    beside = {"batch_size": float(each)} if settings.training.batch_size == "auto" else {}
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pictures, objects = batch
