@@ -36,15 +36,15 @@ class Training:
     Attributes:
         name: Its name.
         folder: Where it learns; the folder goes into the store when that is done.
-        epochs: How many it takes.
-        history: Loss and seconds of each epoch, as far as its log was seen.
+        epochs: How many it takes; 0 if its budget is in steps or minutes.
+        history: Loss, seconds and the share of its budget that was over, of each epoch, as far as its log was seen.
         begun: Whether it was seen at work.
     """
 
     name: str
     folder: Path
     epochs: int
-    history: list[tuple[float, float]] = field(default_factory=list)
+    history: list[tuple[float, float, float]] = field(default_factory=list)
     begun: bool = False
 
     def look(self) -> None:
@@ -52,9 +52,10 @@ class Training:
         with suppress(OSError, ValueError, TypeError, KeyError):
             self.begun = self.begun or any(self.folder.iterdir())
             with (self.folder / "log.csv").open(newline="") as file:
-                self.history = [
-                    (float(row["loss"]), float(row["seconds"])) for row in csv.DictReader(file)
-                ] or self.history
+                rows = [*csv.DictReader(file)]
+            used = [float(row["used"]) if "used" in row else at / self.epochs for at, row in enumerate(rows, 1)]
+            seen = [(float(row["loss"]), float(row["seconds"]), share) for row, share in zip(rows, used, strict=True)]
+            self.history = seen or self.history
 
     @property
     def done(self) -> bool:
@@ -62,9 +63,16 @@ class Training:
         return self.begun and not self.folder.exists()
 
     @property
-    def over(self) -> int:
-        """Epochs that are over."""
-        return self.epochs if self.done else len(self.history)
+    def used(self) -> float:
+        """The share of its budget that is over."""
+        return 1.0 if self.done else self.history[-1][2] if self.history else 0.0
+
+    @property
+    def at(self) -> str:
+        """The epochs that are over, in words."""
+        if not self.epochs:
+            return f"epoch {len(self.history)}"
+        return f"epoch {self.epochs if self.done else len(self.history)}/{self.epochs}"
 
     @property
     def state(self) -> str:
@@ -74,14 +82,16 @@ class Training:
         if not self.history:
             return "begins" if self.begun else "waits"
         loss = f"loss {self.history[-1][0]:.3f}"
-        return f"{loss}, {_words(self.left())} left" if len(self.history) < self.epochs else f"{loss}, is saved"
+        return f"{loss}, {_words(self.left())} left" if self.used < 1 else f"{loss}, is saved"
 
     def left(self) -> float:
         """Seconds until its last epoch is over, as its latest epochs went."""
-        took = [seconds for _, seconds in self.history[-RECENT:]]
+        latest = self.history[-RECENT:]
+        before = self.history[-RECENT - 1][2] if len(self.history) > RECENT else 0.0
+        pace = sum(seconds for _, seconds, _ in latest) / (self.used - before)
         with suppress(OSError):
             since = time.time() - (self.folder / "log.csv").stat().st_mtime
-            return max(0.0, (self.epochs - len(self.history)) * sum(took) / len(took) - since)
+            return max(0.0, (1 - self.used) * pace - since)
         return 0.0
 
 
@@ -90,7 +100,7 @@ def trainings_of(run: Run, steps: Sequence[Step]) -> list[Training]:
     return [
         Training(step.learner.name, workspace_of(run, step), epochs)
         for step in steps
-        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section)))
+        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section))) is not None
     ]
 
 
@@ -116,8 +126,8 @@ def _table(trainings: Sequence[Training]) -> Table:
     table = Table.grid(padding=(0, 2))
     for training in trainings:
         training.look()
-        bar = ProgressBar(training.epochs, training.over, width=24)
-        table.add_row(Text(f"  {training.name}"), bar, f"epoch {training.over}/{training.epochs}", training.state)
+        bar = ProgressBar(1.0, training.used, width=24)
+        table.add_row(Text(f"  {training.name}"), bar, training.at, training.state)
     return table
 
 
@@ -137,11 +147,7 @@ def _tell(trainings: Sequence[Training], console: Console, every: float, over: t
     while not over.wait(every):
         for training in trainings:
             training.look()
-        told = [
-            f"{each.name} (epoch {each.over}/{each.epochs}, {each.state})"
-            for each in trainings
-            if each.begun and not each.done
-        ]
+        told = [f"{each.name} ({each.at}, {each.state})" for each in trainings if each.begun and not each.done]
         told += _counted(sum(each.done for each in trainings), "done")
         told += _counted(sum(not each.begun for each in trainings), "to come")
         console.print(f"  training: {', '.join(told)}", highlight=False, markup=False, soft_wrap=True)
@@ -151,11 +157,13 @@ def _counted(number: int, what: str) -> list[str]:
     return [f"{number} {what}"] if number else []
 
 
-def _epochs(settings: Any) -> int:
-    """The number of epochs among a network's settings, which may be those of a part of it."""
+def _epochs(settings: Any) -> int | None:
+    """The number of epochs among a network's settings, which may be those of a part of it; None without a network."""
     if not isinstance(settings, dict):
-        return 0
-    return settings.get("epochs") or max(map(_epochs, settings.values()), default=0)
+        return None
+    if "epochs" in settings:
+        return settings["epochs"] or 0
+    return next((epochs for part in settings.values() if (epochs := _epochs(part)) is not None), None)
 
 
 def _words(seconds: float) -> str:

@@ -73,7 +73,7 @@ def random_network(settings: recipe.Detector, classes: int, frames: FrameFile) -
     """A network that has never learned, its norms fitted to the frames: its outputs differ from place to place."""
     torch.manual_seed(0)
     network = build(settings.network, classes=classes).to(memory_format=torch.contiguous_format)  # pyright: ignore
-    squares = [letterbox(frames.frame(*key), settings.image_size)[0] for key in frames.keys()[:4]]
+    squares = [letterbox(frames.frame(*key), settings.pixels)[0] for key in frames.keys()[:4]]
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = None  # a plain mean over what it sees
@@ -85,7 +85,7 @@ def random_network(settings: recipe.Detector, classes: int, frames: FrameFile) -
 def fused(network: nn.Module, labels: tuple[str, ...], settings: recipe.Detector) -> TrainedDetector:
     copy = build(settings.network, classes=len(labels))
     copy.load_state_dict(network.state_dict())
-    return TrainedDetector(copy.fuse().requires_grad_(False), labels, settings.image_size)
+    return TrainedDetector(copy.fuse().requires_grad_(False), labels, settings.pixels)
 
 
 def person_threshold(frames: FrameFile, detector: TrainedDetector) -> float:
@@ -157,7 +157,7 @@ def measure(name: str, rounds: int, count: int | None) -> dict[str, Any]:
         ours = [fused(network, names, d) for network, d, names in zip(plain, detectors, labels, strict=True)]
         narrow = [replace(d, canvas="rectangle") for d in ours]
         fast = [replace(d, precision="bf16-mixed") for d in narrow]
-        sizes = (detectors[0].image_size, detectors[1].image_size)
+        sizes = (detectors[0].pixels, detectors[1].pixels)
         two_stage = recipe.TwoStage(
             person_threshold=person_threshold(frames, ours[0]), person_iou=settings.two_stage.person_iou,
             people_per_frame=PEOPLE,

@@ -106,8 +106,8 @@ def test_tables_at_hand_are_no_way_round_it():
         read(TRACKS)
 
 
-@pytest.mark.parametrize("name", ["demo", "paper", "bench"])
-def test_a_graph_is_whole(name: Literal["demo", "paper", "bench"]):
+@pytest.mark.parametrize("name", ["demo", "paper", "bench", "small"])
+def test_a_graph_is_whole(name: Literal["demo", "paper", "bench", "small"]):
     """All that is read is made by a step, but for shards and imported weights; a whole run is about every step."""
     graph = graph_of(recipe.load(name))
     made = {output for step in graph.steps for output in step.makes}

@@ -7,7 +7,7 @@ is then given to read with knows them: anything else raises. So what lineage rec
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +45,14 @@ class Reads(Protocol):
         """
         ...
 
+    def path(self, output: Output) -> Path:
+        """A local path of something that is no table: a checkpoint's folder.
+
+        Raises:
+            UndeclaredError: It was not declared that this is read.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class InMemory:
@@ -54,12 +62,14 @@ class InMemory:
         tables: What can be read.
         data: See `Reads`.
         files: Extracted frames.
+        folders: What can be read that is no table.
         reader: Who reads, for messages.
     """
 
     tables: Mapping[Output, pa.Table]
     data: Path = Path()
     files: Sequence[FrameFile] = ()
+    folders: Mapping[Output, Path] = field(default_factory=dict)
     reader: str = "this"
 
     def __call__(self, output: Output) -> pa.Table:
@@ -70,6 +80,11 @@ class InMemory:
     def frames(self) -> list[FrameFile]:
         """See `Reads`."""
         return list(self.files)
+
+    def path(self, output: Output) -> Path:
+        """See `Reads`."""
+        check(output, self.folders, self.reader)
+        return self.folders[output]
 
 
 def frame_index(read: Reads) -> pa.Table:

@@ -106,8 +106,9 @@ def _single_stage(settings: Recipe, way: str) -> Detector:
     assert detector is not None
     if way == "single_stage":
         return detector
+    assert detector.gains.objectness != "auto"
     gains = detector.gains.model_copy(update={"objectness": detector.gains.objectness / 4})
-    return detector.model_copy(update={"image_size": 2 * detector.image_size, "gains": gains})
+    return detector.model_copy(update={"image_size": 2 * detector.pixels, "gains": gains})
 
 
 CLAIMS = (

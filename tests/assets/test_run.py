@@ -153,13 +153,13 @@ def test_a_training_is_followed_to_its_end(tmp_path: Path):
     for log in ("epoch,lo", "epoch,loss,seconds\n1.0,0.5,2", "epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0."):
         (training.folder / "log.csv").write_text(log)
         training.look()
-    assert (training.over, training.history) == (1, [(0.5, 2.0)])
+    assert (training.at, training.used, training.history) == ("epoch 1/2", 0.5, [(0.5, 2.0, 0.5)])
     (training.folder / "log.csv").write_text("epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0.25,2.5\n")
     training.look()
     assert training.state == "loss 0.250, is saved"
     training.folder.rename(tmp_path / "kept")
     training.look()
-    assert (training.state, training.over) == ("done", 2)
+    assert (training.state, training.at, training.used) == ("done", "epoch 2/2", 1)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -179,3 +179,11 @@ def test_a_signal_that_dagster_drops_stops_the_run_after_the_stage(tmp_path: Pat
         signal.signal(signal.SIGTERM, before)
     made = {record.asset.removeprefix("checks/").split("/")[0] for record in pipeline.lineage.records()}
     assert made == {"shards", "data"}
+
+
+def test_of_a_training_by_steps_the_log_tells_how_far_it_is(tmp_path: Path):
+    training = Training("one", tmp_path, 0)
+    (tmp_path / "log.csv").write_text("epoch,loss,used,seconds\n1.0,0.5,0.2,30\n2.0,0.25,0.4,30\n")
+    training.look()
+    assert (training.at, training.used) == ("epoch 2", 0.4)
+    assert training.left() == pytest.approx(90, abs=5)

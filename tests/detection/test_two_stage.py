@@ -31,13 +31,18 @@ from tps_pipeline.detection import detector, two_stage
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.datasets import part_samples, person_samples
-from tps_pipeline.detection.detector import TrainedDetector
+from tps_pipeline.detection.detector import TrainedDetector, load
 from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.learners.detector import PART, DetectorLearner
+from tps_pipeline.learners.detector import PERSON as PERSON_DETECTOR
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
+from tps_pipeline.outputs import checkpoint
+from tps_pipeline.reading import InMemory
 from tps_pipeline.tables import BOX, PERSON_BOX
+from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile
 
 
@@ -268,3 +273,48 @@ def test_a_checkpoint_of_other_labels_is_refused(tmp_path: Path) -> None:
         two_stage.detect(frames, path, path, settings=recipe.TwoStage())
     with pytest.raises(WeightsError, match="no such weight file"):
         two_stage.detect(frames, tmp_path / "none.safetensors", path, settings=recipe.TwoStage())
+
+
+def test_what_is_left_to_the_data_stands_in_the_checkpoint(tmp_path: Path, people_in_frames: Annotated) -> None:
+    rows, (labelled, people, _) = people_in_frames
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
+    plain = {"optimizer_steps": 1, "batch_size": "auto", "optimizer": "adamw", "learning_rate": 0.01, "ema": "auto"}
+    left = {"network": {"variant": "tiny", "width": 0.125, "anchors": "auto"}, "image_size": "auto", "training": plain}
+    settings = recipe.Detector.model_validate(left | {"gains": {"objectness": "auto"}})
+    known = labelled.append_column("width", [[WIDTH] * 32]).append_column("height", [[HEIGHT] * 32])
+    samples = person_samples(labelled, people, known)
+    metrics = train(
+        settings, samples, [frames], ["person"],
+        val_samples=samples.slice(0, 0), val_frames=[], folder=tmp_path, seed=0,
+    )  # fmt: skip
+    assert load(tmp_path / "model.safetensors").size == metrics["image_size"] == 128
+    assert metrics["batch_size"] == 4
+    assert all(isinstance(figure, float) for figure in metrics.values())
+    assert 0 <= metrics["coco_anchors_fit"] <= 1
+    assert metrics["objectness_gain"] > 0
+
+
+def test_the_part_detector_begins_with_what_the_person_detector_has_learned(
+    tmp_path: Path, people_in_frames: Annotated
+) -> None:
+    rows, (labelled, people, parts) = people_in_frames
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
+    known = labelled.append_column("width", [[WIDTH] * 32]).append_column("height", [[HEIGHT] * 32])
+    samples = {
+        PERSON_DETECTOR.samples: person_samples(labelled, people, known),
+        PART.samples: part_samples(people, parts, known, margin=0.1),
+    }
+    still = {"optimizer_steps": 1, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.0}
+    plain = {"network": {"variant": "tiny", "width": 0.125}, "image_size": 64, "training": still}
+    folders = {kind: tmp_path / kind.section for kind in (PERSON_DETECTOR, PART)}
+    source = InMemory(samples, files=[frames], folders={checkpoint(PERSON_DETECTOR.section): folders[PERSON_DETECTOR]})
+    nothing = InMemory({output: table.slice(0, 0) for output, table in samples.items()})
+    for seed, (kind, start) in enumerate(((PERSON_DETECTOR, None), (PART, "person_detector"))):
+        learner = DetectorLearner(kind, recipe.Detector.model_validate(plain | {"start_from": start}))
+        assert (checkpoint(PERSON_DETECTOR.section) in learner.fit_reads) == (kind is PART)
+        folders[kind].mkdir()
+        learner.fit(source, nothing, folders[kind], seed=seed)
+    first, second = (load_checkpoint(folders[kind] / WEIGHTS)[0] for kind in (PERSON_DETECTOR, PART))
+    same = [torch.equal(first[name], second[name]) for name in first if first[name].ndim == 4 and "head" not in name]
+    assert len(same) > 20
+    assert all(same)

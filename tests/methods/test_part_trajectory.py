@@ -22,8 +22,15 @@ from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.trajectories import classifier
 from tps_pipeline.methods.trajectories.classifier import classify
-from tps_pipeline.methods.trajectories.sequences import Boxes, Trajectories, arrange, at_steps, augment
-from tps_pipeline.methods.trajectories.training import collate, mirror_closed
+from tps_pipeline.methods.trajectories.sequences import (
+    Boxes,
+    Trajectories,
+    arrange,
+    at_steps,
+    augment,
+    states_of_detected,
+)
+from tps_pipeline.methods.trajectories.training import TrainingSequences, collate, labelled, mirror_closed
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
 from tps_pipeline.models.weights import load_checkpoint
 from tps_pipeline.reading import InMemory
@@ -193,6 +200,50 @@ def test_the_action_tells_what_boxes_do_not(tmp_path: Path) -> None:
     assert accuracy(predicted, scenes, "head") > 0.95
     assert outputs.VIDEO_ACTIONS in method.predict_reads
     assert outputs.VIDEO_ACTIONS not in build(settings()).predict_reads
+
+
+def confused(given: InMemory) -> InMemory:
+    """The same with a detector that takes the head for the left arm, and the left arm for the head."""
+    found = given(outputs.TWO_STAGE).to_pandas().astype({"part": str})
+    exchanged = found.part.replace({"head": "left_arm", "left_arm": "head"})
+    detected = tables.conform(found.assign(part=exchanged), tables.DETECTIONS)
+    return InMemory({**given.tables, outputs.TWO_STAGE: detected, outputs.TRACKS: track(detected)})
+
+
+def test_mistakes_of_the_detector_are_learned_with_its_boxes(tmp_path: Path, trained: Path) -> None:
+    method, test = build(settings(epochs=15, boxes="detected")), confused(sources(TEST))
+    fitted = method.fit(confused(sources([scene(str(video)) for video in range(60)])), test, tmp_path, seed=0)
+    assert accuracy(method.predict(test, trained), TEST, "left_arm") < 0.7
+    assert accuracy(method.predict(test, tmp_path), TEST, "left_arm") > 0.8
+    assert fitted["part_accuracy"] > 0.9
+    assert outputs.TWO_STAGE in method.fit_reads
+    assert outputs.TWO_STAGE not in build(settings()).fit_reads
+
+
+def test_both_kinds_of_boxes_are_sequences_and_only_annotated_ones_are_made_doubtful() -> None:
+    given, entry = sources([scene("3")]), settings(boxes="both", augment={"drop": 0, "stretch": 0, "flip": 0})
+    space = mirror_closed(LabelSpace.of(given(outputs.STATE_LABELS), pairs="all"))
+    kinds = [labelled(given, space, [], entry, detected=detected) for detected in (False, True)]
+    data = TrainingSequences(kinds, entry, space=space)
+    assert len(data) == STRIDE + 1  # the frames between the sampled ones are annotated, too
+    sure = [data.sample(index, np.random.default_rng(0))["confidences"] for index in range(len(data))]
+    assert [len(np.unique(each)) > 3 for each in sure] == [*[True] * STRIDE, False]
+
+
+def test_a_detected_part_has_the_state_of_the_person_who_is_overlapped_most() -> None:
+    rows = scene("7", people=2, frames=range(1, 2))
+    given = sources([rows])
+    found = given(outputs.TWO_STAGE).to_pandas().astype({"part": str, "video_id": str})
+    found.loc[found.person == 0, "person_x1"] += 4
+    twice = found[found.person == 0].assign(person=2, person_x1=found.person_x1 + 8)  # someone is found a second time
+    away = found[found.person == 0].assign(person=3, person_x1=150, person_x2=190)
+    new = found[found.person == 1].head(1).assign(part="left_foot")  # not annotated
+    every = tables.conform(pd.concat((found, twice, away, new)), tables.DETECTIONS)
+    states = states_of_detected(every, given(outputs.PEOPLE), given(outputs.PARTS))
+    keys = every.select([*_KEYS, "part"]).to_pandas().astype({"video_id": str, "part": str})
+    expected = keys.merge(rows[[*_KEYS, "part", "state"]], on=[*_KEYS, "part"], how="left").state
+    assert states == expected.astype(object).where(expected.notna(), None).tolist()
+    assert states.count(None) == 7
 
 
 def random_boxes(rng: np.random.Generator, length: int = 7) -> Boxes:

@@ -67,7 +67,7 @@ def test_the_report_s_segments_differ_in_length_and_learning_rate_only() -> None
 def test_the_report_s_instance_level_rows_are_its_second_table() -> None:
     methods = [entry for entry in recipe.load("paper").methods.values() if isinstance(entry, recipe.InstanceLevel)]
     table = sorted(
-        (each.relation, each.frames, each.training.epochs, each.inference.person_threshold) for each in methods
+        (each.relation, each.frames, each.training.epochs or 0, each.inference.person_threshold) for each in methods
     )
     pcp, pp = "person_context_person", "person_person"
     assert table == [
@@ -77,12 +77,13 @@ def test_the_report_s_instance_level_rows_are_its_second_table() -> None:
     names = ("frames", "relation", "relation_blocks", "relation_width", "tracked", "clips_per_video", "training")
     changed = {**dict.fromkeys(names, True), "inference": {"person_threshold"}}
     assert len({each.model_dump_json(exclude=changed) for each in methods}) == 1
-    assert all(each.training.epochs - each.training.steps[0] == pytest.approx(0.4) for each in methods)
+    assert all((each.training.epochs or 0) - each.training.steps[0] == pytest.approx(0.4) for each in methods)
 
 
 def test_the_report_s_batch_is_128_images_however_many_fit() -> None:
     training = recipe.load("paper").person_detector.training
     assert training.global_batch == 128
+    assert training.batch_size != "auto"
     assert training.global_batch % training.batch_size == 0
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from tests.training.line import Line, settings, squares
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
-from tps_pipeline.training import loop
+from tps_pipeline.training import budget, loop
 
 SETTINGS = {
     "one_batch_a_step": settings(batch_size=4, ema=0.9, clip_norm=0.5),
@@ -50,7 +50,7 @@ def train(folder: Path, *, batch_size: int, name: str) -> loop.Fit:
 def main() -> None:
     for name, how in SETTINGS.items():
         folder = Path(sys.argv[1], name)
-        fitted = train(folder, batch_size=how.batch_size, name=name)
+        fitted = train(folder, batch_size=budget.batch_size(how, 0), name=name)
         saved, _ = load_checkpoint(folder / "model.safetensors")
         seen = {
             "history": [{key: value for key, value in row.items() if key != "seconds"} for row in fitted.history],

@@ -14,6 +14,7 @@ from tps_pipeline import recipe
 from tps_pipeline.errors import TpsError
 from tps_pipeline.training import loop, optimization
 from tps_pipeline.training.batches import Groups
+from tps_pipeline.training.budget import batch_size
 
 STEPS = 3
 
@@ -213,19 +214,19 @@ def test_one_cycle_is_pytorchs():
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=50, pct_start=0.2)
     for step in range(50):
-        assert optimization.rates(how, step, 5).learning_rate == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        assert optimization.rates(how, step, 5, 50).learning_rate == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         if step < 49:
             theirs.step()
 
 
 def test_a_warm_up_of_one_step_begins_at_the_peak():
-    assert optimization.rates(settings(epochs=2, learning_rate=0.3, warmup=0.1), 0, 5).learning_rate == 0.3
+    assert optimization.rates(settings(epochs=2, learning_rate=0.3, warmup=0.1), 0, 5, 10).learning_rate == 0.3
 
 
 def test_yolo_cosine_warms_up_within_steps_and_falls_by_epochs():
     how = settings(epochs=300, schedule="yolo_cosine", learning_rate=0.01, final_learning_rate=0.1, warmup=3)
-    first, half, warm = (optimization.rates(how, step, 1000) for step in (0, 1500, 3000))
+    first, half, warm = (optimization.rates(how, step, 1000, 300_000) for step in (0, 1500, 3000))
     assert (first.learning_rate, first.bias_learning_rate, first.momentum) == (0, 0.1, 0.8)
     fall = (1 + np.cos(np.pi * 1 / 300)) / 2 * 0.9 + 0.1  # YOLOv7: 1 -> 0.1 along a cosine, here after one epoch
     assert half.learning_rate == pytest.approx(0.5 * 0.01 * fall)
@@ -233,20 +234,20 @@ def test_yolo_cosine_warms_up_within_steps_and_falls_by_epochs():
     assert half.momentum == pytest.approx((0.8 + 0.937) / 2)
     assert warm.bias_learning_rate == pytest.approx(warm.learning_rate)
     assert warm.momentum == pytest.approx(0.937)
-    assert optimization.rates(how, 150_000, 1000).learning_rate == pytest.approx(0.01 * 0.55)
-    assert optimization.rates(how, 150_999, 1000) == optimization.rates(how, 150_000, 1000)
-    assert optimization.rates(how, 299_999, 1000).learning_rate == pytest.approx(0.001, rel=1e-3)
+    assert optimization.rates(how, 150_000, 1000, 300_000).learning_rate == pytest.approx(0.01 * 0.55)
+    assert optimization.rates(how, 150_999, 1000, 300_000) == optimization.rates(how, 150_000, 1000, 300_000)
+    assert optimization.rates(how, 299_999, 1000, 300_000).learning_rate == pytest.approx(0.001, rel=1e-3)
 
 
 def test_steps_fall_to_a_tenth_after_a_warm_up():
     how = settings(epochs=6, schedule="step", learning_rate=0.064, steps=(5.6, 5.8), warmup=1)
-    at = [optimization.rates(how, step, 10).learning_rate for step in (0, 5, 10, 55, 56, 58)]
+    at = [optimization.rates(how, step, 10, 60).learning_rate for step in (0, 5, 10, 55, 56, 58)]
     assert at == pytest.approx([0, 0.032, 0.064, 0.064, 0.0064, 0.00064])
 
 
 def test_moving_average_follows_the_ramp():
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    averaged = optimization.moving_average(model, 0.9, 100)
+    averaged = optimization.moving_average(model, 0.9, lambda: 100)
     values, expected = [1.0, 5.0, 2.0], 0.0
     for count, value in enumerate(values):
         nn.init.constant_(model.get_parameter("0.weight"), value)
@@ -283,3 +284,104 @@ def test_no_samples_is_an_error(tmp_path: Path):
 
 def test_fewer_samples_than_a_batch_still_train(tmp_path: Path):
     assert run(tmp_path, task(data=Line(3)), settings(epochs=1)).history[0]["loss"] > 0
+
+
+def test_steps_are_a_budget(tmp_path: Path):
+    model = task()
+    fitted = run(tmp_path, model, settings(epochs=None, optimizer_steps=7, schedule="one_cycle", ema="auto"))
+    assert [row["used"] for row in fitted.history] == pytest.approx([3 / 7, 6 / 7, 1])  # 3 batches an epoch
+    assert fitted.history[-1]["learning_rate"] == pytest.approx(0.01 / 250_000)
+
+
+def test_a_budget_of_steps_counts_accumulated_batches_once(tmp_path: Path):
+    taken = 0
+
+    def counted(model: nn.Module, batch: dict[str, torch.Tensor]):
+        nonlocal taken
+        taken += 1
+        return squares(model, batch)
+
+    run(tmp_path, task(loss=counted), settings(epochs=None, optimizer_steps=5, global_batch=16))
+    assert taken == 3 + 3 + 2  # an epoch has a step of two batches and one of what is left
+
+
+class Clock:
+    """Time that passes by a minute whenever somebody looks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.minutes = 0
+        monkeypatch.setattr(loop.time, "perf_counter", self.look)
+
+    def look(self) -> float:
+        self.minutes += 1
+        return 60.0 * self.minutes
+
+
+def test_minutes_are_a_budget_and_a_resumed_training_has_what_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    how = settings(epochs=None, minutes=30, schedule="one_cycle", ema=0.9)
+    Clock(monkeypatch)
+    whole = run(tmp_path / "whole", task(), how)
+    assert whole.history[-1]["used"] == 1
+    assert whole.history[-1]["learning_rate"] < 0.001
+    calls = 0
+
+    def power_cut(model: nn.Module, batch: dict[str, torch.Tensor]):
+        nonlocal calls
+        calls += 1
+        if calls > 2 * STEPS + 1:  # in the third epoch
+            raise KeyboardInterrupt
+        return squares(model, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", task(loss=power_cut), how)
+    resumed = run(tmp_path / "cut", task(), how)
+    assert [row["used"] for row in resumed.history] == [row["used"] for row in whole.history]
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_best_epoch_is_kept(tmp_path: Path, cut: bool):
+    def turns(*figures: float | None) -> Callable[[nn.Module], dict[str, float]]:
+        left = iter(figures)
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            figure = next(left)
+            if figure is None:
+                raise KeyboardInterrupt
+            seen.append(weights(model).clone())
+            return {"accuracy": figure}
+
+        return evaluate
+
+    seen: list[torch.Tensor] = []
+    how = settings(epochs=4, keep="best", ema=0.9)
+    first, rest = ([0.1, 0.9, None], [0.9, 0.2]) if cut else ([0.1, 0.9, 0.9, 0.2], [])
+    if cut:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, task(evaluate=turns(*first), figure="accuracy"), how)
+    fitted = run(tmp_path, task(evaluate=turns(*(rest or first)), figure="accuracy"), how)
+    assert fitted.metrics["epoch"] == 3  # of equals the later
+    assert torch.equal(weights(fitted.model), seen[2])
+
+
+def test_where_nothing_is_held_out_the_last_epoch_is_kept(tmp_path: Path):
+    last, best = (run(tmp_path / keep, task(figure="accuracy"), settings(keep=keep)) for keep in ("last", "best"))
+    assert torch.equal(weights(last.model), weights(best.model))
+
+
+@pytest.mark.parametrize(("samples", "size"), [(1, 4), (100, 4), (300, 8), (5000, 32)])
+def test_batches_follow_the_number_of_samples(samples: int, size: int):
+    assert batch_size(settings(batch_size="auto"), samples) == size
+
+
+@pytest.mark.parametrize("updates", [40, 500])
+def test_an_average_that_follows_the_budget_arrives(updates: int):
+    model = nn.Sequential(nn.Linear(1, 1, bias=False))
+    nn.init.constant_(model.get_parameter("0.weight"), 0.0)
+    averaged = optimization.moving_average(model, "auto", lambda: updates)
+    for step in range(updates):
+        nn.init.constant_(model.get_parameter("0.weight"), min(1.0, 2 * step / updates))  # has learned all by half time
+        averaged.update_parameters(model)
+    assert averaged.module.get_parameter("0.weight").item() > 0.99

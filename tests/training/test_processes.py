@@ -14,6 +14,7 @@ import torch
 
 from tests.training.processes import SETTINGS, train
 from tps_pipeline.models.weights import load_checkpoint
+from tps_pipeline.training.budget import batch_size
 
 pytestmark = pytest.mark.whole
 
@@ -35,7 +36,7 @@ def history(of: list[dict[str, float]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_two_processes_train_as_one_with_batches_twice_as_large(trained: Path, tmp_path: Path, name: str) -> None:
-    alone = train(tmp_path, batch_size=2 * SETTINGS[name].batch_size, name=name)
+    alone = train(tmp_path, batch_size=2 * batch_size(SETTINGS[name], 0), name=name)
     for rank in range(2):
         seen = json.loads((trained / name / f"rank_{rank}.json").read_text())
         assert seen["history"] == history(alone.history)

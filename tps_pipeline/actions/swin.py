@@ -132,7 +132,7 @@ def train(
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
 
     evaluate = _accuracy_on(held_out, settings) if held_out else None
-    task = loop.Task(model, Clips(known, settings), _loss, evaluate=evaluate, save=save)
+    task = loop.Task(model, Clips(known, settings), _loss, evaluate=evaluate, save=save, figure="accuracy")
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "accuracy")}
 

@@ -159,4 +159,4 @@ def load(
     load_strictly(network, tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     used = inference or recipe.DetectorInference()
-    return TrainedDetector(network, labels, settings.image_size, used.canvas, used.precision)
+    return TrainedDetector(network, labels, settings.pixels, used.canvas, used.precision)

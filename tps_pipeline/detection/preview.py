@@ -24,6 +24,7 @@ from tps_pipeline.detection.datasets import (
     person_samples,
     single_stage_samples,
 )
+from tps_pipeline.detection.fitting import fitted
 from tps_pipeline.drawing.contact_sheet import contact_sheet
 from tps_pipeline.drawing.frame import DARK, LEFT, MIDDLE, PERSON, RIGHT
 from tps_pipeline.errors import DataError, RecipeError
@@ -83,7 +84,8 @@ def preview(
 
         def images(only_plain: bool, augmentation: BoxAugmentation) -> DetectorImages:
             rows = samples.filter(~pc.field("flipped")) if only_plain else samples
-            return DetectorImages(rows, [frames], labels, size=used.image_size, augmentation=augmentation)
+            size = fitted(used, samples)[0].pixels
+            return DetectorImages(rows, [frames], labels, size=size, augmentation=augmentation)
 
         every = images(False, used.augment)
         fullest_first = sorted(range(len(every)), key=lambda i: -len(every.example(i).labels))

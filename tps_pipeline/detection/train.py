@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline import recipe
+from tps_pipeline.detection import fitting
 from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.detection.datasets import DetectorImages
@@ -19,8 +20,8 @@ from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, l
 from tps_pipeline.detection.loss import DetectionLoss
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.weights import load_checkpoint, load_into
-from tps_pipeline.models.yolov7 import kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
+from tps_pipeline.training.budget import batch_size
 from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.training.loop import Task, fit, processes
 from tps_pipeline.video.frames import FrameFile
@@ -60,16 +61,19 @@ def train(
         accelerator: See `training.fit`.
 
     Returns:
-        The last epoch's losses, and `ap` and `ap50` on the validation images (means over the classes there).
+        What `auto` has come to; of the epoch that was kept the losses, and `ap` and `ap50` on the validation images
+        (means over the classes there).
 
     Raises:
         TpsError: There are no samples, or training diverged.
         WeightsError: Nothing in `weights` fits.
     """
-    images = DetectorImages(samples, frames, labels, size=settings.image_size, augmentation=settings.augment)
-    validation = DetectorImages(val_samples.filter(~pc.field("flipped")), val_frames, labels, size=settings.image_size)
+    settings, came_to = fitting.fitted(settings, samples)
+    size = settings.pixels
+    images = DetectorImages(samples, frames, labels, size=size, augmentation=settings.augment)
+    validation = DetectorImages(val_samples.filter(~pc.field("flipped")), val_frames, labels, size=size)
     torch.manual_seed(seed)
-    anchors = kmeans_anchors(images.box_sizes(), seed=seed) if settings.network.anchors == "kmeans" else None
+    anchors, fit_of_anchors = fitting.anchors(settings.network, images, seed=seed)
     network = build(settings.network, classes=len(labels), anchors=anchors)
     if weights is not None:
         load_into(network, load_checkpoint(weights)[0], keep=["head.anchors"])
@@ -77,10 +81,12 @@ def train(
         network.head.anchors,
         STRIDES,
         classes=len(labels),
-        image_size=settings.image_size,
+        image_size=size,
         **settings.gains.model_dump(),
     )
-    together = settings.training.global_batch or settings.training.batch_size * processes()
+    each = batch_size(settings.training, len(images))
+    together = settings.training.global_batch or each * processes()
+    beside = {"batch_size": float(each)} if settings.training.batch_size == "auto" else {}
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pictures, objects = batch
@@ -95,8 +101,10 @@ def train(
         collate=collate,
         evaluate=(lambda model: evaluate(model, validation, classes=len(labels))) if len(validation) else None,
         save=lambda model: save(folder / WEIGHTS, model.state_dict(), settings, labels),
+        figure="ap",
     )
-    return fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
+    metrics = fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
+    return {**came_to, **fit_of_anchors, **beside, **metrics}
 
 
 def validate(checkpoint: Path, samples: pa.Table, frames: Sequence[FrameFile]) -> dict[str, float]:

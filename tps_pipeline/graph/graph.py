@@ -76,12 +76,16 @@ class Graph:
 
     @cached_property
     def stages(self) -> list[list[Step]]:
-        """The steps in groups that can run as one, in order: all over the same splits, without shards, or training."""
+        """The steps in groups that can run as one, in order: all over the same splits, without shards, or training.
+
+        A training that starts from another is in a later group: only then is it known what it starts from.
+        """
         number: dict[str, int] = {}
         kind = {step.name: self._kind(step) for step in self.steps}
         for step in self.steps:
             parents = [read.name for read in self.before(step)]
-            number[step.name] = max((number[p] + (kind[p] != kind[step.name]) for p in parents), default=0)
+            later = [number[p] + (kind[p] != kind[step.name] or step.learner is not None) for p in parents]
+            number[step.name] = max(later, default=0)
         groups: dict[tuple[Any, ...], list[Step]] = {}
         for step in sorted(self.steps, key=lambda step: number[step.name]):
             groups.setdefault((number[step.name], *kind[step.name]), []).append(step)

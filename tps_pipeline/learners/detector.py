@@ -10,7 +10,7 @@ from typing import ClassVar
 from tps_pipeline import recipe
 from tps_pipeline.labels import PARTS
 from tps_pipeline.labels import PERSON as WHO
-from tps_pipeline.outputs import FRAMES, Output, dataset
+from tps_pipeline.outputs import FRAMES, Output, checkpoint, dataset
 from tps_pipeline.reading import Reads
 
 
@@ -88,20 +88,24 @@ class DetectorLearner:
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """Its samples, and the frames that they are on."""
-        return self.kind.samples, FRAMES
+        """Its samples, the frames that they are on, and the detector that it starts from, if any."""
+        start = self.settings.start_from
+        return (*self.evaluate_reads, checkpoint(start)) if start else self.evaluate_reads
 
     @property
     def evaluate_reads(self) -> tuple[Output, ...]:
-        """The same, of validation videos."""
-        return self.fit_reads
+        """Samples of validation videos, and their frames."""
+        return self.kind.samples, FRAMES
 
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """See `detection.train.train`."""
         from tps_pipeline.detection.train import train as train_detector
+        from tps_pipeline.training.checkpoint import WEIGHTS
 
+        if start := self.settings.start_from:
+            weights = train.path(checkpoint(start)) / WEIGHTS
         return train_detector(
             self.settings,
             train(self.kind.samples),

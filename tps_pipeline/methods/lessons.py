@@ -122,7 +122,9 @@ def learn(
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
 
     evaluate = accuracy_on(lesson, settings, space) if lesson.held_out else None
-    task = loop.Task(lesson.model, lesson.samples, loss, lesson.collate, evaluate, save, lesson.groups)
+    task = loop.Task(
+        lesson.model, lesson.samples, loss, lesson.collate, evaluate, save, lesson.groups, figure="part_accuracy"
+    )
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
 

@@ -17,8 +17,8 @@ class Yolov7(Section):
     """Factor on the variant's channels."""
     depth: Size = 1.0
     """Factor on the variant's repeated layers."""
-    anchors: Literal["coco", "kmeans"] = "coco"
-    """`kmeans` fits nine anchors to the training boxes."""
+    anchors: Literal["coco", "kmeans", "auto"] = "coco"
+    """`kmeans` fits nine anchors to the training boxes, `auto` does so where COCO's do not fit them."""
     weights: str | None = None
     """Name of imported weights to start from (`tps weights import`)."""
 
@@ -55,8 +55,8 @@ class DetectionGains(Section):
 
     box: Amount = 0.05
     """Of the boxes' overlap with their targets."""
-    objectness: Amount = 0.7
-    """For 640-pixel images: it is multiplied by (image size / 640)²."""
+    objectness: Amount | Literal["auto"] = 0.7
+    """For 640-pixel images: it is multiplied by (image size / 640)² (`auto`: it comes to 0.7 at any size)."""
     classification: Amount = 0.3
     """For 80 classes: it is multiplied by classes / 80."""
 
@@ -76,8 +76,11 @@ class Detector(Section):
 
     network: Yolov7
     """The network and what it starts from."""
-    image_size: Positive
-    """Pixels of the square that images are fitted onto."""
+    start_from: Literal["person_detector"] | None = None
+    """Of the part detector: begin with what the person detector has learned, in place of imported weights (null: it
+    does not). Of few videos parts are then learned in fewer steps."""
+    image_size: Positive | Literal["auto"]
+    """Pixels of the square that images are fitted onto (`auto`: as many as the median person, or part, needs)."""
     training: Training
     """A sample is an image."""
     gains: DetectionGains = DetectionGains()
@@ -86,6 +89,12 @@ class Detector(Section):
     """What is done to training images."""
     inference: DetectorInference = DetectorInference()
     """How the trained network is used."""
+
+    @property
+    def pixels(self) -> int:
+        """The image size, where it is not (or no longer) left to the data."""
+        assert self.image_size != "auto"
+        return self.image_size
 
 
 class TwoStage(Section):

@@ -138,7 +138,7 @@ class PartTrajectoryNet(Section):
 
 
 class TrajectoryAugmentation(Section):
-    """What is done to annotated boxes to make them like detected ones."""
+    """What is done to annotated boxes to make them like detected ones; those are only stretched and mirrored."""
 
     jitter: Amount = 0.1
     """Standard deviation of each edge of the most doubtful boxes, as a share of their size; surer ones move less."""
@@ -169,8 +169,11 @@ class PartTrajectory(Section):
     long_tail: Literal["class_balanced", "focal", "logit_adjusted"] | None = None
     """What the loss does for rare states: weighs them by the inverse of their effective number, makes little of what is
     already likely, or leaves it to the loss to know which states are frequent (null: nothing)."""
+    boxes: Literal["annotated", "detected", "both"] = "annotated"
+    """What is learned from: annotated boxes, made doubtful by `augment`; or those detected on the same people, with the
+    mistakes that they will have in use (people are then detected in all training videos first)."""
     training: Training
-    """A sample is a person's sequence of annotated frames."""
+    """A sample is a person's sequence of frames."""
     augment: TrajectoryAugmentation = TrajectoryAugmentation()
     """What is done to training sequences."""
     stride: Positive = 5

@@ -23,6 +23,9 @@ ENSEMBLES = ("voting", "stacked", "by_category")
 WHOLE = "*"
 """The name of the whole recipe among its sections."""
 
+NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "annotated", "start_from": None}
+"""Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
+
 
 class Recipe(Section):
     """Everything a run depends on."""
@@ -95,6 +98,18 @@ class Recipe(Section):
             raise ValueError(
                 f"methods {names} share a data set: give them one crop_margin and one detector.augment.flip"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_detector_starts_from_another(self) -> Self:
+        """Only the part detector begins with another network of the recipe, and then with that one alone."""
+        others = {"person_detector": self.person_detector, "single_stage_detector": self.single_stage_detector}
+        others |= {f"methods.{name}.detector": method.detector for name, method in self.part_state_detectors.items()}
+        for name, detector in others.items():
+            if detector is not None and detector.start_from is not None:
+                raise ValueError(f"{name}.start_from: only part_detector starts from another detector")
+        if self.part_detector.start_from and self.part_detector.network.weights:
+            raise ValueError("part_detector has start_from and network.weights: give one")
         return self
 
     @model_validator(mode="after")
@@ -204,10 +219,11 @@ def _without_inference(values: Any) -> Any:
 
 
 def _beside(values: Any) -> Any:
-    """Values with those of `inference` beside the others, as version 0.1 had them."""
+    """Values with those of `inference` beside the others, as version 0.1 had them, without what it did not know."""
     if not isinstance(values, dict):
         return values
-    shape = {name: _beside(value) for name, value in values.items() if name != INFERENCE}
+    known = {name: value for name, value in values.items() if name not in NEWER or value != NEWER[name]}
+    shape = {name: _beside(value) for name, value in known.items() if name != INFERENCE}
     return shape | values.get(INFERENCE, {})
 
 

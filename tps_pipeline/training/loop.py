@@ -32,6 +32,7 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import TpsError
 from tps_pipeline.progress import bar as progress_bar
 from tps_pipeline.training.batches import Batches, Groups, Samples
+from tps_pipeline.training.budget import Budget, Progress, batch_size
 from tps_pipeline.training.optimization import moving_average, parameter_groups, rates
 from tps_pipeline.whole_file import whole_file
 
@@ -62,6 +63,7 @@ class Task:
             process.
         save: Writes the trained network, in eval mode and on the CPU. Called once, in one process.
         groups: How samples are mixed that come several at once; None if each comes by itself.
+        figure: The metric of `evaluate` that the best epoch is the best by; more is better.
     """
 
     model: nn.Module
@@ -71,6 +73,7 @@ class Task:
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None
     save: Callable[[nn.Module], None] | None = None
     groups: Groups | None = None
+    figure: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Fit:
 
     Attributes:
         model: The trained network on the CPU, in eval mode (the moving average if the recipe asks for one).
-        metrics: The last epoch's losses and metrics.
+        metrics: Losses and metrics of the epoch that was kept: the last, or the best.
         history: The same for each epoch, oldest first.
     """
 
@@ -134,13 +137,16 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(fabric, task, settings, folder, seed)
     run.restore()
-    steps, done = len(run.batches), len(run.history)
-    shown = progress and fabric.is_global_zero
-    bar, line = progress_bar("training", settings.epochs * steps, done=done * steps, shown=shown)
+    done, shown = len(run.history), progress and fabric.is_global_zero
+    bar, line = progress_bar("training", 100, done=int(100 * run.used), shown=shown)
     events = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1) if fabric.is_global_zero else nullcontext()
+
+    def show(loss: float) -> None:
+        bar.update(line, completed=min(100, int(100 * run.used)), description=f"loss {loss:.3f}")
+
     with bar, events as board:
-        for epoch in range(done, settings.epochs):
-            row = run.train_epoch(epoch, lambda loss: bar.update(line, advance=1, description=f"loss {loss:.3f}"))
+        while run.used < 1:
+            row = run.train_epoch(show)
             if board is not None:
                 _log(row, run.history, folder, board)
                 run.save()
@@ -175,6 +181,8 @@ class _Run:
     folder: Path
     seed: int
     history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    """With `keep: best`, of the best epoch so far: its figure, its row of the history, its network."""
 
     def __post_init__(self) -> None:
         fabric, settings = self.fabric, self.settings
@@ -189,7 +197,7 @@ class _Run:
         self.batches = Batches(
             self.task.data,
             self.task.collate,
-            size=settings.batch_size,
+            size=batch_size(settings, len(self.task.data)),
             seed=self.seed,
             groups=self.task.groups,
             rank=fabric.global_rank,
@@ -199,27 +207,58 @@ class _Run:
         )
         seen = self.batches.size * fabric.world_size
         self.accumulate = max(1, round((settings.global_batch or seen) / seen))
-        updates = settings.epochs * math.ceil(len(self.batches) / self.accumulate)
-        self.averaged = moving_average(self.network, settings.ema, updates) if settings.ema else None
+        self.budget, self.now = Budget(settings, len(self.batches), self.accumulate), Progress(0, 0.0)
+        self.averaged = (
+            moving_average(self.network, settings.ema, lambda: self.budget.optimizer_steps(self.now))
+            if settings.ema
+            else None
+        )
         self.model, self.optimizer = fabric.setup(self.network, optimizer)
 
-    def train_epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, float]:
-        """Train one epoch, evaluate if it is time, and return the epoch's row of the log."""
+    @property
+    def used(self) -> float:
+        """The share of the budget that is over."""
+        return self.budget.used(self.now)
+
+    def train_epoch(self, show: Callable[[float], None]) -> dict[str, float]:
+        """Train the next epoch or what the budget has left of it, evaluate if it is time, and return its log's row."""
+        epoch, before = len(self.history), self.now
         _seed(self.seed, epoch, self.fabric.global_rank + 1)
         self.model.train()
-        began, sums, rate = time.perf_counter(), {}, 0.0
+        began, sums, rate, seen = time.perf_counter(), {}, 0.0, len(self.batches)
         for position, batch in enumerate(self.batches.of(epoch)):
-            rate = self._set_rates(epoch * len(self.batches) + position)
+            rate = self._set_rates()
             parts = self._step(self.fabric.to_device(batch), epoch, position)
             sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
-            advance(parts["loss"])
+            self.now = Progress(before.batches + position + 1, self._seconds(before, began))
+            show(parts["loss"])
+            if self.used >= 1 and not self.settings.epochs:
+                seen = position + 1
+                break
+        self.now = Progress(before.batches + seen, self._seconds(before, began))
         row = {"epoch": epoch + 1.0, "learning_rate": rate}
-        means: Any = self.fabric.all_reduce({name: value / len(self.batches) for name, value in sums.items()})
+        means: Any = self.fabric.all_reduce({name: value / seen for name, value in sums.items()})
         row |= {name: float(mean) for name, mean in means.items()}
-        if self.task.evaluate and ((epoch + 1) % max(1, self.settings.epochs // 10) == 0 or self._is_last(epoch)):
+        if self.task.evaluate and self.budget.evaluates(epoch, before, self.now):
             row |= self._evaluate(self.task.evaluate)
+            self.now = Progress(self.now.batches, self._seconds(before, began))
+        if not self.settings.epochs:
+            row["used"] = min(1.0, self.used)
         self.history.append(row | {"seconds": time.perf_counter() - began})
+        self._keep_best(self.history[-1])
         return self.history[-1]
+
+    def _seconds(self, before: Progress, began: float) -> float:
+        """How long the training has taken; where it ends by the clock, by that of one process."""
+        seconds = before.seconds + time.perf_counter() - began
+        return self.fabric.broadcast(seconds) if self.settings.minutes else seconds
+
+    def _keep_best(self, row: dict[str, float]) -> None:
+        """Keep the network as it is now if it is as good as the best so far."""
+        figure = row.get(self.task.figure, math.nan)
+        if self.settings.keep == "best" and figure >= (self.best["figure"] if self.best else -math.inf):
+            state = {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
+            self.best = {"figure": figure, "row": row, "network": state}
 
     def save(self) -> None:
         """Replace the resume file, whole or not at all."""
@@ -236,6 +275,8 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "history": self.history,
+            "now": (self.now.batches, self.now.seconds),
+            "best": self.best,
         }
 
     def restore(self) -> None:
@@ -265,27 +306,24 @@ class _Run:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.history = list(state["history"])
+        self.history, self.now, self.best = list(state["history"]), Progress(*state["now"]), state["best"]
 
     def finish(self) -> Fit:
         """Leave the trained network in the task, and have it saved."""
-        self.task.model.load_state_dict(self._best().state_dict())
+        self.task.model.load_state_dict(self.best["network"] if self.best else self._kept().state_dict())
         model = self.task.model.cpu().eval()
         if self.fabric.is_global_zero:
             if self.task.save:
                 self.task.save(model)
             (self.folder / RESUME).unlink(missing_ok=True)
         self.fabric.barrier()
-        return Fit(model, self.history[-1], self.history)
+        return Fit(model, self.best["row"] if self.best else self.history[-1], self.history)
 
     def _made_with(self) -> str:
         return f"{self.settings.model_dump_json()} samples={len(self.task.data)} seed={self.seed}"
 
-    def _is_last(self, epoch: int) -> bool:
-        return epoch + 1 == self.settings.epochs
-
-    def _set_rates(self, step: int) -> float:
-        now = rates(self.settings, step, len(self.batches))
+    def _set_rates(self) -> float:
+        now = rates(self.settings, self.now.batches, len(self.batches), self.budget.batches(self.now))
         for group in self.optimizer.param_groups:
             group["lr"] = now.bias_learning_rate if group["bias"] else now.learning_rate
             if "momentum" in group:
@@ -318,13 +356,13 @@ class _Run:
         """Metrics of the weights that would be kept; one process computes them, the others wait."""
         metrics = {}
         if self.fabric.is_global_zero:
-            network = self._best().eval()
+            network = self._kept().eval()
             with torch.no_grad():
                 metrics = evaluate(network)
         return self.fabric.broadcast(metrics)
 
-    def _best(self) -> nn.Module:
-        """The network as it would be kept: with averaged weights, if there are any."""
+    def _kept(self) -> nn.Module:
+        """The network as it would be kept now: with averaged weights, if there are any."""
         return self.averaged.module if self.averaged else self.network
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from tps_pipeline import recipe
+
+WINDOW = 1 / 50
+"""The share of all updates that `ema: auto` averages over."""
+LONGEST_AVERAGE = 0.9999
+"""The greatest decay that `ema: auto` comes to (YOLOv7's)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Rates:
     """Of SGD; other optimisers don't look at it."""
 
 
-def rates(settings: recipe.Training, step: int, steps_per_epoch: int) -> Rates:
+def rates(settings: recipe.Training, step: int, steps_per_epoch: int, total: float) -> Rates:
     """The schedule: what to optimise with at a step.
 
     `one_cycle` is PyTorch's `OneCycleLR` (a cosine from 1/25 of the rate up to it over `warmup` of all steps, then
@@ -37,15 +43,16 @@ def rates(settings: recipe.Training, step: int, steps_per_epoch: int) -> Rates:
         settings: The recipe's section.
         step: Batches seen before this one.
         steps_per_epoch: Batches an epoch.
+        total: Batches of the whole training; it need not be whole epochs.
     """
-    peak, total = settings.learning_rate, settings.epochs * steps_per_epoch
+    peak = settings.learning_rate
     if settings.schedule == "one_cycle":
         rate = _one_cycle(step, total, settings.warmup) * peak
         return Rates(rate, rate, settings.momentum)
     warm, bias_start = settings.warmup * steps_per_epoch, 0.0
     rate, epoch = peak, step // steps_per_epoch
     if settings.schedule == "yolo_cosine":
-        fall = (1 - math.cos(math.pi * epoch / settings.epochs)) / 2
+        fall = (1 - math.cos(math.pi * epoch / (total / steps_per_epoch))) / 2
         rate *= 1 + (settings.final_learning_rate - 1) * fall
         warm, bias_start = min(max(warm, 1000), total / 2) if warm else 0, 0.1
     elif settings.schedule == "step":
@@ -72,7 +79,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": params, "weight_decay": decay, "bias": bias} for params, decay, bias in groups if params]
 
 
-def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedModel:
+def moving_average(model: nn.Module, decay: float | Literal["auto"], updates: Callable[[], float]) -> AveragedModel:
     """An exponential moving average of weights and buffers with YOLO's ramp, `decay * (1 - exp(-n / ramp))`.
 
     YOLO's ramp of 2000 updates is under 1% of its training. Where a training is so short that 2000 would be more than a
@@ -80,13 +87,16 @@ def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedMode
 
     Args:
         model: The network; the average starts as a copy.
-        decay: The share that is kept once the ramp is over.
-        updates: Optimiser steps of the whole training.
+        decay: The share that is kept once the ramp is over; `auto`: that of an average over `WINDOW` of all updates,
+            at most YOLO's. Averages over more than the end of a training never arrive at what it has learned.
+        updates: Tells the optimiser steps of the whole training, as they are foreseen at an update.
     """
-    ramp = max(1.0, min(2000.0, updates / 10))
 
     def average(averaged: Any, current: Any, count: Any) -> None:
-        kept = decay * (1 - math.exp(-float(count) / ramp))
+        total = updates()
+        ramp = max(1.0, min(2000.0, total / 10))
+        final = max(0.0, min(LONGEST_AVERAGE, 1 - 1 / max(1.0, WINDOW * total))) if decay == "auto" else decay
+        kept = final * (1 - math.exp(-float(count) / ramp))
         for old, new in zip(averaged, current, strict=True):
             if old.is_floating_point():
                 old.lerp_(new, 1 - kept)
@@ -96,7 +106,7 @@ def moving_average(model: nn.Module, decay: float, updates: int) -> AveragedMode
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
-def _one_cycle(step: int, total: int, warmup: float) -> float:
+def _one_cycle(step: int, total: float, warmup: float) -> float:
     """The share of the peak rate at a step (Smith and Topin, arXiv 1708.07120; PyTorch's defaults)."""
     start, end, top = 1 / 25, 1 / 250_000, warmup * total - 1
     low, done = (start, 1 - step / top) if step < top else (end, (step - top) / max(1, total - 1 - top))

@@ -18,16 +18,20 @@ from tps_pipeline.reading import Reads
 
 @dataclass(frozen=True)
 class PartTrajectory:
-    """Trained on annotated boxes, used on detected ones; both are linked by the same tracker."""
+    """Trained on annotated or detected boxes, used on detected ones; all are linked by the same tracker."""
 
     settings: recipe.PartTrajectory
     """The recipe's entry."""
-    fit_reads: tuple[Output, ...] = (ACTIONS, PEOPLE, PARTS, STATE_LABELS)
-    """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
     predict_version: ClassVar[str] = "2"
     """See `Method`."""
+
+    @property
+    def fit_reads(self) -> tuple[Output, ...]:
+        """What is annotated, and the people detected on the same frames where they are learned from."""
+        reads = (ACTIONS, PEOPLE, PARTS, STATE_LABELS)
+        return reads if self.settings.boxes == "annotated" else (*reads, TWO_STAGE)
 
     @property
     def predict_reads(self) -> tuple[Output, ...]:
@@ -38,7 +42,7 @@ class PartTrajectory:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """Train on annotated people; see `training.fit`."""
+        """Train on people whose parts are annotated; see `training.fit`."""
         from tps_pipeline.methods.trajectories import training
 
         return training.fit(self.settings, train, val, folder=folder, seed=seed)

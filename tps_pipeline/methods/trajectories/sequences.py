@@ -11,11 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import recipe
+from tps_pipeline.boxes import paired_iou
 from tps_pipeline.labels import PARTS, SWAPPED_PARTS
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 MIRRORED = (0, *(1 + part for part in SWAPPED_PARTS))
 """For each box of a person, the place of its mirror image."""
+SAME = 0.5
+"""Overlap from which a detected person is an annotated one."""
 _PERSON = ["video_id", "frame", "person"]
 
 
@@ -121,9 +124,47 @@ def augment(boxes: Boxes, settings: recipe.TrajectoryAugmentation, rng: np.rando
     doubts = rng.random(confidences.shape) ** 2
     sizes = np.tile(corners[..., 2:] - corners[..., :2], 2)
     moved = corners + settings.jitter * doubts[..., None] * sizes * rng.normal(size=corners.shape)
-    gains = rng.uniform(1 - settings.stretch, 1 + settings.stretch, 2)
+    gains = _gains(settings, rng)
     dropped = rng.random(confidences.shape) < settings.drop
     dropped |= rng.random(confidences.shape[1]) < settings.drop
     dropped[:, 0] = False
     kept = np.where(dropped, 0, confidences * (1 - doubts))
-    return Boxes((moved * np.tile(gains, 2)).astype(np.float32), kept.astype(np.float32))
+    return Boxes((moved * gains).astype(np.float32), kept.astype(np.float32))
+
+
+def stretch(boxes: Boxes, settings: recipe.TrajectoryAugmentation, rng: np.random.Generator) -> Boxes:
+    """Make a sequence of detected boxes like one in another view."""
+    return boxes._replace(corners=(boxes.corners * _gains(settings, rng)).astype(np.float32))
+
+
+def _gains(settings: recipe.TrajectoryAugmentation, rng: np.random.Generator) -> NDArray[np.float64]:
+    return np.tile(rng.uniform(1 - settings.stretch, 1 + settings.stretch, 2), 2)
+
+
+def states_of_detected(detections: pa.Table, people: pa.Table, parts: pa.Table) -> list[str | None]:
+    """The annotated state of each detected part; None where the person, or the part, is not annotated.
+
+    A detected person is the annotated one of the same frame whom it overlaps by `SAME` or more, the pairs that overlap
+    most first; nobody is two people.
+
+    Args:
+        detections: `tables.DETECTIONS`.
+        people: `tables.PEOPLE` of the same frames.
+        parts: `tables.PARTS`; of several states of a part the first counts.
+    """
+    found = detections.select([*_PERSON, *PERSON_BOX, "part"]).to_pandas().astype({"video_id": str, "part": str})
+    there = people.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
+    pairs = found.drop_duplicates(_PERSON).merge(there, on=_PERSON[:2], suffixes=("", "_annotated"))
+    overlap = paired_iou(pairs[[*PERSON_BOX]].to_numpy(float), pairs[[*BOX]].to_numpy(float))
+    pairs = pairs.assign(overlap=overlap)[overlap >= SAME].sort_values("overlap", ascending=False, kind="stable")
+    taken, theirs = set(), {}
+    for video, frame, person, annotated in pairs[[*_PERSON, "person_annotated"]].itertuples(index=False):
+        if (video, frame, person) not in theirs and (video, frame, annotated) not in taken:
+            theirs[video, frame, person] = annotated
+            taken.add((video, frame, annotated))
+    columns = parts.select([*_PERSON, "part", "state"]).to_pylist()
+    states = {(row["video_id"], row["frame"], row["person"], row["part"]): row["state"] for row in reversed(columns)}
+    return [
+        states.get((video, frame, theirs.get((video, frame, person)), part))
+        for video, frame, person, part in found[[*_PERSON, "part"]].itertuples(index=False)
+    ]

@@ -1,4 +1,4 @@
-"""Training a network to name states from the annotated boxes of people's parts over time."""
+"""Training a network to name states from the boxes of people's parts over time, annotated or detected ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
-from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.sequences import (
+    Trajectories,
+    arrange,
+    at_steps,
+    augment,
+    states_of_detected,
+    stretch,
+)
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
 from tps_pipeline.reading import Reads
@@ -32,7 +39,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 
 @dataclass(frozen=True)
 class Labelled:
-    """Annotated people, with the label of each of their parts, `(N, 10)`, and their videos' actions, `(N, A)`."""
+    """People, with the label of each of their parts, `(N, 10)`, and their videos' actions, `(N, A)`."""
 
     people: Trajectories
     """Their parts' boxes over time."""
@@ -40,10 +47,12 @@ class Labelled:
     """Labels in the label space, `UNLABELLED` where there is none."""
     actions: NDArray[np.float32]
     """Of the A known actions, how likely each is."""
+    detected: bool
+    """Whether their boxes are detected ones."""
 
 
 def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Path, seed: int) -> dict[str, float]:
-    """Train a network on annotated people and leave it in a folder, with its labels, actions and settings.
+    """Train a network on people with annotated states; leave it in a folder, with its labels, actions and settings.
 
     Args:
         settings: The recipe's entry.
@@ -53,14 +62,17 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         seed: Of everything random.
 
     Returns:
-        Loss and, measured on `val`, the share of labelled parts that get the right state.
+        Loss and, measured on `val`, the share of labelled parts that get the right state; where detected boxes are
+        learned from, those of people who are detected.
     """
     prepare_cpu()
     torch.manual_seed(seed)
     space = mirror_closed(LabelSpace.of(train(STATE_LABELS), pairs="all"))
     names = distinct(train(ACTIONS)["action"]) if settings.action else []
-    known, held_out = (labelled(source, space, names, settings) for source in (train, val))
-    counts = torch.from_numpy(target_counts(known.targets, space))
+    kinds = {"annotated": (False,), "detected": (True,), "both": (False, True)}[settings.boxes]
+    known = [labelled(train, space, names, settings, detected=detected) for detected in kinds]
+    held_out = labelled(val, space, names, settings, detected=kinds[-1])
+    counts = torch.from_numpy(target_counts(np.concatenate([each.targets for each in known]), space))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(batch["corners"], batch["confidences"], batch["actions"])
@@ -87,6 +99,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         collate=collate,
         evaluate=evaluate if (held_out.targets >= 0).any() else None,
         save=save,
+        figure="part_accuracy",
     )
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
@@ -97,41 +110,53 @@ def mirror_closed(space: LabelSpace) -> LabelSpace:
     return LabelSpace(tuple(sorted({*space.pairs, *((swap(part), state) for part, state in space.pairs)})))
 
 
-def labelled(source: Reads, space: LabelSpace, names: list[str], settings: recipe.PartTrajectory) -> Labelled:
-    """The annotated people of some shards, linked over the annotated frames."""
+def labelled(
+    source: Reads, space: LabelSpace, names: list[str], settings: recipe.PartTrajectory, *, detected: bool = False
+) -> Labelled:
+    """The annotated people of some shards, linked over the annotated frames; or those detected, with their states."""
     people, parts = source(outputs.PEOPLE), source(outputs.PARTS)
-    arranged = arrange(people, parts, track(people), stride=settings.stride)
+    if detected:
+        found, threshold = source(outputs.TWO_STAGE), settings.inference.part_threshold
+        arranged = arrange(found, found, track(found), stride=settings.stride, threshold=threshold)
+        names_of, states = found["part"].to_pylist(), states_of_detected(found, people, parts)
+    else:
+        arranged = arrange(people, parts, track(people), stride=settings.stride)
+        names_of, states = parts["part"].to_pylist(), parts["state"].to_pylist()
     targets = np.full((len(arranged.videos), len(PARTS)), UNLABELLED)
-    pairs = [(row["part"], row["state"]) for row in parts.select(["part", "state"]).to_pylist()]
+    pairs = [(str(part), str(state)) for part, state in zip(names_of, states, strict=True)]
     labels = [space.labels.get(pair, UNLABELLED) for pair in pairs]
-    targets[arranged.person_of_part, [PARTS.index(part) for part, _ in pairs]] = labels
+    targets[arranged.person_of_part, [PARTS.index(part) for part in names_of]] = labels
     rows = source(ACTIONS).to_pylist()
-    shown = {row["video_id"]: {row["action"]: 1.0} for row in rows}
-    return Labelled(arranged, targets, action_probabilities(arranged, shown, names))
+    shown = {video: {} for video in arranged.videos.tolist()} | {row["video_id"]: {row["action"]: 1.0} for row in rows}
+    return Labelled(arranged, targets, action_probabilities(arranged, shown, names), detected)
 
 
 class TrainingSequences:
-    """Sequences of annotated people in which something is labelled, augmented."""
+    """Sequences of people in which something is labelled, augmented."""
 
-    def __init__(self, known: Labelled, settings: recipe.PartTrajectory, *, space: LabelSpace) -> None:
-        self.known, self.settings, self.space = known, settings, space
-        people, has_label = known.people, np.max(known.targets, axis=1) >= 0
-        pairs = zip(people.sequences, people.steps, strict=True)
-        self.sequences = [(rows, steps) for rows, steps in pairs if has_label[rows].any()]
+    def __init__(self, known: Sequence[Labelled], settings: recipe.PartTrajectory, *, space: LabelSpace) -> None:
+        self.settings, self.space = settings, space
+        self.sequences = [
+            (each, rows, steps)
+            for each in known
+            for rows, steps in zip(each.people.sequences, each.people.steps, strict=True)
+            if (each.targets[rows] >= 0).any()
+        ]
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """A sequence `(T, 11, ...)` with targets `(T, 10)` and the actions' probabilities `(A,)`."""
-        rows, steps = self.sequences[index]
+        known, rows, steps = self.sequences[index]
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
         inside = (steps >= first) & (steps < first + self.settings.frames)
         rows, steps = rows[inside], steps[inside] - first
-        boxes = augment(at_steps(self.known.people.boxes, rows, steps), self.settings.augment, rng)
+        change = stretch if known.detected else augment
+        boxes = change(at_steps(known.people.boxes, rows, steps), self.settings.augment, rng)
         targets = np.full((len(boxes.confidences), len(PARTS)), UNLABELLED)
-        targets[steps] = self.known.targets[rows]
-        actions = self.known.actions[rows[0]] * np.float32(rng.random() >= self.settings.augment.drop)
+        targets[steps] = known.targets[rows]
+        actions = known.actions[rows[0]] * np.float32(rng.random() >= self.settings.augment.drop)
         if rng.random() < self.settings.augment.flip:
             boxes, targets = boxes.mirrored(), self.space.mirrored(targets)
         return {**boxes._asdict(), "targets": targets, "actions": actions}
