@@ -150,6 +150,7 @@ def draw(path: Path) -> None:
     """Training clips of ten such videos, as the paper's recipe asks for them, with the buffer full."""
     settings = narrow().settings
     assert isinstance(settings, recipe.SegmentLevel)
+    assert settings.training.batch_size != "auto"
     labelled = LabelledVideo(path, FRAMES, np.arange(FRAMES), np.zeros((FRAMES, 10), np.int64))
     samples = partial(augmented, settings.augment, SPACE)
     clips = TrainingClips([labelled] * 10, SegmentLevel(settings).draw, settings, samples)

@@ -51,10 +51,13 @@ def tells_of_no_room(message: str) -> bool:
     return any(words in message for words in _NO_ROOM)
 
 
-def no_room(error: BaseException) -> bool:
+def no_room(error: BaseException | None) -> bool:
     """Whether an error came of such a disk, however far back."""
-    before = error.__cause__ or error.__context__
-    return tells_of_no_room(str(error)) or (before is not None and no_room(before))
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:  # a chain may lead back to itself
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return any(tells_of_no_room(str(each)) for each in chain)
 
 
 def make_room(place: object) -> str:
