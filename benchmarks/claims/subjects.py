@@ -7,13 +7,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.claims import detection, ensembles, states
+from benchmarks.claims import detection, ensembles, few, states
 from benchmarks.claims.claim import Claim
 from tps_pipeline import recipe
 
 SUBJECTS = {
     "detection": (detection.Detectors, detection.CLAIMS),
     "states": (states.States, states.CLAIMS + ensembles.CLAIMS),
+    "all_x12": (few.AllActions, few.ALL_ACTIONS),
+    "six_x8": (few.SixActions, few.SIX_ACTIONS),
 }
 """What a seed's world is made of, and what is claimed of it; the longest first."""
 CLAIMS: tuple[Claim, ...] = tuple(claim for _, claims in SUBJECTS.values() for claim in claims)
