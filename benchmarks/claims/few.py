@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,7 +84,12 @@ class Few(World):
         spent = self.folder / "minutes"
         if not spent.exists():
             began = _children()
-            settings = {"TPS_DATA": str(self.data), "TPS_STORE": str(place), "TPS_RECIPE": RECIPE}
+            home = self.folder / "home"
+            home.mkdir(exist_ok=True)
+            shutil.copy(ROOT / "dagster.yaml", home)
+            settings = {
+                "TPS_DATA": str(self.data), "TPS_STORE": str(place), "TPS_RECIPE": RECIPE, "DAGSTER_HOME": str(home),
+            }  # fmt: skip
             environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
             log = self.folder / "run.log"
             with log.open("w") as file:
