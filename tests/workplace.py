@@ -33,6 +33,7 @@ def make(folder: Path, *, videos: int = 16, videos_per_shard: int = 6, epochs: i
         section["image_size"] = 64
         section["training"] |= {"epochs": epochs, "batch_size": 8, "workers": 0}
     members["trajectory"]["training"]["epochs"] = epochs
+    members["statistics"]["trees"] = 20
     for method in settings["methods"].values():
         trained = method.get("detector", method)
         if "training" in trained:

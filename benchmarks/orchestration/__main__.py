@@ -112,7 +112,10 @@ def prepare(folder: Path, shards: int) -> Workplace:
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     settings["shards"] = {"videos_per_shard": 1, "val_fraction": 0.3}
     members = settings["video_action"]["members"]
-    del members["trajectory"]  # would have people detected in the training shards, which are many here
+    del (
+        members["trajectory"],
+        members["statistics"],
+    )  # would have people detected in the training shards, which are many here
     for section in (settings["person_detector"], settings["part_detector"], members["swin"]):
         section["image_size"] = 64
         section["training"] |= {"epochs": 1, "batch_size": 8, "workers": 0}

@@ -10,15 +10,13 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tests.actions.acting import ACTIONS, STEPS, seen, videos
 from tps_pipeline import recipe, tables
 from tps_pipeline.actions import trajectory
+from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.errors import DataError
-from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes
 from tps_pipeline.models.skeleton import Block, SkeletonNet
-
-ACTIONS = ["nodding", "waving"]
-STEPS = 6
 
 
 def settings(**changes: Any) -> recipe.TrajectoryAction:
@@ -27,47 +25,10 @@ def settings(**changes: Any) -> recipe.TrajectoryAction:
     return recipe.TrajectoryAction.model_validate(plain | changes)
 
 
-def videos(count: int, *, start: int = 0) -> pa.Table:
-    plain = {"split": "train", "path": "", "n_frames": 30, "fps": 25.0, "width": 64, "height": 48, "rotation": 0}
-    rows = [
-        plain | {"video_id": f"v{i:02d}", "action": ACTIONS[i % 2], "sha256": "", "status": "ok", "error": None}
-        for i in range(start, start + count)
-    ]
-    return tables.conform({name: [row[name] for row in rows] for name in rows[0]}, tables.VIDEOS)
-
-
-def seen(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Detections and tracks of a person a video: heads go up and down, or hands to and fro; and of a faint one."""
-    rows = []
-    for row in table.to_pylist():
-        rng = np.random.default_rng(int(row["video_id"][1:]))
-        at = rng.uniform(0, 100, 2)
-        for step in range(STEPS):
-            for person, score in enumerate((0.9, 0.05)):
-                swing = 12 * (-1) ** step if person == 0 else 0
-                for number, part in enumerate(PARTS):
-                    moves = part == "head" if row["action"] == "nodding" else part.endswith("hand")
-                    x, y = at + np.array((8 * number, 40)) + rng.normal(0, 1, 2)
-                    x, y = (x, y + swing * moves) if row["action"] == "nodding" else (x + swing * moves, y)
-                    corners = {"x1": x, "y1": y, "x2": x + 10, "y2": y + 10}
-                    around = zip(tables.PERSON_BOX, (*at, *(at + 100)), strict=True)
-                    rows.append(
-                        {"video_id": row["video_id"], "frame": 1 + 5 * step, "person": person, "person_score": score,
-                         "part": part, "part_score": 0.8 * score} | {k: int(v) for k, v in corners.items()}
-                        | {k: int(v) for k, v in around}
-                    )  # fmt: skip
-    detections = {name: [row[name] for row in rows] for name in rows[0]}
-    tracks = {name: detections[name] for name in ("video_id", "frame", "person")} | {"track_id": detections["person"]}
-    distinct = pa.table(tracks).group_by(["video_id", "frame", "person", "track_id"]).aggregate([])
-    return tables.conform(detections, tables.DETECTIONS), tables.conform(distinct, tables.TRACKS)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     folder = tmp_path_factory.mktemp("trajectory")
-    known, held_out = (
-        (table, trajectory.people_of(*seen(table), settings())) for table in (videos(8), videos(4, start=20))
-    )
+    known, held_out = ((table, people_of(*seen(table), settings())) for table in (videos(8), videos(4, start=20)))
     return folder, trajectory.train(known, held_out, ACTIONS, settings(), folder=folder, seed=0)
 
 
@@ -123,7 +84,7 @@ def network() -> SkeletonNet:
 
 def test_an_action_has_no_side():
     one = boxes(np.random.default_rng(0))
-    videos = [trajectory.People([each], np.ones(1)) for each in (one, one.mirrored())]
+    videos = [People([each], np.ones(1)) for each in (one, one.mirrored())]
     found = trajectory.probabilities(network(), videos, [0.5, 0.5])
     assert np.allclose(found[0], found[1], atol=1e-6)
     assert not np.allclose(found[0], 0.5, atol=1e-3)
@@ -144,7 +105,7 @@ def test_a_box_that_is_not_there_says_nothing_nor_does_what_follows_the_end():
 
 
 def test_doubtful_people_hardly_count():
-    (people,) = trajectory.people_of(*seen(videos(1)), settings()).values()
+    (people,) = people_of(*seen(videos(1)), settings()).values()
     assert sorted(people.weights / people.weights.sum())[0] < 0.01
 
 

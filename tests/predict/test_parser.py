@@ -168,6 +168,6 @@ def test_only_steps_that_lead_to_what_is_wanted_are_made(store: Path):
     steps = memory.steps_for(graph_of(recipe), [predictions("video_category")])
     assert {step.name for step in steps} == {
         "videos", "frames", "detections/two_stage", "tracks", "video_actions/swin", "video_actions/trajectory",
-        "video_actions", "predictions/video_category",
+        "video_actions/statistics", "video_actions", "predictions/video_category",
     }  # fmt: skip
     assert steps[0].makes == (VIDEOS,)

@@ -1,6 +1,7 @@
 """A store of networks that have learned nothing: quick to make, and what they say is as exact as anything."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
-from torch import nn
+from torch import Tensor
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.actions import trajectory as actions
@@ -23,6 +24,7 @@ from tps_pipeline.methods.video_category import FILE
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import METHOD_BY_CATEGORY, RANKING, Output, checkpoint
 from tps_pipeline.recipe import Recipe
+from tps_pipeline.recipe.section import Section
 from tps_pipeline.store import Store
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -44,7 +46,8 @@ def make_store(root: Path, **changes: Any) -> Path:
     frozen.freeze(store, yaml.safe_dump(settings), "recipe.yaml")
     lineage, made = Lineage(store), Recipe.model_validate(settings)
     torch.manual_seed(0)
-    for name in ("person_detector", "part_detector", "video_action", "video_action_trajectory", *made.methods):
+    members = ("video_action", "video_action_trajectory", "video_action_statistics")
+    for name in ("person_detector", "part_detector", *members, *made.methods):
         folder = root / "making"
         folder.mkdir()
         _save(name, folder, made)
@@ -59,9 +62,9 @@ def _record(lineage: Lineage, output: Output, written: Any) -> None:
     lineage.record(Work(output.key, None, (), (), ""), written, run_id="test")
 
 
-def _save_action(folder: Path, settings: recipe.SwinAction | recipe.TrajectoryAction, network: nn.Module) -> None:
+def _save_action(folder: Path, settings: Section, weights: Mapping[str, Tensor]) -> None:
     about = {"frequencies": "[0.5, 0.5]", "settings": settings.model_dump_json(), "actions": json.dumps(ACTIONS)}
-    save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about)
+    save_checkpoint(folder / WEIGHTS, weights, metadata=about)
 
 
 def _save(name: str, folder: Path, made: Recipe) -> None:
@@ -73,11 +76,15 @@ def _save(name: str, folder: Path, made: Recipe) -> None:
         case "video_action":
             swin = made.video_action.members.swin
             assert swin
-            _save_action(folder, swin, video_swin(swin.network, len(ACTIONS)))
+            _save_action(folder, swin, video_swin(swin.network, len(ACTIONS)).state_dict())
         case "video_action_trajectory":
             trajectory = made.video_action.members.trajectory
             assert trajectory
-            _save_action(folder, trajectory, actions.build(trajectory.network, len(ACTIONS)))
+            _save_action(folder, trajectory, actions.build(trajectory.network, len(ACTIONS)).state_dict())
+        case "video_action_statistics":
+            statistics = made.video_action.members.statistics
+            assert statistics
+            _save_action(folder, statistics, {})  # as if there had been nobody to learn from
         case "video_category":
             rows = [
                 {"action": action, "part": part, "state": state, "boxes": 1 + (state == "bend")}

@@ -42,7 +42,7 @@ MISTAKES: list[tuple[Change, str]] = [
     ),
     (
         lambda c: c["video_action"].update(members={}),
-        "nobody names the video's action; members are swin, trajectory",
+        "nobody names the video's action; members are swin, trajectory, statistics",
     ),
     (lambda c: c["video_action"].update(fusion="best"), "video_action.fusion: Input should be 'mean' or 'fitted'"),
     (lambda c: c["person_detector"]["network"].update(widht=2), "did you mean 'width'"),

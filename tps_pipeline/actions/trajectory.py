@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,10 +26,11 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from tps_pipeline import recipe
+from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies, ids
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
-from tps_pipeline.methods.trajectories.sequences import Boxes, arrange, at_steps, augment
+from tps_pipeline.methods.trajectories.sequences import Boxes, augment
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.skeleton import SkeletonNet
 from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
@@ -41,38 +41,6 @@ SMOOTHING = 0.1
 """Share of a label that is spread over all actions: who is in the picture may do something else than the video says."""
 TOGETHER = 256
 """Sequences of one video that are classified at once."""
-
-
-@dataclass(frozen=True)
-class People:
-    """The people of a video.
-
-    Attributes:
-        sequences: Boxes of each over time, `(T, 11, ...)`.
-        weights: How much each says of the video: the sum of squared scores, so that who is seen surely and for long
-            counts, and doubtful people hardly do.
-    """
-
-    sequences: list[Boxes]
-    weights: NDArray[np.float64]
-
-
-def people_of(detections: pa.Table, tracks: pa.Table, settings: recipe.TrajectoryAction) -> dict[str, People]:
-    """The detected people of each video that has any, by video.
-
-    Args:
-        detections: `tables.DETECTIONS`.
-        tracks: `tables.TRACKS` of the same people.
-        settings: The recipe's section.
-    """
-    arranged = arrange(detections, detections, tracks, stride=settings.stride, threshold=settings.part_threshold)
-    sequences: dict[str, list[Boxes]] = {}
-    for rows, steps in zip(arranged.sequences, arranged.steps, strict=True):
-        sequences.setdefault(str(arranged.videos[rows[0]]), []).append(at_steps(arranged.boxes, rows, steps))
-    return {
-        video: People(each, np.array([(boxes.confidences[:, 0].astype(np.float64) ** 2).sum() for boxes in each]))
-        for video, each in sequences.items()
-    }
 
 
 class TrainingSequences:

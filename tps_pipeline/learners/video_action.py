@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from tps_pipeline import recipe
 from tps_pipeline.outputs import ACTION_NAMES, TRACKS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
+
+if TYPE_CHECKING:
+    from tps_pipeline.actions.people import People
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,7 @@ class TrajectoryLearner:
         """See `trajectory.train`."""
         from tps_pipeline.actions import trajectory
 
-        known, held_out = (
-            (source(VIDEOS), trajectory.people_of(source(TWO_STAGE), source(TRACKS), self.settings))
-            for source in (train, val)
-        )
+        known, held_out = (_people(source, self.settings) for source in (train, val))
         return trajectory.train(known, held_out, _names(train), self.settings, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
@@ -122,7 +122,57 @@ class TrajectoryLearner:
         return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
 
 
-ActionLearner = SwinLearner | TrajectoryLearner
+@dataclass(frozen=True)
+class StatisticsLearner:
+    """The member that sees statistics of how detected people move (a `Learner`)."""
+
+    settings: recipe.StatisticsAction
+    """Its section of the recipe."""
+    name: str = "video_action_statistics"
+    """See `Learner`."""
+    section: str = "video_action.members.statistics"
+    """See `Learner`."""
+    description: str = "Randomised trees that name a video's action."
+    """See `Learner`."""
+    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
+    """See `Learner`."""
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
+    """See `Learner`; what it names actions from."""
+    weights: str | None = None
+    """See `Learner`."""
+    version: str = "1"
+    """See `Learner`."""
+    alone: bool = True
+    """See `Learner`."""
+    figure: ClassVar[str] = "accuracy"
+    """Share of videos whose best action is the annotated one."""
+
+    @property
+    def code(self) -> Callable[..., object]:
+        """The function that learns."""
+        return self.fit
+
+    def fit(
+        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
+    ) -> dict[str, float]:
+        """See `statistics.train`."""
+        from tps_pipeline.actions import statistics
+
+        known, held_out = (_people(source, self.settings) for source in (train, val))
+        return statistics.train(known, held_out, _names(train), self.settings, folder=folder, seed=seed)
+
+    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
+        """See `statistics.predict`."""
+        from tps_pipeline.actions import statistics
+
+        return statistics.predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+
+    def evaluate(self, checkpoint: Path, val: Reads) -> float:
+        """The share of videos whose action is right."""
+        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
+
+
+ActionLearner = SwinLearner | TrajectoryLearner | StatisticsLearner
 """A member."""
 
 
@@ -130,7 +180,18 @@ def members_of(settings: recipe.VideoAction) -> dict[str, ActionLearner]:
     """The members of a recipe's section, by name."""
     members = settings.members
     swin = {"swin": SwinLearner(members.swin)} if members.swin else {}
-    return swin | ({"trajectory": TrajectoryLearner(members.trajectory)} if members.trajectory else {})
+    trajectory = {"trajectory": TrajectoryLearner(members.trajectory)} if members.trajectory else {}
+    statistics = {"statistics": StatisticsLearner(members.statistics)} if members.statistics else {}
+    return swin | trajectory | statistics
+
+
+def _people(
+    source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction
+) -> tuple[pa.Table, dict[str, People]]:
+    """Videos, and who was detected in them."""
+    from tps_pipeline.actions.people import people_of
+
+    return source(VIDEOS), people_of(source(TWO_STAGE), source(TRACKS), settings)
 
 
 def _names(train: Reads) -> list[str]:

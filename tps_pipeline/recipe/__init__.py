@@ -5,7 +5,14 @@ that train in minutes on two CPU cores. An asset depends on its own sections onl
 changing one method's learning rate makes only that method stale.
 """
 
-from tps_pipeline.recipe.actions import ActionMembers, SkeletonNet, SwinAction, TrajectoryAction, VideoAction
+from tps_pipeline.recipe.actions import (
+    ActionMembers,
+    SkeletonNet,
+    StatisticsAction,
+    SwinAction,
+    TrajectoryAction,
+    VideoAction,
+)
 from tps_pipeline.recipe.clips import ClipAugmentation, ClipMethod
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import (
@@ -73,6 +80,7 @@ __all__ = [
     "SkeletonNet",
     "SlowFast",
     "Stacked",
+    "StatisticsAction",
     "SwinAction",
     "Training",
     "TrajectoryAction",

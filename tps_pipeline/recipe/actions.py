@@ -9,7 +9,7 @@ from pydantic import model_validator
 from tps_pipeline.recipe.clips import ClipAugmentation
 from tps_pipeline.recipe.methods import TrajectoryAugmentation
 from tps_pipeline.recipe.networks import VideoSwin
-from tps_pipeline.recipe.section import Count, Fraction, Positive, Section
+from tps_pipeline.recipe.section import Count, Fraction, Positive, Section, Share
 from tps_pipeline.recipe.training import Training
 
 
@@ -65,6 +65,24 @@ class TrajectoryAction(Section):
     """Detected parts whose score, as a share of their person's, is lower are not looked at."""
 
 
+class StatisticsAction(Section):
+    """Member: statistics of the detected boxes of tracked people's parts, by randomised trees; no network.
+
+    It learns from boxes detected in the training videos, so people are detected in all of those before.
+    """
+
+    trees: Positive = 500
+    """How many; the time and the size grow with it."""
+    min_samples_leaf: Positive = 3
+    """People, each seen twice (as they are and mirrored), that a leaf has at least."""
+    max_features: Share = 0.15
+    """Share of the statistics that each split is looked for in."""
+    stride: Positive = 5
+    """Step between the frames that a person is looked at in: that of the sampled frames."""
+    part_threshold: Fraction = 0.1
+    """Detected parts whose score, as a share of their person's, is lower are not looked at."""
+
+
 class ActionMembers(Section):
     """Who names the video's action; at least one."""
 
@@ -72,6 +90,8 @@ class ActionMembers(Section):
     """Sees the pictures."""
     trajectory: TrajectoryAction | None = None
     """Sees how people move."""
+    statistics: StatisticsAction | None = None
+    """Counts how people move."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:

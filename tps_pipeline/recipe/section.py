@@ -12,6 +12,9 @@ MOST = 1_000_000
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
 
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A number above 0, to 1."""
+
 Positive = Annotated[int, Field(gt=0, le=MOST)]
 """A whole number from 1."""
 

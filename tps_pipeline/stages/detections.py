@@ -97,7 +97,7 @@ def _member_says(name: str, member: ActionLearner) -> Step:
         reads=(checkpoint(member.name), *member.evaluate_reads),
         group="detections",
         description=f"The action of every video, by the member {name}.",
-        gpu=True,
+        gpu=not member.alone,
         code=member.predict,
     )
 

@@ -1,0 +1,105 @@
+"""A person's boxes over time as one row of numbers, of which neither place nor size in the picture changes any.
+
+What is not seen is left out of means and spreads; how often it is seen is among the numbers, and what nothing is
+known of is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tps_pipeline.labels import PARTS, SWAPPED_PARTS
+from tps_pipeline.methods.trajectories.sequences import Boxes
+
+SIDES = tuple((1 + part, 1 + other) for part, other in enumerate(SWAPPED_PARTS) if part < other)
+"""Boxes of which one is the other's mirror image."""
+PAIRS = tuple(combinations(range(1, 1 + len(PARTS)), 2))
+"""Any two parts."""
+STILL = 1e-9
+"""What two sides spread together, in squared units, up to which they do not move: there is nothing to correlate."""
+
+Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def described(boxes: Boxes, seconds: float) -> NDArray[np.float32]:
+    """Statistics over a person's time of what follows for each of the eleven boxes.
+
+    The person's usual size is the unit. Place from the person's centre, and size: mean, spread and range. Velocity a
+    second: mean and mean amount; without the person's own: mean amount and spread. Confidence: mean and spread, and how
+    often there is a box. Of any two parts the way between them: mean and spread; of a left and its right part moreover
+    its mean amount, and how their places correlate. Of the person also for how long it is seen, its shape, and where it
+    goes.
+
+    Args:
+        boxes: `(T, 11, ...)`; the person is seen at least once.
+        seconds: Between two steps.
+
+    Returns:
+        `(F,)`; of the precision in which trees compare them.
+    """
+    confidences, corners = boxes.confidences.astype(np.float64), boxes.corners.astype(np.float64)
+    seen = (confidences > 0) & (confidences[:, :1] > 0)
+    there = seen[..., None]
+    sizes = np.where(there, corners[..., 2:] - corners[..., :2], 1)
+    centres = np.where(there, (corners[..., 2:] + corners[..., :2]) / 2, 0)
+    usual = np.exp(np.median(np.log(sizes[seen[:, 0], 0]).mean(1)))
+    places = np.where(there, (centres - centres[:, :1]) / usual, 0)
+    shapes = np.log(sizes / usual)
+    both = there[1:] & there[:-1]
+    velocities = np.where(both, np.diff(centres, axis=0) / (usual * seconds), 0)
+    within = velocities - velocities[:, :1]
+    statistics = (
+        *(statistic(each, there) for each in (places, shapes) for statistic in (_mean, _spread, _range)),
+        *(_mean(each, both) for each in (velocities, np.abs(velocities), np.abs(within))),
+        _spread(within, both),
+        _mean(confidences, seen),
+        _spread(confidences, seen),
+        seen.mean(0),
+        *_between(places, there),
+        _own(centres[seen[:, 0], 0] / usual, sizes[seen[:, 0], 0]),
+    )
+    return np.concatenate([each.ravel() for each in statistics]).astype(np.float32)
+
+
+def _between(places: Numbers, there: Mask) -> Iterator[Numbers]:
+    """Of any two parts, and of the two sides."""
+    one, other = np.transpose(PAIRS)
+    ways, both = places[:, one] - places[:, other], there[:, one] & there[:, other]
+    yield from (_mean(ways, both), _spread(ways, both))
+    left, right = np.transpose(SIDES)
+    both = there[:, left] & there[:, right]
+    yield _mean(np.abs(places[:, left] - places[:, right]), both)
+    yield _correlation(places[:, left], places[:, right], both)
+
+
+def _own(ways: Numbers, sizes: Numbers) -> Numbers:
+    """Of the person: shape, time, and the way, in units of the person's size: how far, and from where to where."""
+    shapes = np.log(sizes[:, 1] / sizes[:, 0])
+    gone = ways[-1] - ways[0]
+    numbers = (len(ways), shapes.mean(), shapes.std(), ways.std(0), gone, abs(gone), abs(np.diff(ways, axis=0)).sum(0))
+    return np.hstack(numbers)
+
+
+def _mean(values: NDArray[np.generic], known: Mask) -> Numbers:
+    """Over time, of what is known; 0 where nothing is."""
+    return np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1)
+
+
+def _spread(values: Numbers, known: Mask) -> Numbers:
+    return np.sqrt(_mean((values - _mean(values, known)) ** 2, known))
+
+
+def _correlation(one: Numbers, other: Numbers, known: Mask) -> Numbers:
+    spreads = _spread(one, known) * _spread(other, known)
+    together = _mean((one - _mean(one, known)) * (other - _mean(other, known)), known)
+    return np.where(spreads > STILL, together / np.maximum(spreads, STILL), 0)
+
+
+def _range(values: Numbers, known: Mask) -> Numbers:
+    highest, lowest = np.where(known, values, -np.inf).max(0), np.where(known, values, np.inf).min(0)
+    return np.where(known.any(0), highest - lowest, 0)

@@ -1,0 +1,46 @@
+"""The people whom the video's action is told from: each one's boxes over time, and how much each says of the video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline import recipe
+from tps_pipeline.methods.trajectories.sequences import Boxes, arrange, at_steps
+
+
+@dataclass(frozen=True)
+class People:
+    """The people of a video.
+
+    Attributes:
+        sequences: Boxes of each over time, `(T, 11, ...)`.
+        weights: How much each says of the video: the sum of squared scores, so that who is seen surely and for long
+            counts, and doubtful people hardly do.
+    """
+
+    sequences: list[Boxes]
+    weights: NDArray[np.float64]
+
+
+def people_of(
+    detections: pa.Table, tracks: pa.Table, settings: recipe.TrajectoryAction | recipe.StatisticsAction
+) -> dict[str, People]:
+    """The detected people of each video that has any, by video.
+
+    Args:
+        detections: `tables.DETECTIONS`.
+        tracks: `tables.TRACKS` of the same people.
+        settings: The recipe's section of who names the action.
+    """
+    arranged = arrange(detections, detections, tracks, stride=settings.stride, threshold=settings.part_threshold)
+    sequences: dict[str, list[Boxes]] = {}
+    for rows, steps in zip(arranged.sequences, arranged.steps, strict=True):
+        sequences.setdefault(str(arranged.videos[rows[0]]), []).append(at_steps(arranged.boxes, rows, steps))
+    return {
+        video: People(each, np.array([(boxes.confidences[:, 0].astype(np.float64) ** 2).sum() for boxes in each]))
+        for video, each in sequences.items()
+    }
