@@ -89,7 +89,7 @@ tps predict me.mp4 --bundle FILE
 |---|---|---|
 {networks}
 
-`licences.json` has the licences of the weights that networks began with. The data that they learned from has terms, too.
+`licences.json` has the licences of the weights that networks began with. What they learned from has terms, too.
 
 ## Figures
 
