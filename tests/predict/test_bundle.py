@@ -65,7 +65,7 @@ def test_only_what_the_method_needs_is_in_it_and_equal_stores_give_equal_bundles
     networks = parser.bundle(tmp_path / "a.tps")
     assert [network.name for network in networks] == [
         "checkpoints/person_detector", "checkpoints/part_detector", "checkpoints/video_action",
-        "checkpoints/video_category",
+        "checkpoints/video_action_trajectory", "checkpoints/video_category",
     ]  # fmt: skip
     with zipfile.ZipFile(tmp_path / "a.tps") as archive:
         assert not [name for name in archive.namelist() if "part_trajectory" in name or "ensemble" in name]
@@ -85,7 +85,7 @@ def test_the_command_tells_of_licences_and_what_it_wrote_is_predicted_with(tmp_p
     bundled = tps("bundle", store.root, tmp_path / "a.tps", "--method", "video_category")
     assert bundled.exit_code == 0, bundled.output
     assert bundled.stdout.splitlines()[0].endswith("bytes  began with yolov7_tiny_coco (GPL-3.0)")
-    assert bundled.stdout.count("trained from scratch") == 3
+    assert bundled.stdout.count("trained from scratch") == 4
     assert "person_detector began with yolov7_tiny_coco (GPL-3.0): see what that licence asks" in bundled.stderr
     with zipfile.ZipFile(tmp_path / "a.tps") as archive:
         assert json.loads(archive.read("licences.json")) == [about | {"network": detector.key}]
