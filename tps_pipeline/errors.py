@@ -38,6 +38,10 @@ class StoreError(TpsError):
     """Something expected in the store is not there, or is not what its schema says."""
 
 
+class BundleError(TpsError):
+    """A bundle is none, is damaged or unsafe, or is of another version."""
+
+
 class UndeclaredError(TpsError):
     """A step reads an output or a part of the recipe that its declaration lacks."""
 

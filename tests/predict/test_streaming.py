@@ -58,6 +58,15 @@ def test_in_one_window_a_stream_says_what_is_said_of_the_whole_file(store: Path,
     assert frames[0].action == whole.action
 
 
+def test_the_action_is_told_anew_when_the_whole_window_is_new(store: Path):
+    parser = tps_pipeline.load(store, method="video_category", every=5)
+    frames = parser.follow(Live("camera_0", 30.0, moving(range(60))), window=20)
+    scores = [frame.action_score for frame in frames]
+    halves = [scores[at] for at in range(0, 12, 2)]
+    assert scores == [score for score in halves for _ in range(2)]
+    assert halves[1] == halves[2] != halves[3] == halves[4] != halves[5]
+
+
 def test_results_come_from_a_source_without_an_end_and_no_picture_is_kept(store: Path):
     parser, seen = tps_pipeline.load(store, method="video_category", every=4), list[weakref.ref[np.ndarray]]()
 

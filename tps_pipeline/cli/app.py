@@ -16,7 +16,7 @@ from tps_pipeline import __version__
 from tps_pipeline.cli.console import example
 from tps_pipeline.cli.data import data, datasets, frames
 from tps_pipeline.cli.lineage import lineage
-from tps_pipeline.cli.predict import predict
+from tps_pipeline.cli.predict import bundle, predict
 from tps_pipeline.cli.recipes import recipes
 from tps_pipeline.cli.results import evaluate, export, overlay
 from tps_pipeline.cli.store import store
@@ -46,6 +46,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(lineage, name="lineage")
 app.add_typer(store, name="store")
 app.command(epilog=example("predict me.mp4 --save json,mp4"))(predict)
+app.command(epilog=example("bundle demo/store me.tps --method voting"))(bundle)
 app.command(epilog=example("evaluate --gt demo/data/gt --pred demo/store/submission"))(evaluate)
 app.command(epilog=example("overlay BpR1RcpCKAo_000046_000056 --method voting"))(overlay)
 app.command(epilog=example("export demo/store --to cvat --split test"))(export)

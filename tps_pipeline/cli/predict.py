@@ -1,4 +1,4 @@
-"""`tps predict`: videos that are in no store, by a store's networks."""
+"""`tps predict` and `tps bundle`: videos that are in no store, by a store's networks or a file of them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def predict(
         list[str], typer.Argument(metavar="SOURCE...", help="Videos: files, folders, patterns, a camera's number.")
     ],
     store: Root = DEMO_STORE,
+    bundle: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Instead of a store: a file of `tps bundle`.")
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="Whose states: a method or ensemble; what the recipe submits without.")
     ] = None,
@@ -59,7 +62,7 @@ def predict(
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
     kinds = _kinds(save, among=STREAMED if live else None)
-    parser = load(store, method=method, every=every)
+    parser = load(bundle or store, method=method, every=every)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
     rows += [
@@ -74,6 +77,36 @@ def predict(
         cells = [[Path(row["video"]).name, *(row[name] for name in shown)] for row in done]
         print_table(f"by {parser.method}", ["video", *shown], cells)
     raise typer.Exit(1 if any("error" in row for row in rows) else 0)
+
+
+def bundle(
+    store: Annotated[str, typer.Argument(help="The store: a folder or a URL.")],
+    out: Annotated[
+        Path, typer.Argument(dir_okay=False, metavar="OUT.tps", help="The file; what is there is replaced.")
+    ],
+    method: Annotated[
+        str | None, typer.Option(help="Whose states: a method or ensemble; what the recipe submits without.")
+    ] = None,
+) -> None:
+    """Write one file with all that `tps predict --bundle` needs: the networks of a method and no others.
+
+    Shows what is in it, with the licences of the weights that networks began with.
+    """
+    from tps_pipeline.predict.bundle import SUFFIX
+    from tps_pipeline.predict.parser import load
+
+    if out.suffix != SUFFIX:
+        raise typer.BadParameter(f"{out}: the name of a bundle ends with {SUFFIX}", param_hint="OUT")
+    parser = load(store, method=method)
+    networks = parser.bundle(out)
+    for network in networks:
+        typer.echo(f"{network.name}  {network.size:,} bytes  {network.origin}")
+    for network in networks:
+        if not network.is_permissive:
+            typer.echo(
+                f"{network.name} {network.origin}: see what that licence asks of you before you pass {out} on", err=True
+            )
+    typer.echo(f"{parser.method}: {out}, {out.stat().st_size / 1e6:.1f} MB", err=True)
 
 
 def _predict(

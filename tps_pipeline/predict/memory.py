@@ -15,7 +15,7 @@ from tps_pipeline import reading, tables
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.graph import Graph, Reader, Run, Step
 from tps_pipeline.lineage import Input
-from tps_pipeline.outputs import FRAMES, LABELLED_FRAMES, SHARDS, VIDEOS, Output
+from tps_pipeline.outputs import FRAMES, LABELLED_FRAMES, SHARDS, VIDEOS, Output, name_of
 from tps_pipeline.video.frames import FrameFile
 
 SHARD = "test-000"
@@ -62,14 +62,24 @@ def steps_for(graph: Graph, wanted: Iterable[Output]) -> list[Step]:
     return [step for step in graph.steps if step.name in found]
 
 
-def inputs_of(run: Run, steps: Iterable[Step]) -> tuple[Input, ...]:
+def inputs_of(run: Run, steps: Iterable[Step], *, among: Sequence[Input] | None = None) -> tuple[Input, ...]:
     """What some steps read of the store: the newest checkpoints, and what methods were chosen by.
 
+    Args:
+        run: Its store is read.
+        steps: From `steps_for`.
+        among: What there is, of a bundle; what the store has recorded without.
+
     Raises:
-        StoreError: One of them was never made, or has failed a blocking check.
+        StoreError: One of them was never made, has failed a blocking check, or is not among what there is.
     """
-    latest = run.lineage.latest()
     keys = list(dict.fromkeys(output.at() for step in steps for output in step.reads if not output.sharded))
+    if among is not None:
+        there = {each.key: each for each in among}
+        if missing := [name_of(key) for key in keys if key not in there]:
+            raise StoreError(f"not in the bundle: {', '.join(missing)}; bundle the store with this method")
+        return tuple(there[key] for key in keys)
+    latest = run.lineage.latest()
     for verdict in filter(None, map(latest.failed, keys)):
         raise StoreError(latest.refusal(verdict))
     return latest.inputs(keys)

@@ -1,20 +1,23 @@
-"""The networks of a store, ready for videos: `tps_pipeline.load("store")("me.mp4")`."""
+"""The networks of a store or a bundle, ready for videos: `tps_pipeline.load("store")("me.mp4")`."""
 
 from __future__ import annotations
 
 import difflib
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tps_pipeline import outputs
+from tps_pipeline import __version__, outputs
 from tps_pipeline.errors import RecipeError, StoreError
 from tps_pipeline.graph import Run, frozen
-from tps_pipeline.lineage import Lineage
+from tps_pipeline.lineage import Input, Lineage
 from tps_pipeline.models.kept import keeping
-from tps_pipeline.predict import live, memory, sources, streaming
+from tps_pipeline.predict import bundle, live, memory, sources, streaming
+from tps_pipeline.predict.card import Network
 from tps_pipeline.predict.results import Result
 from tps_pipeline.predict.streaming import WINDOW, Frame
 from tps_pipeline.recipe import Recipe
@@ -23,18 +26,21 @@ from tps_pipeline.store import Store
 
 
 def load(path: str | Path, *, method: str | None = None, every: int | None = None) -> Parser:
-    """Make the networks of a store ready for videos that are in no store.
+    """Make the networks of a store or a bundle ready for videos that are in no store.
 
     Args:
-        path: The store: a folder or a URL. Nothing is written to it.
-        method: A method of the recipe that the store was made with, or an ensemble; what the recipe submits
-            without.
+        path: The store: a folder or a URL. Nothing is written to it. Or a bundle: a file; nothing in it is executed.
+        method: A method of the recipe that the store was made with, or an ensemble; what the recipe submits, or the
+            bundle was made for, without.
         every: Look at every so many frames; as the recipe says without.
 
     Raises:
-        StoreError: It is no store, or a network that is needed was never trained.
+        StoreError: It is no store, or a network that is needed was never trained or is not in the bundle.
+        BundleError: The bundle is none, is damaged or unsafe, or is of another version.
         RecipeError: The recipe has no such method.
     """
+    if bundle.is_bundle(path):
+        return _of_bundle(Path(path), method, every)
     lineage = Lineage(Store(path))
     if not lineage.records():
         raise StoreError(f"{path} is no store, or nothing was ever made in it; name another")
@@ -49,6 +55,7 @@ class Parser:
         recipe: The recipe that they were trained with.
         method: See `load`.
         every: See `load`.
+        inputs: What there is to read; the store's newest without.
 
     Attributes:
         method: Whose states are given.
@@ -60,7 +67,13 @@ class Parser:
     """
 
     def __init__(
-        self, lineage: Lineage, recipe: Recipe, *, method: str | None = None, every: int | None = None
+        self,
+        lineage: Lineage,
+        recipe: Recipe,
+        *,
+        method: str | None = None,
+        every: int | None = None,
+        inputs: tuple[Input, ...] | None = None,
     ) -> None:
         self.method = _known(method or recipe.submission, recipe)
         self.recipe = recipe if every is None else _sampling(recipe, every)
@@ -68,7 +81,7 @@ class Parser:
         self._steps = memory.steps_for(graph_of(self.recipe), wanted)
         self._networks: dict[str, object] = {}
         self._run = Run(self.recipe, Path(), lineage)
-        self._inputs = memory.inputs_of(self._run, self._steps)
+        self._inputs = memory.inputs_of(self._run, self._steps, among=inputs)
 
     def __call__(self, source: str | Path) -> Result:
         """Predict a video.
@@ -112,11 +125,47 @@ class Parser:
         with live.opened(source, allow_network=allow_network) as opened:
             yield from self.follow(opened, window=window)
 
+    def bundle(self, path: str | Path) -> list[Network]:
+        """Write a file that `load` takes anywhere: the networks of this method and what else it reads, no others.
+
+        Args:
+            path: The file; it appears whole or not at all, and replaces one that is there.
+
+        Returns:
+            The networks in it, with the licences of the weights that they began with.
+
+        Raises:
+            BundleError: It cannot be written.
+        """
+        return bundle.write(Path(path), self._run, self._steps, self._inputs, self.method)
+
+    def warn_of_other_code(self, manifest: bundle.Manifest) -> None:
+        """Tell where this version gives other results than the one that a bundle was written with."""
+        if changed := manifest.other_code(self._steps):
+            self._run.warn(
+                f"the bundle was written by tps_pipeline {manifest.tps_pipeline}; this version ({__version__}) gives "
+                f"other results in: {', '.join(changed)}"
+            )
+
     def follow(self, source: live.Live, *, window: int = WINDOW) -> Iterator[Frame]:
         """What `stream` does, of a source that is open."""
         return streaming.follow(
             source, self._run, self._steps, self._inputs, self._networks, method=self.method, window=window
         )
+
+
+def _of_bundle(path: Path, method: str | None, every: int | None) -> Parser:
+    folder = Path(tempfile.mkdtemp(prefix="tps_bundle_"))
+    try:
+        manifest, recipe = bundle.unpack(path, folder)
+        lineage = Lineage(Store(folder / bundle.STORE))
+        parser = Parser(lineage, recipe, method=method or manifest.method, every=every, inputs=manifest.inputs)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(parser, shutil.rmtree, folder, ignore_errors=True)
+    parser.warn_of_other_code(manifest)
+    return parser
 
 
 def _known(method: str, recipe: Recipe) -> str:

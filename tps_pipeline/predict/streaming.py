@@ -98,6 +98,8 @@ class Window:
         linker: Who has been seen at all.
         named: Tracks in the order in which they began, those of a single box too.
         start: How many frames went before it.
+        turn: How often it has gone on.
+        of_all: What was last found in the whole window (the action).
     """
 
     run: Run
@@ -114,6 +116,8 @@ class Window:
     named: dict[int, int] = field(default_factory=dict)
     tracked: int = 0
     start: int = 0
+    turn: int = 0
+    of_all: dict[Output, pa.Table] = field(default_factory=dict)
 
     def follow(self, pictures: Iterable[NDArray[np.uint8]], *, window: int) -> Iterator[Frame]:
         """What is found, half a window at a time."""
@@ -125,6 +129,9 @@ class Window:
     def _go_on(self, new: list[NDArray[np.uint8]], *, keep: int) -> list[Frame]:
         """Let the window go on by some frames, and tell of them."""
         self._forget(max(0, len(self.pictures) - keep))
+        if self.turn % 2 == 1:  # the window is full for the first time, or all of it is new since then
+            self.of_all.clear()
+        self.turn += 1
         first = len(self.pictures) + 1
         self.pictures += map(_small, new)
         shown = {first + at: new[at] for at in range(0, len(new), self.stride)}
@@ -139,12 +146,14 @@ class Window:
 
     def _make(self, shown: dict[int, NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> memory.Made:
         """Run the steps: of the new frames what looks at frames, of the window what looks at more."""
-        _write(folder / _FILE, self.pictures)
         write_frames(folder / "frames.arrow", memory.SHARD, shown, quality=self.run.recipe.frames.jpeg_quality)
         made: dict[Output, pa.Table | Path] = {
             VIDEOS: self._video(shape),
             FRAMES: folder / "frames.arrow",
+            **self.of_all,
         }
+        if any(VIDEOS in step.reads for step in self.steps if step.makes[0] not in made):
+            _write(folder / _FILE, self.pictures)
         run, since = replace(self.run, data=folder), min(shown)
         for step in self.steps:
             output = step.makes[0]
@@ -160,7 +169,10 @@ class Window:
             )
             product = step.make(reader)
             assert isinstance(product, pa.Table)
-            made[output] = product.filter(pc.field("frame") >= since) if "frame" in product.column_names else product
+            if "frame" in product.column_names:
+                made[output] = product.filter(pc.field("frame") >= since)
+            else:
+                made[output] = self.of_all[output] = product
         return made
 
     def _video(self, shape: tuple[int, ...]) -> pa.Table:
