@@ -4,7 +4,7 @@ Each person is a row of numbers (`motion`). As the skeleton network does, the tr
 annotated ones leave out what is hidden, and trees take notice.
 
 Measured on detected boxes of generated videos: the demo's six actions 0.93 of the test videos from 8 training videos
-each, 0.94 from 48; six others from 8 each 0.60, all nineteen from 12 each 0.69. The skeleton network 0.92, 0.87, 0.60
+each, 0.94 from 48; six others from 8 each 0.60, all nineteen from 12 each 0.69. The skeleton network 0.86, 0.87, 0.60
 and 0.46. In 5 random splits each of the same videos what two parts have to do with each other gained 0.04; spectra and
 autocorrelations lost up to 0.03, and so did the people's log probabilities in place of their probabilities.
 """
