@@ -85,7 +85,7 @@ class Few(World):
         if not spent.exists():
             began = _children()
             home = self.folder / "home"
-            home.mkdir(exist_ok=True)
+            home.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "dagster.yaml", home)
             settings = {
                 "TPS_DATA": str(self.data), "TPS_STORE": str(place), "TPS_RECIPE": RECIPE, "DAGSTER_HOME": str(home),
