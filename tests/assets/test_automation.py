@@ -53,7 +53,7 @@ def test_tables_follow_what_they_read(definitions: dg.Definitions, instance: dg.
     method = "video_category"
     tables = ("leaderboard", f"psc/{method}", "submission")
 
-    def requested(cursor: dg.AssetDaemonCursor | None = None):
+    def requested(cursor: "dg.AssetDaemonCursor | None" = None):
         looked_at = dg.AssetSelection.assets(*(dg.AssetKey(asset.split("/")) for asset in tables))
         result = dg.evaluate_automation_conditions(definitions, instance, looked_at, cursor=cursor)
         asked = {asset for asset in tables if result.get_num_requested(dg.AssetKey(asset.split("/")))}

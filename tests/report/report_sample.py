@@ -75,7 +75,7 @@ def parse_videos(folder: Path) -> dict[str, Any]:
 
 MEMBERS = [
     {"member": member, "split": "val", "videos": 2, "accuracy": accuracy}
-    for member, accuracy in (("swin", 0.4321), ("trajectory", 0.5678), ("together", 0.6789))
+    for member, accuracy in (("swin", 0.2345), ("trajectory", 0.5678), ("together", 0.6789))
 ]
 """How often each member that names the action is right."""
 

@@ -206,11 +206,11 @@ def test_members_that_name_the_action_stand_beside_the_leaderboard_if_there_are_
     report: Callable[..., Page], content: dict[str, Any]
 ):
     text = report().text
-    assert all(figure in text for figure in ("0.4321", "0.5678", "0.6789"))
+    assert all(figure in text for figure in ("0.2345", "0.5678", "0.6789"))
     alone = content["actions"].filter(pa.array([True, False, True]))
-    assert "0.4321" not in report(actions=alone).text
+    assert "0.2345" not in report(actions=alone).text
     assert terminal.action_members(alone) == []
-    line = "action accuracy, val: swin 0.4321, trajectory 0.5678, together 0.6789"
+    line = "action accuracy, val: swin 0.2345, trajectory 0.5678, together 0.6789"
     assert terminal.action_members(content["actions"]) == [line]
 
 
