@@ -80,7 +80,7 @@ def predict(
 
 
 def bundle(
-    store: Annotated[str, typer.Argument(help="The store: a folder or a URL.")],
+    source: Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder or a URL.")],
     out: Annotated[
         Path, typer.Argument(dir_okay=False, metavar="OUT.tps", help="The file; what is there is replaced.")
     ],
@@ -97,7 +97,7 @@ def bundle(
 
     if out.suffix != SUFFIX:
         raise typer.BadParameter(f"{out}: the name of a bundle ends with {SUFFIX}", param_hint="OUT")
-    parser = load(store, method=method)
+    parser = load(source, method=method)
     networks = parser.bundle(out)
     for network in networks:
         typer.echo(f"{network.name}  {network.size:,} bytes  {network.origin}")
