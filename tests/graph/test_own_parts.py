@@ -91,17 +91,19 @@ def test_twelve_parts_of_a_horse_from_cvat_to_a_scored_store(data: Path, tmp_pat
         shards = lineage.latest().shards(*graph.splits[step.name]) if step.sharded else ()
         make(run, step, shards)
 
-    store = lineage.store
-    labels = json.loads(load_checkpoint(store.local(checkpoint("part_detector").path()) / WEIGHTS)[1]["labels"])
+    store, latest = lineage.store, lineage.latest()
+    labels = json.loads(
+        load_checkpoint(store.local(latest.records[checkpoint("part_detector").at()].path) / WEIGHTS)[1]["labels"]
+    )
     assert labels == sorted(HORSE)
-    (shard,) = lineage.latest().shards("test")
+    (shard,) = latest.shards("test")
     for output in (TWO_STAGE, predictions("part_trajectory"), predictions("video_category")):
         assert {*store.read(output.path(shard))["part"].to_pylist()} == {*HORSE}
     ranked = store.read(LEADERBOARD.path()).to_pandas().set_index("method")
     assert {"part_trajectory", "video_category", "voting"} <= {*ranked.index}
     assert np.isfinite(ranked.mean_psc).all()
     assert {*HORSE, "person", "parts"} == {*store.read(average_precision("two_stage").path())["label"].to_pylist()}
-    (note,) = (store.local(SUBMISSION.path()) / "not_the_challenge.txt").read_text().splitlines()
+    (note,) = (store.local(latest.records[SUBMISSION.at()].path) / "not_the_challenge.txt").read_text().splitlines()
     assert note.startswith("not a submission to the Kinetics-TPS challenge")
     assert note in lines
     again = [make(run, step, lineage.latest().shards(*graph.splits[step.name]) if step.sharded else ())
