@@ -119,7 +119,7 @@ def test_a_submission_of_other_parts_is_scored_and_a_slip_among_the_ten_is_not(t
 
 def labels(parts: tuple[str, ...], *, frames: int = 4) -> tuple[Any, Any, Any]:
     """A person with these parts in every frame: `tables.PEOPLE`, `PARTS` and the frames' sizes."""
-    keys = [{"video_id": "v", "frame": frame, "person": 0} for frame in range(1, 1 + frames)]
+    keys: list[dict[str, Any]] = [{"video_id": "v", "frame": frame, "person": 0} for frame in range(1, 1 + frames)]
     corners = dict(zip(tables.BOX, (10, 10, 89, 49), strict=True))
     rows = [
         {**key, "part": part, "state": "up" if key["frame"] % 2 else "down", "x1": 10 + at, "y1": 10, "x2": 20 + at,
@@ -134,11 +134,11 @@ def labels(parts: tuple[str, ...], *, frames: int = 4) -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize("parts", VOCABULARIES, ids=len)
 def test_detectors_learn_the_parts_of_their_samples(parts: tuple[str, ...]) -> None:
     samples = part_samples(*labels(parts), margin=0.1)
-    named = set(samples["label"].to_pylist())
+    named = {*tables.distinct(samples["label"])}
     assert classes(named, people=False, parts=True) == parts_of(parts) == tuple(sorted(named))
     assert classes({*named, PERSON}, people=True, parts=True) == (PERSON, *parts_of(parts))
     assert missing_sides(samples) == []
-    joined = set(part_state_samples(*labels(parts), margin=0.1)["label"].to_pylist())
+    joined = tables.distinct(part_state_samples(*labels(parts), margin=0.1)["label"])
     assert {split_state(label) for label in joined} == {(part, state) for part in parts for state in ("up", "down")}
 
 

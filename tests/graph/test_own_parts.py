@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ RECIPE = {
 
 def horse(video: str, action: str) -> str:
     """A horse of twelve parts that crosses the picture, as CVAT exports it."""
-    whole = {"xtl": 4, "ytl": 30, "xbr": 114, "ybr": 200}
+    whole: dict[str, Any] = {"xtl": 4, "ytl": 30, "xbr": 114, "ybr": 200}
     body = track(0, "person", box(0, said=f"person=bella,action={action}", **whole), box(FRAMES - 1, **whole), group=1)
     parts = [
         track(at, part, box(0, left=5 + 6 * at, state="up"), box(3, left=8 + 6 * at, state="down"), group=1)
