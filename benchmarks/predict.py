@@ -119,8 +119,13 @@ class Timed(Parser):
         """What is detected in one picture, each person by themselves."""
         settings = read.setting("two_stage")
         people, parts = (
-            two_stage.load_of(read.path(checkpoint(name)) / WEIGHTS, labels, read.setting(f"{name}.inference"))
-            for name, labels in (("person_detector", (two_stage.PERSON,)), ("part_detector", two_stage.PARTS))
+            two_stage.load_of(
+                read.path(checkpoint(name)) / WEIGHTS,
+                read.setting(f"{name}.inference"),
+                people=name == "person_detector",
+                parts=name == "part_detector",
+            )
+            for name in ("person_detector", "part_detector")
         )
         pictures = Pictures([(video, int(number))], [picture])
         columns = []

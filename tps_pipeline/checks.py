@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS
-from tps_pipeline.labels import PARTS, swap
+from tps_pipeline.labels import parts_of, swap
 from tps_pipeline.tables import BOX, PERSON_BOX, distinct
 
 MIN_VIDEOS = 4
@@ -66,7 +66,7 @@ def missing_sides(samples: pa.Table) -> list[str]:
     """A part data set has every sided part on both sides, as often as its mirror image where images are mirrored."""
     counts = samples["label"].to_pandas().astype(object).value_counts()
     mirrored = bool(np.any(samples["flipped"].to_numpy(zero_copy_only=False)))
-    pairs = [(part, swap(part)) for part in PARTS if part.startswith("left_")]
+    pairs = [(part, swap(part)) for part in parts_of(map(str, counts.index)) if part.startswith("left_")]
     return [
         f"{counts.get(left, 0)} boxes of {left}, {counts.get(right, 0)} of {right}"
         for left, right in pairs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 PARTS: tuple[str, ...] = (
     "head",
     "hip",
@@ -14,7 +16,8 @@ PARTS: tuple[str, ...] = (
     "left_foot",
     "right_foot",
 )
-"""The ten body parts of Kinetics-TPS, in the order every table and every network of ours uses."""
+"""The ten body parts of Kinetics-TPS, in the order every table and every network of ours uses; the parts of data
+that name no others."""
 
 PERSON = "person"
 """What detectors call someone."""
@@ -42,5 +45,35 @@ def swap(name: str) -> str:
     return name
 
 
-SWAPPED_PARTS: tuple[int, ...] = tuple(PARTS.index(swap(part)) for part in PARTS)
-"""For each part's index, the index of its mirror image."""
+def parts_of(names: Iterable[str]) -> tuple[str, ...]:
+    """All parts that there are where some are named, in the order every table and network uses.
+
+    Args:
+        names: Parts that a data set, a table or a network names, in any order.
+
+    Returns:
+        `PARTS` if it has them all; else those named and their mirror images, which mirrored pictures show, by name.
+
+    >>> parts_of(["left_wing", "beak"]), len(parts_of(["head"]))
+    (('beak', 'left_wing', 'right_wing'), 10)
+    """
+    named = {*names}
+    return PARTS if named <= {*PARTS} else tuple(sorted({*named, *map(swap, named)}))
+
+
+def swapped(parts: Sequence[str]) -> tuple[int, ...]:
+    """For each part's index, the index of its mirror image.
+
+    Args:
+        parts: From `parts_of`.
+    """
+    return tuple(parts.index(swap(part)) for part in parts)
+
+
+def without_side(part: str) -> str:
+    """What kind of part it is: left and right are mirror images of one kind.
+
+    >>> without_side("left_arm"), without_side("head")
+    ('arm', 'head')
+    """
+    return part.removeprefix("left_").removeprefix("right_")

@@ -6,6 +6,7 @@ operations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import parts_of
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 Integers = NDArray[np.int64]
@@ -38,18 +39,20 @@ class Parsing:
     Attributes:
         videos: Names of the videos.
         states: Names of the states.
+        parts: Names of the parts (`labels.parts_of`).
         frame_video: `(F,)` index into `videos`.
         frame: `(F,)` frame numbers, counted from 1.
         person_frame: `(P,)` index into the frames.
         person_box: `(P, 4)`.
         part_person: `(Q,)` index into the people.
-        part: `(Q,)` index into `labels.PARTS`.
+        part: `(Q,)` index into `parts`.
         part_box: `(Q, 4)`.
         state: `(Q,)` index into `states`.
     """
 
     videos: list[str]
     states: list[str]
+    parts: tuple[str, ...]
     frame_video: Integers
     frame: Integers
     person_frame: Integers
@@ -64,6 +67,10 @@ class Parsing:
         video = translate(self.videos, other.videos)[self.frame_video]
         keys = _frame_keys(other.frame_video, other.frame)
         return np.where(video < 0, -1, _find(_frame_keys(video, self.frame), keys))
+
+    def part_in(self, parts: Sequence[str]) -> Integers:
+        """For each row of `part` its index among other names of parts, or -1."""
+        return translate(self.parts, parts)[self.part]
 
 
 def annotated(frames: pa.Table, people: pa.Table, parts: pa.Table) -> Parsing:
@@ -102,7 +109,7 @@ def predicted(predictions: pa.Table, frames: pa.Table) -> Parsing:
     return _parsing(videos, frame_keys, person_keys, person_box, part_keys, predictions)
 
 
-def translate(names: list[str], into: list[str]) -> Integers:
+def translate(names: Sequence[str], into: Sequence[str]) -> Integers:
     """For each name its index in another list, or -1."""
     index = {name: i for i, name in enumerate(into)}
     return np.array([index.get(name, -1) for name in names], dtype=np.int64)
@@ -124,16 +131,18 @@ def _parsing(
     listed_parts = part_person >= 0
     kept = slice(None) if listed_parts.all() else listed_parts
     part, part_names = _encoded(parts["part"])
+    vocabulary = parts_of(part_names)
     state, states = _encoded(parts["state"])
     return Parsing(
         videos=videos,
         states=states,
+        parts=vocabulary,
         frame_video=frame_keys >> _FRAME_BITS,
         frame=frame_keys & ((1 << _FRAME_BITS) - 1),
         person_frame=person_frame[listed],
         person_box=person_box[listed],
         part_person=part_person[kept],
-        part=translate(part_names, list(PARTS))[part][kept],
+        part=translate(part_names, vocabulary)[part][kept],
         part_box=_boxes(parts, BOX)[kept],
         state=state[kept],
     )

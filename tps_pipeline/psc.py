@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from tps_pipeline import boxes, tables
-from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Floats, Integers, Parsing, translate
 
 PERSON_IOU = 0.5
@@ -112,16 +111,16 @@ def part_credit(truth: Parsing, parsed: Parsing) -> Floats:
         `(Q,)` for the rows of `truth`: 1/N where one of N proposals is right, else 0. A part with several states
         counts once: its further rows are NaN.
     """
-    n_slots = len(truth.person_frame) * len(PARTS)
-    person = match_people(truth, parsed)[parsed.part_person]
-    slot = np.where(person >= 0, person * len(PARTS) + parsed.part, n_slots)  # the last slot is nobody's
+    n_slots = len(truth.person_frame) * len(truth.parts)
+    person, part = match_people(truth, parsed)[parsed.part_person], parsed.part_in(truth.parts)
+    slot = np.where((person >= 0) & (part >= 0), person * len(truth.parts) + part, n_slots)  # the last slot is nobody's
     n_proposals = np.bincount(slot, minlength=n_slots + 1)
     state_in_truth = translate(parsed.states, truth.states)
 
     right = np.zeros(n_slots + 1, dtype=bool)
     credit = np.full(len(truth.part), np.nan)
     first = None
-    for row_of in _alternatives(truth.part_person * len(PARTS) + truth.part, n_slots + 1):
+    for row_of in _alternatives(truth.part_person * len(truth.parts) + truth.part, n_slots + 1):
         first = row_of if first is None else first
         for start in range(0, len(slot), _BLOCK):
             block = slice(start, start + _BLOCK)
@@ -154,7 +153,7 @@ def credit_by_state(truth: Parsing, parsed: Parsing) -> pa.Table:
     part, state = np.divmod(found, max(len(truth.states), 1))
     return pa.table(
         {
-            "part": pa.array([PARTS[i] for i in part], pa.string()),
+            "part": pa.array([truth.parts[i] for i in part], pa.string()),
             "state": pa.array([truth.states[i] for i in state], pa.string()),
             "boxes": pa.array(number[found]),
             "correctness": pa.array(np.bincount(label, weights=credit[counted])[found] / number[found]),
@@ -204,9 +203,10 @@ def matched_parts(truth: Parsing, parsed: Parsing) -> tuple[Integers, Integers]:
     Returns:
         Rows of `parsed`, ascending, and for each the row of `truth` (of several annotated states the first).
     """
-    row_of = np.full((len(truth.person_frame) + 1, len(PARTS)), -1)  # the last row is that of nobody
+    # The last row is that of nobody, the last column that of a part that is not annotated.
+    row_of = np.full((len(truth.person_frame) + 1, len(truth.parts) + 1), -1)
     row_of[truth.part_person[::-1], truth.part[::-1]] = np.arange(len(truth.part))[::-1]
-    annotated = row_of[match_people(truth, parsed)[parsed.part_person], parsed.part]
+    annotated = row_of[match_people(truth, parsed)[parsed.part_person], parsed.part_in(truth.parts)]
     rows = np.flatnonzero(annotated >= 0)
     overlap = boxes.paired_iou(parsed.part_box[rows], truth.part_box[annotated[rows]])
     rows = rows[overlap >= PART_IOU]

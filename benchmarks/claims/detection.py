@@ -90,7 +90,7 @@ def trained(world: World, kind: Kind, flip: Flip, frames: FrameFile) -> Path:
             samples, labels = part_samples(people, parts, frames.index, margin=margin, flip=flip), PARTS
         case "single_stage" | "single_stage_double":
             samples = single_stage_samples(labelled, people, parts, frames.index, flip=flip)
-            labels = single_stage.LABELS
+            labels = (PERSON, *PARTS)
     folder = world.folder / f"{kind}_{flip}"
     if not (folder / WEIGHTS).exists():
         train(

@@ -78,10 +78,10 @@ def test_an_action_that_is_not_to_be_learned_is_refused(tmp_path: Path):
 
 
 def test_an_action_has_no_side(trained: tuple[Path, dict[str, float]]):
-    forest, _, _, usual = statistics.load(trained[0])
+    forest, *_, usual = statistics.load(trained[0])
     table, people = known(1, start=40)
     (one,) = people.values()
-    mirrored = People([boxes.mirrored() for boxes in one.sequences], one.weights)
+    mirrored = People([boxes.mirrored(one.parts) for boxes in one.sequences], one.weights)
     found = [
         statistics.probabilities(forest, statistics._rows(table, {"v40": each}, SETTINGS), usual)
         for each in (one, mirrored)

@@ -15,6 +15,7 @@ from tps_pipeline import recipe, tables
 from tps_pipeline.actions import trajectory
 from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.errors import DataError
+from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes
 from tps_pipeline.models.skeleton import Block, SkeletonNet
 
@@ -75,7 +76,7 @@ def boxes(rng: np.random.Generator) -> Boxes:
 
 def network() -> SkeletonNet:
     torch.manual_seed(0)
-    net = SkeletonNet(width=16, blocks=2, heads=4, dropout=0.2, classes=2).eval()
+    net = SkeletonNet(PARTS, width=16, blocks=2, heads=4, dropout=0.2, classes=2).eval()
     for block in net.blocks:
         assert isinstance(block, Block)
         torch.nn.init.normal_(block.adapts)  # what a sequence asks for counts as well
@@ -84,7 +85,7 @@ def network() -> SkeletonNet:
 
 def test_an_action_has_no_side():
     one = boxes(np.random.default_rng(0))
-    videos = [People([each], np.ones(1)) for each in (one, one.mirrored())]
+    videos = [People([each], np.ones(1)) for each in (one, one.mirrored(PARTS))]
     found = trajectory.probabilities(network(), videos, [0.5, 0.5])
     assert np.allclose(found[0], found[1], atol=1e-6)
     assert not np.allclose(found[0], 0.5, atol=1e-3)
@@ -112,7 +113,7 @@ def test_doubtful_people_hardly_count():
 def test_learns_a_batch_by_heart():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    net = SkeletonNet(width=32, blocks=2, heads=4, dropout=0.0, classes=2)
+    net = SkeletonNet(PARTS, width=32, blocks=2, heads=4, dropout=0.0, classes=2)
     batch = trajectory.collate([{**boxes(rng)._asdict(), "action": i % 2} for i in range(8)])
     optimizer = torch.optim.AdamW(net.parameters(), 0.01)
     for _ in range(40):

@@ -11,10 +11,12 @@ from torch import nn
 
 from tps_pipeline import recipe
 from tps_pipeline.clips import networks
+from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.trajectories.classifier import build as trajectories
 
 SWIN = {"embed": 16, "depths": (1, 2), "heads": (2, 4), "window": (4, 4, 4)}
 NARROW = {"depths": (1, 1, 2, 1), "stem": 16}
+SPACE = LabelSpace((("head", "none"), ("head", "turn")))
 CASES: list[tuple[Callable[[Any], nn.Module], recipe.Section, Mapping[str, Any]]] = [
     (
         lambda section: networks.video_swin(section, 5),
@@ -38,7 +40,7 @@ CASES: list[tuple[Callable[[Any], nn.Module], recipe.Section, Mapping[str, Any]]
         },
     ),
     (
-        lambda section: trajectories(section, 5, 3),
+        lambda section: trajectories(section, SPACE, 3),
         recipe.PartTrajectoryNet(),
         {"width": 16, "blocks": 2, "kernel": 5},
     ),

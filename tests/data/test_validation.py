@@ -55,8 +55,8 @@ def test_validation_finds_everything(healthy: Path):
         "empty_class: has no videos",
         "gives lunge/v1 9 frames, the file has 8",
         "lists lost, which is not there",
-        "body_part.txt: names an unknown part 'tail'",
-        "body_part.txt: lacks the part 'hip'",
+        "body_part.txt: names the part 'tail', which no label has",
+        "body_part.txt: lacks the part 'left_arm' of the labels",
         "gt/gt_vid_result.json: names t9",
         "gt/gt_vid_result.json: lacks t1",
     ):

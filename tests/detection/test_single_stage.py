@@ -24,9 +24,10 @@ from tps_pipeline.detection import single_stage
 from tps_pipeline.detection.datasets import single_stage_samples
 from tps_pipeline.detection.train import train
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.video.frames import FrameFile
 
+LABELS = (PERSON, *PARTS)
 LARGE, SMALL = (0, 0, 99, 99), (60, 0, 159, 49)
 
 
@@ -60,9 +61,9 @@ def test_without_people_or_parts_nothing_is_given() -> None:
 
 def detect(monkeypatch: pytest.MonkeyPatch, path: Path, pictures: list[np.ndarray]) -> pd.DataFrame:
     """Detections by a network that finds people and parts by their colours."""
-    knows = network([BODY, *COLORS], single_stage.LABELS)
+    knows = network([BODY, *COLORS], LABELS)
 
-    def load(*_: object) -> object:
+    def load(*_: object, **__: object) -> object:
         return knows
 
     monkeypatch.setattr(single_stage, "load_of", load)
@@ -102,9 +103,9 @@ def test_single_stage_from_training_to_detections(tmp_path: Path) -> None:
     rows = [("v", 1 + 5 * i, jpeg(picture)) for i, (picture, _) in enumerate(pictures)]
     file = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
     samples = single_stage_samples(labelled, annotated, of_people, file.index)
-    assert set(samples["label"].to_pylist()) == set(single_stage.LABELS)
+    assert set(samples["label"].to_pylist()) == set(LABELS)
     train(
-        detector_settings(64, 2), samples, [file], single_stage.LABELS,
+        detector_settings(64, 2), samples, [file], LABELS,
         val_samples=samples, val_frames=[file], folder=tmp_path / "network", seed=0,
     )  # fmt: skip
     settings = recipe.SingleStage(threshold=0.0)

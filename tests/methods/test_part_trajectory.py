@@ -256,16 +256,16 @@ def random_boxes(rng: np.random.Generator, length: int = 7) -> Boxes:
 
 def test_mirroring_twice_changes_nothing() -> None:
     boxes = random_boxes(np.random.default_rng(0))
-    once = boxes.mirrored()
+    once = boxes.mirrored(PARTS)
     assert (once.corners[..., 2] > once.corners[..., 0]).all()
     assert not np.array_equal(once.confidences, boxes.confidences)
-    for mine, original in zip(once.mirrored(), boxes, strict=True):
+    for mine, original in zip(once.mirrored(PARTS), boxes, strict=True):
         np.testing.assert_array_equal(mine, original)
 
 
 def network() -> PartTrajectoryNet:
     torch.manual_seed(0)
-    return classifier.build(settings().network, len(SPACE), 0).eval()
+    return classifier.build(settings().network, SPACE, 0).eval()
 
 
 @torch.no_grad()
@@ -315,7 +315,7 @@ def test_a_batch_of_noise_is_learned_by_heart(tmp_path: Path) -> None:
 def test_sequences_hold_each_person_once_in_steps_of_a_stride() -> None:
     given = sources([scene("1", people=2, frames=range(1, 12)), scene("2", frames=range(3, 20, 7))])
     people = given(outputs.PEOPLE)
-    found = arrange(people, given(outputs.PARTS), track(people), stride=STRIDE)
+    found = arrange(people, given(outputs.PARTS), track(people), PARTS, stride=STRIDE)
     assert sorted(np.concatenate(found.sequences).tolist()) == list(range(people.num_rows))
     frames = people["frame"].to_numpy()
     for own, steps in zip(found.sequences, found.steps, strict=True):
@@ -345,10 +345,10 @@ def test_classifying_averages_over_the_mirror_image() -> None:
         random_boxes(np.random.default_rng(4)),
     )
     assert ("right_arm", "b") in space.pairs
-    net = classifier.build(settings().network, len(space), 0).eval()
+    net = classifier.build(settings().network, space, 0).eval()
     own, steps = [np.arange(len(boxes.corners))], [np.arange(len(boxes.corners))]
     people = [
-        Trajectories(each, own[0], np.array(["v"] * len(own[0])), own, steps) for each in (boxes, boxes.mirrored())
+        Trajectories(each, own[0], np.array(["v"] * len(own[0])), own, steps) for each in (boxes, boxes.mirrored(PARTS))
     ]
     plain, mirrored = (classify(net, each, np.zeros((len(own[0]), 0), np.float32), space) for each in people)
     np.testing.assert_allclose(mirrored[:, space.mirrored_labels], plain, atol=1e-6)

@@ -80,7 +80,7 @@ def _save(name: str, folder: Path, made: Recipe) -> None:
         case "video_action_trajectory":
             trajectory = made.video_action.members.trajectory
             assert trajectory
-            _save_action(folder, trajectory, actions.build(trajectory.network, len(ACTIONS)).state_dict())
+            _save_action(folder, trajectory, actions.build(trajectory.network, PARTS, len(ACTIONS)).state_dict())
         case "video_action_statistics":
             statistics = made.video_action.members.statistics
             assert statistics
@@ -98,7 +98,7 @@ def _save(name: str, folder: Path, made: Recipe) -> None:
             space = LabelSpace(tuple(sorted(STATES)))
             names = ACTIONS if entry.action else []
             about = {"labels": space.to_json(), "settings": entry.model_dump_json(exclude={"inference"})}
-            network = build(entry.network, len(space), len(names))
+            network = build(entry.network, space, len(names))
             save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about | {"actions": json.dumps(names)})
 
 

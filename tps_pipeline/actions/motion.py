@@ -6,19 +6,15 @@ known of is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tps_pipeline.labels import PARTS, SWAPPED_PARTS
+from tps_pipeline.labels import PARTS, swapped
 from tps_pipeline.methods.trajectories.sequences import Boxes
 
-SIDES = tuple((1 + part, 1 + other) for part, other in enumerate(SWAPPED_PARTS) if part < other)
-"""Boxes of which one is the other's mirror image."""
-PAIRS = tuple(combinations(range(1, 1 + len(PARTS)), 2))
-"""Any two parts."""
 STILL = 1e-9
 """What two sides spread together, in squared units, up to which they do not move: there is nothing to correlate."""
 
@@ -26,8 +22,8 @@ Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def described(boxes: Boxes, seconds: float) -> NDArray[np.float32]:
-    """Statistics over a person's time of what follows for each of the eleven boxes.
+def described(boxes: Boxes, seconds: float, parts: Sequence[str] = PARTS) -> NDArray[np.float32]:
+    """Statistics over a person's time of what follows for each box.
 
     The person's usual size is the unit. Place from the person's centre, and size: mean, spread and range. Velocity a
     second: mean and mean amount; without the person's own: mean amount and spread. Confidence: mean and spread, and how
@@ -36,8 +32,9 @@ def described(boxes: Boxes, seconds: float) -> NDArray[np.float32]:
     goes.
 
     Args:
-        boxes: `(T, 11, ...)`; the person is seen at least once.
+        boxes: `(T, 1 + parts, ...)`; the person is seen at least once.
         seconds: Between two steps.
+        parts: Which parts the boxes are of.
 
     Returns:
         `(F,)`; of the precision in which trees compare them.
@@ -60,21 +57,26 @@ def described(boxes: Boxes, seconds: float) -> NDArray[np.float32]:
         _mean(confidences, seen),
         _spread(confidences, seen),
         seen.mean(0),
-        *_between(places, there),
+        *_between(places, there, parts),
         _own(centres[seen[:, 0], 0] / usual, sizes[seen[:, 0], 0]),
     )
     return np.concatenate([each.ravel() for each in statistics]).astype(np.float32)
 
 
-def _between(places: Numbers, there: Mask) -> Iterator[Numbers]:
+def _between(places: Numbers, there: Mask, parts: Sequence[str]) -> Iterator[Numbers]:
     """Of any two parts, and of the two sides."""
-    one, other = np.transpose(PAIRS)
+    one, other = _boxes_of(combinations(range(len(parts)), 2))
     ways, both = places[:, one] - places[:, other], there[:, one] & there[:, other]
     yield from (_mean(ways, both), _spread(ways, both))
-    left, right = np.transpose(SIDES)
+    left, right = _boxes_of((part, mirror) for part, mirror in enumerate(swapped(parts)) if part < mirror)
     both = there[:, left] & there[:, right]
     yield _mean(np.abs(places[:, left] - places[:, right]), both)
     yield _correlation(places[:, left], places[:, right], both)
+
+
+def _boxes_of(pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """The boxes of pairs of parts, `(2, pairs)`."""
+    return 1 + np.array([*pairs], np.int64).reshape(-1, 2).T
 
 
 def _own(ways: Numbers, sizes: Numbers) -> Numbers:

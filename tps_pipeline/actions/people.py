@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import recipe
+from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes, arrange, at_steps
 
 
@@ -17,17 +18,23 @@ class People:
     """The people of a video.
 
     Attributes:
-        sequences: Boxes of each over time, `(T, 11, ...)`.
+        sequences: Boxes of each over time, `(T, 1 + parts, ...)`.
         weights: How much each says of the video: the sum of squared scores, so that who is seen surely and for long
             counts, and doubtful people hardly do.
+        parts: Which parts the boxes are of, after the person's.
     """
 
     sequences: list[Boxes]
     weights: NDArray[np.float64]
+    parts: tuple[str, ...] = PARTS
 
 
 def people_of(
-    detections: pa.Table, tracks: pa.Table, settings: recipe.TrajectoryAction | recipe.StatisticsAction
+    detections: pa.Table,
+    tracks: pa.Table,
+    settings: recipe.TrajectoryAction | recipe.StatisticsAction,
+    *,
+    parts: tuple[str, ...] = PARTS,
 ) -> dict[str, People]:
     """The detected people of each video that has any, by video.
 
@@ -35,12 +42,16 @@ def people_of(
         detections: `tables.DETECTIONS`.
         tracks: `tables.TRACKS` of the same people.
         settings: The recipe's section of who names the action.
+        parts: Whose boxes are wanted.
     """
-    arranged = arrange(detections, detections, tracks, stride=settings.stride, threshold=settings.part_threshold)
+    arranged = arrange(detections, detections, tracks, parts, stride=settings.stride, threshold=settings.part_threshold)
     sequences: dict[str, list[Boxes]] = {}
     for rows, steps in zip(arranged.sequences, arranged.steps, strict=True):
         sequences.setdefault(str(arranged.videos[rows[0]]), []).append(at_steps(arranged.boxes, rows, steps))
     return {
-        video: People(each, np.array([(boxes.confidences[:, 0].astype(np.float64) ** 2).sum() for boxes in each]))
-        for video, each in sequences.items()
+        video: People(each, np.array([_weight(boxes) for boxes in each]), parts) for video, each in sequences.items()
     }
+
+
+def _weight(boxes: Boxes) -> float:
+    return float((boxes.confidences[:, 0].astype(np.float64) ** 2).sum())

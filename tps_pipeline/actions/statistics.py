@@ -24,6 +24,7 @@ from tps_pipeline import recipe
 from tps_pipeline.actions.motion import described
 from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies, ids
+from tps_pipeline.labels import PARTS
 from tps_pipeline.models.forest import Forest
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
@@ -59,7 +60,8 @@ def _rows(videos: pa.Table, people: Mapping[str, People], settings: recipe.Stati
 def _described(people: People, seconds: float) -> Rows:
     shares = people.weights / people.weights.sum()
     seen = [boxes for boxes, share in zip(people.sequences, shares.tolist(), strict=True) if share >= FAINTEST]
-    views = [[described(boxes, seconds) for boxes in seen], [described(boxes.mirrored(), seconds) for boxes in seen]]
+    sides = seen, [boxes.mirrored(people.parts) for boxes in seen]
+    views = [[described(boxes, seconds, people.parts) for boxes in side] for side in sides]
     return Rows(np.array(views), shares[shares >= FAINTEST])
 
 
@@ -69,6 +71,7 @@ def train(
     actions: list[str],
     settings: recipe.StatisticsAction,
     *,
+    parts: tuple[str, ...] = PARTS,
     folder: Path,
     seed: int,
 ) -> dict[str, float]:
@@ -80,6 +83,7 @@ def train(
         held_out: Videos to measure accuracy on, alike; there may be none.
         actions: The actions, in the order of the probabilities.
         settings: The recipe's section.
+        parts: Whose boxes the people have.
         folder: Gets `model.safetensors`.
         seed: Of everything random.
 
@@ -100,6 +104,7 @@ def train(
         "actions": json.dumps(actions),
         "frequencies": json.dumps(usual),
         "settings": settings.model_dump_json(),
+        **({} if parts == PARTS else {"parts": json.dumps(parts)}),
     }
     save_checkpoint(folder / WEIGHTS, forest.tensors() if forest else {}, metadata=metadata)
     if not forest or not len(val):
@@ -133,12 +138,14 @@ class Classifier(NamedTuple):
     Attributes:
         forest: None if nobody was detected in any training video.
         settings: The recipe's section that they were grown with.
+        parts: Whose boxes they take.
         actions: What they tell apart, in the order of their probabilities.
         frequencies: How often each of them was trained on, as shares.
     """
 
     forest: Forest | None
     settings: recipe.StatisticsAction
+    parts: tuple[str, ...]
     actions: list[str]
     frequencies: list[float]
 
@@ -149,7 +156,8 @@ def load(checkpoint: Path) -> Classifier:
     tensors, metadata = load_checkpoint(checkpoint / WEIGHTS)
     settings = recipe.StatisticsAction.model_validate_json(metadata["settings"])
     actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    return Classifier(Forest.of(tensors, len(actions)) if tensors else None, settings, actions, usual)
+    parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
+    return Classifier(Forest.of(tensors, len(actions)) if tensors else None, settings, parts, actions, usual)
 
 
 def predict(checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa.Table) -> pa.Table:
@@ -164,8 +172,8 @@ def predict(checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa
     Returns:
         A table of `tables.VIDEO_ACTIONS`, a row for each video.
     """
-    forest, settings, actions, usual = load(checkpoint)
-    rows = _rows(videos, people_of(detections, tracks, settings), settings)
+    forest, settings, parts, actions, usual = load(checkpoint)
+    rows = _rows(videos, people_of(detections, tracks, settings, parts=parts), settings)
     return as_table(ids(videos), actions, probabilities(forest, rows, usual).tolist())
 
 

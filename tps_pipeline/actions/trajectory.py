@@ -30,6 +30,7 @@ from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies, ids
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
+from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes, augment
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.skeleton import SkeletonNet
@@ -53,7 +54,7 @@ class TrainingSequences:
         return len(self.people) * self.settings.sequences_per_video
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """A sequence `(T, 11, ...)` and the index of the video's action."""
+        """A sequence `(T, 1 + parts, ...)` and the index of the video's action."""
         settings, video = self.settings, index % len(self.people)
         people = self.people[video]
         boxes = people.sequences[rng.choice(len(people.weights), p=people.weights / people.weights.sum())]
@@ -62,7 +63,7 @@ class TrainingSequences:
         first = int(rng.integers(len(boxes.confidences) - length + 1))
         boxes = augment(Boxes(*(each[first : first + length] for each in boxes)), settings.augment, rng)
         if rng.random() < settings.augment.flip:
-            boxes = boxes.mirrored()
+            boxes = boxes.mirrored(people.parts)
         return {**boxes._asdict(), "action": self.actions[video]}
 
 
@@ -72,6 +73,7 @@ def train(
     actions: list[str],
     settings: recipe.TrajectoryAction,
     *,
+    parts: tuple[str, ...] = PARTS,
     folder: Path,
     seed: int,
 ) -> dict[str, float]:
@@ -83,6 +85,7 @@ def train(
         held_out: Videos to measure accuracy on, alike; there may be none.
         actions: The actions, in the order of the network's outputs.
         settings: The recipe's section.
+        parts: Whose boxes the people have.
         folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
 
@@ -98,13 +101,14 @@ def train(
     (videos, people), (val, val_people) = known, held_out
     shown, true = action_indices(videos, actions), action_indices(val, actions)
     usual = frequencies(shown, len(actions))
-    network = build(settings.network, len(actions))
+    network = build(settings.network, parts, len(actions))
 
     def save(trained: nn.Module) -> None:
         metadata = {
             "actions": json.dumps(actions),
             "frequencies": json.dumps(usual),
             "settings": settings.model_dump_json(),
+            **({} if parts == PARTS else {"parts": json.dumps(parts)}),
         }
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
 
@@ -129,12 +133,14 @@ class Classifier(NamedTuple):
     Attributes:
         network: In eval mode, on the device that it is to run on.
         settings: The recipe's section that it was trained with.
+        parts: Whose boxes it takes.
         actions: What it tells apart, in the order of its outputs.
         frequencies: How often each of them was trained on, as shares.
     """
 
     network: SkeletonNet
     settings: recipe.TrajectoryAction
+    parts: tuple[str, ...]
     actions: list[str]
     frequencies: list[float]
 
@@ -145,9 +151,10 @@ def load(checkpoint: Path) -> Classifier:
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
     settings = recipe.TrajectoryAction.model_validate_json(metadata["settings"])
     actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    network = build(settings.network, len(actions))
+    parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
+    network = build(settings.network, parts, len(actions))
     load_strictly(network, state)
-    return Classifier(network.to(choose_device()).eval(), settings, actions, usual)
+    return Classifier(network.to(choose_device()).eval(), settings, parts, actions, usual)
 
 
 def predict(checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa.Table) -> pa.Table:
@@ -163,14 +170,14 @@ def predict(checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa
         A table of `tables.VIDEO_ACTIONS`, a row for each video.
     """
     prepare_cpu()
-    network, settings, actions, usual = load(checkpoint)
-    people, names = people_of(detections, tracks, settings), ids(videos)
+    network, settings, parts, actions, usual = load(checkpoint)
+    people, names = people_of(detections, tracks, settings, parts=parts), ids(videos)
     return as_table(names, actions, probabilities(network, [people.get(name) for name in names], usual).tolist())
 
 
-def build(settings: recipe.SkeletonNet, actions: int) -> SkeletonNet:
-    """The network of a recipe's section, with so many outputs."""
-    return SkeletonNet(**settings.model_dump(), classes=actions)
+def build(settings: recipe.SkeletonNet, parts: Sequence[str], actions: int) -> SkeletonNet:
+    """The network of a recipe's section that takes the boxes of some parts, with so many outputs."""
+    return SkeletonNet(parts, **settings.model_dump(), classes=actions)
 
 
 @torch.inference_mode()
@@ -192,7 +199,7 @@ def probabilities(network: nn.Module, videos: Sequence[People | None], usual: li
     found = np.tile(np.array(usual), (len(videos), 1))
     for row, people in enumerate(videos):
         if people:
-            views = [*people.sequences, *(boxes.mirrored() for boxes in people.sequences)]
+            views = [*people.sequences, *(boxes.mirrored(people.parts) for boxes in people.sequences)]
             batches = (views[at : at + TOGETHER] for at in range(0, len(views), TOGETHER))
             chances = [network(*(each.to(device) for each in _padded(batch))).softmax(1) for batch in batches]
             weights = np.tile(people.weights, 2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,8 +22,8 @@ from tps_pipeline import plain_file
 from tps_pipeline.cpu import collection_paused
 from tps_pipeline.data.encoding import as_utf8, printable
 from tps_pipeline.errors import DataError, UnreachableError
-from tps_pipeline.labels import PARTS
-from tps_pipeline.parsing import MAX_FRAME, Parsing
+from tps_pipeline.labels import PARTS, parts_of
+from tps_pipeline.parsing import MAX_FRAME, Parsing, translate
 
 MAX_BYTES = 4 << 30
 """Of a submission or its truth: 40 times the challenge's."""
@@ -89,7 +89,7 @@ def read_truth(folder: Path | str) -> Labelled:
     return _labelled(Path(folder) / "gt_part_result.json", Path(folder) / "gt_vid_result.json", _AnnotatedPart)
 
 
-def read_submission(folder: Path | str) -> Labelled:
+def read_submission(folder: Path | str, *, parts: Collection[str] | None = PARTS) -> Labelled:
     """Read `pred_part_result.json` and `pred_vid_result.json`.
 
     A proposal whose corners are the wrong way round is accepted: the challenge's evaluator takes it as one that
@@ -97,12 +97,13 @@ def read_submission(folder: Path | str) -> Labelled:
 
     Args:
         folder: Where both files are.
+        parts: What its parts may be called; None for anything.
 
     Raises:
         DataError: A file is missing or breaks the format; names video, frame, person and rule.
     """
     paths = Path(folder) / "pred_part_result.json", Path(folder) / "pred_vid_result.json"
-    return _labelled(*paths, _PredictedPart, max_people=MAX_PEOPLE)
+    return _labelled(*paths, _PredictedPart, max_people=MAX_PEOPLE, parts=parts)
 
 
 def parse_truth(data: bytes, path: Path) -> Parsing:
@@ -111,16 +112,23 @@ def parse_truth(data: bytes, path: Path) -> Parsing:
         return _lay_out(path, _decode(path, data, _AnnotatedPart))
 
 
-def parse_submission(data: bytes, path: Path) -> Parsing:
-    """Lay out the contents of a `pred_part_result.json`; `path` is for messages. Raises DataError."""
+def parse_submission(data: bytes, path: Path, *, parts: Collection[str] | None = PARTS) -> Parsing:
+    """Lay out the contents of a `pred_part_result.json` (`read_submission`); `path` is for messages."""
     with collection_paused():
-        return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE)
+        return _lay_out(path, _decode(path, data, _PredictedPart), max_people=MAX_PEOPLE, parts=parts)
 
 
-def _labelled(path: Path, action_path: Path, part_type: type[_Part], *, max_people: int | None = None) -> Labelled:
+def _labelled(
+    path: Path,
+    action_path: Path,
+    part_type: type[_Part],
+    *,
+    max_people: int | None = None,
+    parts: Collection[str] | None = None,
+) -> Labelled:
     with collection_paused():
         videos = _decode(path, _bytes(path), part_type)
-        parsing = _lay_out(path, videos, max_people=max_people)
+        parsing = _lay_out(path, videos, max_people=max_people, parts=parts)
     actions = _convert(_json(action_path, _bytes(action_path)), dict[str, str], str(action_path))
     unlike = sorted(set(parsing.videos) ^ set(actions))
     if unlike:
@@ -207,10 +215,16 @@ def _convert(value: Any, type_: Any, where: str) -> Any:
         raise DataError(f"{where}: holds a number that is too large or half a character: {error}") from error
 
 
-def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = None) -> Parsing:
+def _lay_out(
+    path: Path,
+    videos: _Videos[_Part],
+    *,
+    max_people: int | None = None,
+    parts: Collection[str] | None = None,
+) -> Parsing:
     """Flatten decoded files, checking what their types cannot say. Rows keep the files' order."""
-    part_index = {name: i for i, name in enumerate(PARTS)}
     states: dict[str, int] = {}
+    names: dict[str, int] = {}  # of the parts, as they come
     frame_rows: list[int] = []  # two numbers a frame; below, three a part and four a box
     person_frame: list[int] = []
     person_box: list[float] = []
@@ -225,28 +239,31 @@ def _lay_out(path: Path, videos: _Videos[_Part], *, max_people: int | None = Non
                 found = f"{len(frame.humans)} people; at most {max_people} are allowed"
                 raise DataError(f"{_place(path, video, name)}: {found}")
             for i, human in enumerate(frame.humans, 1):
-                wrong = _broken_rule(human)
+                wrong = _broken_rule(human, parts)
                 if wrong:
                     raise DataError(f"{_place(path, video, name)}, person {i}{printable(wrong)}")
                 person = len(person_frame)
                 for part_name, part in human.parts.items():
+                    at = names.setdefault(part_name, len(names))
                     for box, verb in _alternatives(part):
                         part_box.extend(box)
-                        part_rows += (person, part_index[part_name], states.setdefault(verb, len(states)))
+                        part_rows += (person, at, states.setdefault(verb, len(states)))
                 person_frame.append(len(frame_rows) // 2)
                 person_box.extend(human.box)
             frame_rows += (video_index, number)
     frame_columns = np.array(frame_rows, dtype=np.int64).reshape(-1, 2)
     part_columns = np.array(part_rows, dtype=np.int64).reshape(-1, 3)
+    vocabulary = parts_of(names)
     return Parsing(
         videos=list(videos),
         states=list(states),
+        parts=vocabulary,
         frame_video=frame_columns[:, 0],
         frame=frame_columns[:, 1],
         person_frame=np.array(person_frame, dtype=np.int64),
         person_box=np.array(person_box, dtype=np.float64).reshape(-1, 4),
         part_person=part_columns[:, 0],
-        part=part_columns[:, 1],
+        part=translate([*names], vocabulary)[part_columns[:, 1]],
         part_box=np.array(part_box, dtype=np.float64).reshape(-1, 4),
         state=part_columns[:, 2],
     )
@@ -270,7 +287,7 @@ def _alternatives(part: _AnnotatedPart | _PredictedPart) -> Iterable[tuple[_Box,
     return [(part.box, verb) for verb in part.verb]
 
 
-def _broken_rule(person: _Person[Any]) -> str:
+def _broken_rule(person: _Person[Any], parts: Collection[str] | None) -> str:
     """What is wrong with a person, or nothing."""
     x1, y1, x2, y2 = person.box
     if not _is_small(person.box):
@@ -278,8 +295,10 @@ def _broken_rule(person: _Person[Any]) -> str:
     if x2 < x1 or y2 < y1:
         return f": box {list(person.box)} has x2 < x1 or y2 < y1"
     for name, part in person.parts.items():
-        if name not in PARTS:
-            return f": unknown part {name!r}; known are {', '.join(PARTS)}"
+        if parts is not None and name not in parts:
+            return f": unknown part {name!r}; known are {', '.join(parts)}"
+        if not name:
+            return ": a part without a name"
         if not part.verb:
             return f", {name}: no `verb`"
         if type(part) is _PredictedPart and not len(part.box) == len(part.verb) <= MAX_PROPOSALS:

@@ -90,12 +90,15 @@ class VideoLabels:
     """What was left out, and why."""
 
 
-def decode(files: Iterable[LabelFile], states: Set[str] | None, *, video_id: str = "") -> VideoLabels:
+def decode(
+    files: Iterable[LabelFile], states: Set[str] | None, *, parts: Set[str] = frozenset(PARTS), video_id: str = ""
+) -> VideoLabels:
     """Decode one video's label files.
 
     Args:
         files: One file a frame.
         states: The states that labels may have (None: any).
+        parts: The parts that they may have.
         video_id: The video's; files may be named after it, too.
 
     Returns:
@@ -107,15 +110,15 @@ def decode(files: Iterable[LabelFile], states: Set[str] | None, *, video_id: str
     person = np.arange(len(file_of_person)) - np.repeat(np.cumsum(counts) - counts, counts)
     person_of_part = np.repeat(np.arange(len(person)), np.array([len(human.parts) for human in found.people], int))
     file_of_part = file_of_person[person_of_part]
-    parts = list(itertools.chain.from_iterable([human.parts.values() for human in found.people]))
+    boxed = list(itertools.chain.from_iterable([human.parts.values() for human in found.people]))
     names = list(itertools.chain.from_iterable([human.parts for human in found.people]))
-    verbs = _first_states([part.verb for part in parts])
-    person_boxes, part_boxes = _boxes(found.people), _boxes(parts)
+    verbs = _first_states([part.verb for part in boxed])
+    person_boxes, part_boxes = _boxes(found.people), _boxes(boxed)
 
     wrong: dict[int, str] = {}
     _check_boxes(wrong, person_boxes, file_of_person, what="a person's box")
     _check_boxes(wrong, part_boxes, file_of_part, what="a part's box")
-    _check_names(wrong, names, file_of_part, known=set(PARTS), what=f"is none of the parts {', '.join(PARTS)}")
+    _check_names(wrong, names, file_of_part, known=parts, what=_unknown_part(parts))
     _check_names(wrong, verbs, file_of_part, known=states, what="is not in list/part_stat.txt")
     problems += [Problem(found.where[file], what, _FIX) for file, what in sorted(wrong.items())]
 
@@ -262,6 +265,11 @@ def _check_boxes(wrong: dict[int, str], boxes: NDArray[np.float64], files: Rows,
     for row in np.flatnonzero(~_fits(boxes)):
         corners = ", ".join(f"{corner:g}" for corner in boxes[row])
         wrong.setdefault(int(files[row]), f"{what} [{corners}] is not x1 <= x2, y1 <= y2 in pixels")
+
+
+def _unknown_part(known: Set[str]) -> str:
+    ours, others = [part for part in PARTS if part in known], sorted(known - {*PARTS})
+    return f"is none of the parts {', '.join([*ours, *others])}, and list/body_part.txt does not name it"
 
 
 def _check_names(wrong: dict[int, str], names: list[str], files: Rows, *, known: Set[str] | None, what: str) -> None:

@@ -22,7 +22,7 @@ from tps_pipeline.data.annotations import (
 )
 from tps_pipeline.data.decoding import VideoLabels, decode, join
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos, unused
-from tps_pipeline.data.lists import known_states, unread_lines
+from tps_pipeline.data.lists import known_parts, known_states, unread_lines
 from tps_pipeline.errors import UnreachableError
 from tps_pipeline.progress import progress
 
@@ -167,7 +167,7 @@ def read_all(data: Path) -> Annotations:
 
 def _read(data: Path, manifest: pa.Table, index: Index, *, go_on: bool = False) -> Annotations:
     """The labels of a manifest's videos, sorted by video; what cannot be read now is raised, or named with `go_on`."""
-    states = known_states(data)
+    states, parts = known_states(data), known_parts(data)
     actions: dict[str, str] = {}
     labels: dict[str, VideoLabels] = {}
     problems = []
@@ -183,7 +183,7 @@ def _read(data: Path, manifest: pa.Table, index: Index, *, go_on: bool = False) 
         action = find_ground_truth(data).actions.get(video_id) if is_test else row["action"]
         if action is not None:
             actions[video_id] = action
-        labels[video_id] = decode(files, states, video_id=video_id)
+        labels[video_id] = decode(files, states, parts=parts, video_id=video_id)
         problems += unread + labels[video_id].problems
     names = {"video_id": pa.array(actions, pa.string()), "action": pa.array(actions.values(), pa.string())}
     return Annotations(

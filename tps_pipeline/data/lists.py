@@ -19,7 +19,7 @@ from tps_pipeline import plain_file
 from tps_pipeline.data.encoding import as_utf8
 from tps_pipeline.data.layout import Problem, entries, unused
 from tps_pipeline.errors import UnreachableError
-from tps_pipeline.labels import NO_STATE
+from tps_pipeline.labels import NO_STATE, PARTS, PERSON, swap
 
 STATES, BODY_PARTS, OBJECTS = "list/part_stat.txt", "list/body_part.txt", "list/object.txt"
 FRAME_COUNTS = {split: f"list/video_{split}_flist.csv" for split in ("train", "test")}
@@ -85,6 +85,13 @@ def known_states(data: Path) -> frozenset[str] | None:
     """The states that labels may have, or None (any) without a `list/part_stat.txt`."""
     listed = read_names(data, STATES)
     return frozenset(listed.names) | UNLISTED_STATES if listed and listed.names else None
+
+
+def known_parts(data: Path) -> frozenset[str]:
+    """The parts that labels may have: the ten, and with their mirror images those that `list/body_part.txt` names."""
+    listed = read_names(data, BODY_PARTS)
+    named = listed.names if listed else {}
+    return frozenset({*PARTS, *named, *map(swap, named)}) - {PERSON}
 
 
 def unread_lines(data: Path) -> list[Problem]:

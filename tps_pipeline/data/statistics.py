@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline.data.kinetics_tps import Annotations
-from tps_pipeline.labels import NO_STATE, PARTS
+from tps_pipeline.labels import NO_STATE, parts_of
 
 Frame = Any
 """A pandas data frame or series; the type stubs cannot follow grouping."""
@@ -67,7 +67,7 @@ def _states(parts: Frame) -> Frame:
 
 def _parts(states: Frame, *, n_people: int) -> Frame:
     rows = []
-    for part in PARTS:
+    for part in parts_of(states["part"]):
         of_part = states[states["part"] == part]
         moving = of_part[of_part["state"] != NO_STATE]
         boxes = int(of_part["boxes"].sum())

@@ -21,11 +21,14 @@ from tps_pipeline import psc, tables
 from tps_pipeline.data.challenge_json import MAX_PEOPLE, MAX_PROPOSALS, Labelled, read_submission, read_truth
 from tps_pipeline.data.encoding import printable
 from tps_pipeline.errors import DataError
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PARTS, parts_of
 from tps_pipeline.parsing import Parsing
 
 ZIP = "submission.zip"
 """The file's name that is uploaded to the challenge."""
+
+NOTE = "not_the_challenge.txt"
+"""The file that says so, beside a submission of other parts than the challenge's."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def evaluate(truth_folder: Path | str, submission_folder: Path | str) -> Evaluat
     Raises:
         DataError: A file is missing or breaks the format, or the submission lacks a video.
     """
-    truth, submission = read_truth(truth_folder), read_submission(submission_folder)
+    truth = read_truth(truth_folder)
+    # Of other parts the truth need not have all that there are; what it does not have costs nothing.
+    submission = read_submission(submission_folder, parts=PARTS if truth.parsing.parts == PARTS else None)
     for video in truth.parsing.videos:
         if video not in submission.actions:
             raise DataError(f"{submission_folder}: the submission lacks the annotated video {printable(video)}; add it")
@@ -74,7 +79,8 @@ def _by_name(side: Labelled, names: dict[str, int]) -> Parsing:
 def write(folder: Path | str, predictions: pa.Table, *, video_actions: pa.Table, frames: pa.Table) -> Path:
     """Write a submission: both JSON files and the zip of them, whole or not at all.
 
-    A frame keeps its ten best people by score, a part its five best proposals.
+    A frame keeps its ten best people by score, a part its five best proposals. Of other parts than the challenge's a
+    note (`NOTE`) lies beside.
 
     Args:
         folder: Where the files go; created if need be.
@@ -103,9 +109,19 @@ def write(folder: Path | str, predictions: pa.Table, *, video_actions: pa.Table,
         _write_frames(scratch / "pred_part_result.json", rows, {video: sampled[video] for video in sorted(actions)})
         _check_export(scratch, sampled)
         _zip(scratch / ZIP, scratch / "pred_part_result.json", scratch / "pred_vid_result.json")
+        if note := not_the_challenge(predictions):
+            (scratch / NOTE).write_text(f"{note}\n", encoding="utf-8")
         for path in sorted(scratch.iterdir()):
             path.replace(folder / path.name)
     return folder / ZIP
+
+
+def not_the_challenge(predictions: pa.Table) -> str:
+    """What to say of predictions that are no submission to the challenge; nothing where they are one."""
+    parts = parts_of(tables.distinct(predictions["part"]))
+    if parts == PARTS:
+        return ""
+    return f"not a submission to the Kinetics-TPS challenge, but in its format: the parts are {', '.join(parts)}"
 
 
 def _write_frames(path: Path, predictions: dict[str, pa.Table], sampled: dict[str, set[int]]) -> None:
@@ -154,7 +170,7 @@ def _human(number: int, rows: list[tuple[Any, ...]]) -> dict[str, Any]:
 
 def _check_export(folder: Path, sampled: dict[str, set[int]]) -> None:
     """Read a submission back and compare it with the frames that were sampled."""
-    parsing = read_submission(folder).parsing
+    parsing = read_submission(folder, parts=None).parsing
     names = [parsing.videos[i] for i in parsing.frame_video]
     written = set(zip(names, parsing.frame.tolist(), strict=True))
     expected = {(video, frame) for video, frames in sampled.items() for frame in frames}
@@ -166,7 +182,7 @@ def _check_export(folder: Path, sampled: dict[str, set[int]]) -> None:
     for row in inverted:
         frame = parsing.person_frame[parsing.part_person[row]]
         raise DataError(
-            f"video {names[frame]}, frame {parsing.frame[frame]}, {PARTS[parsing.part[row]]}: "
+            f"video {names[frame]}, frame {parsing.frame[frame]}, {parsing.parts[parsing.part[row]]}: "
             f"box {parsing.part_box[row].tolist()} has x2 < x1 or y2 < y1"
         )
 

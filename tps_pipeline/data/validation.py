@@ -23,7 +23,7 @@ from tps_pipeline.data.lists import (
     read_names,
 )
 from tps_pipeline.data.shards import copies
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PERSON, parts_of
 from tps_pipeline.progress import progress
 from tps_pipeline.tables import BOX, distinct
 from tps_pipeline.video.probe import Probe, probe_all
@@ -97,10 +97,15 @@ def _check_frame_names(data: Path, videos: list[Video]) -> Iterator[Problem]:
 
 
 def _check_lists(data: Path, annotations: Annotations) -> Iterator[Problem]:
-    parts = read_names(data, BODY_PARTS)
-    for name in sorted(set(parts.names if parts and parts.names else PARTS) ^ set(PARTS)):
-        what = f"names an unknown part {name!r}" if name not in PARTS else f"lacks the part {name!r}"
-        yield Problem(BODY_PARTS, what, f"parts are {', '.join(PARTS)}")
+    labelled, parts = distinct(annotations.parts["part"]), read_names(data, BODY_PARTS)
+    named = {*(parts.names if parts and parts.names else labelled)}
+    for name in sorted({*labelled} - named):
+        yield Problem(BODY_PARTS, f"lacks the part {name!r} of the labels", "add it or correct the labels")
+    for name in sorted(named - {*parts_of(labelled)}):
+        if name == PERSON:
+            yield Problem(BODY_PARTS, f"names {name!r}, which is no part", "delete it; people have boxes of their own")
+        else:
+            yield Problem(BODY_PARTS, f"names the part {name!r}, which no label has", "correct, label or delete it")
     if known_states(data) is None:
         yield Problem(STATES, "is missing or empty", "add it; until then any state is accepted")
     objects = read_names(data, OBJECTS)

@@ -10,12 +10,11 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from tps_pipeline import tables
 from tps_pipeline.detection.datasets import to_frame
-from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.labels import PERSON, parts_of
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 ALL_PARTS = "parts"
-"""Label of the mean over the ten parts."""
-_LABELS = (PERSON, *PARTS)
+"""Label of the mean over the parts."""
 _IMAGE = ["video_id", "frame"]
 
 
@@ -30,9 +29,9 @@ def average_precision(
 ) -> pa.Table:
     """Score detections against annotations, on the frames that are labelled and were looked at.
 
-    Annotators leave people without parts, and the detector gives everyone all ten: a part of such a person, or any part
-    that is not annotated, counts as a false positive here (and costs nothing in the challenge's metric). Part precision
-    is therefore below 1 even for a perfect detector.
+    Annotators leave people without parts, and the detector gives everyone all that there are: a part of such a person,
+    or any part that is not annotated, counts as a false positive here (and costs nothing in the challenge's metric).
+    Part precision is therefore below 1 even for a perfect detector.
 
     Args:
         detections: `tables.DETECTIONS`.
@@ -48,16 +47,19 @@ def average_precision(
     """
     images = to_frame(labelled_frames, *_IMAGE).merge(to_frame(frames, *_IMAGE).drop_duplicates(), on=_IMAGE)
     images = images.assign(image=np.arange(len(images)))
-    truth = _boxes(to_frame(people, *_IMAGE, *BOX).assign(label=PERSON), to_frame(parts, *_IMAGE, "part", *BOX), images)
+    annotated = to_frame(parts, *_IMAGE, "part", *BOX)
+    detected = to_frame(detections, *_IMAGE, "part", "part_score", *BOX)
+    labels = (PERSON, *parts_of((*annotated.part.unique(), *detected.part.unique())))
+    truth = _boxes(to_frame(people, *_IMAGE, *BOX).assign(label=PERSON), annotated, labels, images)
     found_people = to_frame(detections, *_IMAGE, "person", "person_score", *PERSON_BOX)
     found_people = found_people.drop_duplicates([*_IMAGE, "person"]).rename(
         columns={"person_score": "score", **dict(zip(PERSON_BOX, BOX, strict=True))}
     )
-    found_parts = to_frame(detections, *_IMAGE, "part", "part_score", *BOX).rename(columns={"part_score": "score"})
-    found = _boxes(found_people.assign(label=PERSON), found_parts, images)
-    ap, ap50 = precision_of_classes(_by_image(found, len(images)), _by_image(truth, len(images)), classes=len(_LABELS))
-    counts = np.bincount(truth["label"], minlength=len(_LABELS))
-    rows = [(label, *row) for label, *row in zip(_LABELS, ap, ap50, counts, strict=True) if row[-1]]
+    found_parts = detected.rename(columns={"part_score": "score"})
+    found = _boxes(found_people.assign(label=PERSON), found_parts, labels, images)
+    ap, ap50 = precision_of_classes(_by_image(found, len(images)), _by_image(truth, len(images)), classes=len(labels))
+    counts = np.bincount(truth["label"], minlength=len(labels))
+    rows = [(label, *row) for label, *row in zip(labels, ap, ap50, counts, strict=True) if row[-1]]
     of_parts = np.array([row[1:] for row in rows if row[0] != PERSON])
     if len(of_parts):
         rows.append((ALL_PARTS, *of_parts[:, :2].mean(0), of_parts[:, 2].sum()))
@@ -65,10 +67,10 @@ def average_precision(
     return tables.conform(result.assign(split=split), tables.AVERAGE_PRECISION)
 
 
-def _boxes(people: pd.DataFrame, parts: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+def _boxes(people: pd.DataFrame, parts: pd.DataFrame, labels: tuple[str, ...], images: pd.DataFrame) -> pd.DataFrame:
     """People and parts in the images that count: `image`, `label` (index), the box, and a score if there is one."""
     rows = pd.concat((people, parts.rename(columns={"part": "label"}))).merge(images, on=_IMAGE)
-    return rows.assign(label=rows.label.map(_LABELS.index).astype(np.int64)).sort_values("image", kind="stable")
+    return rows.assign(label=rows.label.map(labels.index).astype(np.int64)).sort_values("image", kind="stable")
 
 
 def _by_image(rows: pd.DataFrame, images: int) -> list[dict[str, torch.Tensor]]:

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from tps_pipeline import boxes, tables
 from tps_pipeline.detection.datasets import to_frame
-from tps_pipeline.labels import NO_STATE, SWAPPED_PARTS
+from tps_pipeline.labels import NO_STATE, parts_of, swapped
 from tps_pipeline.parsing import Parsing, annotated, predicted
 from tps_pipeline.psc import match_people
 
 OVERLAP = 0.5
 """IoU from which a detected box counts as being on an annotated part."""
 
-_SWAPPED = np.array(SWAPPED_PARTS)
 _FRAME = ["video_id", "frame"]
 
 
@@ -68,6 +67,8 @@ def _compare(truth: Parsing, detected: Parsing) -> tuple[NDArray[np.bool_], NDAr
         detected: The detections in the same frames.
     """
     person = match_people(truth, detected)[detected.part_person]
+    parts = parts_of((*truth.parts, *detected.parts))
+    true_part, named_part, mirror = truth.part_in(parts), detected.part_in(parts), np.array(swapped(parts))
     truth_rows, detected_rows = (_rows_by_frame(p) for p in (truth, detected))
     confused, wrong = [], []
     for of_truth, of_detected in zip(truth_rows, detected_rows, strict=True):
@@ -76,10 +77,10 @@ def _compare(truth: Parsing, detected: Parsing) -> tuple[NDArray[np.bool_], NDAr
             continue
         overlap = boxes.iou(truth.part_box[of_truth], detected.part_box[q])
         on_person = truth.part_person[of_truth, None] == person[q]
-        part, name = truth.part[of_truth, None], detected.part[q]
+        part, name = true_part[of_truth, None], named_part[q]
         named_right = np.where(on_person & (part == name), overlap, 0).max(1)
-        other_side = np.where(on_person & (part != name) & (part == _SWAPPED[name]), overlap, 0).max(1)
-        sided = (truth.part != _SWAPPED[truth.part])[of_truth] & (np.maximum(named_right, other_side) >= OVERLAP)
+        other_side = np.where(on_person & (part != name) & (part == mirror[name]), overlap, 0).max(1)
+        sided = (true_part != mirror[true_part])[of_truth] & (np.maximum(named_right, other_side) >= OVERLAP)
         confused.append((other_side > named_right)[sided])
         on_own, on_another = np.where(on_person, overlap, 0).max(0), np.where(on_person, 0, overlap).max(0)
         wrong.append((on_another > on_own)[np.maximum(on_own, on_another) >= OVERLAP])

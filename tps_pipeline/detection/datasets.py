@@ -6,7 +6,7 @@ in which left and right are exchanged. An epoch shows every image once, either a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tps_pipeline import tables
 from tps_pipeline.detection.augment import Example, augment
-from tps_pipeline.labels import PARTS, PERSON, swap
+from tps_pipeline.labels import PARTS, PERSON, parts_of, swap
 from tps_pipeline.recipe import BoxAugmentation
 from tps_pipeline.tables import BOX, CROP
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Flip = Literal["label_swap", "plain", "none"]
 """Mirrored images: left and right names exchanged, names as they were, or no mirrored images."""
 
+_JOINT = ": "
 _FRAME = ["video_id", "frame"]
 _PERSON = [*_FRAME, "person"]
 
@@ -100,17 +101,32 @@ def part_state_samples(
         `tables.SAMPLES` with joined labels (`join_state`).
     """
     objects = _parts(parts, *_PERSON, "state")
-    return _on_crops(people, frames, objects.assign(label=join_state(objects.label, objects.state)),
-                     margin=margin, flip=flip)  # fmt: skip
+    prefixes = {part: join_state(part, "") for part in objects.label.unique()}
+    joined = objects.label.map(prefixes).astype(object) + objects.state
+    return _on_crops(people, frames, objects.assign(label=joined), margin=margin, flip=flip)
 
 
-def join_state(part: Any, state: Any) -> Any:
-    """A part's and a state's name as one label (or two series of names as one), which `labels.swap` mirrors.
+def classes(labels: Iterable[str], *, people: bool, parts: bool) -> tuple[str, ...]:
+    """The classes of a detector of people, of parts, or of both, in the network's order.
 
-    >>> join_state("left_arm", "bend")
-    'left_arm_bend'
+    Args:
+        labels: Those of its samples, or of a network: the parts that it is to know.
+        people: Whether it detects people.
+        parts: Whether it detects parts.
     """
-    return part + "_" + state
+    named = parts_of(label for label in labels if label != PERSON)
+    return (*([PERSON] if people else []), *(named if parts else []))
+
+
+def join_state(part: str, state: str) -> str:
+    """A part's and a state's name as one label, which `labels.swap` mirrors.
+
+    Of other parts than the ten one's name may begin with another's, so that they are joined by what no name has.
+
+    >>> join_state("left_arm", "bend"), join_state("left_wing", "flap")
+    ('left_arm_bend', 'left_wing: flap')
+    """
+    return part + ("_" if part in PARTS else _JOINT) + state
 
 
 def split_state(label: str) -> tuple[str, str]:
@@ -119,6 +135,9 @@ def split_state(label: str) -> tuple[str, str]:
     >>> split_state("left_arm_bend")
     ('left_arm', 'bend')
     """
+    part, joint, state = label.partition(_JOINT)
+    if joint:
+        return part, state
     part = next(part for part in PARTS if label.startswith(join_state(part, "")))
     return part, label.removeprefix(join_state(part, ""))
 

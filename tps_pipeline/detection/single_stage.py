@@ -18,12 +18,9 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.pictures import ahead, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.detection.two_stage import inside, load_of, to_pixels
-from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.labels import PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
-
-LABELS = (PERSON, *PARTS)
-"""The detector's classes."""
 
 
 def detect(
@@ -49,7 +46,7 @@ def detect(
         WeightsError: The checkpoint is missing or damaged, or detects something else.
     """
     prepare_cpu()
-    detector = load_of(checkpoint, LABELS, inference)
+    detector = load_of(checkpoint, inference, people=True, parts=True)
     columns: list[dict[str, NDArray[Any]]] = []
     looked_for = partial(suppress, threshold=settings.threshold, iou=settings.iou)
     for pictures, batches in ahead(partial(read_prepared, frames, detector), steps(frames.keys())):
@@ -57,7 +54,8 @@ def detect(
         for key, picture, (boxes_, scores, labels) in zip(pictures.keys, pictures.frames, found, strict=True):
             size = (picture.shape[1], picture.shape[0])
             seen = inside(boxes_, size)
-            columns.append(_columns(*key, to_pixels(boxes_[seen], size), scores[seen], labels[seen], settings))
+            named = np.array(detector.labels, object)[labels[seen]]
+            columns.append(_columns(*key, to_pixels(boxes_[seen], size), scores[seen], named, settings))
     if not columns:
         return tables.empty(tables.DETECTIONS)
     return tables.conform({k: np.concatenate([c[k] for c in columns]) for k in columns[0]}, tables.DETECTIONS)
@@ -99,20 +97,20 @@ def _columns(
     frame: int,
     found: NDArray[np.int64],
     scores: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.object_],
     settings: recipe.SingleStage,
 ) -> dict[str, NDArray[Any]]:
     """One frame's rows of `tables.DETECTIONS`, by column: of each part someone was given, the best."""
-    is_person = labels == LABELS.index(PERSON)
+    is_person = labels == PERSON
     people, people_scores = (
         found[is_person][: settings.people_per_frame],
         scores[is_person][: settings.people_per_frame],
     )
     parts, part_scores = found[~is_person], scores[~is_person]
-    names = np.array(LABELS, object)[labels[~is_person]]
+    names, part = np.unique(labels[~is_person].astype(str), return_inverse=True)
     owner = assign(people, people_scores, parts, containment=settings.containment)
     # Boxes are best first, so the first of a person's candidates is the best.
-    _, first = np.unique(owner * len(LABELS) + labels[~is_person], return_index=True)
+    _, first = np.unique(owner * (len(names) + 1) + part, return_index=True)
     chosen = first[owner[first] >= 0]
     person = owner[chosen]
     return {
@@ -121,7 +119,7 @@ def _columns(
         "person": person,
         "person_score": people_scores[person],
         **dict(zip(PERSON_BOX, people[person].T, strict=True)),
-        "part": names[chosen],
+        "part": names[part[chosen]],
         "part_score": people_scores[person] * part_scores[chosen],
         **dict(zip(BOX, parts[chosen].T, strict=True)),
     }

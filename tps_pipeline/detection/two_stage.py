@@ -1,4 +1,4 @@
-"""Two-stage detection: people in the frame, then each person's ten parts in the person's crop."""
+"""Two-stage detection: people in the frame, then each person's parts in the person's crop."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.detection.datasets import crops
+from tps_pipeline.detection.datasets import classes, crops
 from tps_pipeline.detection.detector import Batch, TrainedDetector, load
 from tps_pipeline.detection.pictures import Pictures, ahead, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.labels import PERSON
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 
@@ -58,7 +58,7 @@ def detect(
 ) -> pa.Table:
     """Find every frame's people and their parts.
 
-    Everyone gets all ten parts, each at its best box however faint: the challenge does not count parts or people that
+    Everyone gets all parts, each at its best box however faint: the challenge does not count parts or people that
     are not there (only too few boxes cost). A frame without people gives no rows, a frame that cannot be read neither.
 
     Args:
@@ -77,8 +77,9 @@ def detect(
     """
     prepare_cpu()
     of_people, of_parts = inference or (None, None)
-    person_detector = load_of(person_checkpoint, (PERSON,), of_people)
-    return find(frames, person_detector, load_of(part_checkpoint, PARTS, of_parts), settings=settings)
+    person_detector = load_of(person_checkpoint, of_people, people=True)
+    part_detector = load_of(part_checkpoint, of_parts, parts=True)
+    return find(frames, person_detector, part_detector, settings=settings)
 
 
 def find(
@@ -130,7 +131,7 @@ def cut(
 def find_parts(
     detector: TrainedDetector, people: Sequence[PersonDetections], cuts: Sequence[Batch]
 ) -> list[dict[str, NDArray[Any]]]:
-    """The best box of each of the ten parts of everyone.
+    """The best box of each part of everyone.
 
     Args:
         detector: The part detector.
@@ -145,7 +146,8 @@ def find_parts(
     for p in people:
         boxes, scores = zip(*(next(found) for _ in p.windows), strict=True)
         corners = np.tile(p.windows[:, None, :2], 2).astype(np.float32)
-        columns.append(_columns(p, to_pixels((boxes + corners).reshape(-1, 4), p.size), np.concatenate(scores)))
+        in_frame = to_pixels((boxes + corners).reshape(-1, 4), p.size)
+        columns.append(_columns(p, detector.labels, in_frame, np.concatenate(scores)))
     return columns
 
 
@@ -164,10 +166,10 @@ def to_pixels(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.i
 
 
 def _columns(
-    people: PersonDetections, boxes: NDArray[np.int64], part_scores: NDArray[np.float32]
+    people: PersonDetections, parts: tuple[str, ...], boxes: NDArray[np.int64], part_scores: NDArray[np.float32]
 ) -> dict[str, NDArray[Any]]:
     """One frame's rows of `tables.DETECTIONS`, by column."""
-    count, each = len(people.boxes), len(PARTS)
+    count, each = len(people.boxes), len(parts)
     person = np.repeat(np.arange(count), each)
     scores = people.scores[person]
     return {
@@ -176,17 +178,20 @@ def _columns(
         "person": person,
         "person_score": scores,
         **dict(zip(PERSON_BOX, people.boxes[person].T, strict=True)),
-        "part": np.tile(np.array(PARTS, object), count),
+        "part": np.tile(np.array(parts, object), count),
         "part_score": scores * part_scores,
         **dict(zip(BOX, boxes.T, strict=True)),
     }
 
 
-def load_of(path: Path, labels: tuple[str, ...], inference: recipe.DetectorInference | None = None) -> TrainedDetector:
-    """Read a detector and make sure of what it detects."""
+def load_of(
+    path: Path, inference: recipe.DetectorInference | None = None, *, people: bool = False, parts: bool = False
+) -> TrainedDetector:
+    """Read a detector and make sure of what it detects: people, parts (whichever it has learned), or both."""
     detector = load(path, inference=inference)
-    if detector.labels != labels:
-        raise WeightsError(f"{path}: detects {', '.join(detector.labels)}; needed is a detector of {', '.join(labels)}")
+    if detector.labels != classes(detector.labels, people=people, parts=parts):
+        needed = " and ".join([*([PERSON] if people else []), *(["parts"] if parts else [])])
+        raise WeightsError(f"{path}: detects {', '.join(detector.labels)}; needed is a detector of {needed}")
     return detector
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from tps_pipeline.labels import NO_STATE
+from tps_pipeline.labels import NO_STATE, PARTS, parts_of, without_side
 from tps_pipeline.tables import BOX, PERSON_BOX
 
 Colour = tuple[int, int, int]
@@ -76,7 +76,7 @@ def draw(
         for part, state, box in zip(parts["part"], parts["state"], boxes, strict=True):
             if state != NO_STATE:
                 _label(canvas, box, f"{_short(part)}: {state}", _colour(part), taken)
-    return np.vstack([_banner(canvas.shape[1], action or ""), canvas])
+    return np.vstack([_banner(canvas.shape[1], action or "", _middle(parts["part"])), canvas])
 
 
 def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -95,8 +95,14 @@ def _colour(part: str) -> Colour:
 
 
 def _short(part: str) -> str:
-    side, _, name = part.partition("_")
-    return f"{side[0].upper()} {name}" if name else part
+    kind = without_side(part)
+    return part if kind == part else f"{part[0].upper()} {kind}"
+
+
+def _middle(parts: pd.Series) -> str:
+    """What the legend calls parts without a side."""
+    known = parts.cat.categories if isinstance(parts.dtype, pd.CategoricalDtype) else parts.unique()
+    return "head, hip" if parts_of(map(str, known)) == PARTS else "neither"
 
 
 def _rectangle(canvas: np.ndarray, box: Box, colour: Colour, *, dashed: bool = False) -> None:
@@ -133,11 +139,11 @@ def _overlaps(x: int, y: int, width: int, height: int, taken: list[Box]) -> bool
     return any(x < right and left < x + width and y < bottom and top < y + height for left, top, right, bottom in taken)
 
 
-def _banner(width: int, action: str) -> np.ndarray:
+def _banner(width: int, action: str, middle: str) -> np.ndarray:
     """The action at the left, what the outlines mean at the right."""
     banner = np.full((_BANNER, width, 3), DARK, np.uint8)
     x = width
-    for text, colour, dashed in (("right", RIGHT, True), ("left", LEFT, False), ("head, hip", MIDDLE, False)):
+    for text, colour, dashed in (("right", RIGHT, True), ("left", LEFT, False), (middle, MIDDLE, False)):
         (length, _), _ = cv2.getTextSize(text, _FONT, _TEXT, 1)
         x -= length + 36
         _rectangle(banner, (x, 8, x + 18, 18), colour, dashed=dashed)

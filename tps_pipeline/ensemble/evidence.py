@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from tps_pipeline.ensemble.people import same_parts
 from tps_pipeline.ensemble.states import entries
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import without_side
 from tps_pipeline.parsing import Floats, Integers, Parsing, predicted
 
 SUREST = 1e-4
 """Scores are taken to be so far from 0 and 1 at least: no method is sure beyond what its training could teach it."""
-
-KIND: tuple[str, ...] = tuple(part.removeprefix("left_").removeprefix("right_") for part in PARTS)
-"""Each part without its side: left and right are mirror images, and learn together."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,8 @@ class Evidence:
 
     Attributes:
         voters: The methods.
-        states: The states that training videos have, for each kind of part (`KIND`).
+        states: The states that training videos have, for each kind of part (`labels.without_side`): left and
+            right are mirror images, and learn together.
         of_part: Which of its kind's states a part has itself, by the part.
         expected: For each kind the log-odds of its states that the actions let expect in each of the people's videos,
             `(videos, S)`; 0 where no action is predicted.
@@ -105,7 +103,7 @@ class Evidence:
             counts: `tables.STATE_COUNTS` of the training videos.
         """
         rows = counts.to_pandas().astype({"action": str, "part": str, "state": str})
-        rows["kind"] = rows["part"].map(dict(zip(PARTS, KIND, strict=True)))
+        rows["kind"] = rows["part"].map(without_side)
         probabilities = {row["video_id"]: dict(row["probabilities"]) for row in video_actions.to_pylist()}
         states: dict[str, list[str]] = {}
         expected: dict[str, Floats] = {}
@@ -117,10 +115,8 @@ class Evidence:
                 _expected(probabilities.get(video, {}), list(shares.index), shares.to_numpy())
                 for video in voters.people.videos
             ]) if voters.people.videos else np.empty((0, shares.shape[1]))  # fmt: skip
-        own = rows.groupby("part")["state"].agg(set).to_dict()
-        of_part = {
-            part: np.isin(states[kind], list(own[part])) for part, kind in zip(PARTS, KIND, strict=True) if part in own
-        }
+        own = {str(part): of_own for part, of_own in rows.groupby("part")["state"].agg(set).items()}
+        of_part = {part: np.isin(states[without_side(part)], list(of_own)) for part, of_own in own.items()}
         return cls(voters, states, of_part, expected)
 
     def on(self, at: Integers, kind: str) -> Floats:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps_pipeline.boxes import paired_iou
-from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Floats, Integers, Parsing
 
 
@@ -16,8 +15,9 @@ def same_parts(people: Parsing, others: Parsing, iou: float) -> Integers:
     Of several proposals of a part the first is taken.
     """
     partner = _same_people(people, others, iou)
-    row = np.full((len(others.person_box) + 1, len(PARTS)), -1)  # the last row is that of nobody
-    row[others.part_person[::-1], others.part[::-1]] = np.arange(len(others.part))[::-1]
+    # The last row is that of nobody, the last column that of parts that the people do not have.
+    row = np.full((len(others.person_box) + 1, len(people.parts) + 1), -1)
+    row[others.part_person[::-1], others.part_in(people.parts)[::-1]] = np.arange(len(others.part))[::-1]
     return row[partner[people.part_person], people.part]
 
 

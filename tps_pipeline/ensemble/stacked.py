@@ -11,10 +11,10 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from tps_pipeline.ensemble import conditional_logit, stacking
-from tps_pipeline.ensemble.evidence import KIND, Evidence, Voters, likelihoods
+from tps_pipeline.ensemble.evidence import Evidence, Voters, likelihoods
 from tps_pipeline.ensemble.stacking import ACTION, LOG_ODDS, Stacking, fold_of
 from tps_pipeline.ensemble.states import Scores, with_likeliest
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import parts_of, without_side
 from tps_pipeline.parsing import Floats, Parsing
 
 EVERY_VIDEO = -1
@@ -45,7 +45,8 @@ def fit(
     names = _names(ranking)
     evidence = Evidence.of(Voters.of(predictions, names, iou), video_actions, counts)
     with threadpool_limits(1, user_api="blas"):  # arrays so small make BLAS wait for its threads, not compute
-        return stacking.learn(stacking.lessons(evidence, truth), evidence.states, names, split=split)
+        lessons, parts = stacking.lessons(evidence, truth), parts_of(evidence.of_part)
+        return stacking.learn(lessons, evidence.states, names, parts=parts, split=split)
 
 
 def stacked(
@@ -87,7 +88,8 @@ def _scored(evidence: Evidence, weights: pa.Table, methods: Sequence[str], *, le
     fold = np.array([f if (f := fold_of(video)) in held_out else EVERY_VIDEO for video in people.videos], np.int64)
     of_part = fold[evidence.video(np.arange(len(people.part)))]
     learned = dict(iter(rows.groupby(["fold", "part"])))
-    for place, (part, kind) in enumerate(zip(PARTS, KIND, strict=True)):
+    for place, part in enumerate(people.parts):
+        kind = without_side(part)
         for number in np.unique(of_part[people.part == place]).tolist():
             if (number, part) in learned and part in evidence.of_part:
                 at = np.flatnonzero((people.part == place) & (of_part == number))

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.ensemble import conditional_logit
-from tps_pipeline.ensemble.evidence import KIND, Evidence, likelihoods
-from tps_pipeline.labels import PARTS
+from tps_pipeline.ensemble.evidence import Evidence, likelihoods
+from tps_pipeline.labels import PARTS, without_side
 from tps_pipeline.parsing import Floats, Integers, Parsing
 from tps_pipeline.psc import matched_parts
 
@@ -110,7 +110,8 @@ def lessons(evidence: Evidence, truth: Parsing) -> Lessons:
     """
     people = evidence.voters.people
     rows, annotated = matched_parts(truth, people)
-    kinds, folds = np.array(KIND)[people.part[rows]], np.array([fold_of(name) for name in people.videos], np.int64)
+    kinds = np.array([*map(without_side, people.parts)])[people.part[rows]]
+    folds = np.array([fold_of(name) for name in people.videos], np.int64)
     found: dict[str, Lesson] = {}
     for kind, states in evidence.states.items():
         at, truly = rows[kinds == kind], truth.state[annotated[kinds == kind]]
@@ -119,13 +120,21 @@ def lessons(evidence: Evidence, truth: Parsing) -> Lessons:
     return found
 
 
-def learn(lessons: Lessons, states: Mapping[str, Sequence[str]], methods: Sequence[str], *, split: str) -> Stacking:
+def learn(
+    lessons: Lessons,
+    states: Mapping[str, Sequence[str]],
+    methods: Sequence[str],
+    *,
+    parts: Sequence[str] = PARTS,
+    split: str,
+) -> Stacking:
     """Learn from annotated videos.
 
     Args:
         lessons: Their parts.
         states: The states of each kind of part.
         methods: The members but for the last, which is the action; the best first.
+        parts: All parts that there are.
         split: The videos' split.
 
     Returns:
@@ -133,28 +142,28 @@ def learn(lessons: Lessons, states: Mapping[str, Sequence[str]], methods: Sequen
         out likeliest among those that make more of them right than that method does. If none does, or there is one
         method only, the best single method is all that counts.
     """
-    named, parts = [*methods, ACTION], sum(len(lesson.labels) for lesson in lessons.values())
+    named, boxes = [*methods, ACTION], sum(len(lesson.labels) for lesson in lessons.values())
     shares = _share(*pick(lessons), len(named))
     of_methods = [_right(lessons, [place]) for place in range(len(methods))]
     single = int(np.argmax(of_methods))
     held_out = _without_folds(lessons, len(named), STRENGTHS)
     tried = {choice: _judge(lessons, held_out, choice, single) for choice in product(STRENGTHS, STEPS)}
     gaining = [choice for choice, (right, _) in tried.items() if right > of_methods[single] and len(methods) > 1]
-    gain = {"split": split, "parts": parts, "method": methods[single], "used": bool(gaining)}
-    gain |= {"right_of_method": of_methods[single] / max(1, parts)}
+    gain = {"split": split, "parts": boxes, "method": methods[single], "used": bool(gaining)}
+    gain |= {"right_of_method": of_methods[single] / max(1, boxes)}
     fits: dict[int | None, Fit]
     if gaining:
         strength, step = best = min(gaining, key=lambda choice: tried[choice][1])
         everything = _fit(lessons, shares, strength)
         fits = {None: everything} | {fold: of_fold[strength] for fold, of_fold in held_out.items()}
         fits = {fold: fit.towards(step, single) for fold, fit in fits.items()}
-        gain |= {"right": tried[best][0] / parts, "strength": strength, "step": step}
+        gain |= {"right": tried[best][0] / boxes, "strength": strength, "step": step}
     else:
         strength = min(STRENGTHS, key=lambda each: tried[each, 1.0][1])
         none = {kind: np.zeros(len(named)) for kind in states}
         fits = {None: Fit(none, {kind: np.zeros(len(of)) for kind, of in states.items()}).towards(0, single)}
         gain |= {"right": gain["right_of_method"], "strength": None, "step": 0.0}
-    weights = pd.DataFrame(_rows(fits, states, named), columns=tables.STACKING.names)
+    weights = pd.DataFrame(_rows(fits, states, named, parts), columns=tables.STACKING.names)
     return Stacking(
         weights=tables.conform(weights.astype({"fold": "Int16"}), tables.STACKING),
         members=_members(lessons, shares, named, strength, tried[strength, 1.0]),
@@ -247,11 +256,14 @@ def _right(lessons: Lessons, picks: Sequence[int]) -> int:
 
 
 def _rows(
-    fits: Mapping[int | None, Fit], states: Mapping[str, Sequence[str]], members: Sequence[str]
+    fits: Mapping[int | None, Fit],
+    states: Mapping[str, Sequence[str]],
+    members: Sequence[str],
+    parts: Sequence[str],
 ) -> Iterable[tuple[int | None, str, str | None, str, float]]:
     """Rows of `tables.STACKING`."""
     for fold, fit in fits.items():
-        for part, kind in zip(PARTS, KIND, strict=True):
+        for part, kind in zip(parts, map(without_side, parts), strict=True):
             if kind in states:
                 yield from (
                     (fold, part, member, LOG_ODDS, weight)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tps_pipeline.ensemble.evidence import Voters, likelihoods
 from tps_pipeline.ensemble.states import Scores, with_likeliest, with_states
-from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import Floats, Integers, translate
 
 NO_VOTE = -1
@@ -74,7 +73,7 @@ def _votes(voters: Voters) -> tuple[list[str], NDArray[np.int16]]:
 
 def _by_log_odds(voters: Voters) -> Iterator[Scores]:
     """Each part's states by their mean log-odds, of the methods that know of the part."""
-    for place in range(len(PARTS)):
+    for place in range(len(voters.people.parts)):
         at = np.flatnonzero(voters.people.part == place)
         if states := voters.states(at):
             said = voters.log_odds(at, states)

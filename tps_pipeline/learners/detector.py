@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from tps_pipeline import recipe
-from tps_pipeline.labels import PARTS
-from tps_pipeline.labels import PERSON as WHO
 from tps_pipeline.outputs import FRAMES, Output, checkpoint, dataset
 from tps_pipeline.reading import Reads
 
@@ -21,26 +19,29 @@ class Kind:
     Attributes:
         section: Its section, and its checkpoint's name.
         samples: What it is trained on.
-        labels: Its classes, in the network's order.
+        people: Whether it detects people.
+        parts: Whether it detects parts.
         description: For people.
     """
 
     section: str
     samples: Output
-    labels: tuple[str, ...]
+    people: bool
+    parts: bool
     description: str
 
 
-PERSON = Kind("person_detector", dataset("person"), (WHO,), "YOLOv7 for people on whole frames.")
+PERSON = Kind("person_detector", dataset("person"), True, False, "YOLOv7 for people on whole frames.")
 """The first stage of the two-stage detection."""
 
-PART = Kind("part_detector", dataset("part"), PARTS, "YOLOv7 for the ten parts on a person's crop.")
+PART = Kind("part_detector", dataset("part"), False, True, "YOLOv7 for the parts on a person's crop.")
 """The second stage of the two-stage detection."""
 
 SINGLE_STAGE = Kind(
     "single_stage_detector",
     dataset("single_stage"),
-    (WHO, *PARTS),
+    True,
+    True,
     "YOLOv7 for people and parts together on whole frames.",
 )
 """The detector that the two stages are compared with."""
@@ -101,16 +102,20 @@ class DetectorLearner:
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """See `detection.train.train`."""
+        from tps_pipeline.detection.datasets import classes
         from tps_pipeline.detection.train import train as train_detector
+        from tps_pipeline.tables import distinct
         from tps_pipeline.training.checkpoint import WEIGHTS
 
         if start := self.settings.start_from:
             weights = train.path(checkpoint(start)) / WEIGHTS
+        samples = train(self.kind.samples)
+        named = distinct(samples["label"].drop_null())
         return train_detector(
             self.settings,
-            train(self.kind.samples),
+            samples,
             train.frames(),
-            self.kind.labels,
+            classes(named, people=self.kind.people, parts=self.kind.parts),
             val_samples=val(self.kind.samples),
             val_frames=val.frames(),
             folder=folder,

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from tps_pipeline import recipe
+from tps_pipeline.labels import parts_of
 from tps_pipeline.outputs import ACTION_NAMES, TRACKS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
+from tps_pipeline.tables import distinct
 
 if TYPE_CHECKING:
     from tps_pipeline.actions.people import People
@@ -108,8 +110,9 @@ class TrajectoryLearner:
         """See `trajectory.train`."""
         from tps_pipeline.actions import trajectory
 
-        known, held_out = (_people(source, self.settings) for source in (train, val))
-        return trajectory.train(known, held_out, _names(train), self.settings, folder=folder, seed=seed)
+        parts = _parts(train)
+        known, held_out = (_people(source, self.settings, parts) for source in (train, val))
+        return trajectory.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """See `trajectory.predict`."""
@@ -158,8 +161,9 @@ class StatisticsLearner:
         """See `statistics.train`."""
         from tps_pipeline.actions import statistics
 
-        known, held_out = (_people(source, self.settings) for source in (train, val))
-        return statistics.train(known, held_out, _names(train), self.settings, folder=folder, seed=seed)
+        parts = _parts(train)
+        known, held_out = (_people(source, self.settings, parts) for source in (train, val))
+        return statistics.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """See `statistics.predict`."""
@@ -186,12 +190,17 @@ def members_of(settings: recipe.VideoAction) -> dict[str, ActionLearner]:
 
 
 def _people(
-    source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction
+    source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction, parts: tuple[str, ...]
 ) -> tuple[pa.Table, dict[str, People]]:
     """Videos, and who was detected in them."""
     from tps_pipeline.actions.people import people_of
 
-    return source(VIDEOS), people_of(source(TWO_STAGE), source(TRACKS), settings)
+    return source(VIDEOS), people_of(source(TWO_STAGE), source(TRACKS), settings, parts=parts)
+
+
+def _parts(train: Reads) -> tuple[str, ...]:
+    """The parts that are detected in the training videos."""
+    return parts_of(distinct(train(TWO_STAGE)["part"]))
 
 
 def _names(train: Reads) -> list[str]:

@@ -16,7 +16,6 @@ from tps_pipeline import recipe
 from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace, frequencies, target_counts
 from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
@@ -29,7 +28,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 T = TypeVar("T")
 Draw = Callable[[T, np.random.Generator | None], tuple[np.ndarray, Any]]
 """Chooses clips of a video, `clips_per_video` at random or, without a generator, those that tell most: their frames,
-`(K, T)`, as `read_windows` takes them, and each one's targets (`LabelledVideo`: the label of each part, `(K, 10)`).
+`(K, T)`, as `read_windows` takes them, and each one's targets (`LabelledVideo`: the label of each part, `(K, parts)`).
 """
 
 Samples = Callable[[np.ndarray, Any, np.random.Generator], list[dict[str, Any]]]
@@ -43,12 +42,12 @@ class Lesson:
     Attributes:
         model: The network.
         samples: What it learns from.
-        answer: Of the network and a batch: logits, `(N, labels)`, and their targets, `(N, 10)`.
+        answer: Of the network and a batch: logits, `(N, labels)`, and their targets, `(N, parts)`.
         classify: Of the network, a held-out video's clips, `(K, T, H, W, 3)` uint8, and what was drawn with them:
             logits and targets.
         held_out: Videos to measure on; may be none.
         draw: Chooses their clips.
-        targets: All targets that there are to learn from, `(., 10)` each.
+        targets: All targets that there are to learn from, `(., parts)` each.
         collate: Makes a batch of samples.
         groups: How samples are mixed.
     """
@@ -105,7 +104,7 @@ def learn(
     Returns:
         Loss and, measured on held-out videos, the share of labelled parts that get the right state.
     """
-    every = np.concatenate(lesson.targets) if lesson.targets else np.empty((0, len(PARTS)), np.int64)
+    every = np.concatenate(lesson.targets) if lesson.targets else np.empty((0, len(space.parts)), np.int64)
     often, counts = frequencies(every, space), torch.from_numpy(target_counts(every, space))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import boxes, recipe
-from tps_pipeline.labels import PARTS, swap
+from tps_pipeline.labels import swap
 from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, TWO_STAGE, Output, dataset
 from tps_pipeline.reading import Reads
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     person: int
     """Which of the frame's people, from 0."""
     part: str
-    """Which of the ten parts."""
+    """Which part."""
     box: NDArray[np.int64]
     """Inclusive corners in frame pixels, (4,)."""
     score: float
@@ -185,10 +185,8 @@ def choose(
         states. Parts without classes are left out.
     """
     chosen = {}
-    for part in PARTS:
+    for part in dict.fromkeys(of for of, _ in pairs):
         columns = [i for i, (of, _) in enumerate(pairs) if of == part]
-        if not columns:
-            continue
         of_part = scores[:, columns]
         best = int(of_part.max(1).argmax())
         votes = of_part[best]

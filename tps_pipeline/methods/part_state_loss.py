@@ -44,7 +44,7 @@ def part_state_loss(
 
     Args:
         logits: `(B, labels)`.
-        targets: The label of each part, or `UNLABELLED`, `(B, 10)`.
+        targets: The label of each part, or `UNLABELLED`, `(B, parts)`.
         space: The label space.
         kind: Which.
         long_tail: What is done for rare states.

@@ -1,6 +1,6 @@
 """The states of a person's parts as labels of a network: label spaces, targets, and what is predicted of them.
 
-A label is a (part, state) pair, left and right apart. A target is a row of `labels.PARTS`: the label of each part, or
+A label is a (part, state) pair, left and right apart. A target has the label of each part (`LabelSpace.parts`), or
 `UNLABELLED`.
 """
 
@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline import tables
-from tps_pipeline.labels import NO_STATE, PARTS, SWAPPED_PARTS, swap
+from tps_pipeline.labels import NO_STATE, parts_of, swap, swapped
 
 UNLABELLED = -1
 """The label of a part that is not annotated, or in a state outside the label space."""
@@ -63,10 +63,15 @@ class LabelSpace:
         return {pair: label for label, pair in enumerate(self.pairs)}
 
     @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that there are where these have states (`labels.parts_of`)."""
+        return parts_of(part for part, _ in self.pairs)
+
+    @cached_property
     def of_part(self) -> tuple[np.ndarray, ...]:
-        """The labels of each part, in the order of `labels.PARTS`; none for a part without states."""
+        """The labels of each of the parts; none for one without states."""
         return tuple(
-            np.array([label for (of, _), label in self.labels.items() if of == part], np.int64) for part in PARTS
+            np.array([label for (of, _), label in self.labels.items() if of == part], np.int64) for part in self.parts
         )
 
     def best(self, scores: np.ndarray) -> np.ndarray:
@@ -76,7 +81,7 @@ class LabelSpace:
             scores: Of each label, `(B, labels)`.
 
         Returns:
-            `(B, 10)`; `UNLABELLED` for a part without states.
+            `(B, parts)`; `UNLABELLED` for a part without states.
         """
         columns = [
             labels[scores[:, labels].argmax(1)] if len(labels) else np.full(len(scores), UNLABELLED)
@@ -88,12 +93,12 @@ class LabelSpace:
         """Targets of the mirror image: left and right change places.
 
         Args:
-            targets: `(..., 10)`.
+            targets: `(..., parts)`.
 
         Returns:
             The same shape; a pair whose mirror image is not in the label space becomes `UNLABELLED`.
         """
-        return self._mirror[targets[..., list(SWAPPED_PARTS)]]
+        return self._mirror[targets[..., list(swapped(self.parts))]]
 
     @property
     def mirrored_labels(self) -> np.ndarray:
@@ -116,7 +121,7 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
         space: The label space.
 
     Returns:
-        Targets: a row for each key, sorted, with the columns `labels.PARTS`.
+        Targets: a row for each key, sorted, a column for each of its parts.
     """
     names = ["part", "state"]
     table = parts.select([*keys, *names]).unify_dictionaries().group_by([*keys, *names], use_threads=False)
@@ -129,7 +134,7 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
     pairs = zip(chosen.part, chosen.state, strict=True)
     chosen["label"] = [space.labels.get(pair, UNLABELLED) for pair in pairs]
     by_part = chosen.set_index([*keys, "part"])["label"].unstack("part")
-    return by_part.reindex(columns=list(PARTS)).fillna(UNLABELLED).astype(np.int64)
+    return by_part.reindex(columns=list(space.parts)).fillna(UNLABELLED).astype(np.int64)
 
 
 def target_counts(targets: np.ndarray, space: LabelSpace) -> np.ndarray:
@@ -161,7 +166,7 @@ def with_states(detections: pa.Table, space: LabelSpace, scores: np.ndarray, cli
     """
     likeliest = {
         part: _likeliest([space.pairs[label][1] for label in labels], scores[:, labels])
-        for part, labels in zip(PARTS, space.of_part, strict=True)
+        for part, labels in zip(space.parts, space.of_part, strict=True)
         if len(labels)
     }
     parts = detections["part"].to_pylist()

@@ -1,6 +1,6 @@
 """A network that reads the boxes of a person's parts over time as keypoints, and sees no pixels.
 
-A person in a sampled frame is one vector of what is known of eleven boxes: the person's, and those of the ten parts.
+A person in a sampled frame is one vector of what is known of some boxes: the person's, and those of the parts.
 Convolutions over time mix each of them with the frames around it.
 """
 
@@ -10,10 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tps_pipeline.labels import PARTS
-
-BOXES = 1 + len(PARTS)
-"""The person's, then the parts'."""
 FEATURES = 10
 """Numbers that `features` gives for a box."""
 
@@ -22,11 +18,11 @@ def features(corners: Tensor, confidences: Tensor) -> Tensor:
     """Describe boxes by what the camera's distance and the person's place in the picture do not change.
 
     Args:
-        corners: Continuous x1 y1 x2 y2, the person's first, `(B, T, 11, 4)`.
-        confidences: 0 to 1, `(B, T, 11)`; at 0 there is no box, and nothing is read of it.
+        corners: Continuous x1 y1 x2 y2, the person's first, `(B, T, 1 + parts, 4)`.
+        confidences: 0 to 1, `(B, T, 1 + parts)`; at 0 there is no box, and nothing is read of it.
 
     Returns:
-        `(B, T, 11, 10)`: centre (from the person's) and size in units of the person's box; size in units of the
+        `(B, T, 1 + parts, 10)`: centre (from the person's) and size in units of the person's box; size in units of the
         person's usual size (over the sequence, the square root of the area); how far the centre moved since the frame
         before in the same units, and whether that is known; confidence. All 0 where there is no box. Factors bring them
         to about one.
@@ -73,13 +69,14 @@ class PartTrajectoryNet(nn.Module):
         width: Channels of a frame's description.
         blocks: How many mix the frames, one after the other.
         kernel: Frames that a block's convolution sees, odd.
+        parts: How many have boxes beside the person.
         labels: Outputs for each frame.
         actions: Number of actions whose probabilities come in; 0 for none.
     """
 
-    def __init__(self, *, width: int, blocks: int, kernel: int, labels: int, actions: int = 0) -> None:
+    def __init__(self, *, width: int, blocks: int, kernel: int, parts: int, labels: int, actions: int = 0) -> None:
         super().__init__()
-        self.embed = nn.Linear(BOXES * (FEATURES + 1) + actions, width)
+        self.embed = nn.Linear((1 + parts) * (FEATURES + 1) + actions, width)
         self.blocks = nn.ModuleList(Block(width, kernel) for _ in range(blocks))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, labels))
 
@@ -87,8 +84,8 @@ class PartTrajectoryNet(nn.Module):
         """Read sequences.
 
         Args:
-            corners: As `features` takes them, `(B, T, 11, 4)`.
-            confidences: `(B, T, 11)`.
+            corners: As `features` takes them, `(B, T, 1 + parts, 4)`.
+            confidences: `(B, T, 1 + parts)`.
             actions: Probabilities of the video's actions, `(B, actions)`; all 0 where nothing is known of it.
 
         Returns:

@@ -1,18 +1,19 @@
 """A network that reads the boxes of a person's parts over time as a skeleton, and names what the person does.
 
-A graph of eleven nodes, the person's box and those of the parts, whose edges are learned beside the body's: ST-GCN++
+A graph whose nodes are the person's box and those of the parts, whose edges are learned beside the body's: ST-GCN++
 (arXiv 2205.09443) learns them for all sequences alike, CTR-GCN (arXiv 2107.12213) adds what a sequence asks for. What
 little data is left to learn from is why the network is small and pools by mean and spread over time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tps_pipeline.labels import PARTS
-from tps_pipeline.models.part_trajectory import BOXES, FEATURES, features
+from tps_pipeline.models.part_trajectory import FEATURES, features
 
 BONES = (
     ("head", "hip"),
@@ -25,28 +26,29 @@ BONES = (
     ("left_leg", "left_foot"),
     ("right_leg", "right_foot"),
 )
-"""Parts that hang together; the person's box belongs to all of them."""
+"""Parts that hang together, where there are such; the person's box belongs to all, and all other edges are learned."""
 QUERIES = 8
 """Channels that two nodes are compared in, in each graph."""
 
 
-def body() -> Tensor:
-    """The graph that learning begins with: each node's shares of its neighbours and of itself, `(11, 11)`."""
-    edges = torch.eye(BOXES)
+def body(parts: Sequence[str]) -> Tensor:
+    """The graph that learning begins with: each node's shares of its neighbours and of itself, `(nodes, nodes)`."""
+    edges = torch.eye(1 + len(parts))
     edges[0], edges[:, 0] = 1, 1
     for one, other in BONES:
-        i, j = 1 + PARTS.index(one), 1 + PARTS.index(other)
-        edges[i, j] = edges[j, i] = 1
+        if one in parts and other in parts:
+            i, j = 1 + parts.index(one), 1 + parts.index(other)
+            edges[i, j] = edges[j, i] = 1
     return edges / edges.sum(1, keepdim=True)
 
 
 class Block(nn.Module):
     """A convolution over the graph and one over time, each added to what comes in."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, parts: Sequence[str], width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.graph = nn.Parameter(body().repeat(heads, 1, 1))
+        self.graph = nn.Parameter(body(parts).repeat(heads, 1, 1))
         self.adapts = nn.Parameter(torch.zeros(1))
         self.compare = nn.Linear(width, 2 * heads * QUERIES)
         self.before_graph, self.before_time = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -80,6 +82,7 @@ class SkeletonNet(nn.Module):
     """Logits of the actions for a person's sequence.
 
     Args:
+        parts: Whose boxes come in after the person's.
         width: Channels of a node's description.
         blocks: How many mix nodes and frames, one after the other.
         heads: Learned graphs of a block; they share the channels.
@@ -87,19 +90,21 @@ class SkeletonNet(nn.Module):
         classes: Outputs.
     """
 
-    def __init__(self, *, width: int, blocks: int, heads: int, dropout: float, classes: int) -> None:
+    def __init__(
+        self, parts: Sequence[str], *, width: int, blocks: int, heads: int, dropout: float, classes: int
+    ) -> None:
         super().__init__()
         self.embed = nn.Linear(FEATURES + 1, width)
-        self.which = nn.Parameter(0.1 * torch.randn(BOXES, width))
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
+        self.which = nn.Parameter(0.1 * torch.randn(1 + len(parts), width))
+        self.blocks = nn.ModuleList(Block(parts, width, heads, dropout) for _ in range(blocks))
         self.head = nn.Sequential(nn.LayerNorm(2 * width), nn.Dropout(dropout), nn.Linear(2 * width, classes))
 
     def forward(self, corners: Tensor, confidences: Tensor) -> Tensor:
         """Read sequences.
 
         Args:
-            corners: As `features` takes them, `(B, T, 11, 4)`.
-            confidences: `(B, T, 11)`; 0 where there is no box.
+            corners: As `features` takes them, `(B, T, 1 + parts, 4)`.
+            confidences: `(B, T, 1 + parts)`; 0 where there is no box.
 
         Returns:
             `(B, classes)`.

@@ -39,7 +39,7 @@ class Recipe(Section):
     person_detector: Detector
     """The detector of people on whole frames."""
     part_detector: Detector
-    """The detector of the ten parts on a person's crop."""
+    """The detector of the parts on a person's crop."""
     two_stage: TwoStage = TwoStage()
     """How the two detectors above are used together."""
     single_stage_detector: Detector | None = None

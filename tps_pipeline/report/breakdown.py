@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import parts_of
 from tps_pipeline.parsing import Integers, Parsing
 from tps_pipeline.psc import credit_by_state, match_people
 
@@ -36,6 +36,11 @@ class Breakdown:
         """The methods, in the order they were given in."""
         return [str(name) for name in self.states if name not in ("part", "state")]
 
+    @property
+    def parts(self) -> list[str]:
+        """The parts that there are, in their usual order."""
+        return [str(part) for part in self.states["part"].cat.categories]
+
     def mean_correctness(self, by: str) -> pd.DataFrame:
         """Mean credit of the annotated boxes of each part or state.
 
@@ -52,7 +57,7 @@ class Breakdown:
         )
         means = (earned / boxes).assign(boxes=boxes.max(axis=1))
         if by == "part":
-            return means.reindex([part for part in PARTS if part in means.index])
+            return means.reindex([part for part in parts_of(means.index) if part in means.index])
         return means.sort_values("boxes", ascending=False, kind="stable")
 
     def agreement(self) -> pd.DataFrame:
@@ -95,7 +100,7 @@ class Breakdown:
 
         Args:
             method: One of `methods`.
-            part: One of `labels.PARTS`.
+            part: One of `parts`.
             most: Name this many of the part's most frequent states; the others are `other`.
 
         Returns:
@@ -128,7 +133,7 @@ def break_down(truth: Parsing, parsed: Iterable[tuple[str, Parsing]]) -> Breakdo
         parsed: The name and the predictions of one method or more; read one by one, so that a generator needs memory
             for one only.
     """
-    slot = truth.part_person * len(PARTS) + truth.part
+    slot = truth.part_person * len(truth.parts) + truth.part
     _, first = np.unique(slot, return_index=True)
     correctness, given = [], {}
     for name, predictions in parsed:
@@ -138,7 +143,7 @@ def break_down(truth: Parsing, parsed: Iterable[tuple[str, Parsing]]) -> Breakdo
     true = pd.Categorical.from_codes(truth.state[first], dtype=pd.CategoricalDtype(truth.states))
     states = pd.DataFrame(
         {
-            "part": pd.Categorical.from_codes(truth.part[first], dtype=pd.CategoricalDtype([*PARTS])),
+            "part": pd.Categorical.from_codes(truth.part[first], dtype=pd.CategoricalDtype([*truth.parts])),
             "state": true.set_categories(names),
             **{name: states.set_categories([*names, NOT_FOUND]) for name, states in given.items()},
         }
@@ -149,9 +154,10 @@ def break_down(truth: Parsing, parsed: Iterable[tuple[str, Parsing]]) -> Breakdo
 def _given(truth: Parsing, parsed: Parsing, slots: Integers) -> pd.Categorical[Any]:
     """The state that a method gives each of some annotated (person, part) slots."""
     person = match_people(truth, parsed)[parsed.part_person]
-    found = np.flatnonzero(person >= 0)[::-1]
-    row_of = np.full(len(truth.person_frame) * len(PARTS), -1)
-    row_of[person[found] * len(PARTS) + parsed.part[found]] = found
+    part = parsed.part_in(truth.parts)
+    found = np.flatnonzero((person >= 0) & (part >= 0))[::-1]
+    row_of = np.full(len(truth.person_frame) * len(truth.parts), -1)
+    row_of[person[found] * len(truth.parts) + part[found]] = found
     row = row_of[slots]
     codes = np.where(row >= 0, parsed.state[row], len(parsed.states)) if len(parsed.state) else np.zeros_like(row)
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype([*parsed.states, NOT_FOUND]))

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tps_pipeline.labels import PARTS
+from tps_pipeline.labels import PERSON, parts_of
 from tps_pipeline.lineage import Record
 from tps_pipeline.report import plots, provenance
 from tps_pipeline.report.breakdown import Breakdown
@@ -196,7 +196,7 @@ def _parts_of(breakdown: Breakdown, method: str, ranked: list[str]) -> dict[str,
     scale = _scale(by_part.loc[:, methods], by_state.loc[:, methods])
     several = len(methods) > 1
     disputed = breakdown.disagreement("part", "state")
-    confused = {part: breakdown.confusion(method, part) for part in PARTS}
+    confused = {part: breakdown.confusion(method, part) for part in breakdown.parts}
     return {
         "by_part": _correctness(by_part, scale),
         "by_state": [_correctness(rows, scale) for rows in (by_state.iloc[:_STATES], by_state.iloc[_STATES:])],
@@ -236,12 +236,13 @@ def _plot(draw: Callable[..., bytes]) -> _Plot:
 
 
 def _by_split(average_precision: Mapping[str, pa.Table]) -> dict[str, list[dict[str, Any]]]:
-    """Each split's classes (the person, the parts in their usual order, then any others) with every detector's row."""
-    order = {label: i for i, label in enumerate(("person", *PARTS))}
+    """Each split's classes (the person, the parts in their usual order, then their mean) with every detector's row."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for name, table in average_precision.items():
         for row in table.to_pylist():
             rows.setdefault(row["split"], {}).setdefault(row["label"], {})[name] = row
+    labels = {label for of_split in rows.values() for label in of_split}
+    order = {label: i for i, label in enumerate((PERSON, *parts_of(labels - {PERSON, "parts"})))}
     return {
         split: [
             {

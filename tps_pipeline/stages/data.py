@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.step import Step, step
+from tps_pipeline.labels import parts_of, swapped
 from tps_pipeline.outputs import (
     ACTION_NAMES,
     ACTIONS,
@@ -19,6 +20,7 @@ from tps_pipeline.outputs import (
 )
 from tps_pipeline.reading import frame_index
 from tps_pipeline.recipe import Recipe
+from tps_pipeline.tables import distinct
 
 
 def steps_of(recipe: Recipe) -> list[Step]:
@@ -41,7 +43,11 @@ def state_labels(read: Reader) -> pa.Table:
     """The label spaces over (part, state) pairs: all pairs, and those that are a video's most frequent."""
     from tps_pipeline.data import vocabulary
 
-    return vocabulary.state_labels(read(PARTS))
+    found = vocabulary.state_labels(read(PARTS))
+    parts = parts_of(distinct(found["part"]))
+    if swapped(parts) == (*range(len(parts)),):
+        read.run.warn(f"none of the parts {', '.join(parts)} is left_ or right_: mirror images swap no labels")
+    return found
 
 
 @step(STATE_COUNTS, reads=(ACTIONS, PARTS), splits=("train",))

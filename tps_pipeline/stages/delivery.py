@@ -61,8 +61,10 @@ def _submission(recipe: Recipe) -> Step:
 def _export(method: str, read: Reader) -> Path:
     from tps_pipeline.data import submission
 
-    out = read.scratch / "submission"
-    submission.write(out, read(predictions(method)), video_actions=read(VIDEO_ACTIONS), frames=frame_index(read))
+    out, guesses = read.scratch / "submission", read(predictions(method))
+    submission.write(out, guesses, video_actions=read(VIDEO_ACTIONS), frames=frame_index(read))
+    if note := submission.not_the_challenge(guesses):
+        read.run.warn(note)
     return out
 
 

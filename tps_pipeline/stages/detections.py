@@ -42,7 +42,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
     gpu=True,
 )
 def two_stage(read: Reader) -> pa.Table:
-    """People on each sampled frame, then the ten parts on each person's crop."""
+    """People on each sampled frame, then the parts on each person's crop."""
     from tps_pipeline.detection.two_stage import detect
     from tps_pipeline.training.checkpoint import WEIGHTS
 

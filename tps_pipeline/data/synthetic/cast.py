@@ -11,7 +11,9 @@ from tps_pipeline.data.synthetic.look import dress, figure, solids
 from tps_pipeline.data.synthetic.motion import Action, Motion, Style
 from tps_pipeline.data.synthetic.shapes import Solid
 from tps_pipeline.data.synthetic.skeleton import DIRECTIONS, Angles, Body, Joints, forward, mirror, rotation
-from tps_pipeline.labels import SWAPPED_PARTS, swap
+from tps_pipeline.labels import PARTS, swap, swapped
+
+_MIRRORED = swapped(PARTS)
 
 ADULT = Body()
 """An adult's proportions (`Body`'s own); people vary around them."""
@@ -205,6 +207,6 @@ def _act(role: _Role, seconds: np.ndarray, rng: np.random.Generator) -> _Acted:
 
 
 def _mirrored(solid: Solid) -> Solid:
-    part = solid.part if solid.part < 0 else SWAPPED_PARTS[solid.part]
+    part = solid.part if solid.part < 0 else _MIRRORED[solid.part]
     facing = None if solid.facing is None else solid.facing * (-1, 1, 1)
     return replace(solid, centres=solid.centres * (-1, 1, 1), part=part, facing=facing)

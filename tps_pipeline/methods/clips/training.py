@@ -27,7 +27,7 @@ class LabelledVideo(NamedTuple):
         path: The file.
         n_frames: Its frames.
         frames: Indices of the frames that have targets, ascending from 0, `(F,)`.
-        targets: The label of each part in each of them, `(F, 10)`; or in the whole video, `(1, 10)`.
+        targets: The label of each part in each of them, `(F, parts)`; or in the whole video, `(1, parts)`.
     """
 
     path: Path
@@ -95,11 +95,11 @@ def augmented(
         settings: How far.
         space: The labels.
         clips: `(K, T, H, W, 3)` uint8.
-        targets: `(K, 10)`.
+        targets: `(K, parts)`.
         rng: Where all draws come from.
 
     Returns:
-        `clip` `(T, H, W, 3)` uint8 and `targets` `(10,)` of each.
+        `clip` `(T, H, W, 3)` uint8 and `targets` `(parts,)` of each.
     """
     unmirrored, samples = settings.model_copy(update={"flip": 0.0}), []
     for clip, labels in zip(clips, targets, strict=True):

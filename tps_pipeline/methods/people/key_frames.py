@@ -32,7 +32,7 @@ class KeyFrame(NamedTuple):
 
     Attributes:
         boxes: Left, upper, right and lower edge as shares of the picture, float32, `(N, 4)`.
-        targets: The label of each one's parts, `(N, 10)`.
+        targets: The label of each one's parts, `(N, parts)`.
         tracks: Each one's track in the video, `(N,)`.
         frames: The frame's index, for each of them, `(N,)`.
     """

@@ -29,10 +29,15 @@ TOGETHER = 256
 """Sequences of one video that are classified at once."""
 
 
-def build(settings: recipe.PartTrajectoryNet, labels: int, actions: int) -> PartTrajectoryNet:
-    """The network of a recipe's section, with so many outputs, which takes so many actions' probabilities."""
+def build(settings: recipe.PartTrajectoryNet, space: LabelSpace, actions: int) -> PartTrajectoryNet:
+    """The network of a recipe's section that names these labels and takes so many actions' probabilities."""
     return PartTrajectoryNet(
-        width=settings.width, blocks=settings.blocks, kernel=settings.kernel, labels=labels, actions=actions
+        width=settings.width,
+        blocks=settings.blocks,
+        kernel=settings.kernel,
+        parts=len(space.parts),
+        labels=len(space),
+        actions=actions,
     )
 
 
@@ -58,7 +63,7 @@ def load(checkpoint: Path) -> Classifier:
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
     settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
     space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
-    network = build(settings.network, len(space), len(names))
+    network = build(settings.network, space, len(names))
     load_strictly(network, state)
     return Classifier(network.to(choose_device()).eval(), settings, space, names)
 
@@ -85,7 +90,14 @@ def predict(
     """
     prepare_cpu()
     network, settings, space, names = load(checkpoint)
-    people = arrange(detections, detections, tracks, stride=settings.stride, threshold=inference.part_threshold)
+    people = arrange(
+        detections,
+        detections,
+        tracks,
+        space.parts,
+        stride=settings.stride,
+        threshold=inference.part_threshold,
+    )
     rows = video_actions.to_pylist() if video_actions else []
     shown = {row["video_id"]: dict(row["probabilities"]) for row in rows}
     scores = classify(network, people, action_probabilities(people, shown, names), space)
@@ -114,7 +126,7 @@ def classify(
         views = []
         for flipped in (False, True):
             boxes = [at_steps(people.boxes, people.sequences[i], people.steps[i]) for i in batch]
-            boxes = [sequence.mirrored() for sequence in boxes] if flipped else boxes
+            boxes = [sequence.mirrored(space.parts) for sequence in boxes] if flipped else boxes
             corners, confidences = (
                 pad_sequence([torch.from_numpy(sequence[k]) for sequence in boxes], batch_first=True).to(device)
                 for k in (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,11 +13,9 @@ from numpy.typing import NDArray
 
 from tps_pipeline import recipe
 from tps_pipeline.boxes import paired_iou
-from tps_pipeline.labels import PARTS, SWAPPED_PARTS
+from tps_pipeline.labels import swapped
 from tps_pipeline.tables import BOX, PERSON_BOX
 
-MIRRORED = (0, *(1 + part for part in SWAPPED_PARTS))
-"""For each box of a person, the place of its mirror image."""
 SAME = 0.5
 """Overlap from which a detected person is an annotated one."""
 _PERSON = ["video_id", "frame", "person"]
@@ -26,17 +25,22 @@ class Boxes(NamedTuple):
     """Boxes of people, the person's first and then those of the parts; any leading dimensions.
 
     Attributes:
-        corners: x1 y1 x2 y2, continuous pixels, float32, `(..., 11, 4)`.
-        confidences: 0 to 1, float32, `(..., 11)`; 0 where there is no box.
+        corners: x1 y1 x2 y2, continuous pixels, float32, `(..., 1 + parts, 4)`.
+        confidences: 0 to 1, float32, `(..., 1 + parts)`; 0 where there is no box.
     """
 
     corners: NDArray[np.float32]
     confidences: NDArray[np.float32]
 
-    def mirrored(self) -> Boxes:
-        """The boxes of the mirror image, left and right exchanged. Where the picture ends does not matter here."""
-        corners = self.corners[..., MIRRORED, :] * np.array((-1, 1, -1, 1), np.float32)
-        return Boxes(corners[..., [2, 1, 0, 3]], self.confidences[..., MIRRORED])
+    def mirrored(self, parts: Sequence[str]) -> Boxes:
+        """The boxes of the mirror image, left and right exchanged. Where the picture ends does not matter here.
+
+        Args:
+            parts: Which parts they are of (`labels.parts_of`).
+        """
+        places = (0, *(1 + part for part in swapped(parts)))
+        corners = self.corners[..., places, :] * np.array((-1, 1, -1, 1), np.float32)
+        return Boxes(corners[..., [2, 1, 0, 3]], self.confidences[..., places])
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Trajectories:
     """People in frames, and the sequences that they form.
 
     Attributes:
-        boxes: Of each person in a frame, `(N, 11, ...)`.
+        boxes: Of each person in a frame, `(N, 1 + parts, ...)`.
         person_of_part: The person that each row of the table of parts belongs to, an index below N.
         videos: Each person's video, `(N,)`.
         sequences: Persons who are one track's, ascending in time.
@@ -59,7 +63,13 @@ class Trajectories:
 
 
 def arrange(
-    people: pa.Table, parts: pa.Table, tracks: pa.Table, *, stride: int, threshold: float = 0.0
+    people: pa.Table,
+    parts: pa.Table,
+    tracks: pa.Table,
+    vocabulary: Sequence[str],
+    *,
+    stride: int,
+    threshold: float = 0.0,
 ) -> Trajectories:
     """Bring tables into arrays.
 
@@ -68,6 +78,7 @@ def arrange(
         parts: `tables.PARTS`, or `tables.DETECTIONS`. Detected boxes have their scores as confidences, a part's as a
             share of its person's; annotated ones have 1.
         tracks: `tables.TRACKS` of the same people.
+        vocabulary: The parts whose boxes are wanted, in the order of the arrays; those of others are left out.
         stride: Step between the frames of a sequence. A track makes so many sequences, each of every `stride`-th
             frame.
         threshold: Parts of a lower confidence are left out.
@@ -79,17 +90,20 @@ def arrange(
     keys = parts.select(_PERSON).to_pandas().astype({"video_id": str})
     index = pd.MultiIndex.from_frame(listed[_PERSON])
     person = index.get_indexer(pd.MultiIndex.from_frame(keys)).astype(np.int64)
-    corners = np.zeros((len(listed), 1 + len(PARTS), 4), np.float32)
+    corners = np.zeros((len(listed), 1 + len(vocabulary), 4), np.float32)
     confidences = np.zeros(corners.shape[:2], np.float32)
     corners[:, 0] = listed[columns[:4]]
     confidences[:, 0] = listed.person_score if detected else 1
-    place = 1 + pd.Categorical(parts["part"].to_pandas().astype(str), categories=PARTS).codes.astype(np.int64)
-    corners[person, place] = parts.select([*BOX]).to_pandas()
+    names = pd.Index(parts["part"].to_pandas().astype(str))
+    codes = pd.Index([*vocabulary]).get_indexer(names).astype(np.int64)
+    wanted = codes >= 0
+    at = person[wanted], 1 + codes[wanted]
+    corners[at] = parts.select([*BOX]).to_pandas()[wanted]
     corners[..., 2:] += 1
     part_confidences = np.ones(len(keys), np.float32)
     if detected:
         part_confidences = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
-    confidences[person, place] = np.where(part_confidences < threshold, 0, part_confidences)
+    confidences[at] = np.where(part_confidences < threshold, 0, part_confidences)[wanted]
     sequences = _sequences(listed, stride)
     frames = listed.frame.to_numpy()
     steps = [(frames[rows] - frames[rows[0]]) // stride for rows in sequences]
@@ -104,7 +118,7 @@ def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:
 
 
 def at_steps(boxes: Boxes, people: NDArray[np.int64], steps: NDArray[np.int64]) -> Boxes:
-    """The boxes of a sequence, `(T, 11, ...)`, with nobody in the steps in which the person is not seen."""
+    """The boxes of a sequence, `(T, 1 + parts, ...)`, with nobody in the steps in which the person is not seen."""
     length = int(steps[-1]) + 1
     corners = np.zeros((length, *boxes.corners.shape[1:]), np.float32)
     confidences = np.zeros((length, boxes.confidences.shape[1]), np.float32)
@@ -116,7 +130,7 @@ def augment(boxes: Boxes, settings: recipe.TrajectoryAugmentation, rng: np.rando
     """Make a sequence of annotated boxes like one of detected boxes, in another view; it is not mirrored here.
 
     Args:
-        boxes: `(T, 11, ...)`.
+        boxes: `(T, 1 + parts, ...)`.
         settings: How far.
         rng: Where all draws come from.
     """

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tps_pipeline import outputs, recipe
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.tracks import track
-from tps_pipeline.labels import PARTS, swap
+from tps_pipeline.labels import swap
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
@@ -31,6 +31,7 @@ from tps_pipeline.methods.trajectories.sequences import (
 )
 from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.outputs import ACTIONS, STATE_LABELS
+from tps_pipeline.parsing import translate
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import distinct
 from tps_pipeline.training import loop
@@ -39,7 +40,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 
 @dataclass(frozen=True)
 class Labelled:
-    """People, with the label of each of their parts, `(N, 10)`, and their videos' actions, `(N, A)`."""
+    """People, with the label of each of their parts, `(N, parts)`, and their videos' actions, `(N, A)`."""
 
     people: Trajectories
     """Their parts' boxes over time."""
@@ -93,7 +94,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
 
     task = loop.Task(
-        build(settings.network, len(space), len(names)),
+        build(settings.network, space, len(names)),
         TrainingSequences(known, settings, space=space),
         loss,
         collate=collate,
@@ -117,15 +118,17 @@ def labelled(
     people, parts = source(outputs.PEOPLE), source(outputs.PARTS)
     if detected:
         found, threshold = source(outputs.TWO_STAGE), settings.inference.part_threshold
-        arranged = arrange(found, found, track(found), stride=settings.stride, threshold=threshold)
+        arranged = arrange(found, found, track(found), space.parts, stride=settings.stride, threshold=threshold)
         names_of, states = found["part"].to_pylist(), states_of_detected(found, people, parts)
     else:
-        arranged = arrange(people, parts, track(people), stride=settings.stride)
+        arranged = arrange(people, parts, track(people), space.parts, stride=settings.stride)
         names_of, states = parts["part"].to_pylist(), parts["state"].to_pylist()
-    targets = np.full((len(arranged.videos), len(PARTS)), UNLABELLED)
+    targets = np.full((len(arranged.videos), len(space.parts)), UNLABELLED)
     pairs = [(str(part), str(state)) for part, state in zip(names_of, states, strict=True)]
-    labels = [space.labels.get(pair, UNLABELLED) for pair in pairs]
-    targets[arranged.person_of_part, [PARTS.index(part) for part in names_of]] = labels
+    labels = np.array([space.labels.get(pair, UNLABELLED) for pair in pairs], np.int64)
+    place = translate([part for part, _ in pairs], space.parts)
+    known = place >= 0
+    targets[arranged.person_of_part[known], place[known]] = labels[known]
     rows = source(ACTIONS).to_pylist()
     shown = {video: {} for video in arranged.videos.tolist()} | {row["video_id"]: {row["action"]: 1.0} for row in rows}
     return Labelled(arranged, targets, action_probabilities(arranged, shown, names), detected)
@@ -147,18 +150,18 @@ class TrainingSequences:
         return len(self.sequences)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """A sequence `(T, 11, ...)` with targets `(T, 10)` and the actions' probabilities `(A,)`."""
+        """A sequence `(T, 1 + parts, ...)` with targets `(T, parts)` and the actions' probabilities `(A,)`."""
         known, rows, steps = self.sequences[index]
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
         inside = (steps >= first) & (steps < first + self.settings.frames)
         rows, steps = rows[inside], steps[inside] - first
         change = stretch if known.detected else augment
         boxes = change(at_steps(known.people.boxes, rows, steps), self.settings.augment, rng)
-        targets = np.full((len(boxes.confidences), len(PARTS)), UNLABELLED)
+        targets = np.full((len(boxes.confidences), len(self.space.parts)), UNLABELLED)
         targets[steps] = known.targets[rows]
         actions = known.actions[rows[0]] * np.float32(rng.random() >= self.settings.augment.drop)
         if rng.random() < self.settings.augment.flip:
-            boxes, targets = boxes.mirrored(), self.space.mirrored(targets)
+            boxes, targets = boxes.mirrored(self.space.parts), self.space.mirrored(targets)
         return {**boxes._asdict(), "targets": targets, "actions": actions}
 
 
