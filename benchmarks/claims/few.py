@@ -1,8 +1,7 @@
 """Few videos: whole runs of `small.yaml`, from a data folder to the leaderboard, beside what is asked of them.
 
-The settings of `small.yaml` were found on other actions and seeds (500 to 799), and on motion capture that another
-program drew; `SEEDS` are for measuring alone. A run begins with nothing and has all that a user's has. Figures are
-those of its test videos.
+The settings of `small.yaml` were found on the demo's data and on seeds 500 to 799; `SEEDS` are for measuring alone. A
+run begins with nothing and has all that a user's has. Figures are those of its test videos.
 """
 
 from __future__ import annotations

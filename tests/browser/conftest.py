@@ -18,6 +18,7 @@ def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: run `make setup`")
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if executable is None:
+        # A package of the system, which `make` does not install; `.ci/run` does, and there these tests run.
         pytest.skip("there is no chromium: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
         # Its sandbox does not start as root, and shared memory is small in containers.

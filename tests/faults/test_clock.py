@@ -17,6 +17,7 @@ HOUR = 3600
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that shifts the clock of a process that it is loaded into."""
+    # The clock is shifted from below Python, in all processes; only these tests, not `make test`, need a compiler.
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler (cc)")
     library = tmp_path_factory.mktemp("clock") / "clock.so"
     source = Path(__file__).with_name("clock.c")

@@ -31,6 +31,7 @@ def disturbed(undisturbed: Path, tmp_path: Path) -> Iterator[Path]:
     mount = ["mount", "-t", "tmpfs", "tmpfs", folder / "store"]
     mounted = subprocess.run(mount, stderr=subprocess.DEVNULL, check=False)
     if mounted.returncode:
+        # A disk that is full needs one of its own, which only root may mount; `docs/reliability.md` says when it was.
         pytest.skip("may not mount a disk of its own")
     yield folder
     subprocess.run(["umount", "--lazy", folder / "store"], check=True)
