@@ -54,7 +54,7 @@ class Columns:
     """Names of the states, as they come."""
 
 
-class _OtherwiseError(Exception):
+class _OtherwiseError(ValueError):
     """Something is written in another way."""
 
 
@@ -71,7 +71,7 @@ def read(frames: list[msgspec.Raw], *, proposals: bool) -> Columns | None:
     try:
         way = _Way.of(frames, proposals=proposals)
         return _joined([way.read(block) for block in _blocks(frames)])
-    except (_OtherwiseError, pa.ArrowInvalid, msgspec.DecodeError):
+    except (ValueError, msgspec.DecodeError, RecursionError):  # Arrow's of numbers that are none, too
         return None
 
 
@@ -131,7 +131,7 @@ class _Way:
         """As the first person that has a part."""
         for frame in frames:
             for person in msgspec.json.decode(frame, type=dict[str, list[dict[str, Any]]]).get("humans", []):
-                for part in (person.get("parts") or {}).values():
+                for part in msgspec.convert(person.get("parts"), dict[str, dict[str, Any]]).values():
                     if list(person)[-1] != "parts":
                         raise _OtherwiseError
                     return cls(_written(person, {"box": _BOX, "parts": b"{"}), cls._parts(part, proposals=proposals))
@@ -170,6 +170,7 @@ class _Way:
         start = np.cumsum(length[each]) - length[each]
         frame, person = np.flatnonzero(each == ord(_FRAME)), np.flatnonzero(each == ord(_PERSON))
         text.check(start[frame] + 1, b"humans")
+        text.check(start[frame] + len(b'{"":'), b"")  # `[null]` would pass for nobody
         for at, key in self.person.keys.items():
             text.check(start[person] + at, key)
         rows, boxes, names, states = [], [], [], []
