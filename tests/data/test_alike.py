@@ -85,7 +85,9 @@ def test_reads_what_programs_write(proposals: bool, extras: bool, separators: tu
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), changes=st.lists(st.tuples(st.integers(0, 2**20), st.binary(max_size=3)), max_size=2))
+@given(
+    seed=st.integers(0, 2**32), changes=st.lists(st.tuples(st.integers(0, 2**20), st.binary(max_size=3)), max_size=2)
+)
 def test_never_reads_what_the_typed_reader_reads_otherwise(seed: int, changes: list[tuple[int, bytes]]):
     rng = np.random.default_rng(seed)
     proposals = bool(rng.random() < 0.5)

@@ -186,7 +186,7 @@ class _Way:
         order = np.argsort(np.concatenate(rows), kind="stable") if len(rows) > 1 else slice(None)
         row, box, name, state = (np.concatenate(of)[order] if of else _NONE for of in (rows, boxes, names, states))
         part_names, state_names = text.names(name), text.names(state)
-        return Columns(
+        columns = Columns(
             people=np.diff(np.searchsorted(person, frame), append=len(person)),
             person_box=text.boxes(start[person] + self.person.boxes[0]),
             part_person=np.searchsorted(person, row // (MOST + 1)) - 1,
@@ -196,6 +196,8 @@ class _Way:
             parts=part_names.dictionary.to_pylist(),
             states=state_names.dictionary.to_pylist(),
         )
+        _check_once(columns)
+        return columns
 
 
 _NONE = np.empty(0, np.int64)
@@ -271,7 +273,7 @@ def _joined(blocks: list[Columns]) -> Columns:
         people += len(block.person_box)
         part.append(np.array([parts.setdefault(name, len(parts)) for name in block.parts], np.int64)[block.part])
         state.append(np.array([states.setdefault(name, len(states)) for name in block.states], np.int64)[block.state])
-    columns = Columns(
+    return Columns(
         people=np.concatenate([block.people for block in blocks]),
         person_box=np.concatenate([block.person_box for block in blocks]),
         part_person=np.concatenate(person),
@@ -281,8 +283,6 @@ def _joined(blocks: list[Columns]) -> Columns:
         parts=[*parts],
         states=[*states],
     )
-    _check_once(columns)
-    return columns
 
 
 def _check_once(columns: Columns) -> None:

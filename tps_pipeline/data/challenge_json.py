@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from tps_pipeline import plain_file
-from tps_pipeline.cpu import collection_paused
+from tps_pipeline.cpu import collection_paused, keep_freed_memory
 from tps_pipeline.data import alike
 from tps_pipeline.data.encoding import as_utf8, printable
 from tps_pipeline.errors import DataError, UnreachableError
@@ -144,6 +144,7 @@ def _read(
     parts: Collection[str] | None = None,
 ) -> tuple[Parsing, list[str]]:
     """Decode and lay out a file of frames; with the frames' names."""
+    keep_freed_memory()
     with collection_paused():
         read = _at_once(data, part_type, max_people=max_people, parts=parts)
         if read is None:
