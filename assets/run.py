@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 import dagster as dg
@@ -99,9 +100,8 @@ def materialize(
         KeyboardInterrupt: Such a signal has come.
     """
     pipeline = pipeline.freeze()
-    definitions = definitions_of(pipeline, dg.in_process_executor)
     graph = graph_of(pipeline.recipe)
-    making = _Making(pipeline, instance, definitions.resolve_implicit_global_asset_job_def(), graph)
+    making = _Making(pipeline, instance, graph)
     with _stage("shards", stopped):
         if ingestion_is_due(pipeline.run(), instance):
             making.run([dg.AssetKey("shards")])
@@ -121,8 +121,12 @@ class _Making:
 
     pipeline: Pipeline
     instance: dg.DagsterInstance
-    job: dg.JobDefinition
     graph: Graph
+
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        """All assets."""
+        return definitions_of(self.pipeline, dg.in_process_executor).resolve_implicit_global_asset_job_def()
 
     def due(self) -> Due:
         """What is left to do now."""
