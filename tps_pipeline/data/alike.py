@@ -193,8 +193,8 @@ class _Way:
             part=_values(part_names.indices, np.int32).astype(np.int64),
             part_box=text.boxes(box),
             state=_values(state_names.indices, np.int32).astype(np.int64),
-            parts=part_names.dictionary.to_pylist(),
-            states=state_names.dictionary.to_pylist(),
+            parts=[str(name) for name in part_names.dictionary.to_pylist()],
+            states=[str(name) for name in state_names.dictionary.to_pylist()],
         )
         _check_once(columns)
         return columns
@@ -222,7 +222,7 @@ class _Text:
         between[:, 0] += each[between[:, 0]] == ord(" ")
         between[:-1, 1], between[-1, 1] = at[1:], len(text)
         self._start, self._end = between.T
-        self._between = pa.StringArray.from_buffers(between.size - 1, pa.py_buffer(between), pa.py_buffer(text))
+        self._between = pa.StringArray.from_buffers(between.size - 1, pa.py_buffer(between.data), pa.py_buffer(text))
         self._words = np.ndarray(len(text), np.uint64, padded, strides=(1,))
 
     def check(self, at: Integers, word: bytes) -> None:
@@ -232,7 +232,7 @@ class _Text:
         if (self._end[at] - start != len(word)).any() or (spelled != int.from_bytes(word, "little")).any():
             raise _OtherwiseError
 
-    def names(self, at: Integers) -> pa.DictionaryArray:
+    def names(self, at: Integers) -> pa.DictionaryArray[Any, Any]:
         """The text after some of the punctuation, each that occurs once."""
         return self._after(at).dictionary_encode()
 
@@ -242,12 +242,13 @@ class _Text:
         return _values(pc.cast(corners, pa.float64()), np.float64).reshape(-1, 4)
 
     def _after(self, at: Integers) -> pa.StringArray:
-        return self._between.take(pa.Int64Array.from_buffers(pa.int64(), len(at), [None, pa.py_buffer(2 * at)]))
+        return self._between.take(pa.Int64Array.from_buffers(pa.int64(), len(at), [None, pa.py_buffer((2 * at).data)]))
 
 
 def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
     """A new array's values: `to_numpy` would import pandas, which takes longer than all of this."""
-    return np.frombuffer(array.buffers()[1] or b"", type_)[: len(array)]
+    values: Any = array.buffers()[1]
+    return np.frombuffer(values or b"", type_)[: len(array)]
 
 
 def _check_nesting(letters: bytes, frames: int) -> None:
