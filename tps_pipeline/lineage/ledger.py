@@ -15,7 +15,7 @@ import pyarrow as pa
 from tps_pipeline import device as devices
 from tps_pipeline.cpu import collection_paused
 from tps_pipeline.errors import StoreError
-from tps_pipeline.lineage.records import Order, Record, Work, from_row, git_sha, packages, to_table
+from tps_pipeline.lineage.records import TIMES, Order, Record, Work, from_row, git_sha, packages, to_table
 from tps_pipeline.lineage.snapshot import Snapshot
 from tps_pipeline.outputs import Key, name_of
 from tps_pipeline.store import Store, Written
@@ -233,9 +233,12 @@ class _File:
     def __init__(self, table: pa.Table) -> None:
         if "sequence" not in table.column_names:  # before version 0.3
             table = table.append_column("sequence", pa.nulls(table.num_rows, pa.int64()))
+        for name in TIMES:
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, name, table[name].cast(pa.int64()))
         names = ("record", "asset", "partition", "sequence")
         columns: dict[str, Any] = {name: table[name].to_pylist() for name in names}
-        times: list[Any] = table["finished_at"].cast(pa.int64()).to_pylist()
+        times: list[Any] = table["finished_at"].to_pylist()
         placed = zip(columns["sequence"], times, columns["record"], strict=True)
         self.orders: list[Order] = [(number or 0, time, record) for number, time, record in placed]
         self.keys: list[Key] = list(zip(columns["asset"], columns["partition"], strict=True))
