@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
 from tps_pipeline.errors import StoreError
+from tps_pipeline.plain_file import unreachable
 from tps_pipeline.whole_file import move_whole
 
 
@@ -104,6 +105,7 @@ class Store:
 
         Raises:
             StoreError: It is not there, or is not a Parquet file.
+            UnreachableError: The disk does not let it be read.
         """
         try:
             # Not `pq.read_table`: the threads of its scanner abort the interpreter at exit now and then (a tenth of all
@@ -111,8 +113,11 @@ class Store:
             return pq.ParquetFile(pa.BufferReader(self.fs.cat_file(self.full(path)))).read(columns=columns)
         except FileNotFoundError as error:
             raise StoreError(f"{self.full(path)} is not in the store; materialize it first") from error
-        except pa.ArrowInvalid as error:
-            raise StoreError(f"{self.full(path)} is damaged ({error}); delete it and materialize it again") from error
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # pyarrow's, of damaged content, has no number
+                raise unreachable(self.full(path), error) from error
+            what = next(iter(str(error).splitlines()), "")
+            raise StoreError(f"{self.full(path)} is damaged ({what}); delete it and materialize it again") from error
 
     def head(self, path: str, rows: int) -> pa.Table:
         """The first rows of a table, without reading the others."""

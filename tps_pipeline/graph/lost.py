@@ -56,7 +56,3 @@ def _ids(store: Store, path: str) -> list[str]:
         return list(filter(None, store.read(path, columns=["video_id"])["video_id"].cast(pa.string()).to_pylist()))
     except (StoreError, KeyError, pa.ArrowException):
         return []
-    except OSError as error:  # pyarrow's, of damaged content, has no number
-        if error.errno is not None:
-            raise
-        return []

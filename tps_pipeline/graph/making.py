@@ -7,7 +7,7 @@ from. Of several runs that want the same at once, one makes it; the others wait 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -199,11 +199,13 @@ def _show(run: Run, step: Step, shard: str | None, outcomes: Mapping[Output, Out
     for output, outcome in outcomes.items():
         name = shard or output.key
         record = outcome.made.get(name) or outcome.kept.get(name)
-        with suppress(pa.ArrowInvalid, OSError):
+        try:
             if record and record.rows is not None:
-                outcome.previews[name] = run.store.head(record.path, PREVIEWED)
+                outcome.previews[name] = run.store.head(run.store.intact(record), PREVIEWED)
             if record and step.picture and output == step.makes[0]:
                 outcome.pictures[name] = _picture(run, step, shard)
+        except (TpsError, pa.ArrowException, OSError) as error:  # whoever builds on it fails
+            run.warn(f"{name_of(output.at(shard))} is not shown: {error}")
 
 
 def _picture(run: Run, step: Step, shard: str | None) -> str:
