@@ -132,13 +132,11 @@ class Store:
 
     def write(self, path: str, table: pa.Table) -> Written:
         """Write one table; an existing file is replaced in one step."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", row_group_size=262_144)
-        content = sink.getvalue()
+        content = parquet(table)
         self._replace(path, content)
         return Written(path, hashlib.sha256(content).hexdigest(), len(content), table.num_rows)
 
-    def write_bytes(self, path: str, content: bytes) -> Written:
+    def write_bytes(self, path: str, content: bytes | pa.Buffer) -> Written:
         """Write a file that is no table."""
         self._replace(path, content)
         return Written(path, hashlib.sha256(content).hexdigest(), len(content))
@@ -171,14 +169,18 @@ class Store:
 
         Raises:
             StoreError: It is not there, or is other than recorded.
+            UnreachableError: The disk does not let it be read.
         """
         if not self.is_local or os.environ.get("TPS_VERIFY") == "off":
             return
         local = self.local(path)
-        state = tuple((s.st_size, s.st_mtime_ns, s.st_ino) for s in (file.stat() for file in _files(local)))
-        if _verified.get((str(local), data_version)) == state:
-            return
-        hashes = _hashes(local)
+        try:
+            state = tuple((s.st_size, s.st_mtime_ns, s.st_ino) for s in (file.stat() for file in _files(local)))
+            if _verified.get((str(local), data_version)) == state:
+                return
+            hashes = _hashes(local)
+        except OSError as error:
+            raise unreachable(local, error) from error
         same = {_version(hashes, unversioned), _version(hashes, ()), *(hashes.values() if not local.is_dir() else ())}
         if data_version not in same:
             raise StoreError(
@@ -291,6 +293,13 @@ class Store:
     def _state(self, path: str) -> str:
         """What changes with the content of a stored file or folder (size, time, ETag)."""
         return str(sorted(self.fs.find(self.full(path), detail=True).items()))
+
+
+def parquet(table: pa.Table) -> pa.Buffer:
+    """A table as the content of a file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=262_144)
+    return sink.getvalue()
 
 
 _verified: dict[tuple[str, str], tuple[tuple[int, int, int], ...]] = {}

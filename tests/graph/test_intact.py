@@ -172,7 +172,6 @@ READERS: dict[str, tuple[str, Callable[[Lineage], object]]] = {
     "promotion": ("checkpoints/network/abc/model.safetensors", judged),
     "a refusal": (FAILED.path(SHARD), lambda lineage: pytest.fail(lineage.latest().refusals()[0])),
     "taking out": (SHARDS.path(SHARD), lambda lineage: ingestion.remove(lineage, SHARD, "")),
-    "putting back": (REMOVED.path("v9"), lambda lineage: ingestion.put_back(lineage, "v9")),
     "the shard of a video": (SHARDS.path(SHARD), lambda lineage: shard_of(lineage.latest(), "v1")),
     "what is known of a video": (ACTIONS.path(SHARD), lambda lineage: list(find(lineage, "v1"))),
     "an overlay": (predictions("voting").path(SHARD), drawn),
@@ -192,12 +191,3 @@ def test_who_reads_without_a_step_is_told_as_well(filled: Lineage, reader: str) 
     place = file.parent if "checkpoints" in path else file
     assert str(place) in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_a_damaged_note_of_the_data_folder_is_named(filled: Lineage) -> None:
-    assert ingestion.place_of(filled) == "/data"
-    file = Path(filled.store.full(FOLDERS.path(SHARD)))
-    for content in ("", "{}", "[]", '{"folder": "/da'):
-        file.write_text(content)
-        with pytest.raises(StoreError, match=r"val-000\.json is damaged; write "):
-            ingestion.place_of(filled)
