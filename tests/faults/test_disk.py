@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.disturbed import contents, copy, different, nothing_is_left, unrestricted, versions
-from tests.faults.steps import Undisturbed, finish, run_of
+from tests.faults.steps import TO_FRAMES, Undisturbed, finish, run_of
 from tests.workplace import ROOT
 from tps_pipeline.errors import StoreError
 
@@ -72,6 +72,25 @@ def test_a_step_on_a_full_disk(undisturbed: Undisturbed, disturbed: Path, step: 
     finish(disturbed)
     results = contents(disturbed)
     assert results.items() <= contents(undisturbed.folder).items()
+
+
+def test_frames_with_a_little_more_room_each_time(undisturbed: Undisturbed, disturbed: Path) -> None:
+    """However much of a file has room: what is recorded has every row."""
+    finish(disturbed, only=TO_FRAMES[:2])
+    stopped = 0
+    while True:
+        resize(disturbed, used(disturbed) + 4 + 12 * (stopped % 9))
+        try:
+            finish(disturbed, only=TO_FRAMES)
+            break
+        except StoreError as error:
+            assert "no room is left" in str(error)  # noqa: PT017
+        stopped += 1
+        assert versions(disturbed).items() <= versions(undisturbed.folder).items()
+        assert contents(disturbed).items() <= contents(undisturbed.folder).items()
+    print(f"stopped {stopped} times")
+    assert stopped > 8
+    assert versions(disturbed).items() <= versions(undisturbed.folder).items()
 
 
 def test_records_on_a_full_disk(disturbed: Path) -> None:

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import StoreError
-from tps_pipeline.graph import Run, ingestion
+from tps_pipeline.graph import Run, Step, ingestion, make
+from tps_pipeline.graph.making import PREVIEWED
 from tps_pipeline.graph.promotion import refuses
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.lineage import Lineage, Work, find
@@ -117,6 +118,34 @@ def test_a_whole_store_is_in_order_logs_may_differ_and_the_check_can_be_left_out
     edited(folder / "model.safetensors")
     monkeypatch.setenv("TPS_VERIFY", "off")
     assert read(lineage, NETWORK) == folder
+
+
+@pytest.mark.parametrize("damage", [cut_off, emptied, edited, swapped])
+def test_what_is_damaged_is_not_shown_and_told_of_in_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    told: list[str] = []
+    output = Output("numbers", pa.schema([("number", pa.int64())]))
+    numbers = Step((output,), lambda _: pa.table({"number": list(range(3000))}))
+    run = Run(recipe.load("demo"), Path(), Lineage(Store(tmp_path)), warn=told.append)
+    assert make(run, numbers)[output].previews["numbers"]["number"].to_pylist() == list(range(PREVIEWED))
+    file = tmp_path / output.path()
+    damage(file)
+    outcome = make(run, numbers)[output]
+    assert outcome.kept
+    assert outcome.previews == {}
+    (line,) = told
+    assert line.startswith("numbers is not shown: ")
+    assert str(file) in line
+    assert "\n" not in line
+
+
+def test_a_current_network_that_is_gone_is_not_defended(filled: Lineage) -> None:
+    run = Run(recipe.load("demo"), Path(), filled, retraining=True)
+    learner = SimpleNamespace(name="network", evaluate_reads=(), evaluate=worthless, figure="accuracy")
+    step = SimpleNamespace(learner=learner)
+    place = Path(filled.store.full("checkpoints/network/abc"))
+    product = shutil.copytree(place, place.with_name("new"))
+    shutil.rmtree(place)
+    assert refuses(run, step, Work(NETWORK.key, None, (), (), ""), product) is None  # pyright: ignore
 
 
 SHARD = "val-000"

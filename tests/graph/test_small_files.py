@@ -39,20 +39,24 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     take_in(run)
     for text in (f"{TEXT}\nseed: 1\n", TEXT):
         frozen.freeze(run.store, text, "demo")
-    record(run, VIDEOS, run.store.read(SHARDS.path("val-000")).select(["video_id"]))
-    problems = pa.table({"problem": ["it is bad"]}).cast(tables.PROBLEMS)
+    for name in shards(run):
+        record(run, VIDEOS, run.store.read(SHARDS.path(name)).select(["video_id"]), name)
     for number in range(2):
-        record(run, verdict(VIDEOS, f"not_bad_{number}"), problems)
+        record(run, verdict(VIDEOS, f"not_bad_{number}"), problem(f"it is bad {number}"))
     allow(run.lineage, "videos/val-000", "it is fine")
-    record(run, FAILED, problems)
+    record(run, FAILED, problem("it is worse"))
     return folder
 
 
-def record(run: Run, output: Output, table: pa.Table) -> None:
-    about = run.lineage.latest().inputs([VIDEOS.at("val-000") if output != VIDEOS else SHARDS.at("val-000")])
-    written = run.store.write(output.path("val-000"), table)
+def problem(said: str) -> pa.Table:
+    return pa.table({"problem": [said]}).cast(tables.PROBLEMS)
+
+
+def record(run: Run, output: Output, table: pa.Table, name: str = "val-000") -> None:
+    about = run.lineage.latest().inputs([(SHARDS if output == VIDEOS else VIDEOS).at(name)])
+    written = run.store.write(output.path(name), table)
     metrics = {} if output == VIDEOS else {"blocking": 1.0}
-    run.lineage.record(Work(output.key, "val-000", about, (), ""), written, run_id="", metrics=metrics)
+    run.lineage.record(Work(output.key, name, about, (), ""), written, run_id="", metrics=metrics)
 
 
 def run_in(folder: Path) -> Run:
@@ -129,6 +133,8 @@ def test_a_line_or_a_repair(kept: Path, tmp_path: Path, part: str, damage: Calla
         folder = tmp_path / str(number)
         shutil.copytree(kept, folder)
         other = files[number - 1]
+        if damage is swapped and other.read_bytes() == file.read_bytes():
+            continue
         damage(folder / file.relative_to(kept), folder / other.relative_to(kept))
         told = list(said(folder))
         problems: list[object] = []
@@ -144,14 +150,15 @@ def test_a_line_or_a_repair(kept: Path, tmp_path: Path, part: str, damage: Calla
             continue
         after = run_in(folder)
         assert shards(after) == before, file
-        assert frozen.last_name(after.store) == ("demo" if file.name != "last.json" else None)
+        if file.name != "last.json":
+            assert frozen.last_name(after.store) == "demo"
         place = str(folder / "data")
         assert [each.place for each in folders_of(after.lineage.latest())] == [place]
         if part == "removed" and "put in again" not in file.read_text():
             name = file.stem
             assert [line for line in told if line.startswith(f"removed/{name}.json: was lost or damaged")], told
             assert not [line for line in map(str, again.problems) if "was lost or damaged" in line]
-    assert tried or part == "lineage"
+    assert tried or part in ("lineage", "data", "allowed")
 
 
 @pytest.mark.parametrize("damage", [deleted, emptied, truncated, swapped, edited])

@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn
+from typing import IO, NamedTuple
 
 from tps_pipeline.data.tar import Archive
 from tps_pipeline.errors import DataError, UnreachableError, make_room, no_room
@@ -70,7 +70,12 @@ def opened(path: Path) -> Opened:
         magic = file.read(6)
         if not any(map(magic.startswith, (*_UNPACK, _ZIP))):
             return Opened(_mapped(file), None)
-    return _unpacked(path, (found.st_size, found.st_mtime_ns), magic)
+    try:
+        return _unpacked(path, (found.st_size, found.st_mtime_ns), magic)
+    except OSError as error:  # a disk that fails or is full damages no archive
+        if no_room(error):
+            raise UnreachableError(f"{path} cannot be unpacked now: {make_room(tempfile.gettempdir())}") from error
+        raise unreachable(path, error) from error
 
 
 @functools.lru_cache(maxsize=32)
@@ -84,22 +89,12 @@ def _unpacked(path: Path, _stamp: tuple[int, int], magic: bytes) -> Opened:
                 _unpack(path, plain, next(way for start, way in _UNPACK.items() if magic.startswith(start)))
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-                _raise_unreachable(path, error)
+                raise
             damage = f"the archive's compression breaks off ({error})"
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, DataError) as error:
             damage = f"the archive cannot be unpacked ({error})"
-        try:
-            plain.flush()
-        except OSError as error:
-            _raise_unreachable(path, error)
+        plain.flush()
         return Opened(_mapped(plain), damage)
-
-
-def _raise_unreachable(path: Path, error: OSError) -> NoReturn:
-    """Tell of a disk that fails or is full: an archive is not damaged by that."""
-    if no_room(error):
-        raise UnreachableError(f"{path} cannot be unpacked now: {make_room(tempfile.gettempdir())}") from error
-    raise unreachable(path, error) from error
 
 
 def _unpack(path: Path, plain: IO[bytes], way: _Compressed) -> None:

@@ -230,7 +230,7 @@ def _known(lineage: Lineage, folders: list[Folder], elsewhere: Collection[str]) 
     manifests = {name: manifest for folder in folders for name, manifest in folder.manifests.items()}
     latest = lineage.latest()
     removed = {video: sha for each in removals.removals(latest) for video, sha in each.note.videos.items()}
-    return Known(manifests, elsewhere, removed, list(latest.of(SHARDS.key)), lost_shards(latest, manifests))
+    return Known(manifests, elsewhere, removed, list(latest.of(SHARDS.key)), lost_shards(latest, manifests, removed))
 
 
 def _videos(data: Path) -> list[Video]:

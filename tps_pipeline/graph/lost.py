@@ -7,7 +7,7 @@ recorded or not. They need not be believed: they only name videos, whose rows ar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
@@ -32,12 +32,15 @@ def manifest_of(latest: Snapshot, shard: str) -> pa.Table | None:
         return None
 
 
-def lost_shards(latest: Snapshot, intact: Mapping[str, pa.Table]) -> dict[str, list[str]]:
+def lost_shards(
+    latest: Snapshot, intact: Mapping[str, pa.Table], removed: Collection[str] = ()
+) -> dict[str, list[str]]:
     """The ids of the videos of each lost shard, in their order; none where nothing tells them.
 
     Args:
         latest: The newest records.
         intact: The shards that are not lost, by name (`tables.SHARD`).
+        removed: The videos that were taken out.
     """
     named = {partition for asset, partition in latest.records if partition and asset != REMOVED.key}
     named |= {file.partition(".")[0] for output in NAMING for file in latest.store.names(output.key)}
@@ -45,7 +48,8 @@ def lost_shards(latest: Snapshot, intact: Mapping[str, pa.Table]) -> dict[str, l
     lost = sorted(name for name in named - intact.keys() - taken_out if is_shard(name))
     if not lost:
         return {}
-    elsewhere = {video for manifest in intact.values() for video in manifest["video_id"].to_pylist()} | taken_out
+    elsewhere = {video for manifest in intact.values() for video in manifest["video_id"].to_pylist()}
+    elsewhere |= taken_out | {*removed}
     return {name: [v for v in videos_named(latest.store, name) if v not in elsewhere] for name in lost}
 
 
