@@ -132,7 +132,7 @@ def of_predictions(lineage: Lineage) -> recipes.Recipe:
     made = [record for (asset, _), record in records.items() if asset.startswith(PREDICTIONS)]
     if not made:
         return newest
-    key = max(made, key=lambda record: record.finished_at).key
+    key = max(made, key=lambda record: record.order).key
     trace = [record for _, record in lineage.trace(key) if record.recipe_sections]
     fits = (recipe for recipe in (newest, *_kept((store,))) if all(_made_with(recipe, record) for record in trace))
     return next(fits, newest)
