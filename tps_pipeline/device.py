@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def _processor() -> str:
     """What the processor calls itself, where the system tells; one kind may differ from another in the last digits."""
-    with suppress(OSError), open("/proc/cpuinfo") as file:
+    with suppress(OSError), Path("/proc/cpuinfo").open() as file:
         for line in file:
             if line.startswith("model name"):
                 return f"{platform.machine()}, {line.partition(':')[2].strip()}"

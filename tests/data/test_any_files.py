@@ -1,6 +1,7 @@
 """Whatever is in a list, a submission, labels, an archive or a recipe: a result or one line that names the file.
 
-It takes seconds and little memory. `make test` tries a few files, the same each time; `EXAMPLES=` says how many, as `make test-faults` does.
+It takes seconds and little memory. `make test` tries a few files, the same each time; `EXAMPLES=` says how many, as
+`make test-faults` does.
 """
 
 from __future__ import annotations

@@ -177,8 +177,11 @@ def test_no_room_to_unpack_is_no_damage(tmp_path: Path, suffix: str, number: int
         def write(self, _: object) -> int:
             raise OSError(number, os.strerror(number))
 
+    def full(prefix: str) -> Full:
+        return Full()
+
     with monkeypatch.context() as patched:
-        patched.setattr(compressed.tempfile, "TemporaryFile", lambda **_: Full())
+        patched.setattr(compressed.tempfile, "TemporaryFile", full)
         for _ in range(2):
             with pytest.raises(UnreachableError, match=r"cannot be (unpacked|read) now") as said:
                 find_annotations(tmp_path / "data")
