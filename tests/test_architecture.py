@@ -55,9 +55,7 @@ def test_no_file_is_above_400_lines():
 
 def test_no_function_is_above_50_lines():
     sizes = [
-        (name, function, size)
-        for name, source in modules(*EVERYWHERE).items()
-        for function, size in functions(source)
+        (name, function, size) for name, source in modules(*EVERYWHERE).items() for function, size in functions(source)
     ]
     assert len(sizes) > 1000
     assert [each for each in sizes if each[2] > 50] == []
