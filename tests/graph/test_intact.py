@@ -1,5 +1,7 @@
 """What is read is what was recorded: files that were cut off, emptied, swapped or edited are named, never read."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -136,6 +138,25 @@ def test_what_is_damaged_is_not_shown_and_told_of_in_one_line(tmp_path: Path, da
     assert line.startswith("numbers is not shown: ")
     assert str(file) in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE])
+def test_a_disk_that_fails_is_told_of_in_one_line_and_nothing_is_recorded(tmp_path: Path, number: int) -> None:
+    def fails(_: Reader) -> pa.Table:
+        if failing:
+            raise OSError(number, os.strerror(number), str(tmp_path / "somewhere"))
+        return pa.table({"number": [1]})
+
+    output, failing = Output("numbers", pa.schema([("number", pa.int64())])), True
+    run = Run(recipe.load("demo"), Path(), Lineage(Store(tmp_path)))
+    with pytest.raises(StoreError, match="run the same command again") as error:
+        make(run, Step((output,), fails))
+    assert str(error.value).startswith("numbers: ")
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not run.lineage.records()
+    failing = False
+    assert make(run, Step((output,), fails))[output].made
 
 
 def test_a_current_network_that_is_gone_is_not_defended(filled: Lineage) -> None:

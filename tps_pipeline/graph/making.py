@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tps_pipeline import device
-from tps_pipeline.errors import StoreError, TpsError, make_room, no_room
+from tps_pipeline.errors import StoreError, TpsError, disk_failure
 from tps_pipeline.graph.promotion import refused_before, refuses
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
@@ -65,13 +65,14 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
         What was done for each of the step's outputs.
 
     Raises:
-        StoreError: Something that it reads was never made, or has failed a blocking check; or the disk is full.
+        StoreError: Something that it reads was never made, or has failed a blocking check; or the disk fails, or is
+            full.
     """
     try:
         return _make_each(run, step, shards, force=force)
     except Exception as error:
-        if no_room(error) and not isinstance(error, TpsError):
-            raise StoreError(f"{step.name}: {make_room(run.store.root)}") from error
+        if said := disk_failure(error, run.store.root):
+            raise StoreError(f"{step.name}: {said}") from error
         raise
 
 
