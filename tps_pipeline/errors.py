@@ -9,8 +9,9 @@ class TpsError(Exception):
     """Base of every error this package raises on bad input; the command line prints it without a traceback."""
 
     def __str__(self) -> str:
-        """The message as terminals, logs and tables can hold it: names of files need not be text."""
-        return super().__str__().encode("utf-8", "backslashreplace").decode()
+        """The message as terminals, logs and tables can hold it: what it names need not be text, nor one line."""
+        said = super().__str__()
+        return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in said)
 
 
 class DataError(TpsError):
