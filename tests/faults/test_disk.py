@@ -79,7 +79,7 @@ def test_frames_with_a_little_more_room_each_time(undisturbed: Undisturbed, dist
     finish(disturbed, only=TO_FRAMES[:2])
     stopped = 0
     while True:
-        resize(disturbed, used(disturbed) + 4 + 12 * (stopped % 9))
+        resize(disturbed, used(disturbed) + 5 * (stopped % 9))
         try:
             finish(disturbed, only=TO_FRAMES)
             break
