@@ -45,6 +45,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record(run, verdict(VIDEOS, f"not_bad_{number}"), problem(f"it is bad {number}"))
     allow(run.lineage, "videos/val-000", "it is fine")
     record(run, FAILED, problem("it is worse"))
+    shutil.copytree(folder, folder.with_name("not_merged"))
+    run.lineage.compact()  # one file is read quickly
     return folder
 
 
@@ -128,7 +130,9 @@ def line_of(error: TpsError) -> str:
 @pytest.mark.parametrize("part", ["removed", "data", "recipes", "shards", "checks", "allowed", "lineage"])
 def test_a_line_or_a_repair(kept: Path, tmp_path: Path, part: str, damage: Callable[[Path, Path], None]) -> None:
     before, tried = shards(run_in(kept)), 0
+    kept = kept if part != "lineage" else kept.with_name("not_merged")
     files = sorted(path for path in (kept / "store" / part).rglob("*") if path.is_file())
+    files = files if part != "lineage" else files[::6]
     for number, file in enumerate(files):
         folder = tmp_path / str(number)
         shutil.copytree(kept, folder)
