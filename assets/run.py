@@ -36,6 +36,7 @@ from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
 IMPORTED_ONCE = [
+    "tps_pipeline.forked",
     "assets.quiet",
     "assets.definitions",
     "tps_pipeline.detection.train",
