@@ -10,8 +10,7 @@ import pytest
 from tests.workplace import ROOT
 
 STARTED = """
-import multiprocessing, sys
-sys.path.insert(0, sys.argv[1])
+import multiprocessing
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tps_pipeline.forked", "slow"])
 context.Process(target=print).start()
@@ -23,7 +22,7 @@ def test_it_ends_with_who_started_it_in_the_midst_of_an_import(tmp_path: Path):
     begun = tmp_path / "begun"
     (tmp_path / "slow.py").write_text(f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)")
     (tmp_path / "main.py").write_text(STARTED)
-    started = psutil.Popen([sys.executable, tmp_path / "main.py", tmp_path], env={"PYTHONPATH": str(ROOT)})
+    started = psutil.Popen([sys.executable, tmp_path / "main.py"], env={"PYTHONPATH": f"{ROOT}:{tmp_path}"})
     until = time.monotonic() + 60
     while not begun.exists() and time.monotonic() < until:
         time.sleep(0.05)
