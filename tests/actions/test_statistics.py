@@ -13,7 +13,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from tests.actions.acting import ACTIONS, STEPS, seen, videos
 from tps_pipeline import recipe, tables
 from tps_pipeline.actions import statistics
-from tps_pipeline.actions.motion import described
+from tps_pipeline.actions.motion import described, smoothed
 from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.errors import DataError, WeightsError
 from tps_pipeline.methods.trajectories.sequences import Boxes
@@ -105,6 +105,20 @@ def test_neither_place_nor_size_in_the_picture_nor_what_is_not_seen_changes_a_nu
     nearer = one.corners.copy()
     nearer[:, 7] += 20
     assert not np.allclose(described(Boxes(nearer, one.confidences), 0.2), plain, atol=1e-2)
+
+
+def test_trembling_is_smoothed_and_nobody_who_walks_lags_behind():
+    still = boxes(np.random.default_rng(0))
+    walk = 40 * np.arange(STEPS, dtype=np.float32)[:, None, None] * np.array((1, 0, 1, 0), np.float32)
+    walking = Boxes((still.corners[:1] + walk).astype(np.float32), still.confidences)
+    assert np.allclose(smoothed(walking), walking.corners, atol=1e-3)
+    trembling = Boxes(walking.corners.copy(), np.full_like(still.confidences, 0.5))
+    trembling.corners[1::2, 4] += 8
+    off = smoothed(trembling)[:, 4] - walking.corners[:, 4]
+    assert np.ptp(off, axis=0).max() < 3
+    doubtful = Boxes(trembling.corners, trembling.confidences.copy())
+    doubtful.confidences[1::2, 4] = 1e-6
+    assert np.allclose(smoothed(doubtful)[:, 4], walking.corners[:, 4], atol=1e-3)
 
 
 def test_somebody_seen_once_alone_or_all_but_has_numbers_as_everybody():
