@@ -25,6 +25,7 @@ from tps_pipeline.actions.motion import described
 from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies, ids
 from tps_pipeline.labels import PARTS
+from tps_pipeline.models.described import description_of
 from tps_pipeline.models.forest import Forest
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
@@ -154,9 +155,10 @@ class Classifier(NamedTuple):
 def load(checkpoint: Path) -> Classifier:
     """What `train` left in a folder."""
     tensors, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.StatisticsAction.model_validate_json(metadata["settings"])
-    actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
+    with description_of(checkpoint / WEIGHTS):
+        settings = recipe.StatisticsAction.model_validate_json(metadata["settings"])
+        actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
+        parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
     return Classifier(Forest.of(tensors, len(actions)) if tensors else None, settings, parts, actions, usual)
 
 

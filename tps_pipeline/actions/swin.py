@@ -22,8 +22,9 @@ from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.clips.sampling import uniform_sample
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
-from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
+from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.progress import progress
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -141,10 +142,10 @@ def train(
 def load(checkpoint: Path) -> Classifier:
     """The network that `train` left in a folder."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.SwinAction.model_validate_json(metadata["settings"])
-    actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    model = video_swin(settings.network, len(actions))
-    load_strictly(model, state)
+    with description_of(checkpoint / WEIGHTS):
+        settings = recipe.SwinAction.model_validate_json(metadata["settings"])
+        actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
+    model = built_as_described(checkpoint / WEIGHTS, lambda: video_swin(settings.network, len(actions)), state)
     return Classifier(model.to(choose_device()).eval(), settings, actions, usual)
 
 

@@ -32,9 +32,10 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes, augment
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.skeleton import SkeletonNet
-from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
+from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -149,11 +150,11 @@ class Classifier(NamedTuple):
 def load(checkpoint: Path) -> Classifier:
     """The network that `train` left in a folder."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.TrajectoryAction.model_validate_json(metadata["settings"])
-    actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
-    network = build(settings.network, parts, len(actions))
-    load_strictly(network, state)
+    with description_of(checkpoint / WEIGHTS):
+        settings = recipe.TrajectoryAction.model_validate_json(metadata["settings"])
+        actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
+        parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
+    network = built_as_described(checkpoint / WEIGHTS, lambda: build(settings.network, parts, len(actions)), state)
     return Classifier(network.to(choose_device()).eval(), settings, parts, actions, usual)
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Letterbox, letterbox
 from tps_pipeline.device import choose_device
-from tps_pipeline.errors import WeightsError
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
-from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
+from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
 from tps_pipeline.models.yolov7_layers import STRIDES
 
@@ -131,8 +131,8 @@ def build(settings: recipe.Yolov7, *, classes: int, anchors: ArrayLike | None = 
 
 def save(path: Path, state_dict: Mapping[str, Tensor], settings: recipe.Detector, labels: Sequence[str]) -> None:
     """Write a checkpoint that `load` needs nothing beside: weights and anchors, labels, settings."""
-    described = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json(exclude={"inference"})}
-    save_checkpoint(path, state_dict, metadata=described)
+    about = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json(exclude={"inference"})}
+    save_checkpoint(path, state_dict, metadata=about)
 
 
 @kept
@@ -149,14 +149,11 @@ def load(
     Raises:
         WeightsError: The file is missing or damaged, or is no detector of ours.
     """
-    tensors, described = load_checkpoint(path)
-    try:
-        settings = recipe.Detector.model_validate_json(described["settings"])
-        labels = tuple(json.loads(described["labels"]))
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: does not say which detector it is ({error}); train it again") from error
-    network = build(settings.network, classes=len(labels))
-    load_strictly(network, tensors)
+    tensors, metadata = load_checkpoint(path)
+    with description_of(path):
+        settings = recipe.Detector.model_validate_json(metadata["settings"])
+        labels = tuple(json.loads(metadata["labels"]))
+    network = built_as_described(path, lambda: build(settings.network, classes=len(labels)), tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     used = inference or recipe.DetectorInference()
     return TrainedDetector(network, labels, settings.pixels, used.canvas, used.precision)

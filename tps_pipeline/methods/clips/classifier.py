@@ -26,8 +26,9 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.models import csn
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
-from tps_pipeline.models.weights import load_checkpoint, load_strictly
+from tps_pipeline.models.weights import load_checkpoint
 from tps_pipeline.progress import progress
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -126,11 +127,11 @@ def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Modu
     """
     prepare_cpu()
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = as_in_force(type(entry).model_validate_json(metadata["settings"]), entry)
-    space = LabelSpace.from_json(metadata["labels"])
-    model = network(settings, len(space))
-    load_strictly(model, state)
-    frequencies = np.array(metadata["frequencies"].split(), np.float32)
+    with description_of(checkpoint / WEIGHTS):
+        settings = as_in_force(type(entry).model_validate_json(metadata["settings"]), entry)
+        space = LabelSpace.from_json(metadata["labels"])
+        frequencies = np.array(metadata["frequencies"].split(), np.float32)
+    model = built_as_described(checkpoint / WEIGHTS, lambda: network(settings, len(space)), state)
     return Classifier(model.to(choose_device()).eval(), settings, space, frequencies)
 
 
