@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +48,9 @@ def predict(
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Show in a window what is followed; q ends it.")] = False,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Open network addresses.")] = False,
+    runtime: Annotated[
+        Literal["torch", "onnx"], typer.Option(help="What runs the networks: onnx is ONNX Runtime, where installed.")
+    ] = "torch",
     as_json: Json = False,
 ) -> None:
     """Find people, parts, states and the action in videos that are in no store; exit 1 if one of them failed.
@@ -62,7 +65,7 @@ def predict(
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
     kinds = _kinds(save, among=STREAMED if live else None)
-    parser = load(bundle or store, method=method, every=every)
+    parser = load(bundle or store, method=method, every=every, runtime=runtime)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
     rows += [

@@ -1,0 +1,71 @@
+"""ONNX Runtime in PyTorch's place finds the same, but for the last digits."""
+
+import importlib.util
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import tps_pipeline
+from tests.predict.untrained import make_store
+from tests.video.clips import write_clip
+from tps_pipeline.cli.app import app
+from tps_pipeline.methods.clips.classifier import Classifier
+from tps_pipeline.models.kept import Networks
+from tps_pipeline.models.onnx import _OnnxRuntime
+
+METHODS = ["segment_level", "instance_pcp", "part_state_detector", "video_category"]
+KEYS = ["frame", "person", "part", "state"]
+SCORES = ["person_score", "part_score", "state_score"]
+CORNERS = ["x1", "y1", "x2", "y2", "person_x1", "person_y1", "person_x2", "person_y2"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    crowded = {"person_threshold": 0.0, "people_per_frame": 2}
+    return make_store(tmp_path_factory.mktemp("store"), methods=METHODS, two_stage=crowded)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Networks:
+    return Networks("onnx")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("method", METHODS[:-1])
+def test_the_same_is_found(method: str, store: Path, shared: Networks, tmp_path: Path):
+    clip = write_clip(tmp_path / "a.mp4", 7)
+    other = tps_pipeline.load(store, method=method, runtime="onnx")
+    other._networks = shared
+    ours, theirs = tps_pipeline.load(store, method=method)(clip), other(clip)
+    assert theirs.video_actions["score"].to_pylist() == pytest.approx(ours.video_actions["score"].to_pylist(), abs=1e-4)
+    table, rows = ours.to_pandas(), theirs.to_pandas()
+    assert len(table) == 2 * 2 * 10
+    assert (table[KEYS].astype(str) == rows[KEYS].astype(str)).to_numpy().mean() > 0.95  # states may be as likely
+    np.testing.assert_allclose(rows[SCORES], table[SCORES], atol=1e-4)
+    assert (rows[CORNERS] - table[CORNERS]).abs().to_numpy().max() <= 1
+    run = [getattr(each, "network", getattr(each, "model", None)) for each in shared.loaded.values()]
+    ran = [each for each in run if isinstance(getattr(each, "backbone", each), _OnnxRuntime)]
+    assert len(ran) >= 4
+    assert len(ran) == len([each for each in shared.loaded.values() if _sees(each)])
+
+
+def _sees(loaded: object) -> bool:
+    return isinstance(loaded, Classifier) or hasattr(loaded, "canvas") or "SwinAction" in repr(type(loaded)) or (
+        type(loaded).__module__ == "tps_pipeline.actions.swin"
+    )  # fmt: skip
+
+
+def test_where_it_is_not_installed_that_is_one_line(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    there = importlib.util.find_spec
+
+    def find(name: str) -> ModuleSpec | None:
+        return None if name == "onnxruntime" else there(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    clip, fixed = str(write_clip(tmp_path / "a.mp4", 2)), ["--store", str(store), "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, ["predict", clip, "--runtime", "onnx", "--method", "video_category", *fixed])
+    assert done.exit_code == 1
+    assert done.stderr == "tps: ONNX files are written and run with onnxruntime: pip install 'tps-pipeline[onnx]'\n"
