@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import stat
 import struct
 import zipfile
@@ -186,6 +187,31 @@ def test_what_is_not_as_the_manifest_says_is_refused(
     change: Callable[[dict[str, Any], Members], None], said: str, sound: Path, tmp_path: Path, place: Path
 ):
     refused(_changed(sound, tmp_path / "bad.tps", change), said, place)
+
+
+def test_a_recipe_that_asks_for_a_billion_channels_is_refused(sound: Path, tmp_path: Path, place: Path):
+    def change(manifest: dict[str, Any], members: Members) -> None:
+        text = re.sub(rb" width: [\d.]+", b" width: 1000000000", members["recipe.yaml"], count=1)
+        members["recipe.yaml"] = text
+        manifest["members"]["recipe.yaml"] = _member(text)
+
+    bad = _changed(sound, tmp_path / "bad.tps", change)
+    refused(bad, r"recipe\.yaml: .*width: .*less than or equal to 1000000", place, kind=RecipeError)
+
+
+def test_a_network_that_says_it_is_larger_than_its_weights_is_refused(sound: Path, tmp_path: Path):
+    def change(manifest: dict[str, Any], members: Members) -> None:
+        name = next(name for name in members if "person_detector" in name and name.endswith(".safetensors"))
+        size = int.from_bytes(members[name][:8], "little")
+        header = re.sub(rb'(\\"width\\":)[\d.]+', rb"\g<1>900000", members[name][8 : 8 + size])
+        content = len(header).to_bytes(8, "little") + header + members[name][8 + size :]
+        members[name] = content
+        manifest["members"][name] = _member(content)
+
+    bad = _changed(sound, tmp_path / "bad.tps", change)
+    with pytest.raises(TpsError, match="larger than the weights in it") as caught:
+        tps_pipeline.load(bad)(write_clip(tmp_path / "me.mp4", 2))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 import tps_pipeline
 from tests.predict.untrained import make_store
-from tests.video.clips import write_clip
+from tests.video.clips import picture, write_clip
+from tps_pipeline import recipe
 from tps_pipeline.cli.app import app
-from tps_pipeline.methods.clips.classifier import Classifier
-from tps_pipeline.models.kept import Networks
-from tps_pipeline.models.onnx import _OnnxRuntime
+from tps_pipeline.detection import detector
+from tps_pipeline.models.kept import Networks, keeping
 
+PERSON = recipe.load("demo").person_detector
 METHODS = ["segment_level", "instance_pcp", "part_state_detector", "video_category"]
 KEYS = ["frame", "person", "part", "state"]
 SCORES = ["person_score", "part_score", "state_score"]
@@ -33,29 +34,38 @@ def shared() -> Networks:
     return Networks("onnx")
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS[:-1])
 def test_the_same_is_found(method: str, store: Path, shared: Networks, tmp_path: Path):
     clip = write_clip(tmp_path / "a.mp4", 7)
     other = tps_pipeline.load(store, method=method, runtime="onnx")
     other._networks = shared
     ours, theirs = tps_pipeline.load(store, method=method)(clip), other(clip)
+    assert repr(shared.loaded).count("_OnnxRuntime") >= 4
     assert theirs.video_actions["score"].to_pylist() == pytest.approx(ours.video_actions["score"].to_pylist(), abs=1e-4)
     table, rows = ours.to_pandas(), theirs.to_pandas()
     assert len(table) == 2 * 2 * 10
     assert (table[KEYS].astype(str) == rows[KEYS].astype(str)).to_numpy().mean() > 0.95  # states may be as likely
     np.testing.assert_allclose(rows[SCORES], table[SCORES], atol=1e-4)
     assert (rows[CORNERS] - table[CORNERS]).abs().to_numpy().max() <= 1
-    run = [getattr(each, "network", getattr(each, "model", None)) for each in shared.loaded.values()]
-    ran = [each for each in run if isinstance(getattr(each, "backbone", each), _OnnxRuntime)]
-    assert len(ran) >= 4
-    assert len(ran) == len([each for each in shared.loaded.values() if _sees(each)])
 
 
-def _sees(loaded: object) -> bool:
-    return isinstance(loaded, Classifier) or hasattr(loaded, "canvas") or "SwinAction" in repr(type(loaded)) or (
-        type(loaded).__module__ == "tps_pipeline.actions.swin"
-    )  # fmt: skip
+@pytest.mark.whole
+def test_a_detector_is_run_by_it_and_sees_pictures_of_any_shape(tmp_path: Path):
+    settings = PERSON.model_copy(update={"network": recipe.Yolov7(variant="tiny", width=0.125, depth=0.5)})
+    network = detector.build(settings.network, classes=1)
+    detector.save(tmp_path / "n.safetensors", network.state_dict(), settings, ["person"])
+    pictures = [picture(0), picture(1), picture(2, 64, 160)]
+    inference = recipe.DetectorInference(canvas="rectangle")
+    ours = detector.load(tmp_path / "n.safetensors", inference=inference)
+    with keeping(networks := Networks("onnx")):
+        theirs = detector.load(tmp_path / "n.safetensors", inference=inference)
+        assert detector.load(tmp_path / "n.safetensors", inference=inference) is theirs
+    assert len(networks.loaded) == 1
+    assert type(theirs.network) is not type(ours.network)
+    for found, wanted in zip(theirs(theirs.prepare(pictures)), ours(ours.prepare(pictures)), strict=True):
+        for value, want in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-4)
 
 
 def test_where_it_is_not_installed_that_is_one_line(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
