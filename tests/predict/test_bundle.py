@@ -23,6 +23,7 @@ from tps_pipeline.errors import BundleError, RecipeError, StoreError, TpsError
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.predict import bundle
 from tps_pipeline.store import Store
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 pytestmark = pytest.mark.whole
 
@@ -199,18 +200,18 @@ def test_a_recipe_that_asks_for_a_billion_channels_is_refused(sound: Path, tmp_p
     refused(bad, r"recipe\.yaml: .*width: .*less than or equal to 1000000", place, kind=RecipeError)
 
 
-def test_a_network_that_says_it_is_larger_than_its_weights_is_refused(sound: Path, tmp_path: Path):
-    def change(manifest: dict[str, Any], members: Members) -> None:
-        name = next(name for name in members if "person_detector" in name and name.endswith(".safetensors"))
-        size = int.from_bytes(members[name][:8], "little")
-        header = re.sub(rb'(\\"width\\":)[\d.]+', rb"\g<1>900000", members[name][8 : 8 + size])
-        content = len(header).to_bytes(8, "little") + header + members[name][8 + size :]
-        members[name] = content
-        manifest["members"][name] = _member(content)
-
-    bad = _changed(sound, tmp_path / "bad.tps", change)
+def test_a_network_that_says_it_is_larger_than_its_weights_is_refused(tmp_path: Path):
+    store, network = Store(make_store(tmp_path / "store")), outputs.checkpoint("person_detector").key
+    file = store.local(Lineage(store).latest().records[network, None].path) / WEIGHTS
+    content = file.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = re.sub(rb'(\\"width\\":)[\d.]+', rb"\g<1>900000", content[8 : 8 + size])
+    assert header != content[8 : 8 + size]
+    file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+    _with_files(store, network, {})
+    tps_pipeline.load(store.root, method="video_category").bundle(tmp_path / "a.tps")
     with pytest.raises(TpsError, match="larger than the weights in it") as caught:
-        tps_pipeline.load(bad)(write_clip(tmp_path / "me.mp4", 2))
+        tps_pipeline.load(tmp_path / "a.tps")(write_clip(tmp_path / "me.mp4", 2))
     assert len(str(caught.value).splitlines()) == 1
 
 
