@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 from typer.testing import CliRunner
 
 import tps_pipeline
@@ -14,6 +16,7 @@ from tests.video.clips import picture, write_clip
 from tps_pipeline import recipe
 from tps_pipeline.cli.app import app
 from tps_pipeline.detection import detector
+from tps_pipeline.models import onnx
 from tps_pipeline.models.kept import Networks, keeping
 
 PERSON = recipe.load("demo").person_detector
@@ -50,7 +53,19 @@ def test_the_same_is_found(method: str, store: Path, shared: Networks, tmp_path:
     assert (rows[CORNERS] - table[CORNERS]).abs().to_numpy().max() <= 1
 
 
-@pytest.mark.whole
+def test_a_network_is_run_by_it_where_that_is_asked():
+    network = nn.Sequential(nn.Conv3d(3, 4, 3), nn.Dropout(), nn.Flatten(2)).eval()
+    clips = torch.randn(5, 3, 4, 6, 6)
+    with keeping(Networks("torch")):
+        assert onnx.as_asked(network, clips[:2]) is network
+    with keeping(Networks("onnx")), torch.inference_mode():
+        run = onnx.as_asked(network, clips[:2])
+        assert run is not network
+        torch.testing.assert_close(run(clips), network(clips), rtol=1e-4, atol=1e-4)
+    assert next(run.parameters()).device.type == "cpu"
+
+
+@pytest.mark.slow
 def test_a_detector_is_run_by_it_and_sees_pictures_of_any_shape(tmp_path: Path):
     settings = PERSON.model_copy(update={"network": recipe.Yolov7(variant="tiny", width=0.125, depth=0.5)})
     network = detector.build(settings.network, classes=1)
