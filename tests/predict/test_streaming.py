@@ -106,6 +106,16 @@ def test_what_is_no_stream_is_said_before_anything_is_opened(store: Path):
         next(parser.stream(99))
 
 
+def test_without_a_display_nothing_is_shown_and_that_is_one_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    clip = str(write_clip(tmp_path / "a.mp4", 2))
+    done = CliRunner().invoke(app, ["predict", clip, "--stream", "--show", "--store", str(store)])
+    assert (done.exit_code, done.stderr) == (1, "tps: there is no display to show a window on; leave --show out\n")
+
+
 def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Path):
     write_clip(tmp_path / "a.mp4", 33)
     fixed = ["--store", str(store), "--out", str(tmp_path), "--method", "part_trajectory", "--min-score", "0"]
@@ -119,6 +129,9 @@ def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Pa
     assert {len(line["people"]) for line in lines} == {3}
     assert followed["people"] == len({person["track"] for line in lines for person in line["people"]})
     assert probe(tmp_path / "a_part_trajectory.mp4").n_frames == 7
+    refused = CliRunner().invoke(app, ["predict", str(tmp_path / "a.mp4"), "--show", *fixed])
+    assert refused.exit_code == 2
+    assert "shows what is followed: add --stream" in refused.stderr
     refused = CliRunner().invoke(app, ["predict", "99", "--save", "csv", *fixed])
     assert refused.exit_code == 2
     assert "csv: there are json, mp4" in refused.stderr

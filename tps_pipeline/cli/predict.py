@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,6 +67,8 @@ def predict(
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
     kinds = _kinds(save, among=STREAMED if live else None)
+    if show:
+        _must_show(live)
     parser = load(bundle or store, method=method, every=every, runtime=runtime)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
@@ -74,7 +78,7 @@ def predict(
     ]
     if as_json:
         print_json(rows)
-    else:
+    elif any("error" not in row for row in rows):
         done = [row for row in rows if "error" not in row]
         shown = ["seconds", "people", "action", "score", "fps"]
         cells = [[Path(row["video"]).name, *(row[name] for name in shown)] for row in done]
@@ -180,15 +184,21 @@ def _follow(
     return rows[0] if rows else _refused(TpsError(f"{source}: nothing came from it"), source)
 
 
+def _must_show(live: Sequence[object]) -> None:
+    """Make sure that there is something to show, and a display: without one OpenCV's Qt ends the process that asks."""
+    if not live:
+        raise typer.BadParameter("shows what is followed: add --stream, or name a camera", param_hint="--show")
+    tried = [sys.executable, "-c", "import cv2; cv2.namedWindow('tps predict')"]
+    if subprocess.run(tried, capture_output=True).returncode:
+        raise TpsError("there is no display to show a window on; leave --show out")
+
+
 def _shown(frame: Frame, *, min_score: float) -> bool:
     """Show a frame in a window; whether it is to go on."""
     import cv2
 
-    try:
-        cv2.imshow("tps predict", frame.draw(min_score=min_score)[..., ::-1])
-        return cv2.waitKey(1) != ord("q")
-    except cv2.error as error:
-        raise TpsError("there is no display to show a window on; leave --show out") from error
+    cv2.imshow("tps predict", frame.draw(min_score=min_score)[..., ::-1])
+    return cv2.waitKey(1) != ord("q")
 
 
 def _kinds(save: str, among: Sequence[Kind] | None = None) -> list[Kind]:
