@@ -129,9 +129,6 @@ def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Pa
     assert {len(line["people"]) for line in lines} == {3}
     assert followed["people"] == len({person["track"] for line in lines for person in line["people"]})
     assert probe(tmp_path / "a_part_trajectory.mp4").n_frames == 7
-    refused = CliRunner().invoke(app, ["predict", str(tmp_path / "a.mp4"), "--show", *fixed])
-    assert refused.exit_code == 2
-    assert "shows what is followed: add --stream" in refused.stderr
     refused = CliRunner().invoke(app, ["predict", "99", "--save", "csv", *fixed])
     assert refused.exit_code == 2
     assert "csv: there are json, mp4" in refused.stderr

@@ -60,6 +60,8 @@ def predict(
     The store is only read. What it finds is what `make run` would find, to the last digit; of a camera, an address or
     with `--stream` states and the action are those of the last 60 frames, until Ctrl-C.
     """
+    if show:
+        _must_show()
     from tps_pipeline.predict.parser import load
     from tps_pipeline.predict.sources import find
 
@@ -67,8 +69,8 @@ def predict(
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
     kinds = _kinds(save, among=STREAMED if live else None)
-    if show:
-        _must_show(live)
+    if show and not live:
+        raise typer.BadParameter("shows what is followed: add --stream, or name a camera", param_hint="--show")
     parser = load(bundle or store, method=method, every=every, runtime=runtime)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
@@ -184,10 +186,13 @@ def _follow(
     return rows[0] if rows else _refused(TpsError(f"{source}: nothing came from it"), source)
 
 
-def _must_show(live: Sequence[object]) -> None:
-    """Make sure that there is something to show, and a display: without one OpenCV's Qt ends the process that asks."""
-    if not live:
-        raise typer.BadParameter("shows what is followed: add --stream, or name a camera", param_hint="--show")
+def _must_show() -> None:
+    """Make sure that there is a display: without one OpenCV's Qt ends the process that asks, so another one does.
+
+    OpenCV has to be there before PyAV, whose libxcb its Qt would take: its windows then hang (PyAV #978, opencv #29195).
+    """
+    import cv2  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     tried = [sys.executable, "-c", "import cv2; cv2.namedWindow('tps predict')"]
     if subprocess.run(tried, capture_output=True).returncode:
         raise TpsError("there is no display to show a window on; leave --show out")
