@@ -29,14 +29,20 @@ ACTION = DEMO.video_action.members
 assert ACTION.swin
 assert ACTION.trajectory
 SWIN, TRAJECTORY = ACTION.swin, ACTION.trajectory
-INSTANCE = DEMO.methods["instance_pp"]
-assert isinstance(INSTANCE, recipe.InstanceLevel)
+
+
+def of_people() -> nn.Module:
+    entry = DEMO.methods["instance_pp"]
+    assert isinstance(entry, recipe.InstanceLevel)
+    return people.build(entry, 3)
+
+
 
 BUILT: dict[str, Callable[[], nn.Module]] = {
     "detector": lambda: detector.build(PERSON.network, classes=1),
     "swin": lambda: networks.video_swin(SWIN.network, 3),
     "csn": lambda: networks.csn(recipe.Csn(depths=(1, 1, 1, 1), stem=8), 3),
-    "people": lambda: people.build(INSTANCE, 3),
+    "people": of_people,
     "skeleton": lambda: trajectory.build(TRAJECTORY.network, PARTS, 3),
 }
 

@@ -189,7 +189,7 @@ def _follow(
 def _must_show() -> None:
     """Make sure that there is a display: without one OpenCV's Qt ends the process that asks, so another one does.
 
-    OpenCV has to be there before PyAV, whose libxcb its Qt would take: its windows then hang (PyAV #978, opencv #29195).
+    OpenCV has to be there before PyAV, whose libxcb its Qt would take, so that windows hang (PyAV #978, opencv #29195).
     """
     import cv2  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
