@@ -37,7 +37,6 @@ def of_people() -> nn.Module:
     return people.build(entry, 3)
 
 
-
 BUILT: dict[str, Callable[[], nn.Module]] = {
     "detector": lambda: detector.build(PERSON.network, classes=1),
     "swin": lambda: networks.video_swin(SWIN.network, 3),
