@@ -30,13 +30,14 @@ from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
-from tps_pipeline.errors import TpsError, make_room, no_room
+from tps_pipeline.errors import TpsError, disk_failure
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.outputs import ACTION_ACCURACY, CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
 IMPORTED_ONCE = [
+    "tps_pipeline.forked",
     "assets.quiet",
     "assets.definitions",
     "tps_pipeline.detection.train",
@@ -72,11 +73,11 @@ def main() -> int:
             if came:  # what it ended with may be anything
                 console.print("stopped; what was finished stays: run it again to go on", highlight=False)
                 return 128 + came
-            full = no_room(error) and not isinstance(error, TpsError)  # Dagster's own records may be what has no room
-            if not full and not isinstance(error, (TpsError, dg.DagsterError)):
+            disk = disk_failure(error, pipeline.store_root)  # Dagster's own records may be what has no room
+            if not disk and not isinstance(error, (TpsError, dg.DagsterError)):
                 raise
             failed = isinstance(error, DagsterAssetCheckFailedError)
-            said = make_room(pipeline.store_root) if full else str(error)
+            said = disk or str(error)
             for line in pipeline.lineage.latest().refusals() if failed else [said]:
                 console.print(f"[red]failed:[/] {escape(line)}", highlight=False, soft_wrap=True)
             return 1

@@ -19,6 +19,8 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.live import Live
 from tps_pipeline.video.probe import probe
 
+pytestmark = pytest.mark.whole
+
 KEYS = ["frame", "person", "part"]
 
 
@@ -102,6 +104,16 @@ def test_what_is_no_stream_is_said_before_anything_is_opened(store: Path):
         next(parser.stream("http://127.0.0.1:9/x", allow_network=True))
     with pytest.raises(VideoError, match="camera 99 cannot be opened; see that it is there"):
         next(parser.stream(99))
+
+
+def test_without_a_display_nothing_is_shown_and_that_is_one_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    clip = str(write_clip(tmp_path / "a.mp4", 2))
+    done = CliRunner().invoke(app, ["predict", clip, "--stream", "--show", "--store", str(store)])
+    assert (done.exit_code, done.stderr) == (1, "tps: there is no display to show a window on; leave --show out\n")
 
 
 def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Path):

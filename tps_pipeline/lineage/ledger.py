@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -14,11 +15,13 @@ import pyarrow as pa
 
 from tps_pipeline import device as devices
 from tps_pipeline.cpu import collection_paused
-from tps_pipeline.errors import StoreError
+from tps_pipeline.errors import StoreError, TpsError
 from tps_pipeline.lineage.records import TIMES, Order, Record, Work, from_row, git_sha, packages, to_table
 from tps_pipeline.lineage.snapshot import Snapshot
 from tps_pipeline.outputs import Key, name_of
-from tps_pipeline.store import Store, Written
+from tps_pipeline.store import Store, Written, parquet
+
+_DIGEST = hashlib.sha256().digest_size * 2
 
 Place = tuple[Order, "_File", int]
 """Where a record is: its order, its file and row there."""
@@ -199,8 +202,8 @@ class Lineage:
         for name in sorted(names - self._files.keys()):
             try:
                 with collection_paused():
-                    file = _File(self.store.read(f"lineage/{name}"))
-            except StoreError:
+                    file = self._read(f"lineage/{name}")
+            except TpsError:
                 if self.store.exists(f"lineage/{name}"):
                     raise
                 return self._refresh()  # merged into another file meanwhile
@@ -218,9 +221,20 @@ class Lineage:
             if key not in self._newest or _order(self._newest[key]) < _order(place):
                 self._newest[key] = place
 
+    def _read(self, path: str) -> _File:
+        digest = path.rpartition("-")[2].removesuffix(".parquet")
+        if len(digest) == _DIGEST:  # before version 0.4 names did not have it
+            self.store.verify(path, digest)
+        try:
+            return _File(self.store.read(path))
+        except KeyError as error:
+            what = f"{self.store.full(path)} holds no records ({error}): delete it and run again"
+            raise StoreError(f"{what}; what it should tell of is found or made again") from error
+
     def _save(self, table: pa.Table) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.store.write(f"lineage/{stamp}-{uuid.uuid4().hex[:8]}.parquet", table)
+        """Write a file of records, which nothing else has the version of: its name has."""
+        stamp, content = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f"), parquet(table)
+        self.store.write_bytes(f"lineage/{stamp}-{hashlib.sha256(content).hexdigest()}.parquet", content)
 
 
 _TOGETHER = 32
