@@ -1,6 +1,6 @@
 """A stand-in of Kinetics-TPS's size through everything that is no network: `docs/scale.md`.
 
-Videos of 24 actions at 64 x 48 with about 151 labelled frames each are generated; what networks would find (boxes, the
+Videos of 24 actions at 64 x 64 with about 151 labelled frames each are generated; what networks would find (boxes, the
 video's action, two methods' states) is made up from the annotations. Every step is a process of its own: seconds of
 processor time, peak memory, and what it wrote. `--share 1` is the whole size (4,741 videos), and two shares give
 the exponent with which each step grows.
@@ -74,7 +74,7 @@ def do(name: str, folder: Path, share: float) -> None:
     if name == "generate":
         from tps_pipeline.data.synthetic import generate
 
-        size: dict[str, Any] = {"width": 64, "height": 48, "frames": FRAMES, "test_fraction": TEST_SHARE}
+        size: dict[str, Any] = {"width": 64, "height": 64, "frames": FRAMES, "test_fraction": TEST_SHARE}
         generate(folder / "data", videos=round(VIDEOS * share), seed=0, **size)
         return
     if name == "tps data validate":
@@ -157,6 +157,8 @@ def measured(name: str, folder: Path, share: float) -> dict[str, Any]:
         said = process.stderr.read().decode()
         _, status, cost = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode and name in ("generate", "shards"):
+        raise SystemExit(f"{name} failed: {said}")
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {
         "name": name,
@@ -180,7 +182,7 @@ def page(shares: list[float], folder: Path) -> str:
     lines = [
         "# Kinetics-TPS as a whole",
         "",
-        "Written by `python -m benchmarks.full_size`; do not edit. A stand-in of generated videos at 64 x 48 goes",
+        "Written by `python -m benchmarks.full_size`; do not edit. A stand-in of generated videos at 64 x 64 goes",
         "through every step that is no network; what networks would find is made up. Processor seconds of one process",
         "a step, its start (about a second) included; the exponent is that of the growth",
         f"from {shares[0]:g} to {shares[-1]:g} of the size ({VIDEOS} videos, {FRAMES} labelled frames each).",
