@@ -34,7 +34,7 @@ class Own:
     predict_reads: tuple[Output, ...]
     """See `Method`."""
     fit_version: ClassVar[str]
-    """The fingerprint of all that `fit` reaches in the class's package, after the class's `fit_version` if it has one."""
+    """The fingerprint of all that `fit` reaches in the class's package, after a `fit_version` that the class has."""
     predict_version: ClassVar[str]
     """The same of `predict`."""
 
