@@ -191,6 +191,7 @@ def test_a_method_of_one_s_own_is_made_alone(folder: Path, monkeypatch: pytest.M
           "--out", folder / "bundled", "--save", "json")  # fmt: skip
     monkeypatch.setitem(sys.modules, "my_methods", None)
     class_of.cache_clear()
+    recipe.parse.cache_clear()
     with pytest.raises(
         RecipeError, match=r"me.tps: recipe.yaml: methods.commonest: there is no module my_methods; inst"
     ):

@@ -72,7 +72,7 @@ Parse = Callable[..., recipe.Recipe]
 
 @pytest.fixture
 def parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parse]:
-    """Reads a recipe with the entry `mine`, which may name what is in `mine.py`: the documentation's example and more."""
+    """Reads a recipe with the entry `mine`, which may name what is in `mine.py`: the page's example and more."""
     for name, text in {"mine": source(), "broken": "def (", "leaves": "import sys; sys.exit(3)",
                        "needs": "import not_there_at_all"}.items():  # fmt: skip
         (tmp_path / f"{name}.py").write_text(text)

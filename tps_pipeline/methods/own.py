@@ -67,8 +67,9 @@ def of(settings: OwnMethod) -> Own:
     Raises:
         RecipeError: It cannot be made of its settings, reads what is no output, or has no source.
     """
-    found, kind = class_of(settings.kind), settings.kind
+    kind = settings.kind
     try:
+        found = class_of(kind)
         method = found(settings)
         fit_reads, predict_reads = tuple[Any, ...](method.fit_reads), tuple[Any, ...](method.predict_reads)
     except Exception as error:
