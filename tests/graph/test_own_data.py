@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from assets.steps import asset_of
 from tests.data.formats.sources import FRAMES, box, cvat, track
 from tests.data.layouts import write_video
-from tps_pipeline import recipe
+from tps_pipeline import outputs, recipe
 from tps_pipeline.cli.app import app
 from tps_pipeline.data.lists import BODY_PARTS
 from tps_pipeline.errors import RecipeError
@@ -90,10 +90,13 @@ def words(*command: object) -> str:
     return said.output
 
 
-def work(folder: Path, entries: dict[str, Any], *, retraining: bool = False) -> tuple[Run, list[str], list[str]]:
+def work(
+    folder: Path, entries: dict[str, Any], *, retraining: bool = False, **changes: Any
+) -> tuple[Run, list[str], list[str]]:
     """Take in what is new and make all that is due; the run, the names of what was made, and what people were told."""
     told = list[str]()
-    settings = recipe.parse(yaml.safe_dump(RECIPE | {"methods": RECIPE["methods"] | entries}), Path("horse.yaml"))
+    content = RECIPE | {"methods": RECIPE["methods"] | entries} | changes
+    settings = recipe.parse(yaml.safe_dump(content), Path("horse.yaml"))
     lineage = Lineage(Store(folder / "store"))
     run = Run(settings, folder / "data", lineage, retraining=retraining, warn=told.append)
     frozen.freeze(run.store, yaml.safe_dump(settings.model_dump(mode="json")), "horse.yaml")
@@ -153,6 +156,32 @@ def test_twelve_parts_of_a_horse_from_cvat_to_a_scored_store(finished: Path) -> 
     assert note in json.loads((finished / "told.json").read_text())
     _, made, _ = work(finished, {})
     assert made == []
+
+
+@pytest.mark.slow
+def test_everything_that_learns_learns_a_horse_s_parts(folder: Path) -> None:
+    """Methods of clips and of people, joint classes of parts and states, one detector of all, who names the action."""
+    demo = yaml.safe_load(recipe.read_text("demo"))
+    members, methods = demo["video_action"]["members"], demo["methods"]
+    for section in (members["swin"], *(each for each in methods.values() if "image_size" in each)):
+        section["image_size"] = 64
+    for section in (*members.values(), *(each.get("detector", each) for each in methods.values())):
+        if "training" in section:
+            section["training"] |= {"epochs": 1, "batch_size": 2, "workers": 0}
+    members["statistics"]["trees"] = 10
+    changes = {"single_stage_detector": DETECTOR, "video_action": demo["video_action"]}
+    run, made, _ = work(folder, methods, **changes)
+    assert {f"checkpoints/{name}" for name in ("single_stage_detector", *methods)} <= {
+        *made,
+        "checkpoints/video_category",
+    }
+    latest = run.lineage.latest()
+    for shard in latest.shards("test"):
+        for output in (outputs.SINGLE_STAGE, *map(predictions, methods)):
+            assert {*run.store.read(output.path(shard))["part"].to_pylist()} <= {*HORSE}, output.key
+        for name in methods:
+            assert run.store.read(predictions(name).path(shard)).num_rows, name
+    assert {*run.recipe.scored} == {*run.store.read(LEADERBOARD.path())["method"].to_pylist()}
 
 
 def documented(page: str, language: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 from assets import mlflow_runs, steps
 from benchmarks.orchestration.ray_head import free_port
 from tests import workplace
-from tps_pipeline.graph import Run, ingestion, make
+from tps_pipeline.graph import Graph, Run, Step, ingestion, make
 from tps_pipeline.lineage import Input, Lineage, Work, openlineage_events
 from tps_pipeline.outputs import checkpoint
 from tps_pipeline.stages import graph_of
@@ -68,6 +68,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workplace.make(tmp_path_factory.mktemp("tracking"), videos=8)
 
 
+def leading_to(graph: Graph, step: Step) -> set[Step]:
+    return set(graph.before(step)).union(*(leading_to(graph, each) for each in graph.before(step)))
+
+
 def test_a_training_is_a_run_of_mlflow_whose_url_dagster_shows(
     folder: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -81,9 +85,8 @@ def test_a_training_is_a_run_of_mlflow_whose_url_dagster_shows(
         ingestion.take_in(run)
         instance.add_dynamic_partitions("shards", run.lineage.latest().shards("train", "val", "test"))
         step = graph.step("checkpoints/person_detector")
-        for each in graph.before(step):
-            for before in (*graph.before(each), each):
-                make(run, before, run.lineage.latest().shards(*graph.splits[before.name]) if before.sharded else ())
+        for each in [each for each in graph.steps if each in leading_to(graph, step)]:
+            make(run, each, run.lineage.latest().shards(*graph.splits[each.name]) if each.sharded else ())
         urls = list[str]()
         for _ in range(2):  # made, then kept
             done = dg.materialize([steps.asset_of(step)], instance=instance, resources={"pipeline": pipeline})

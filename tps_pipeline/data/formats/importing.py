@@ -86,7 +86,9 @@ def import_labels(source: Path, out: Path, kind: Format, videos: Path | None = N
         left_out.add("videos without any labels", name)
     if not labelled:
         why = left_out.lines() or ["no labels"]
-        fix = "give --videos the folder of the videos, named as the labels name them"
+        fix = "label people as `person`, and say of each part whose it is"
+        if any(what.startswith("videos that") for what in left_out.counts):
+            fix = "give --videos the folder of the videos, named as the labels name them"
         raise refused(f"{source}", f"leaves nothing to import: {'; '.join(why)}", fix)
     (adding.add if adds else data_folder.write)(labelled, library, out, left_out)
     return Imported(labelled, left_out)
