@@ -55,7 +55,7 @@ TRAINING = {"epochs": 1, "batch_size": 2, "optimizer": "adamw", "learning_rate":
 DETECTOR = {
     "network": {"variant": "tiny", "width": 0.125}, "image_size": 64, "training": TRAINING, "gains": {"objectness": 1.0}
 }  # fmt: skip
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "seed": 0,
     "shards": {"videos_per_shard": 8, "val_fraction": 0.4},
     "frames": {"sample_stride": 5, "train_stride": 5},
@@ -169,7 +169,7 @@ def test_everything_that_learns_learns_a_horse_s_parts(folder: Path) -> None:
         if "training" in section:
             section["training"] |= {"epochs": 1, "batch_size": 2, "workers": 0}
     members["statistics"]["trees"] = 10
-    changes = {"single_stage_detector": DETECTOR, "video_action": demo["video_action"]}
+    changes: dict[str, Any] = {"single_stage_detector": DETECTOR, "video_action": demo["video_action"]}
     run, made, _ = work(folder, methods, **changes)
     assert {f"checkpoints/{name}" for name in ("single_stage_detector", *methods)} <= {
         *made,
