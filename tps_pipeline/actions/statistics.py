@@ -25,6 +25,7 @@ from tps_pipeline.actions.motion import described
 from tps_pipeline.actions.people import People
 from tps_pipeline.actions.scope import Scope, Seen
 from tps_pipeline.labels import PARTS
+from tps_pipeline.models.described import description_of
 from tps_pipeline.models.forest import Forest
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
@@ -105,7 +106,8 @@ def _seen(people: People) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 def load(checkpoint: Path) -> tuple[Forest | None, Scope[recipe.StatisticsAction]]:
     """The trees that `train` left in a folder, if anybody was there to learn from, and their scope."""
     tensors, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    scope = Scope.read(metadata, recipe.StatisticsAction)
+    with description_of(checkpoint / WEIGHTS):
+        scope = Scope.read(metadata, recipe.StatisticsAction)
     return Forest.of(tensors, len(scope.actions)) if tensors else None, scope
 
 

@@ -15,7 +15,8 @@ from tps_pipeline import __version__, outputs
 from tps_pipeline.errors import RecipeError, StoreError
 from tps_pipeline.graph import Run, frozen
 from tps_pipeline.lineage import Input, Lineage
-from tps_pipeline.models.kept import keeping
+from tps_pipeline.models import onnx
+from tps_pipeline.models.kept import Networks, Runtime, keeping
 from tps_pipeline.predict import bundle, live, memory, sources, streaming
 from tps_pipeline.predict.card import Network
 from tps_pipeline.predict.results import Result
@@ -25,7 +26,9 @@ from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
 
-def load(path: str | Path, *, method: str | None = None, every: int | None = None) -> Parser:
+def load(
+    path: str | Path, *, method: str | None = None, every: int | None = None, runtime: Runtime = "torch"
+) -> Parser:
     """Make the networks of a store or a bundle ready for videos that are in no store.
 
     Args:
@@ -33,18 +36,21 @@ def load(path: str | Path, *, method: str | None = None, every: int | None = Non
         method: A method of the recipe that the store was made with, or an ensemble; what the recipe submits, or the
             bundle was made for, without.
         every: Look at every so many frames; as the recipe says without.
+        runtime: What runs the networks that see pictures or clips: `onnx` is ONNX Runtime, on the CPU, whose numbers
+            are PyTorch's but for the last digits.
 
     Raises:
+        WeightsError: ONNX Runtime is not installed.
         StoreError: It is no store, or a network that is needed was never trained or is not in the bundle.
         BundleError: The bundle is none, is damaged or unsafe, or is of another version.
         RecipeError: The recipe has no such method.
     """
     if bundle.is_bundle(path):
-        return _of_bundle(Path(path), method, every)
+        return _of_bundle(Path(path), method, every, runtime)
     lineage = Lineage(Store(path))
     if not lineage.records():
         raise StoreError(f"{path} is no store, or nothing was ever made in it; name another")
-    return Parser(lineage, frozen.of_predictions(lineage), method=method, every=every)
+    return Parser(lineage, frozen.of_predictions(lineage), method=method, every=every, runtime=runtime)
 
 
 class Parser:
@@ -56,6 +62,7 @@ class Parser:
         method: See `load`.
         every: See `load`.
         inputs: What there is to read; the store's newest without.
+        runtime: See `load`.
 
     Attributes:
         method: Whose states are given.
@@ -74,12 +81,15 @@ class Parser:
         method: str | None = None,
         every: int | None = None,
         inputs: tuple[Input, ...] | None = None,
+        runtime: Runtime = "torch",
     ) -> None:
+        if runtime == "onnx":
+            onnx.must_be_installed(to_run=True)
         self.method = _known(method or recipe.submission, recipe)
         self.recipe = recipe if every is None else _sampling(recipe, every)
         wanted = (outputs.predictions(self.method), outputs.TWO_STAGE, outputs.TRACKS, outputs.VIDEO_ACTIONS)
         self._steps = memory.steps_for(graph_of(self.recipe), wanted)
-        self._networks: dict[str, object] = {}
+        self._networks = Networks(runtime)
         self._run = Run(self.recipe, Path(), lineage)
         self._inputs = memory.inputs_of(self._run, self._steps, among=inputs)
 
@@ -154,12 +164,19 @@ class Parser:
         )
 
 
-def _of_bundle(path: Path, method: str | None, every: int | None) -> Parser:
+def _of_bundle(path: Path, method: str | None, every: int | None, runtime: Runtime) -> Parser:
     folder = Path(tempfile.mkdtemp(prefix="tps_bundle_"))
     try:
         manifest, recipe = bundle.unpack(path, folder)
         lineage = Lineage(Store(folder / bundle.STORE))
-        parser = Parser(lineage, recipe, method=method or manifest.method, every=every, inputs=manifest.inputs)
+        parser = Parser(
+            lineage,
+            recipe,
+            method=method or manifest.method,
+            every=every,
+            inputs=manifest.inputs,
+            runtime=runtime,
+        )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Size
+from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Side, Size
 from tps_pipeline.recipe.training import Training
 
 
@@ -79,7 +79,7 @@ class Detector(Section):
     start_from: Literal["person_detector"] | None = None
     """Of the part detector: begin with what the person detector has learned, in place of imported weights (null: it
     does not). Of few videos parts are then learned in fewer steps."""
-    image_size: Positive | Literal["auto"]
+    image_size: Side | Literal["auto"]
     """Pixels of the square that images are fitted onto (`auto`: as many as the median person, or part, needs)."""
     training: Training
     """A sample is an image."""
