@@ -90,7 +90,7 @@ def test_what_both_a_crop_and_its_mirror_image_show_is_fused() -> None:
 def test_two_views_give_the_mean_by_scores_or_the_surer_at_half() -> None:
     one = np.array(((0, 0, 10, 10), (0, 0, 10, 10)), np.float32), np.array((0.6, 0.3), np.float32)
     other = np.array(((2, 0, 12, 10), (50, 0, 60, 10)), np.float32), np.array((0.2, 0.8), np.float32)
-    boxes, scores = two_stage._fused(*one, *other)
+    boxes, scores = two_stage._fused(one, other)
     np.testing.assert_allclose(boxes, ((0.5, 0, 10.5, 10), (50, 0, 60, 10)), rtol=1e-6)
     np.testing.assert_allclose(scores, (0.4, 0.4), rtol=1e-6)
 

@@ -27,6 +27,8 @@ from tps_pipeline.video.frames import FrameFile
 
 AGREED = 0.55
 """Overlap from which two views have found the same (that of weighted boxes fusion)."""
+View = tuple[NDArray[Any], ...]
+"""Of each part the best box, (C, 4), and its score, (C,)."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def find_parts(
     if mirror:
         widths = [crop.shape[1] for p in people for crop in p.cuts]
         views = zip(found[: len(widths)], found[len(widths) :], widths, strict=True)
-        found = [_fused(*view, *_mirrored(*other, detector.labels, width)) for view, other, width in views]
+        found = [_fused(view, _mirrored(other, detector.labels, width)) for view, other, width in views]
     each = iter(found)
     columns = []
     for p in people:
@@ -163,23 +165,20 @@ def find_parts(
     return columns
 
 
-def _mirrored(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], parts: Sequence[str], width: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _mirrored(view: View, parts: Sequence[str], width: int) -> View:
     """What was found in the mirror image of a picture of a width as it is in the picture, left and right exchanged."""
-    places = [*swapped(parts)]
+    (boxes, scores), places = view, [*swapped(parts)]
     back = boxes[places][:, [2, 1, 0, 3]] * np.array((-1, 1, -1, 1), np.float32)
     return back + np.array((width, 0, width, 0), np.float32), scores[places]
 
 
-def _fused(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], others: NDArray[np.float32], doubts: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _fused(one: View, other: View) -> View:
     """Weighted boxes fusion (arXiv 1910.13302) of two views, class by class.
 
     Where they overlap by `AGREED` or more: the mean box by scores, and the mean score; else the surer one, at half its
     score, since one of two has seen it.
     """
+    (boxes, scores), (others, doubts) = one, other
     inclusive = np.array((0, 0, 1, 1), np.float32)
     agree = paired_iou(boxes - inclusive, others - inclusive) >= AGREED
     total = np.maximum(scores + doubts, np.finfo(np.float32).tiny)
