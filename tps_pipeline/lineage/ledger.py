@@ -16,6 +16,7 @@ import pyarrow as pa
 from tps_pipeline import device as devices
 from tps_pipeline.cpu import collection_paused
 from tps_pipeline.errors import StoreError, TpsError
+from tps_pipeline.lineage import openlineage_events
 from tps_pipeline.lineage.records import TIMES, Order, Record, Work, from_row, git_sha, packages, to_table
 from tps_pipeline.lineage.snapshot import Snapshot
 from tps_pipeline.outputs import Key, name_of
@@ -96,6 +97,7 @@ class Lineage:
             last, *_ = max((order for order, _, _ in self._newest.values()), default=(0,))
             record = replace(record, sequence=last + 1)
             self._save(to_table([record]))
+        openlineage_events.send(record, self.store.fs.unstrip_protocol(self.store.root))
         return record
 
     def compact(self) -> int:

@@ -43,6 +43,7 @@ from tps_pipeline.recipe.methods import (
     VideoLevel,
 )
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
+from tps_pipeline.recipe.own import OwnMethod
 from tps_pipeline.recipe.schema import ENSEMBLES, WHOLE, Recipe
 from tps_pipeline.recipe.section import Section
 from tps_pipeline.recipe.training import Training
@@ -66,6 +67,7 @@ __all__ = [
     "InstanceLevelInference",
     "MatchingDetections",
     "Method",
+    "OwnMethod",
     "PartStateDetector",
     "PartStateDetectorInference",
     "PartTrajectory",

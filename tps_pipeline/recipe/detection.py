@@ -108,6 +108,9 @@ class TwoStage(Section):
     """No more than so many are kept, those with the best scores."""
     crop_margin: Amount = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
+    mirror: bool = False
+    """Whether parts are looked for in each crop's mirror image as well, and what both show is fused: sharper boxes from
+    little training, for twice the time that parts take."""
 
 
 class SingleStage(Section):
