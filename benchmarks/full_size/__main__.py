@@ -128,8 +128,9 @@ def make_up(run: Any, name: str) -> None:
             people = people.rename(columns={c: f"person_{c}" for c in tables.BOX})
             rows = parts[(parts["frame"] - 1) % stride == 0].merge(people, on=["video_id", "frame", "person"])
             found = rng.random(len(rows))
+            moved = rng.integers(-1, 2, len(rows))  # all corners alike: a small box must not turn inside out
             for corner in (*tables.BOX, *tables.PERSON_BOX):
-                rows[corner] += rng.integers(-1, 2, len(rows))
+                rows[corner] += moved
             columns = {name: rows[name].to_numpy() for name in rows.columns}
             columns |= {"person_score": 0.5 + found / 2, "part_score": found}
             schema = tables.DETECTIONS
