@@ -62,6 +62,8 @@ def data_synth(
     height: Annotated[int, typer.Option(min=32)] = 240,
     frames: Annotated[int, typer.Option(min=2, help="Frames a video, about.")] = 120,
     classes: Annotated[str, typer.Option(help="How many actions, or their names with commas; all without.")] = "",
+    varied: Annotated[bool, typer.Option("--varied", help="Pictures that vary as real ones do, for detectors.")] = False,
+    motion: Annotated[bool, typer.Option("--motion", help="Landmarks alone, boxes as of a pose source.")] = False,
     processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Make a data set of drawn people in the Kinetics-TPS layout."""
@@ -69,12 +71,15 @@ def data_synth(
 
     from tps_pipeline.data.synthetic import generate
 
+    if varied and motion:
+        raise typer.BadParameter("give one of --varied and --motion", param_hint="--motion")
+    kind = "varied" if varied else "motion" if motion else "plain"
     chosen = int(classes) if classes.isdigit() else classes.split(",") if classes else None
     with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         bar = progress.add_task("drawing videos", total=videos)
         generate(
             out, videos=videos, seed=seed, width=width, height=height, frames=frames, classes=chosen,
-            processes=processes, progress=lambda done: progress.update(bar, completed=done),
+            kind=kind, processes=processes, progress=lambda done: progress.update(bar, completed=done),
         )  # fmt: skip
     typer.echo(f"{videos} videos in {out}", err=True)
 

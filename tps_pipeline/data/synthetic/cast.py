@@ -142,7 +142,12 @@ def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Gene
         distance: Metres between the camera and the main people.
         rng: Source of all choices.
     """
-    return perform(_performers(plan, rng) + _bystanders(plan, distance, rng), seconds, rng)
+    return perform(roles(plan, distance, rng), seconds, rng)
+
+
+def roles(plan: Plan, distance: float, rng: np.random.Generator) -> list[Role]:
+    """Who performs an action, and who watches (see `people`)."""
+    return _performers(plan, rng) + _bystanders(plan, distance, rng)
 
 
 def perform(roles: list[Role], seconds: np.ndarray, rng: np.random.Generator, clothe: Clothe = clothed) -> list[Actor]:
@@ -172,7 +177,7 @@ def manner(rng: np.random.Generator) -> Style:
 def _performers(plan: Plan, rng: np.random.Generator) -> list[Role]:
     count = int(rng.integers(plan.group[0], plan.group[1] + 1))
     yaw, shared, mirrored = float(rng.choice(plan.views)) + rng.normal(0, 10), manner(rng), rng.random() < 0.5
-    seed, roles = int(rng.integers(2**31)), []
+    seed, performing = int(rng.integers(2**31)), []
     couple = plan.group == (2, 2)
     for index in range(count):
         body = figure(plan.body, rng)
@@ -186,23 +191,23 @@ def _performers(plan: Plan, rng: np.random.Generator) -> list[Role]:
             style = Style(shared.tempo, shared.amplitude, shared.phase + np.pi * index, np.random.default_rng(seed))
         elif count == 1:
             place = (rng.normal(0, 0.12), 0.0)
-        roles.append(Role(plan.motion, style, body, place, turn, mirrored and not couple, plan.gloves, plan.habit))
-    return roles
+        performing.append(Role(plan.motion, style, body, place, turn, mirrored and not couple, plan.gloves, plan.habit))
+    return performing
 
 
 def _bystanders(plan: Plan, distance: float, rng: np.random.Generator) -> list[Role]:
-    roles = []
+    watching = []
     for _ in range(min(rng.poisson(plan.bystanders), 4)):
         depth = distance * rng.uniform(1.7, 2.7)
         place = (rng.uniform(-0.55, 0.55) * depth * plan.extent[0] / distance * 1.6, distance - depth)
         motion = sport.walk if rng.random() < 0.25 else sport.idle
         yaw = float(rng.choice([-90, 90]) if motion is sport.walk else rng.normal(0, 50))
-        roles.append(Role(motion, manner(rng), figure(ADULT, rng), place, yaw, rng.random() < 0.5))
+        watching.append(Role(motion, manner(rng), figure(ADULT, rng), place, yaw, rng.random() < 0.5))
     if rng.random() < 0.10 and plan.body is ADULT:
         side = rng.choice([-1, 1]) * plan.extent[0] * rng.uniform(0.35, 0.6)
         place, yaw = (side, 0.22 * distance), 180 + rng.normal(0, 30)
-        roles.append(Role(sport.idle, manner(rng), figure(ADULT, rng), place, yaw, mirrored=False))
-    return roles
+        watching.append(Role(sport.idle, manner(rng), figure(ADULT, rng), place, yaw, mirrored=False))
+    return watching
 
 
 def _act(role: Role, seconds: np.ndarray, rng: np.random.Generator, clothe: Clothe) -> _Acted:

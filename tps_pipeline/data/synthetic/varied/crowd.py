@@ -88,7 +88,7 @@ def camera(frames: int, size: tuple[int, int], rng: np.random.Generator) -> Came
     middle = rng.uniform(0.3, 0.75) * height if tall < height else height * 0.5 + rng.uniform(-0.5, 0.5) * tall
     turns = moves(frames, width, height, rng, follow=0.0)
     if rng.random() < 0.3:
-        turns = _rolled(turns, rng.normal(0, 12) + 3 * drift(frames, rng), size)
+        turns = rolled(turns, rng.normal(0, 12) + 3 * drift(frames, rng), size)
     light = rng.uniform(-np.pi, np.pi)
     return Camera(
         focal=scale * distance, distance=distance, height=eye, horizon=middle - scale * (eye - 0.9), width=width,
@@ -96,7 +96,7 @@ def camera(frames: int, size: tuple[int, int], rng: np.random.Generator) -> Came
     )  # fmt: skip
 
 
-def _rolled(turns: np.ndarray, degrees: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def rolled(turns: np.ndarray, degrees: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Similarities (T, 2, 3) with a roll about the picture's centre added."""
     angle = np.deg2rad(degrees)
     roll = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1).reshape(-1, 2, 2)

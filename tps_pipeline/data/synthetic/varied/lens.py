@@ -72,7 +72,8 @@ class Lens:
         shown[:rows], shown[height - rows :], shown[:, :columns], shown[:, width - columns :] = 0, 0, 0, 0
         if self.caption:
             text, place, size, colour = self.caption
-            cv2.putText(shown, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, max(1, round(2 * size)), cv2.LINE_AA)
+            thick = max(1, round(2 * size))
+            cv2.putText(shown, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
 
 
 def lens(size: tuple[int, int], rng: np.random.Generator) -> Lens:

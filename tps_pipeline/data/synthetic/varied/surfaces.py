@@ -41,7 +41,8 @@ def photographs() -> tuple[Picture, ...]:
     Nothing else within reach has the statistics of real pictures; no more than a piece of one is ever seen.
     """
     found = find_spec("sklearn")  # its path is enough: importing it takes seconds
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     folder = Path(found.origin).parent / "datasets" / "images"
     return tuple(cv2.imread(str(folder / name)).astype(np.uint8) for name in ("china.jpg", "flower.jpg"))
 
@@ -101,7 +102,8 @@ def patches(height: int, width: int, rng: np.random.Generator) -> Picture:
     marks[seeds[:, 0], seeds[:, 1]] = 0
     _, cells = cv2.distanceTransformWithLabels(marks, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP)
     palette = np.array([tint(rng) for _ in range(int(rng.integers(2, 9)))])
-    colours = palette[rng.integers(0, len(palette), int(cells.max()) + 1)] + rng.normal(0, 12, (int(cells.max()) + 1, 1))
+    count = int(cells.max()) + 1
+    colours = palette[rng.integers(0, len(palette), count)] + rng.normal(0, 12, (count, 1))
     return np.clip(colours[cells], 0, 255).astype(np.uint8)
 
 

@@ -189,7 +189,8 @@ def foreground(picture_size: tuple[int, int], rng: np.random.Generator) -> tuple
         if kind < 0.35:
             cv2.rectangle(mask, (x, max(y, height // 3)), (x + w, max(y, height // 3) + h), 255, -1)
         elif kind < 0.6:
-            cv2.ellipse(mask, (x, y), (w // 2 + 1, h // 2 + 1), float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)
+            turn = float(rng.uniform(0, 180))
+            cv2.ellipse(mask, (x, y), (w // 2 + 1, h // 2 + 1), turn, 0, 360, 255, -1, cv2.LINE_AA)
         else:
             ends = (rng.uniform(-0.2, 1.2, (2, 2)) * (width, height)).astype(int).tolist()
             cv2.line(mask, ends[0], ends[1], 255, int(rng.integers(2, 2 + max(3, width // 24))), cv2.LINE_AA)
