@@ -99,6 +99,12 @@ TWO_STAGE = Output("detections/two_stage", tables.DETECTIONS, sharded=True)
 SINGLE_STAGE = Output("detections/single_stage", tables.DETECTIONS, sharded=True)
 """Boxes of people and parts by one detector on whole frames, for comparison."""
 
+POSE = Output("detections/pose", tables.DETECTIONS, sharded=True)
+"""Boxes of people, and of the parts that each one's landmarks make."""
+
+POSES = Output("poses", tables.POSES, sharded=True)
+"""The landmarks of the people of `detections/pose`."""
+
 TRACKS = Output("tracks", tables.TRACKS, sharded=True)
 """Which detected people are the same person over a video's frames."""
 
