@@ -62,7 +62,9 @@ def data_synth(
     height: Annotated[int, typer.Option(min=32)] = 240,
     frames: Annotated[int, typer.Option(min=2, help="Frames a video, about.")] = 120,
     classes: Annotated[str, typer.Option(help="How many actions, or their names with commas; all without.")] = "",
-    varied: Annotated[bool, typer.Option("--varied", help="Pictures that vary as real ones do, for detectors.")] = False,
+    varied: Annotated[
+        bool, typer.Option("--varied", help="Pictures that vary as real ones do, for detectors.")
+    ] = False,
     motion: Annotated[bool, typer.Option("--motion", help="Landmarks alone, boxes as of a pose source.")] = False,
     processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:

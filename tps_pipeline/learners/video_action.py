@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tps_pipeline import recipe
 from tps_pipeline.labels import parts_of
-from tps_pipeline.outputs import ACTION_NAMES, TRACKS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import ACTION_NAMES, PARTS, PEOPLE, TRACKS, TWO_STAGE, VIDEOS, Output
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import distinct
 
@@ -86,10 +86,6 @@ class TrajectoryLearner:
     """See `Learner`."""
     description: str = "Skeleton network that names a video's action."
     """See `Learner`."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
-    """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
-    """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
     version: str = "1"
@@ -98,6 +94,17 @@ class TrajectoryLearner:
     """See `Learner`."""
     figure: ClassVar[str] = "accuracy"
     """Share of videos whose best action is the annotated one."""
+
+    @property
+    def fit_reads(self) -> tuple[Output, ...]:
+        """Videos, and the people who are detected, or annotated, in them."""
+        videos, *seen = self.evaluate_reads
+        return videos, ACTION_NAMES, *seen
+
+    @property
+    def evaluate_reads(self) -> tuple[Output, ...]:
+        """See `Learner`."""
+        return VIDEOS, *((PEOPLE, PARTS) if self.settings.boxes == "annotated" else (TWO_STAGE, TRACKS))
 
     @property
     def code(self) -> Callable[..., object]:
@@ -109,9 +116,12 @@ class TrajectoryLearner:
     ) -> dict[str, float]:
         """See `trajectory.train`."""
         from tps_pipeline.actions import trajectory
+        from tps_pipeline.actions.people import people_of
 
-        parts = _parts(train)
-        known, held_out = (_people(source, self.settings, parts) for source in (train, val))
+        parts = parts_of(distinct(self._seen(train)[0]["part"]))
+        known, held_out = (
+            (source(VIDEOS), people_of(*self._seen(source), self.settings, parts=parts)) for source in (train, val)
+        )
         return trajectory.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
@@ -122,7 +132,19 @@ class TrajectoryLearner:
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
-        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
+        from tps_pipeline.actions import trajectory
+
+        return _accuracy(trajectory.predict(checkpoint, val(VIDEOS), *self._seen(val)), val(VIDEOS))
+
+    def _seen(self, source: Reads) -> tuple[pa.Table, pa.Table]:
+        """The people that it learns from, and their tracks."""
+        if self.settings.boxes == "detected":
+            return source(TWO_STAGE), source(TRACKS)
+        from tps_pipeline.actions.people import as_detected
+        from tps_pipeline.detection.tracks import track
+
+        boxes = as_detected(source(PEOPLE), source(PARTS))
+        return boxes, track(boxes)
 
 
 @dataclass(frozen=True)
