@@ -31,7 +31,7 @@ setup: .venv/installed  ## Make .venv with everything locked in requirements.loc
 	  || { echo "$$python is not Python 3.11 or later: $$(test -x $(BIN)/python && echo 'rm -r .venv, then ')make PYTHON=python3.12 (or another that is)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
@@ -54,9 +54,8 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## Types, layers, units and properties: under 90 seconds on two cores.
 	$(BIN)/ruff check .
-	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(PYTEST) -m 'not whole and not slow and not browser'
+	@$(BIN)/pyright & types=$$!; $(PYTEST) -m 'not whole and not slow and not browser' && wait $$types
 
 test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores.
 	$(MAKE) --no-print-directory lint

@@ -43,6 +43,7 @@ def test_a_change_is_told_with_what_to_do():
     assert said == "b: version 2 is not recorded; run `make versions`"
 
 
+@pytest.mark.whole
 def test_a_bumped_version_is_recorded_and_other_changes_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "FILE", tmp_path / "versions.json")
     versions.record()

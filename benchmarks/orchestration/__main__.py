@@ -202,25 +202,30 @@ def _covered(spans: Iterable[tuple[float, float]]) -> float:
 def page(place: Workplace, demo: Path, rounds: int) -> str:
     """Measure everything; the figures as Markdown."""
     first = place.run()
-    records = place.lineage.records()
-    files = list((place.folder / "store" / "lineage").glob("*.parquet"))
-    compact = sum(path.stat().st_size for path in files) / len(records)
-    counts = [1, 10, place.shards]
-    idle = [min(nothing_to_do(place, count) for _ in range(rounds)) for count in counts]
+    idle = {count: min(nothing_to_do(place, count) for _ in range(rounds)) for count in (1, 10, place.shards)}
     whole = min(place.run() for _ in range(rounds))
-    sizes = [place.history()]
-    for count in (1, place.shards):
-        nothing_to_do(place, count)
-        sizes.append(place.history())
-    a_run, all_shards = sizes[1] - sizes[0], sizes[2] - sizes[1]
-    executors = executor_rows(place, rounds)
-    seconds, made, in_new_shard = one_more_video(place)
-    computed = ", ".join(f"`{asset}`" for asset in sorted(made))
-    wall, beside = share_of_demo(demo.parent / ".dagster", demo / "store")
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    lines = [
+    remembered = history(place)
+    idleness = [
+        "## Nothing to do",
+        "",
+        "| shards | seven assets over shards, in one process |",
+        "|---|---|",
+        *(f"| {count} | {taken:.2f} s |" for count, taken in idle.items()),
+        "",
+        f"`make run` as a whole, all assets over {place.shards} shards: **{whole:.1f} s**",
+        f"(floor: under {FLOOR_SECONDS:.0f} s; {_held(whole < FLOOR_SECONDS)}). The first run, which made everything: "
+        f"{first:.0f} s.",
+        "",
+    ]
+    measured = [*executors(place, rounds), *idleness, *share(demo), *new_video(place), *remembered]
+    return "\n".join([*heading(place, rounds), *measured])
+
+
+def heading(place: Workplace, rounds: int) -> list[str]:
+    """What was measured, of which commit, on what machine."""
+    described = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return [
         "# What orchestration costs",
         "",
         f"Written by `make bench-orchestration`; do not edit. Best of {rounds}, on a store of {place.shards} shards",
@@ -230,6 +235,12 @@ def page(place: Workplace, demo: Path, rounds: int) -> str:
         f"- commit: {commit or 'unknown'}",
         f"- machine: {cores()} CPU cores, no GPU; load average {os.getloadavg()[2]:.1f} over the last 15 minutes",
         "",
+    ]
+
+
+def executors(place: Workplace, rounds: int) -> list[str]:
+    """What each executor costs where nothing has to be made."""
+    return [
         "## Executors",
         "",
         "`dagster asset materialize` with nothing to do: one asset and one shard, what another step adds (of an asset,",
@@ -237,31 +248,49 @@ def page(place: Workplace, demo: Path, rounds: int) -> str:
         "",
         "| `TPS_EXECUTOR` | one asset, one shard | each step more | each shard more |",
         "|---|---|---|---|",
-        *executors,
+        *executor_rows(place, rounds),
         "",
-        "## Nothing to do",
-        "",
-        "| shards | seven assets over shards, in one process |",
-        "|---|---|",
-        *(f"| {count} | {taken:.2f} s |" for count, taken in zip(counts, idle, strict=True)),
-        "",
-        f"`make run` as a whole, all assets over {place.shards} shards: **{whole:.1f} s**",
-        f"(floor: under {FLOOR_SECONDS:.0f} s; {_held(whole < FLOOR_SECONDS)}). The first run, which made everything: "
-        f"{first:.0f} s.",
-        "",
+    ]
+
+
+def share(demo: Path) -> list[str]:
+    """How much of the demo's time nothing was computed in."""
+    wall, beside = share_of_demo(demo.parent / ".dagster", demo / "store")
+    return [
         "## Share of the demo",
         "",
         f"Of {wall:.0f} s of the demo's run, {beside:.1f} s passed without anything being computed: "
         f"**{beside / wall:.1%}**",
         f"(floor: under {FLOOR_SHARE:.0%}; {_held(beside / wall < FLOOR_SHARE)}).",
         "",
+    ]
+
+
+def new_video(place: Workplace) -> list[str]:
+    """What one video more takes, and what is made for it."""
+    seconds, made, in_new_shard = one_more_video(place)
+    return [
         "## One new video",
         "",
         f"A video more in a store of {place.shards} shards took **{seconds:.1f} s**. {made.total()} outputs were made:",
         f"{in_new_shard} of its own new shard, none of an old one, {made.total() - in_new_shard} without shards.",
         "",
-        computed + ".",
+        ", ".join(f"`{asset}`" for asset in sorted(made)) + ".",
         "",
+    ]
+
+
+def history(place: Workplace) -> list[str]:
+    """How much Dagster and the lineage remember of a run."""
+    records = len(place.lineage.records())
+    files = (place.folder / "store" / "lineage").glob("*.parquet")
+    compact = sum(path.stat().st_size for path in files) / records
+    sizes = [place.history()]
+    for count in (1, place.shards):
+        nothing_to_do(place, count)
+        sizes.append(place.history())
+    a_run, all_shards = sizes[1] - sizes[0], sizes[2] - sizes[1]
+    return [
         "## History",
         "",
         "| | size |",
@@ -271,7 +300,6 @@ def page(place: Workplace, demo: Path, rounds: int) -> str:
         f"| lineage, a record after `tps lineage compact` | {compact:.0f} B |",
         "",
     ]
-    return "\n".join(lines)
 
 
 def _held(held: bool) -> str:

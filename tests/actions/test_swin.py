@@ -21,6 +21,8 @@ from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
+pytestmark = pytest.mark.whole
+
 ACTIONS = ["falling", "rising"]
 
 
@@ -77,7 +79,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
     return data, folder, swin.train(videos, val, data, ACTIONS, settings(), folder=folder, seed=0)
 
 
-@pytest.mark.whole
 def test_learns_a_motion_that_no_single_frame_shows(trained: tuple[Path, Path, dict[str, float]]) -> None:
     data, folder, metrics = trained
     assert metrics["accuracy"] == 1.0
@@ -159,7 +160,6 @@ def test_augmentation_is_the_same_for_all_frames_and_follows_the_recipe() -> Non
     assert np.array_equal(augment(clip, mirrored, np.random.default_rng(1)), clip[:, :, ::-1])
 
 
-@pytest.mark.whole
 def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
     class Same:
         def __len__(self) -> int:

@@ -19,6 +19,8 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes
 from tps_pipeline.models.skeleton import Block, SkeletonNet
 
+pytestmark = pytest.mark.whole
+
 
 def settings(**changes: Any) -> recipe.TrajectoryAction:
     training = {"epochs": 6, "batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01, "clip_norm": 1.0}

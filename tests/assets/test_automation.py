@@ -13,6 +13,8 @@ from assets.executors import GPU
 from assets.resources import Pipeline
 from assets.steps import SHARDS
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
@@ -47,7 +49,6 @@ def report(instance: dg.DagsterInstance, asset: str, *shards: str):
         instance.report_runless_asset_event(dg.AssetMaterialization(asset.split("/"), partition=shard))
 
 
-@pytest.mark.whole
 def test_tables_follow_what_they_read(definitions: dg.Definitions, instance: dg.DagsterInstance):
     instance.add_dynamic_partitions(str(SHARDS.name), ["train-000", "val-000", "test-000"])
     method = "video_category"

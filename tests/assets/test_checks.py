@@ -19,6 +19,8 @@ from tps_pipeline.lineage import Work
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, SUBMISSION, VIDEOS, Output, dataset, predictions, psc
 from tps_pipeline.store import Written
 
+pytestmark = pytest.mark.whole
+
 SHARD = "test-000"
 
 

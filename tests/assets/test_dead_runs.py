@@ -10,6 +10,8 @@ import pytest
 
 from assets.dead_runs import PROCESS, end_dead_runs
 
+pytestmark = pytest.mark.whole
+
 
 @dg.op
 def nothing() -> None:

@@ -11,6 +11,8 @@ from assets.resources import Pipeline
 from tps_pipeline.errors import StoreError
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -24,6 +24,8 @@ from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline import recipe
 from tps_pipeline.stages import graph_of
 
+pytestmark = pytest.mark.whole
+
 COMMAND = [sys.executable, "-m", "assets.run"]
 ESCAPE = "\x1b["
 
@@ -57,7 +59,6 @@ def in_a_terminal(workplace: Path) -> str:
     return text
 
 
-@pytest.mark.whole
 def test_on_a_terminal_each_network_has_a_line(in_a_terminal: str, workplace: Path):
     assert ESCAPE in in_a_terminal
     assert "DEBUG" not in in_a_terminal
@@ -66,7 +67,6 @@ def test_on_a_terminal_each_network_has_a_line(in_a_terminal: str, workplace: Pa
         assert re.search(rf"{network}\s.*epoch \d/1", in_a_terminal), network
 
 
-@pytest.mark.whole
 def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal: str, workplace: Path):
     (workplace / "recipe.yaml").write_text((workplace / "recipe.yaml").read_text().replace("epochs: 1", "epochs: 2"))
     done = subprocess.run(COMMAND, cwd=ROOT, env=environment(workplace), capture_output=True, text=True, check=False)

@@ -10,6 +10,11 @@ import av
 import numpy as np
 import pyarrow as pa
 
+from tps_pipeline.data.kinetics_tps import read_annotations
+from tps_pipeline.data.layout import Problem
+from tps_pipeline.data.shards import Known, ingest
+from tps_pipeline.recipe import Shards
+
 HUMAN: dict[str, Any] = {
     "number": 1,
     "box": [10, 20, 110, 220],
@@ -108,3 +113,18 @@ def manifest(*rows: tuple[str, str, str | None]) -> pa.Table:
 
 
 TRAIN = manifest(("v1", "train", "lunge"), ("v2", "val", "juggling_balls"))
+
+
+def write_files(data: Path, files: Mapping[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return data
+
+
+def told_by_a_run(data: Path) -> list[Problem]:
+    """What ingestion and the reading of labels say of a folder, as a run does."""
+    found = ingest(data, Known(), Shards(videos_per_shard=4, val_fraction=0.25))
+    read = [read_annotations(data, shard).problems for shard in found.shards.values()]
+    return found.problems + [problem for problems in read for problem in problems]

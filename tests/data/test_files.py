@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
-import io
 import json
-import lzma
 import os
-import tarfile
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.layouts import FRAME, TRAIN, VIDEOS, add_videos, as_folders, manifest, pack, write_frames
-from tps_pipeline.data import compressed
+from tests.data.layouts import (
+    FRAME,
+    TRAIN,
+    add_videos,
+    as_folders,
+    manifest,
+    told_by_a_run,
+    write_files,
+    write_frames,
+)
 from tps_pipeline.data.annotations import GROUND_TRUTH, GROUND_TRUTH_ACTIONS
 from tps_pipeline.data.kinetics_tps import read_all, read_annotations
 from tps_pipeline.data.layout import EXTENSIONS, SHOWN, Problem, find_videos, first_of
@@ -31,34 +34,17 @@ from tps_pipeline.data.lists import (
     read_frame_counts,
     read_names,
 )
-from tps_pipeline.data.shards import Known, ingest
 from tps_pipeline.data.validation import validate
-from tps_pipeline.recipe import Shards
 
 LABELS = json.dumps(FRAME)
 V1 = "train_annotations/lunge/v1"
-
-
-def write(data: Path, files: Mapping[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        path = data / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return data
 
 
 def one_video(data: Path, files: Mapping[str, str | bytes]) -> Path:
     """A training video, another one that has labels, and some files."""
     as_folders(data)
     add_videos(data, train=("lunge/v1", "juggling_balls/v2", "lunge/v3"))
-    return write(data, files)
-
-
-def told_by_a_run(data: Path) -> list[Problem]:
-    """What ingestion and the reading of labels say of a folder, as a run does."""
-    found = ingest(data, Known(), Shards(videos_per_shard=4, val_fraction=0.25))
-    read = [read_annotations(data, shard).problems for shard in found.shards.values()]
-    return found.problems + [problem for problems in read for problem in problems]
+    return write_files(data, files)
 
 
 NOT_LABELS = {
@@ -106,7 +92,7 @@ def test_what_is_not_used_is_named_by_validate_and_by_a_run(tmp_path: Path, kind
 
 
 def test_labels_in_capitals_are_labels(tmp_path: Path):
-    write(tmp_path, {f"{V1}/IMG_00001.JSON": LABELS, f"{V1}/img_00006.Json": '{"humans": []}'})
+    write_files(tmp_path, {f"{V1}/IMG_00001.JSON": LABELS, f"{V1}/img_00006.Json": '{"humans": []}'})
     write_frames(tmp_path / "train_annotations/juggling_balls/v2", {3: FRAME})
     as_folders(tmp_path / "other")
     found, expected = (read_annotations(data, TRAIN) for data in (tmp_path, tmp_path / "other"))
@@ -115,158 +101,8 @@ def test_labels_in_capitals_are_labels(tmp_path: Path):
 
 @pytest.mark.parametrize("extension", sorted(EXTENSIONS | {".FLV", ".MTS", ".Wmv"}))
 def test_videos_by_their_extension(tmp_path: Path, extension: str):
-    videos, problems = find_videos(write(tmp_path, {f"test_videos/t1{extension}": "x"}))
+    videos, problems = find_videos(write_files(tmp_path, {f"test_videos/t1{extension}": "x"}))
     assert ([video.video_id for video in videos], problems) == (["t1"], [])
-
-
-def source_of(data: Path) -> Path:
-    as_folders(data / ".elsewhere")
-    return data / ".elsewhere" / "train_annotations"
-
-
-def as_zip(data: Path, *, name: Callable[[str], str] = str) -> None:
-    source = source_of(data)
-    with zipfile.ZipFile(data / "train_annotations.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in source.rglob("*.json"):
-            archive.writestr(name(path.relative_to(source.parent).as_posix()), path.read_bytes())
-
-
-def as_zip_of_windows(data: Path) -> None:
-    as_zip(data, name=lambda name: name.replace("/", "\\"))
-
-
-def as_compressed(data: Path, suffix: str, pack: Callable[[bytes], bytes] = bytes) -> None:
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        archive.add(source_of(data), arcname="train_annotations")
-    (data / f"train_annotations{suffix}").write_bytes(pack(plain.getvalue()))
-
-
-def as_compressed_classes(data: Path) -> None:
-    for folder in source_of(data).iterdir():
-        path = data / "train_annotations" / f"{folder.name}.TGZ"
-        path.parent.mkdir(exist_ok=True)
-        with tarfile.open(path, "w:gz") as archive:
-            archive.add(folder, arcname=folder.name)
-
-
-def as_zipped_videos(data: Path) -> None:
-    for folder in source_of(data).glob("*/*"):
-        path = data / "train_annotations" / folder.parent.name / f"{folder.name}.zip"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
-            for file in folder.iterdir():
-                archive.write(file, file.name)
-
-
-def as_links(data: Path, kind: bytes = tarfile.LNKTYPE, filler: str = "") -> None:
-    """A tar whose second video is nothing but links to the first one's, and long names where asked for."""
-    inside = f"lunge/{filler}v0"
-    files = {f"lunge/v1/img_{n:05}.json": content for n, content in VIDEOS["lunge/v1"].items()}
-    with tarfile.open(data / "train_annotations.tar", "w", format=tarfile.GNU_FORMAT) as archive:
-        for name, content in files.items():
-            member, text = tarfile.TarInfo(f"{inside}/{name}"), json.dumps(content).encode()
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text))
-        links = {name: f"{inside}/{name}" for name in files}
-        links["juggling_balls/v2/img_00003.json"] = f"{inside}/lunge/v1/img_00001.json"
-        for name, target in links.items():
-            member = tarfile.TarInfo(f"./{name}")
-            up = "../" * (name.count("/")) if kind == tarfile.SYMTYPE else ""
-            member.type, member.linkname = kind, up + target
-            archive.addfile(member)
-
-
-def joined(data: Path) -> None:
-    """Two tar files one after the other, as `cat` makes them."""
-    whole = b""
-    for folder in sorted(source_of(data).iterdir()):
-        pack(data / ".one.tar", folder, name=folder.name, format_=tarfile.USTAR_FORMAT)
-        whole += (data / ".one.tar").read_bytes()
-    (data / "train_annotations.tar").write_bytes(whole)
-
-
-ARCHIVES: dict[str, Callable[[Path], None]] = {
-    ".tar.gz": lambda data: as_compressed(data, ".tar.gz", gzip.compress),
-    ".tgz": lambda data: as_compressed(data, ".tgz", gzip.compress),
-    ".tar.xz": lambda data: as_compressed(data, ".tar.xz", lzma.compress),
-    ".tar.bz2": lambda data: as_compressed(data, ".tar.bz2", bz2.compress),
-    ".tar that is compressed": lambda data: as_compressed(data, ".tar", gzip.compress),
-    ".TAR": lambda data: as_compressed(data, ".TAR"),
-    ".zip": as_zip,
-    ".zip of Windows": as_zip_of_windows,
-    "classes .TGZ": as_compressed_classes,
-    "videos .zip": as_zipped_videos,
-    "joined": joined,
-}
-
-
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_every_archive_gives_the_same_tables_and_the_same_digests(tmp_path: Path, kind: str):
-    data, plain = tmp_path / "data", tmp_path / "plain"
-    data.mkdir()
-    ARCHIVES[kind](data)
-    as_folders(plain)
-    assert read_annotations(data, TRAIN) == read_annotations(plain, TRAIN)
-    shards = [
-        ingest(add_videos(folder, train=("lunge/v1", "juggling_balls/v2")), Known(), Shards(val_fraction=0.0)).shards
-        for folder in (data, plain)
-    ]
-    assert shards[0]["train-000"]["annotations"].to_pylist() == shards[1]["train-000"]["annotations"].to_pylist()
-
-
-@pytest.mark.parametrize("filler", ["", "long" * 30 + "/"])
-@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
-def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path, kind: bytes, filler: str):
-    data, plain = tmp_path / "data", tmp_path / "plain"
-    data.mkdir()
-    as_links(data, kind, filler)
-    as_folders(plain)
-    found = read_annotations(data, TRAIN)
-    assert found == read_annotations(plain, TRAIN)
-    assert found.people.num_rows == 4
-
-
-def damaged_archives(data: Path) -> dict[str, bytes]:
-    as_compressed(data, ".tar")
-    plain = (data / "train_annotations.tar").read_bytes()
-    (data / "train_annotations.tar").unlink()
-    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
-        last = archive.getmembers()[-1]
-    link = tarfile.TarInfo("lunge/v1/img_00009.json")
-    link.type, link.linkname = tarfile.LNKTYPE, "nowhere.json"
-    packed = gzip.compress(os.urandom(3000) + plain)
-    return {
-        "cut off between two files": plain[: last.offset],
-        "cut off in a file": plain[: last.offset_data + 10],
-        "a link that leads nowhere": plain[: last.offset] + link.tobuf() + bytes(1024),
-        "cut off where it is compressed": packed[: len(packed) - 8],
-        "nothing": b"",
-        "no archive": b"labels" * 200,
-        "no zip": b"PK\3\4" + b"labels" * 200,
-        "no gzip": b"\x1f\x8b" + b"labels" * 200,
-    }
-
-
-def test_damaged_archives_are_named_and_what_comes_before_is_used(tmp_path: Path):
-    add_videos(tmp_path, train=("lunge/v1", "juggling_balls/v2"))
-    for kind, content in damaged_archives(tmp_path).items():
-        (tmp_path / "train_annotations.tar").write_bytes(content)
-        found = read_all(tmp_path)
-        assert any(problem.path.startswith("train_annotations.tar") for problem in found.problems), kind
-        assert all("\n" not in str(problem) for problem in found.problems)
-        assert found.labelled_frames.num_rows == (2 if kind.startswith(("cut off between", "cut off in", "a l")) else 0)
-        assert {problem.path for problem in told_by_a_run(tmp_path)} == {problem.path for problem in found.problems}
-
-
-def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(compressed, "MAX_UNPACKED", 1 << 20)
-    for name, content in (("train_annotations.tgz", gzip.compress(bytes(3 << 20))), ("train_annotations.zip", b"")):
-        (tmp_path / name).write_bytes(content)
-    with zipfile.ZipFile(tmp_path / "train_annotations.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("lunge/v1/img_00001.json", bytes(3 << 20))
-    named = [problem.what for problem in read_all(tmp_path).problems]
-    assert sum("unpacks to more than" in what for what in named) == 2
 
 
 NAMES = {
@@ -289,14 +125,14 @@ NAMES = {
 
 @pytest.mark.parametrize("line", NAMES)
 def test_names_in_lists_are_kept_whole(tmp_path: Path, line: str):
-    listed = read_names(write(tmp_path, {STATES: f"bend\n{line}\n"}), STATES)
+    listed = read_names(write_files(tmp_path, {STATES: f"bend\n{line}\n"}), STATES)
     assert listed
     assert (list(listed.names), listed.problems) == (["bend", *NAMES[line]], [])
 
 
 @pytest.mark.parametrize("line", ["bend,unbend", "1,bend,biegen", "bend  unbend"])
 def test_what_is_passed_over_in_a_line_is_named(tmp_path: Path, line: str):
-    listed = read_names(write(tmp_path, {STATES: f"{line}\n"}), STATES)
+    listed = read_names(write_files(tmp_path, {STATES: f"{line}\n"}), STATES)
     assert listed
     assert list(listed.names) == ["bend"]
     (problem,) = listed.problems
@@ -317,7 +153,7 @@ def test_lists_and_labels_in_any_unicode(tmp_path: Path, encoding: str):
         GROUND_TRUTH_ACTIONS: '{"t1": "ä"}',
         GROUND_TRUTH: f'{{"t1": {{"img_00001.json": {text}}}}}',
     }
-    data = write(tmp_path, {path: content.encode(encoding) for path, content in files.items()})
+    data = write_files(tmp_path, {path: content.encode(encoding) for path, content in files.items()})
     found = read_annotations(data, manifest(("v1", "train", "lunge"), ("t1", "test", None)))
     assert found.problems == []
     assert known_states(data) == {"none", "turn", "beugen ä", "others"}
@@ -352,7 +188,7 @@ ROWS = {
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_rows_that_are_no_rows_are_named(tmp_path: Path, kind: str):
-    listed = read_frame_counts(write(tmp_path, {"list/x.csv": ROWS[kind]}), "list/x.csv")
+    listed = read_frame_counts(write_files(tmp_path, {"list/x.csv": ROWS[kind]}), "list/x.csv")
     assert listed.names == {"v1": 8}
     assert len(listed.problems) == 1
     assert len(str(listed.problems[0])) < 200
@@ -360,7 +196,7 @@ def test_rows_that_are_no_rows_are_named(tmp_path: Path, kind: str):
 
 @pytest.mark.parametrize("text", ["video;frames\nv1;8\n", "v1\t8\n", "v1 8\n", '"v1", 8.0\n', "id,n\r\nv1,8\r\n"])
 def test_lists_of_videos_in_other_forms(tmp_path: Path, text: str):
-    listed = read_frame_counts(write(tmp_path, {"list/x.csv": text}), "list/x.csv")
+    listed = read_frame_counts(write_files(tmp_path, {"list/x.csv": text}), "list/x.csv")
     assert (listed.names, listed.problems) == ({"v1": 8}, [])
 
 
@@ -410,7 +246,7 @@ NUMBERS = ["1" + "0" * 400, "1e400", "-1e400", "NaN", "Infinity", "9" * 5000, "-
 def test_no_number_in_a_label_is_more_than_a_problem(tmp_path: Path, number: str):
     text = LABELS.replace("[10, 20, 110, 220]", f"[10, 20, 110, {number}]")
     gt = f'{{"t1": {{"img_00001.json": {text}}}}}'
-    data = write(tmp_path, {f"{V1}/img_00001.json": text, f"{V1}/img_00002.json": LABELS, GROUND_TRUTH: gt})
+    data = write_files(tmp_path, {f"{V1}/img_00001.json": text, f"{V1}/img_00002.json": LABELS, GROUND_TRUTH: gt})
     found = read_annotations(data, manifest(("v1", "train", "lunge"), ("t1", "test", None)))
     frames = [(row["video_id"], row["frame"]) for row in found.labelled_frames.to_pylist()]
     named = {problem.path for problem in found.problems}
@@ -447,7 +283,7 @@ def test_what_is_held_and_what_is_named_is_what_there_is(
 ):
     data = tmp_path_factory.mktemp("data")
     paths = sorted(f"{folder}/{name}".lstrip("/") for folder, name in places)
-    write(data, {path: "{}" if path in KNOWN else LABELS for path in paths})
+    write_files(data, {path: "{}" if path in KNOWN else LABELS for path in paths})
     labels = read_all(data).labelled_frames.to_pylist()
     held = {video.path for video in find_videos(data)[0]} | (KNOWN & set(paths)) | set(DOCUMENTS)
     frames = {"img_00001.json": 1, "img_00002.JSON": 2, "img_3.json": 3, "v1.json": 1, "a.json": 0}

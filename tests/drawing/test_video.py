@@ -22,6 +22,8 @@ from tps_pipeline.video.decode import read_frames
 from tps_pipeline.video.frames import extract
 from tps_pipeline.video.probe import probe
 
+pytestmark = pytest.mark.whole
+
 SAMPLED = (1, 6, 11, 16)
 VIDEO = "abc_000001_000011"
 ARM = {"left_arm": (10, 20, 40, 50)}

@@ -19,6 +19,8 @@ from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import ACTIONS, FOLDERS, REMOVED, SHARDS, VIDEO_ACTIONS, VIDEOS, Output
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 ALL = ("train", "val", "test")
 
 

@@ -17,6 +17,8 @@ from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import SHARDS, Output
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 NUMBERS = Output("numbers", tables.PROBLEMS, sharded=True)
 SUMMARY = Output("summary", tables.PROBLEMS)
 EVERYWHERE = ["test-000", "test-001"]

@@ -38,6 +38,8 @@ from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
+pytestmark = pytest.mark.whole
+
 WIDTH, STRIDE, LAST = 200, 5, 46
 SPACE = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
 

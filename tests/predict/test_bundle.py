@@ -23,6 +23,8 @@ from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.predict import bundle
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 METHODS = ["video_category", "part_trajectory", "voting", "by_category"]
 Members = dict[str, bytes]
 

@@ -14,6 +14,8 @@ from tests.video.clips import write_clip
 from tps_pipeline.cli.app import app
 from tps_pipeline.predict.saving import KINDS
 
+pytestmark = pytest.mark.whole
+
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "own_video.md").read_text()
 
 

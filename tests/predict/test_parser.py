@@ -26,6 +26,8 @@ from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 from tps_pipeline.video.probe import probe
 
+pytestmark = pytest.mark.whole
+
 METHODS = ["video_category", "part_trajectory", "voting", "by_category"]
 
 

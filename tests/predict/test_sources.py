@@ -22,6 +22,8 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.sources import find
 from tps_pipeline.video.probe import probe
 
+pytestmark = pytest.mark.whole
+
 DONE = ""
 
 

@@ -19,6 +19,8 @@ from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.live import Live
 from tps_pipeline.video.probe import probe
 
+pytestmark = pytest.mark.whole
+
 KEYS = ["frame", "person", "part"]
 
 

@@ -71,6 +71,20 @@ def test_training_fits_and_logs(tmp_path: Path):
     assert not (tmp_path / "resume.ckpt").exists()
 
 
+def power_cut_in_the_third_epoch() -> Any:
+    """The loss of `squares` until then."""
+    calls = 0
+
+    def loss(model: nn.Module, batch: dict[str, torch.Tensor]):
+        nonlocal calls
+        calls += 1
+        if calls > 2 * STEPS + 1:
+            raise KeyboardInterrupt
+        return squares(model, batch)
+
+    return loss
+
+
 @pytest.mark.parametrize("data", [{}, TWINS])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("schedule", ["one_cycle", "yolo_cosine"])
@@ -79,17 +93,8 @@ def test_resumed_training_ends_bit_for_bit_where_an_uninterrupted_one_does(
 ):
     how = settings(optimizer=optimizer, schedule=schedule, ema=0.9, momentum=0.9, global_batch=16, clip_norm=1.0)
     whole = run(tmp_path / "whole", task(**data), how)
-    calls = 0
-
-    def power_cut(model: nn.Module, batch: dict[str, torch.Tensor]):
-        nonlocal calls
-        calls += 1
-        if calls > 2 * STEPS + 1:  # in the third epoch
-            raise KeyboardInterrupt
-        return squares(model, batch)
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", task(loss=power_cut, **data), how)
+        run(tmp_path / "cut", task(loss=power_cut_in_the_third_epoch(), **data), how)
     torch.manual_seed(99)  # what another process would have
     resumed = run(tmp_path / "cut", task(**data), how)
     assert torch.equal(weights(resumed.model), weights(whole.model))
@@ -325,17 +330,8 @@ def test_minutes_are_a_budget_and_a_resumed_training_has_what_is_left_of_it(
     whole = run(tmp_path / "whole", task(), how)
     assert whole.history[-1]["used"] == 1
     assert whole.history[-1]["learning_rate"] < 0.001
-    calls = 0
-
-    def power_cut(model: nn.Module, batch: dict[str, torch.Tensor]):
-        nonlocal calls
-        calls += 1
-        if calls > 2 * STEPS + 1:  # in the third epoch
-            raise KeyboardInterrupt
-        return squares(model, batch)
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", task(loss=power_cut), how)
+        run(tmp_path / "cut", task(loss=power_cut_in_the_third_epoch()), how)
     resumed = run(tmp_path / "cut", task(), how)
     assert [row["used"] for row in resumed.history] == [row["used"] for row in whole.history]
     assert torch.equal(weights(resumed.model), weights(whole.model))

@@ -110,6 +110,29 @@ class TwoStage(Section):
     """Share of the person's box added on each side of the crop, in training too."""
 
 
+class Pose(Section):
+    """People by their landmarks, then parts made of these by a rule (`tps_pipeline.landmarks`).
+
+    People are looked for where the person detector sees them, if the recipe has one (as `two_stage` says: threshold,
+    overlap, number), where BlazePose's own detector does, and where they were in the frame before.
+    """
+
+    weights: str = "blazepose"
+    """Name of imported weights (`tps weights import --as blazepose`)."""
+    own_detector: Fraction | None = 0.5
+    """Those whom BlazePose's own detector suspects with a lower score are not looked at (null: it is not asked)."""
+    tiles: bool = True
+    """Its own detector also looks at parts of the picture, where people may be small."""
+    follow: bool = True
+    """People are also looked for where they were in the frame before."""
+    presence: Fraction = 0.5
+    """People whom the landmark network is less sure of are dropped."""
+    seen: Fraction = 0.3
+    """Landmarks of a lower visibility make no parts."""
+    people_per_frame: Positive = 10
+    """No more than so many are kept, those with the best scores."""
+
+
 class SingleStage(Section):
     """One detector of people and parts on the frame, then parts given to people."""
 
