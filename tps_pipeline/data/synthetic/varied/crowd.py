@@ -67,6 +67,7 @@ def anything(t: np.ndarray, style: Style, body: Body) -> Motion:
     rng = style.rng
     calm = rng.uniform(0.15, 0.7)
     angles: dict[str, Any] = {}
+    share = np.zeros_like(t)
     for name, (low, high) in LIMITS.items():
         rest = float(np.clip(rng.normal(0.12, 0.2), 0, 1)) * high if low > -70 else 0.0
         first, second = rng.uniform(low, high, 2)

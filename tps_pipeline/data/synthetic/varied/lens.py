@@ -98,7 +98,7 @@ def lens(size: tuple[int, int], rng: np.random.Generator) -> Lens:
         shake=line_kernel(rng.uniform(1, 8) * height / 240, rng.uniform(0, np.pi)) if rng.random() < 0.2 else None,
         pixels=float(rng.choice([1, 1, rng.uniform(0.35, 0.9)])),
         noise=float(rng.choice([0, rng.uniform(1, 6), rng.uniform(4, 18)], p=[0.4, 0.4, 0.2])),
-        quality=int(rng.choice([0, rng.integers(12, 60)])),
+        quality=int(rng.choice([0, int(rng.integers(12, 60))])),
         bars=bars,
         caption=caption,
     )
@@ -108,4 +108,4 @@ def _shadow(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float
     width, height = size
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     away = np.hypot(x - rng.normal(0, 0.5), y - rng.normal(0, 0.5))
-    return np.float32(1 + rng.uniform(-0.45, 0.3) * np.clip(away, 0, 1.5))[..., None]
+    return (1 + rng.uniform(-0.45, 0.3) * np.clip(away, 0, 1.5)).astype(np.float32)[..., None]

@@ -70,8 +70,8 @@ def line_kernel(length: float, angle: float) -> NDArray[np.float32]:
     half = max(1, round(length / 2))
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     tip = half * np.array([np.cos(angle), np.sin(angle)])
-    ends = [tuple(np.rint(half + sign * tip).astype(int).tolist()) for sign in (-1, 1)]
-    cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_AA)
+    start, stop = (np.rint(half + sign * tip).astype(int).tolist() for sign in (-1, 1))
+    cv2.line(kernel, start, stop, (1.0,), 1, cv2.LINE_AA)
     return kernel / kernel.sum()
 
 
@@ -132,4 +132,4 @@ def _flat(
     colour = base * how.textures[cloth, rows, columns]
     across, down = np.linspace(-1, 1, width)[None], np.linspace(-1, 1, height)[:, None]
     gain = light / np.float32(_FLAT) * (1 + how.side[0] * across) * (1 + how.side[1] * down)
-    return (colour * gain[..., None]).astype(np.float32), (alpha / np.float32(255))[..., None]
+    return (colour * gain[..., None]).astype(np.float32), (alpha / 255).astype(np.float32)[..., None]

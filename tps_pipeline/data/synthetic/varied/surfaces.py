@@ -44,13 +44,13 @@ def photographs() -> tuple[Picture, ...]:
     assert found is not None
     assert found.origin is not None
     folder = Path(found.origin).parent / "datasets" / "images"
-    return tuple(cv2.imread(str(folder / name)).astype(np.uint8) for name in ("china.jpg", "flower.jpg"))
+    return tuple(np.asarray(cv2.imread(str(folder / name)), np.uint8) for name in ("china.jpg", "flower.jpg"))
 
 
 def between(first: NDArray[np.floating], rng: np.random.Generator) -> Picture:
     """A map in about -1..1 (H, W) as a mixture of two random colours."""
     share = np.clip(0.5 + 0.5 * first, 0, 1)[..., None].astype(np.float32)
-    low, high = np.float32(tint(rng)), np.float32(tint(rng))
+    low, high = np.array(tint(rng), np.float32), np.array(tint(rng), np.float32)
     return (low + share * (high - low)).astype(np.uint8)
 
 
@@ -104,7 +104,7 @@ def patches(height: int, width: int, rng: np.random.Generator) -> Picture:
     palette = np.array([tint(rng) for _ in range(int(rng.integers(2, 9)))])
     count = int(cells.max()) + 1
     colours = palette[rng.integers(0, len(palette), count)] + rng.normal(0, 12, (count, 1))
-    return np.clip(colours[cells], 0, 255).astype(np.uint8)
+    return np.clip(colours[np.asarray(cells, np.intp)], 0, 255).astype(np.uint8)
 
 
 def plain(height: int, width: int, rng: np.random.Generator) -> Picture:

@@ -52,7 +52,8 @@ def _within(canvas: Picture, mask: np.ndarray, rng: np.random.Generator) -> None
     if w < 2 or h < 2:
         return
     made = surface(h, w, rng).astype(np.float32)
-    made *= np.linspace(*rng.uniform(0.6, 1.2, 2), w)[None, :, None]
+    first, last = rng.uniform(0.6, 1.2, 2).tolist()
+    made *= np.linspace(first, last, w)[None, :, None]
     share = mask[y : y + h, x : x + w, None] / np.float32(255)
     window = canvas[y : y + h, x : x + w]
     window[:] = np.clip(window + share * (made - window), 0, 255)
