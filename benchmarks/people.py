@@ -22,7 +22,7 @@ from tps_pipeline.data.synthetic.varied.video import frames_of, shoot
 from tps_pipeline.detection.datasets import person_samples
 from tps_pipeline.detection.train import train
 from tps_pipeline.labels import PERSON
-from tps_pipeline.learners.shipped import SHIPPED
+from tps_pipeline.learners.pretrained import SHIPPED
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.tables import BOX
 from tps_pipeline.training.checkpoint import WEIGHTS

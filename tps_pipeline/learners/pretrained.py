@@ -1,9 +1,9 @@
 """Pre-trained weights: which published files we know, how one becomes ours, and whether a recipe's are there.
 
 Nothing is ever downloaded. A file is imported once into the store, as `weights/<name>/model.safetensors`, and a
-recipe names it (`person_detector.network.weights: yolov7x_coco`). A name stays what it is: it is never imported again
-from another file, so a recipe that names it means the same weights for as long as the store lasts. Importing this
-module does not import torch.
+recipe names it (`person_detector.network.weights: yolov7x_coco`); what comes with the package is imported when a recipe
+names it. A name stays what it is: it is never imported again from another file, so a recipe that names it means the
+same weights for as long as the store lasts. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,18 @@ class Pretrained:
     sha256: str | None = None
 
 
+SHIPPED = {"people": Path(__file__).parent.parent / "weights" / "people.safetensors"}
+"""The weights that come with the package, by name: they need no import."""
+
 MANIFEST = (
+    Pretrained(
+        "people",
+        "detector",
+        "YOLOv7-tiny of a quarter of the channels for people, trained on generated pictures alone",
+        "people.safetensors",
+        "comes with this package; `make people` makes it again",
+        "Apache-2.0",
+    ),
     Pretrained(
         "yolov7x_coco",
         "yolov7x",
@@ -202,6 +213,14 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
     return converted
 
 
+def take_shipped(name: str, store: Store) -> dict[str, str] | None:
+    """Put weights that come with the package into the store, and say what they are; None for other names."""
+    if name not in SHIPPED:
+        return None
+    import_weights(SHIPPED[name], name, kind=next(each.kind for each in MANIFEST if each.name == name), store=store)
+    return metadata_of(name, store)
+
+
 def _keep(store: Store, name: str, write: Callable[[Path], None]) -> None:
     """Put a file into the store, whole or not at all, and record it as what checkpoints may be made from."""
     digest = recipe.Recipe.model_construct().digest_of(())  # it depends on no section of any recipe
@@ -245,7 +264,11 @@ def listing(store: Store) -> list[dict[str, Any]]:
             row = {key: about[key] for key in ("name", "kind", "file", "licence", "sha256")}
             known[name] = row | {"what": "imported from a file of one's own", "source": None}
     return [
-        row | {"normalisation": KINDS[row["kind"]].normalisation, "imported": store.exists(path_of(row["name"]))}
+        row
+        | {
+            "normalisation": KINDS[row["kind"]].normalisation,
+            "imported": row["name"] in SHIPPED or store.exists(path_of(row["name"])),
+        }
         for row in known.values()
     ]
 
@@ -257,6 +280,8 @@ def import_command(known: Pretrained, store: Store) -> str:
 
 def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None:
     """Make sure that the weights named in a recipe, or in a section of one, are there and fit.
+
+    Those that come with the package are put there.
 
     Args:
         settings: Plain values, as `Recipe.model_dump` or `Recipe.section` gives them.
@@ -270,7 +295,7 @@ def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None
     missing: dict[str, list[str]] = {}
     wrong: list[str] = []
     for place, network in _named(settings, where):
-        about = metadata_of(network["weights"], store)
+        about = metadata_of(network["weights"], store) or take_shipped(network["weights"], store)
         if about is None:
             missing.setdefault(network["weights"], []).append(place)
         elif problem := _misfit(place, network, about):
