@@ -150,7 +150,14 @@ def roles(plan: Plan, distance: float, rng: np.random.Generator) -> list[Role]:
     return _performers(plan, rng) + _bystanders(plan, distance, rng)
 
 
-def perform(roles: list[Role], seconds: np.ndarray, rng: np.random.Generator, clothe: Clothe = clothed) -> list[Actor]:
+def perform(
+    roles: list[Role],
+    seconds: np.ndarray,
+    rng: np.random.Generator,
+    clothe: Clothe = clothed,
+    *,
+    embracing: bool = True,
+) -> list[Actor]:
     """Let people act beside one another.
 
     Args:
@@ -158,12 +165,13 @@ def perform(roles: list[Role], seconds: np.ndarray, rng: np.random.Generator, cl
         seconds: (T,) time of each frame.
         rng: Source of looks and props.
         clothe: Gives a body its solids.
+        embracing: Whether people hug whom their hands are near.
     """
     fps = 1 / float(np.diff(seconds).mean())
     acted = [_act(role, seconds, rng, clothe) for role in roles]
     persons = []
     for performer in acted:
-        chests = [neighbour.joints["chest"] for neighbour in acted if neighbour is not performer]
+        chests = [neighbour.joints["chest"] for neighbour in acted if embracing and neighbour is not performer]
         read = states.read(performer.joints, performer.angles, performer.motion, fps=fps, chests=chests)
         persons.append(Actor(performer.joints, performer.solids, read, performer.role.habit, performer.path))
     return persons

@@ -28,10 +28,9 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.landmarks import LANDMARKS, MIRRORED, SEEN, part_boxes, person_box, stature
 
 _ON_SOMETHING = {"riding_mechanical_bull", "skateboarding"}
-_TOUCHING = {"salsa_dancing"}
 
-ACTIONS: dict[str, Plan] = {name: plan for name, plan in cast.ACTIONS.items() if name not in _ON_SOMETHING | _TOUCHING}
-"""Actions whose states motion tells: nobody stands or sits on something, or holds somebody."""
+ACTIONS: dict[str, Plan] = {name: plan for name, plan in cast.ACTIONS.items() if name not in _ON_SOMETHING}
+"""Actions whose states motion tells: nobody sits on something, or stands on what moves."""
 
 STATES: tuple[str, ...] = tuple(
     state for state in ALL_STATES if state not in {"hug", "carry", "hold", "grab", "strike", "sit"}
@@ -115,7 +114,7 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
     plan = replace(plan, motion=_bare(plan.motion), views=turned, bystanders=0.4)
     roles = [replace(role, motion=_bare(role.motion)) for role in cast.roles(plan, distance, rng)]
     roles += [_extra(distance, rng) for _ in range(int(rng.integers(0, 3)))]
-    persons = cast.perform(roles, seconds, rng)
+    persons = cast.perform(roles, seconds, rng, embracing=False)
     camera = camera_of(plan, persons, distance, frames, size, rng)
     camera = replace(camera, moves=rolled(camera.moves, np.full(frames, rng.normal(0, 4)), size))
     world = np.stack([landmarks_of(person.joints) for person in persons])
