@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tps_pipeline import recipe
 from tps_pipeline.labels import parts_of
-from tps_pipeline.outputs import ACTION_NAMES, TRACKS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import ACTION_NAMES, DETECTIONS, TRACKS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import distinct
 
@@ -86,9 +86,9 @@ class TrajectoryLearner:
     """See `Learner`."""
     description: str = "Skeleton network that names a video's action."
     """See `Learner`."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
+    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, DETECTIONS, TRACKS)
     """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
     """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
@@ -118,7 +118,7 @@ class TrajectoryLearner:
         """See `trajectory.predict`."""
         from tps_pipeline.actions import trajectory
 
-        return trajectory.predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+        return trajectory.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
@@ -137,9 +137,9 @@ class StatisticsLearner:
     """See `Learner`."""
     description: str = "Randomised trees that name a video's action."
     """See `Learner`."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
+    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, DETECTIONS, TRACKS)
     """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
     """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
@@ -169,7 +169,7 @@ class StatisticsLearner:
         """See `statistics.predict`."""
         from tps_pipeline.actions import statistics
 
-        return statistics.predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+        return statistics.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
@@ -195,12 +195,12 @@ def _people(
     """Videos, and who was detected in them."""
     from tps_pipeline.actions.people import people_of
 
-    return source(VIDEOS), people_of(source(TWO_STAGE), source(TRACKS), settings, parts=parts)
+    return source(VIDEOS), people_of(source(DETECTIONS), source(TRACKS), settings, parts=parts)
 
 
 def _parts(train: Reads) -> tuple[str, ...]:
     """The parts that are detected in the training videos."""
-    return parts_of(distinct(train(TWO_STAGE)["part"]))
+    return parts_of(distinct(train(DETECTIONS)["part"]))
 
 
 def _names(train: Reads) -> list[str]:
