@@ -15,7 +15,7 @@ from tests.workplace import ROOT
 from tps_pipeline import recipe, tables
 from tps_pipeline.data.annotations import LabelFile
 from tps_pipeline.data.decoding import decode
-from tps_pipeline.outputs import PARTS, TWO_STAGE, Output
+from tps_pipeline.outputs import DETECTIONS, PARTS, Output
 from tps_pipeline.reading import InMemory, Reads
 from tps_pipeline.recipe import Section
 
@@ -88,7 +88,7 @@ def test_the_example_of_a_new_method_works(tmp_path: Path):
     parts = pa.table({"state": ["bend", "none", "bend", "bend"]})
     assert commonest.fit(InMemory({PARTS: parts}), InMemory({}), tmp_path, seed=0) == {"share": 0.75}
     found = tables.conform(pa.Table.from_pylist([detection()]), tables.DETECTIONS)
-    predicted = commonest.predict(InMemory({TWO_STAGE: found}), tmp_path)
+    predicted = commonest.predict(InMemory({DETECTIONS: found}), tmp_path)
     assert predicted.schema.equals(tables.PREDICTIONS)
     assert predicted["state"].to_pylist() == ["bend"]
 

@@ -19,7 +19,7 @@ from typing import Any
 from tps_pipeline import outputs, recipe
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.lineage import Lineage, Work
-from tps_pipeline.models.conversion import KINDS, Converted
+from tps_pipeline.models.conversion import KINDS, OURS, Converted
 from tps_pipeline.store import Store
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -74,6 +74,14 @@ MANIFEST = (
         "yolov7-tiny.pt",
         "https://github.com/WongKinYiu/yolov7/releases/download/v0.1/yolov7-tiny.pt",
         "GPL-3.0",
+    ),
+    Pretrained(
+        "blazepose",
+        "blazepose",
+        "BlazePose full: a detector of people, and 33 landmarks of one (read out of MediaPipe's wheel)",
+        "mediapipe-0.10.14-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        "https://pypi.org/project/mediapipe/0.10.14/",
+        "Apache-2.0",
     ),
     Pretrained(
         "swin_base_imagenet",
@@ -145,6 +153,9 @@ MANIFEST = (
 """The published weights that can be imported: where each is, its licence, and the digest of the file."""
 
 
+LICENCES = {"blazepose": "Apache-2.0"}
+"""Of kinds of which there is one file only, under whatever name it is imported."""
+
 LONGEST_HEAD = 100_000_000
 """Bytes of a safetensors file's head, as the format limits it; a damaged file's first eight bytes say anything."""
 
@@ -182,7 +193,10 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
             f"{file}: {name} is the name of {known.file} ({known.kind}); choose another for a {kind} file"
         )
     try:
-        converted = KINDS[kind].convert(state := read_weights(file, sha256=sha256 or (known and known.sha256)))
+        expected = sha256 or (known and known.sha256)
+        read = KINDS[kind].read
+        state = read(file, expected) if read else read_weights(file, sha256=expected)
+        converted = KINDS[kind].convert(state)
     except WeightsError as error:
         where = "" if str(file) in str(error) else f"{file}: "
         raise WeightsError(f"{where}{error}; imported as {kind}, kinds: {', '.join(KINDS)}") from error
@@ -202,11 +216,12 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
         "kind": kind,
         "file": file.name,
         "sha256": digest,
-        "licence": known.licence if known else "unknown",
+        "licence": known.licence if known else LICENCES.get(kind, "unknown"),
         "normalisation": KINDS[kind].normalisation,
         "classes": json.dumps(converted.classes),
         "settings": json.dumps(converted.settings),
         "source_tensors": str(len(state)),
+        **converted.described,
     }
     if already is None:
         _keep(store, name, lambda path: save_checkpoint(path, converted.network.state_dict(), metadata=metadata))
@@ -313,6 +328,8 @@ def _named(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mappi
     """Every network that starts from imported weights, with its place in the recipe."""
     if isinstance(settings.get("weights"), str):
         yield where, settings
+    elif isinstance(settings.get("use"), str):
+        yield where, {"weights": settings["use"], **settings}
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _named(value, f"{where}.{key}".lstrip("."))
@@ -335,8 +352,17 @@ def _to_fetch(name: str, places: Sequence[str], store: Store) -> str:
     return f"  {name}: {what}\n    run `{command}`\n    for {', '.join(places)}"
 
 
+PEOPLE_KINDS = ("yolov7x", "yolov7_tiny", OURS)
+"""The kinds of weights that a person detector can be, as they are."""
+
+
 def _misfit(place: str, network: Mapping[str, Any], about: Mapping[str, str]) -> str | None:
     """What a network asks for and the weights that it names are not."""
+    used, is_pose = "use" in network, "own_detector" in network
+    if used or is_pose or about["kind"] == "blazepose":
+        kinds = PEOPLE_KINDS if used else ("blazepose",) if is_pose else ()
+        wanted = f"a {place} is {' or '.join(kinds)}" if kinds else "only `pose` takes them"
+        return None if about["kind"] in kinds else f"{place}: {about['name']} is of the kind {about['kind']}; {wanted}"
     other = {key: value for key, value in json.loads(about["settings"]).items() if network.get(key) != value}
     if not other:
         return None

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tps_pipeline import recipe
 from tps_pipeline.labels import parts_of
-from tps_pipeline.outputs import ACTION_NAMES, PARTS, PEOPLE, TRACKS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import ACTION_NAMES, DETECTIONS, PARTS, PEOPLE, TRACKS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import distinct
 
@@ -104,7 +104,7 @@ class TrajectoryLearner:
     @property
     def evaluate_reads(self) -> tuple[Output, ...]:
         """See `Learner`."""
-        return VIDEOS, *((PEOPLE, PARTS) if self.settings.boxes == "annotated" else (TWO_STAGE, TRACKS))
+        return VIDEOS, *((PEOPLE, PARTS) if self.settings.boxes == "annotated" else (DETECTIONS, TRACKS))
 
     @property
     def code(self) -> Callable[..., object]:
@@ -128,7 +128,7 @@ class TrajectoryLearner:
         """See `trajectory.predict`."""
         from tps_pipeline.actions import trajectory
 
-        return trajectory.predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+        return trajectory.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
@@ -139,7 +139,7 @@ class TrajectoryLearner:
     def _seen(self, source: Reads) -> tuple[pa.Table, pa.Table]:
         """The people that it learns from, and their tracks."""
         if self.settings.boxes == "detected":
-            return source(TWO_STAGE), source(TRACKS)
+            return source(DETECTIONS), source(TRACKS)
         from tps_pipeline.actions.people import as_detected
         from tps_pipeline.detection.tracks import track
 
@@ -159,9 +159,9 @@ class StatisticsLearner:
     """See `Learner`."""
     description: str = "Randomised trees that name a video's action."
     """See `Learner`."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
+    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, DETECTIONS, TRACKS)
     """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
     """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
@@ -191,7 +191,7 @@ class StatisticsLearner:
         """See `statistics.predict`."""
         from tps_pipeline.actions import statistics
 
-        return statistics.predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+        return statistics.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
@@ -217,12 +217,12 @@ def _people(
     """Videos, and who was detected in them."""
     from tps_pipeline.actions.people import people_of
 
-    return source(VIDEOS), people_of(source(TWO_STAGE), source(TRACKS), settings, parts=parts)
+    return source(VIDEOS), people_of(source(DETECTIONS), source(TRACKS), settings, parts=parts)
 
 
 def _parts(train: Reads) -> tuple[str, ...]:
     """The parts that are detected in the training videos."""
-    return parts_of(distinct(train(TWO_STAGE)["part"]))
+    return parts_of(distinct(train(DETECTIONS)["part"]))
 
 
 def _names(train: Reads) -> list[str]:

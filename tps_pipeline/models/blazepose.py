@@ -121,12 +121,13 @@ class BlazePose:
         left, top = (DETECTOR_SIDE - size[0]) // 2, (DETECTOR_SIDE - size[1]) // 2
         shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         canvas[top : top + size[1], left : left + size[0]] = shrunk
-        raw, logits = _run(self.detector, canvas.astype(np.float32) / np.float32(127.5) - 1)
+        raw, logits = _run(self.detector, (canvas / 127.5 - 1).astype(np.float32))
         scores, points = decode(raw[0], logits[0, :, 0])
         points[:, [0, 2, 3, 4, 5]] -= (left, top)
         points *= (width / size[0], height / size[1])
         middle, half = points[:, 0], points[:, 1] / 2
-        return Suspects(scores, np.concatenate((middle - half, middle + half), 1), points[:, 2], points[:, 3])
+        faces = np.concatenate((middle - half, middle + half), 1).astype(np.float32)
+        return Suspects(scores, faces, points[:, 2], points[:, 3])
 
     def landmarks(self, square: NDArray[np.uint8]) -> Landmarks:
         """The landmarks of the person in a square.
@@ -134,7 +135,7 @@ class BlazePose:
         Args:
             square: RGB, (256, 256, 3), the person upright and in the middle.
         """
-        raw, presence = _run(self.landmarker, square.astype(np.float32) / 255)[:2]
+        raw, presence = _run(self.landmarker, (square / 255).astype(np.float32))[:2]
         return read_landmarks(raw[0], float(presence[0, 0]))
 
 

@@ -77,10 +77,10 @@ class Parser:
     ) -> None:
         self.method = _known(method or recipe.submission, recipe)
         self.recipe = recipe if every is None else _sampling(recipe, every)
-        wanted = (outputs.predictions(self.method), outputs.TWO_STAGE, outputs.TRACKS, outputs.VIDEO_ACTIONS)
-        self._steps = memory.steps_for(graph_of(self.recipe), wanted)
         self._networks: dict[str, object] = {}
         self._run = Run(self.recipe, Path(), lineage)
+        wanted = (outputs.predictions(self.method), outputs.DETECTIONS, outputs.TRACKS, outputs.VIDEO_ACTIONS)
+        self._steps = memory.steps_for(graph_of(self.recipe), map(self._run.meant, wanted))
         self._inputs = memory.inputs_of(self._run, self._steps, among=inputs)
 
     def __call__(self, source: str | Path) -> Result:

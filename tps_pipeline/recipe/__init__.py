@@ -23,6 +23,7 @@ from tps_pipeline.recipe.detection import (
     Pose,
     SingleStage,
     TwoStage,
+    UsedDetector,
     Yolov7,
 )
 from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Stacked, Voting
@@ -88,6 +89,7 @@ __all__ = [
     "TrajectoryAction",
     "TrajectoryAugmentation",
     "TwoStage",
+    "UsedDetector",
     "VideoAction",
     "VideoCategory",
     "VideoLevel",

@@ -97,6 +97,18 @@ class Detector(Section):
         return self.image_size
 
 
+class UsedDetector(Section):
+    """A detector of people that is used as it is, without any training."""
+
+    use: str
+    """Name of imported weights (`tps weights import`): a YOLOv7 that knows COCO's classes, of which `person` is taken,
+    or a person detector of ours."""
+    image_size: Positive | None = None
+    """Pixels of the square that pictures are fitted onto (null: as it was trained, COCO's 640)."""
+    inference: DetectorInference = DetectorInference()
+    """How the network is used."""
+
+
 class TwoStage(Section):
     """Person detector on the frame, then part detector on each person's crop."""
 

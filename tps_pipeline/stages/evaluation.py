@@ -19,11 +19,10 @@ from tps_pipeline.outputs import (
     PARTS,
     PEOPLE,
     SCORED_WITH,
-    SINGLE_STAGE,
-    TWO_STAGE,
     UNREADABLE,
     VIDEO_ACTIONS,
     VIDEOS,
+    WAYS,
     Output,
     average_precision,
     detector_confusion,
@@ -56,8 +55,8 @@ def steps_of(recipe: Recipe) -> list[Step]:
 
 def boxes_of(recipe: Recipe) -> dict[str, Output]:
     """What has people's and parts' boxes of its own, by the name that its precision goes by."""
-    single_stage = {"single_stage": SINGLE_STAGE} if recipe.single_stage_detector else {}
-    return {"two_stage": TWO_STAGE} | single_stage | {name: predictions(name) for name in recipe.part_state_detectors}
+    ways = {way: WAYS[way] for way in recipe.ways}
+    return ways | {name: predictions(name) for name in recipe.part_state_detectors}
 
 
 def scored(read: Reader, names: Iterable[str]) -> pa.Table:
