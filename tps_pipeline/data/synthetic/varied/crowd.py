@@ -16,7 +16,7 @@ from tps_pipeline.data.synthetic.varied.wardrobe import stranger
 NOBODY = 0.04
 """Share of the videos without anybody."""
 
-SMALLEST, LARGEST = 0.1, 2.2
+SMALLEST, LARGEST = 0.14, 1.6
 """Bounds of the main person's height as a share of the picture's; even in its logarithm."""
 
 FEWEST_PIXELS = 28
@@ -37,12 +37,12 @@ def roles(action: str, camera: Camera, size: tuple[int, int], rng: np.random.Gen
     """
     if rng.random() < NOBODY:
         return []
-    count = int(rng.choice([1, 2, 3, 4, 6, 9, MOST], p=[0.27, 0.22, 0.16, 0.12, 0.11, 0.07, 0.05]))
+    count = int(rng.choice([1, 2, 3, 4, 6, 9, MOST], p=[0.35, 0.25, 0.15, 0.1, 0.08, 0.05, 0.02]))
     spread = rng.choice([0.05, 0.3, 0.8])
     crowded, made = rng.random() < 0.4, []
     for index in range(count):
         nearer = float(np.exp(rng.normal(0, spread))) if index else 1.0
-        column = rng.uniform(0.05, 0.95) if index == 0 else rng.uniform(-0.1, 1.1)
+        column = rng.uniform(0.12, 0.88) if index == 0 else rng.uniform(-0.1, 1.1)
         z = camera.distance * (1 - 1 / min(nearer, 2.5))
         x = (column - 0.5) * size[0] * (camera.distance - z) / camera.focal
         if crowded and made and rng.random() < 0.7:
@@ -65,7 +65,7 @@ def _role(action: str | None, place: tuple[float, float], rng: np.random.Generat
 def anything(t: np.ndarray, style: Style, body: Body) -> Motion:
     """From one pose that joints allow into another: running, falling, tumbling, dancing."""
     rng = style.rng
-    calm = rng.uniform(0.15, 0.7)
+    calm = rng.uniform(0.1, 0.5)
     angles: dict[str, Any] = {}
     share = np.zeros_like(t)
     for name, (low, high) in LIMITS.items():
@@ -73,7 +73,7 @@ def anything(t: np.ndarray, style: Style, body: Body) -> Motion:
         first, second = rng.uniform(low, high, 2)
         share = 0.5 + 0.5 * np.sin(style.cycle(t, 0.5) + rng.uniform(0, 6))
         angles[name] = (1 - calm) * rest + calm * (first + share * (second - first))
-    tumbling = rng.random() < 0.25
+    tumbling = rng.random() < 0.15
     angles["body_pitch"] = rng.uniform(-180, 180) + 30 * share if tumbling else rng.normal(6, 14) + 0 * t
     angles["body_roll"] = rng.normal(0, 60 if tumbling else 8) + 0 * t
     height = rng.uniform(0.2, 1.6) * body.stature if tumbling else 0.0

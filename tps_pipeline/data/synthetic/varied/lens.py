@@ -80,7 +80,7 @@ def lens(size: tuple[int, int], rng: np.random.Generator) -> Lens:
     """A random camera; half of what it could do to a picture it does not do."""
     width, height = size
     level = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.3))
-    level = (level - 0.5) * rng.uniform(0.6, 1.3) + 0.53 + rng.normal(0, 0.08)
+    level = (level - 0.5) * rng.uniform(0.75, 1.3) + 0.52 + rng.normal(0, 0.05)
     tint = np.exp(rng.normal(0, 0.08, (3, 1)))
     bars = (0, 0)
     if rng.random() < 0.1:
@@ -93,12 +93,12 @@ def lens(size: tuple[int, int], rng: np.random.Generator) -> Lens:
     return Lens(
         curve=np.clip(255 * level * tint, 0, 255).astype(np.uint8),
         grey=float(rng.choice([0.0, 0.0, 0.0, rng.uniform(0, 0.8), 1.0 if rng.random() < 0.2 else 0.0])),
-        shadow=_shadow(size, rng) if rng.random() < 0.3 else None,
-        focus=float(rng.choice([0, 0, rng.uniform(0.4, 1.8)])) * height / 240,
-        shake=line_kernel(rng.uniform(1, 8) * height / 240, rng.uniform(0, np.pi)) if rng.random() < 0.2 else None,
-        pixels=float(rng.choice([1, 1, rng.uniform(0.35, 0.9)])),
-        noise=float(rng.choice([0, rng.uniform(1, 6), rng.uniform(4, 18)], p=[0.4, 0.4, 0.2])),
-        quality=int(rng.choice([0, int(rng.integers(12, 60))])),
+        shadow=_shadow(size, rng) if rng.random() < 0.2 else None,
+        focus=float(rng.choice([0, 0, 0, rng.uniform(0.4, 1.3)])) * height / 240,
+        shake=line_kernel(rng.uniform(1, 8) * height / 240, rng.uniform(0, np.pi)) if rng.random() < 0.1 else None,
+        pixels=float(rng.choice([1, 1, 1, rng.uniform(0.45, 0.9)])),
+        noise=float(rng.choice([0, rng.uniform(1, 6), rng.uniform(4, 18)], p=[0.55, 0.35, 0.1])),
+        quality=int(rng.choice([0, int(rng.integers(25, 70))])),
         bars=bars,
         caption=caption,
     )

@@ -48,19 +48,19 @@ def dress(sprite: Sprite, rng: np.random.Generator) -> Dress:
     tall = float(np.ptp(sprite.polygons[0, :, 1, :, 1])) / 2**SHIFT
     textures = np.ones((len(kinds), CLOTH, CLOTH, 3), np.float32)
     for texture in textures:
-        if rng.random() < 0.6:
+        if rng.random() < 0.5:
             made = surface(CLOTH, CLOTH, rng).astype(np.float32)
-            texture += rng.uniform(0.1, 1.0) * (made / max(float(made.mean()), 1) - 1)
+            texture += rng.uniform(0.05, 0.6) * (made / max(float(made.mean()), 1) - 1)
     smear = None
-    if rng.random() < 0.3:
-        smear = line_kernel(rng.uniform(1, 0.12 * min(tall, 400) + 2), rng.uniform(0, np.pi))
+    if rng.random() < 0.15:
+        smear = line_kernel(rng.uniform(1, 0.06 * min(tall, 400) + 2), rng.uniform(0, np.pi))
     return Dress(
         [kinds.index(colour) for colour in colours],
         textures,
         rng.uniform(0, 1.2),
         rng.uniform(0.001, 0.02) * tall,
         (rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4)),
-        1.0 if rng.random() < 0.95 else rng.uniform(0.6, 0.95),
+        1.0 if rng.random() < 0.98 else rng.uniform(0.6, 0.95),
         smear,
     )
 

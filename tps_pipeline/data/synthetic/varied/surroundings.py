@@ -32,7 +32,7 @@ def background(width: int, height: int, edge: int, rng: np.random.Generator) -> 
             canvas[edge:] = _ground(height - edge, width, rng)
     for _ in range(int(rng.integers(0, 6))):
         _panel(canvas, rng)
-    for _ in range(int(rng.integers(0, 14) * rng.integers(1, 3))):
+    for _ in range(int(rng.integers(0, 10) * rng.integers(1, 3))):
         THINGS[rng.integers(len(THINGS))](canvas, edge, rng)
     if rng.random() < 0.4:
         canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.6, 4.0)).astype(np.uint8)

@@ -18,6 +18,7 @@ from tps_pipeline.data.synthetic.varied.lens import Lens, lens
 from tps_pipeline.data.synthetic.varied.surfaces import Picture
 from tps_pipeline.data.synthetic.varied.surroundings import background, foreground
 from tps_pipeline.data.synthetic.varied.wardrobe import clothed
+from tps_pipeline.labels import PARTS
 
 MARGIN = 0.15
 """Background beyond the frame's edge on each side, as a share of the picture."""
@@ -25,8 +26,9 @@ MARGIN = 0.15
 WIDEST = 2.4
 """Greatest ratio of a picture's sides."""
 
-ANYWAY = 0.12
-"""Share of the picture that somebody covers who is annotated however little of them is in it."""
+ANYWAY, HEAD_SEEN = 0.12, 0.5
+"""Share of the picture that somebody covers, or share of the head that shows, from which somebody is annotated however
+little else of them is to be seen."""
 
 
 @dataclass
@@ -73,8 +75,8 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
     fps = int(rng.choice([2, 3, 5, 12, 25, 25, 30, 50]))
     camera = crowd.camera(frames, size, rng)
     persons = perform(crowd.roles(action, camera, size, rng), np.arange(frames) / fps, rng, clothed)
-    if rng.random() < 0.4:
-        _tilt(persons, rng.normal(8, 14))
+    if rng.random() < 0.3:
+        _tilt(persons, rng.normal(8, 10))
     shade = rng.uniform(0.55, 1.15) * rng.uniform(0.85, 1.15, 3)
     sprites = [
         render.sprite(person.solids, camera, size, person=index, shade=shade) for index, person in enumerate(persons)
@@ -89,7 +91,7 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
         sprites=sprites,
         dresses=[paint.dress(sprite, rng) for sprite in sprites],
         background=background(width, height, round(edge + MARGIN * size[1]), rng),
-        foreground=foreground(size, rng) if rng.random() < 0.25 else None,
+        foreground=foreground(size, rng) if rng.random() < 0.12 else None,
         moves=camera.moves,
         lens=lens(size, rng),
         rng=rng,
@@ -163,11 +165,13 @@ def _annotation(
         first = min(whole)
         pixels = np.count_nonzero((identity >= first) & (identity < first + render.IDS_PER_PERSON))
         share = pixels / max(sum(float(area[frame]) for area in whole.values()), 1.0) * 1.4
+        head = extents.get(PARTS.index("head"))
+        anyway = pixels > ANYWAY * identity.size or (head is not None and head.seen > HEAD_SEEN)
         written = annotate.human(
             extents,
             {part: str(names[frame]) for part, names in person.states.items()},
             number=len(humans) + 1,
-            seen=1.0 if pixels > ANYWAY * identity.size else share,
+            seen=1.0 if anyway else share,
             habit=frozenset(),
             size=take.size,
             rng=take.rng,
