@@ -18,7 +18,7 @@ override DAGSTER_HOME := $(or $(strip $(DAGSTER_HOME)),$(if $(findstring ://,$(S
 export DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration test-faults versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration test-faults versions lint docs bench bench-claims people bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -104,6 +104,9 @@ bench-claims: setup  ## What we claim, measured with three seeds into docs/claim
 
 bench-orchestration: demo .venv/orchestration  ## What orchestration costs, measured into docs/orchestration.md.
 	$(BIN)/python -m benchmarks.orchestration
+
+people: setup  ## Make the shipped person detector again: varied pictures, two rounds of training (20 minutes of one core).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.people
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
 	@$(BIN)/python -m benchmarks.parity_yolov7

@@ -29,6 +29,7 @@ from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile, write_frames
 
 BUILD = Path("build/people")
+"""Where pictures and both rounds' weights are kept."""
 
 CHUNKS, TAKES, FRAMES = 8, 100, 4
 """Files of pictures, videos in each, pictures of each video."""
@@ -36,24 +37,23 @@ CHUNKS, TAKES, FRAMES = 8, 100, 4
 SIZE, SEED, QUALITY = (352, 264), 1234, 88
 """Width and height of a picture of usual shape, seed of the pictures, quality of the JPEGs."""
 
-SETTINGS = recipe.Detector.model_validate(
-    {
-        "network": {"variant": "tiny", "width": 0.25, "anchors": "kmeans"},
-        "image_size": 320,
-        "training": {
-            "epochs": 6,
-            "batch_size": 16,
-            "optimizer": "adamw",
-            "learning_rate": 0.006,
-            "weight_decay": 0.02,
-            "ema": 0.998,
-            "warmup": 0.1,
-        },
+NETWORK = {"variant": "tiny", "width": 0.25, "anchors": "kmeans"}
+TRAINING = {"batch_size": 16, "optimizer": "adamw", "weight_decay": 0.02, "ema": 0.998, "warmup": 0.1}
+AUGMENT = {"translate": 0.1, "value": 0.3, "saturation": 0.4, "hue": 0.03}
+
+ROUNDS = {
+    "first": {
+        "training": TRAINING | {"epochs": 6, "learning_rate": 0.006},
         "gains": {"objectness": "auto"},
-        "augment": {"mosaic": 0.3, "scale": 0.3, "translate": 0.1, "value": 0.3, "saturation": 0.4, "hue": 0.03},
-    }
-)
-"""The detector and how it is trained."""
+        "augment": AUGMENT | {"mosaic": 0.3, "scale": 0.3},
+    },
+    "second": {
+        "training": TRAINING | {"optimizer_steps": 850, "learning_rate": 0.004},
+        "gains": {"objectness": "auto", "box": 0.1},
+        "augment": AUGMENT | {"scale": 0.25},
+    },
+}
+"""How it is trained: people are learned first, then where exactly they end, on whole pictures."""
 
 
 def main() -> None:
@@ -63,21 +63,31 @@ def main() -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     chunks = [draw(number) for number in range(CHUNKS)]
     samples = pa.concat_tables([samples for _, samples in chunks], promote_options="permissive").combine_chunks()
-    metrics = train(
-        SETTINGS,
-        samples,
-        [frames for frames, _ in chunks],
-        (PERSON,),
-        val_samples=tables.empty(tables.SAMPLES),
-        val_frames=[],
-        folder=BUILD,
-        seed=0,
-    )
-    state, described = load_checkpoint(BUILD / WEIGHTS)
-    # Half the bytes; norms' statistics stay as they are, as they span more than half precision does.
-    halved = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
-    save_checkpoint(SHIPPED["people"], halved, metadata=described)
+    weights, metrics = None, {}
+    for name, how in ROUNDS.items():
+        folder = BUILD / name
+        if not (folder / WEIGHTS).exists():
+            metrics = train(
+                recipe.Detector.model_validate({"network": NETWORK, "image_size": 320, **how}),
+                samples,
+                [frames for frames, _ in chunks],
+                (PERSON,),
+                val_samples=tables.empty(tables.SAMPLES),
+                val_frames=[],
+                folder=folder,
+                seed=0,
+                weights=weights,
+            )
+        weights = folder / WEIGHTS
+    ship(BUILD / "second" / WEIGHTS, SHIPPED["people"])
     print(f"{SHIPPED['people']}: {SHIPPED['people'].stat().st_size:,} bytes, {metrics}")
+
+
+def ship(checkpoint: Path, to: Path) -> None:
+    """Write a checkpoint in about half the bytes: kernels in half precision, all else as it is."""
+    state, described = load_checkpoint(checkpoint)
+    halved = {name: tensor.half() if tensor.ndim == 4 else tensor for name, tensor in state.items()}
+    save_checkpoint(to, halved, metadata=described)
 
 
 def draw(number: int) -> tuple[FrameFile, pa.Table]:

@@ -106,7 +106,7 @@ def generate(
         height: Pixels, even.
         frames: About how many a video.
         classes: Names of actions, or how many of `ACTIONS`; all without.
-        test_fraction: Share of the videos that go to the test split.
+        test_fraction: Share of the videos that go to the test split; of `motion` none do, as nobody can be detected in it.
         kind: What the videos are like; of varied ones every frame is labelled, and sizes are about the one given.
         processes: How many processes draw.
         progress: Called with the number of videos done so far.
@@ -122,7 +122,7 @@ def generate(
         raise DataError("need at least 1 video, 2 frames, and an even width and height of at least 64 pixels")
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     any_job = Job(part, 0, seed, "", "", frames, (width, height), kind)
-    jobs = _jobs(any_job, actions, videos, test_fraction)
+    jobs = _jobs(any_job, actions, videos, 0.0 if kind == "motion" else test_fraction)
     try:
         made = []
         for result in _run(jobs, processes):
