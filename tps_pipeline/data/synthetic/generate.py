@@ -106,7 +106,7 @@ def generate(
         height: Pixels, even.
         frames: About how many a video.
         classes: Names of actions, or how many of `ACTIONS`; all without.
-        test_fraction: Share of the videos that go to the test split; of `motion` none do, as nobody can be detected in it.
+        test_fraction: Share of the videos that go to the test split; of `motion` none, as nobody can be detected in it.
         kind: What the videos are like; of varied ones every frame is labelled, and sizes are about the one given.
         processes: How many processes draw.
         progress: Called with the number of videos done so far.
