@@ -40,9 +40,10 @@ def test_a_recipe_that_names_them_finds_them(store: Store) -> None:
     about = pretrained.metadata_of("people", store)
     assert about is not None
     assert about["licence"] == "Apache-2.0"
-    pretrained.check({"person_detector": {"network": {"variant": "tiny", "width": 0.25, "weights": "people"}}}, store)
+    network = {"variant": "tiny", "width": 0.25, "depth": 1.0, "weights": "people"}
+    pretrained.check({"person_detector": {"network": network}}, store)
     with pytest.raises(WeightsError, match="width"):
-        pretrained.check({"network": {"variant": "tiny", "width": 1.0, "weights": "people"}}, store)
+        pretrained.check({"person_detector": {"network": network | {"width": 1.0}}}, store)
 
 
 def test_kernels_are_kept_in_half_precision_and_used_in_single(store: Store) -> None:
