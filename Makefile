@@ -18,7 +18,7 @@ override DAGSTER_HOME := $(or $(strip $(DAGSTER_HOME)),$(if $(findstring ://,$(S
 export DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration test-faults versions lint docs bench bench-claims people bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run try dev test-fast test test-all test-browser test-orchestration test-faults versions lint docs bench bench-claims people bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,16 @@ demo: setup $(DAGSTER_HOME)/dagster.yaml  ## Make a data set, run the whole grap
 run: setup $(DAGSTER_HOME)/dagster.yaml  ## The same for DATA= (Kinetics-TPS layout), RECIPE= and STORE=.
 	@$(BIN)/tps recipe check $(RECIPE) --store $(TPS_STORE) > /dev/null
 	@$(BIN)/python -m assets.run
+
+# The wheel has BlazePose's networks in it; it is read, never installed.
+WHEEL := mediapipe==0.10.14
+
+try: setup  ## People and parts in a clip of yours: VIDEO=me.mp4; the first time 36 MB are fetched.
+	@test -n "$(VIDEO)" || { echo "name a clip: make try VIDEO=me.mp4" >&2; exit 2; }
+	@test -d try/store/weights/blazepose || { $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --only-binary :all: --python-version 3.11 --platform manylinux2014_x86_64 --dest try $(WHEEL) \
+	  && $(BIN)/tps weights import --as blazepose try/mediapipe-*.whl blazepose --store try/store > /dev/null; }
+	$(BIN)/tps predict "$(VIDEO)" --store try/store --recipe pose --method detections --out try
 
 dev: setup $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on the same store (http://localhost:3000).
 	env -u DAGSTER_MODULE_NAME $(BIN)/dagster dev -w workspace.yaml

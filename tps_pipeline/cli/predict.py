@@ -31,8 +31,12 @@ def predict(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Instead of a store: a file of `tps bundle`.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Whose states: a method or ensemble; what the recipe submits without.")
+        str | None,
+        typer.Option(
+            help="Whose states: a method, an ensemble, or `detections` for none; what the recipe submits without."
+        ),
     ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe instead of the store's: a name or a file.")] = None,
     every: Annotated[
         int | None, typer.Option(min=1, help="Look at every so many frames; as the recipe says without.")
     ] = None,
@@ -62,7 +66,7 @@ def predict(
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
     kinds = _kinds(save, among=STREAMED if live else None)
-    parser = load(bundle or store, method=method, every=every)
+    parser = load(bundle or store, method=method, every=every, recipe=recipe)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
     rows += [

@@ -21,6 +21,9 @@ OVERLAP = 0.3
 TILE = 0.625
 """Side of a tile as a share of the picture's shorter side, so that they lie in two rows."""
 
+LONG = 4
+"""How often its shorter side a picture's longer one counts at most, or there would be endlessly many tiles."""
+
 STEP = 0.6
 """Greatest distance of two neighbouring tiles as a share of their side: people of two fifths of it are whole in one."""
 
@@ -81,7 +84,8 @@ def tiles_of(size: tuple[int, int]) -> list[tuple[int, int, int]]:
     >>> len(tiles_of((340, 256))), tiles_of((100, 100))[0]
     (6, (0, 0, 62))
     """
-    side = max(1, int(TILE * min(size)))
+    side = max(1, int(TILE * max(min(size), max(size) / LONG)))
+    side = min(side, max(size))
     starts = [_starts(length, side) for length in size]
     return [(left, top, side) for top in starts[1] for left in starts[0]]
 

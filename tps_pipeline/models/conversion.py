@@ -256,12 +256,12 @@ _KINETICS = "RGB, 0..255, minus (110.2008, 100.63983, 95.99475), over (58.14765,
 KINDS = {
     "yolov7x": Conversion(_UNIT, partial(_yolov7, variant="x")),
     "yolov7_tiny": Conversion(_UNIT, partial(_yolov7, variant="tiny")),
-    OURS: Conversion(_UNIT, _detector, _read_detector),
-    "blazepose": Conversion(_BLAZEPOSE, _blazepose, _read_blazepose),
     "video_swin": Conversion(_IMAGENET, _video_swin),
     "swin_imagenet": Conversion(_IMAGENET, _swin_imagenet),
     "ir_csn": Conversion(_KINETICS, _ir_csn),
     "slowfast_acar": Conversion(_ACAR, partial(_slowfast, by="acar")),
     "slowfast_pyslowfast": Conversion(_PYSLOWFAST, partial(_slowfast, by="pyslowfast")),
+    OURS: Conversion(_UNIT, _detector, _read_detector),
+    "blazepose": Conversion(_BLAZEPOSE, _blazepose, _read_blazepose),
 }
 """How to read the published checkpoints, by kind of network."""
