@@ -75,102 +75,53 @@ class SwinLearner:
 
 
 @dataclass(frozen=True)
-class TrajectoryLearner:
-    """The member that sees how detected people move (a `Learner`)."""
+class MotionLearner:
+    """A member that sees how detected people move (a `Learner`)."""
 
-    settings: recipe.TrajectoryAction
-    """Its section of the recipe."""
-    name: str = "video_action_trajectory"
-    """See `Learner`."""
-    section: str = "video_action.members.trajectory"
-    """See `Learner`."""
-    description: str = "Skeleton network that names a video's action."
-    """See `Learner`."""
+    settings: recipe.TrajectoryAction | recipe.StatisticsAction
+    """Its section of the recipe, which says what kind of member it is."""
     weights: str | None = None
     """See `Learner`."""
-    version: str = "1"
-    """See `Learner`."""
-    alone: bool = False
+    version: str = "2"
     """See `Learner`."""
     figure: ClassVar[str] = "accuracy"
     """Share of videos whose best action is the annotated one."""
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """Videos, and the people who are detected, or annotated, in them."""
-        videos, *seen = self.evaluate_reads
-        return videos, ACTION_NAMES, *seen
+        """Videos, the actions' names, and the people who are detected, or annotated."""
+        videos, *people = self.evaluate_reads
+        return videos, ACTION_NAMES, *people
 
     @property
     def evaluate_reads(self) -> tuple[Output, ...]:
-        """See `Learner`."""
+        """See `Learner`; what it names actions from."""
         return VIDEOS, *((PEOPLE, PARTS) if self.settings.boxes == "annotated" else (DETECTIONS, TRACKS))
 
     @property
-    def code(self) -> Callable[..., object]:
-        """The function that learns."""
-        return self.fit
+    def alone(self) -> bool:
+        """See `Learner`; trees are grown in one process."""
+        return isinstance(self.settings, recipe.StatisticsAction)
 
-    def fit(
-        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
-    ) -> dict[str, float]:
-        """See `trajectory.train`."""
-        from tps_pipeline.actions import trajectory
-        from tps_pipeline.actions.people import people_of
+    @property
+    def member(self) -> str:
+        """What the recipe calls it."""
+        return "statistics" if self.alone else "trajectory"
 
-        parts = parts_of(distinct(self._seen(train)[0]["part"]))
-        known, held_out = (
-            (source(VIDEOS), people_of(*self._seen(source), self.settings, parts=parts)) for source in (train, val)
-        )
-        return trajectory.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
+    @property
+    def name(self) -> str:
+        """See `Learner`."""
+        return f"video_action_{self.member}"
 
-    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """See `trajectory.predict`."""
-        from tps_pipeline.actions import trajectory
+    @property
+    def section(self) -> str:
+        """See `Learner`."""
+        return f"video_action.members.{self.member}"
 
-        return trajectory.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
-
-    def evaluate(self, checkpoint: Path, val: Reads) -> float:
-        """The share of videos whose action is right."""
-        from tps_pipeline.actions import trajectory
-
-        return _accuracy(trajectory.predict(checkpoint, val(VIDEOS), *self._seen(val)), val(VIDEOS))
-
-    def _seen(self, source: Reads) -> tuple[pa.Table, pa.Table]:
-        """The people that it learns from, and their tracks."""
-        if self.settings.boxes == "detected":
-            return source(DETECTIONS), source(TRACKS)
-        from tps_pipeline.actions.people import as_detected
-        from tps_pipeline.detection.tracks import track
-
-        boxes = as_detected(source(PEOPLE), source(PARTS))
-        return boxes, track(boxes)
-
-
-@dataclass(frozen=True)
-class StatisticsLearner:
-    """The member that sees statistics of how detected people move (a `Learner`)."""
-
-    settings: recipe.StatisticsAction
-    """Its section of the recipe."""
-    name: str = "video_action_statistics"
-    """See `Learner`."""
-    section: str = "video_action.members.statistics"
-    """See `Learner`."""
-    description: str = "Randomised trees that name a video's action."
-    """See `Learner`."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, DETECTIONS, TRACKS)
-    """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
-    """See `Learner`; what it names actions from."""
-    weights: str | None = None
-    """See `Learner`."""
-    version: str = "1"
-    """See `Learner`."""
-    alone: bool = True
-    """See `Learner`."""
-    figure: ClassVar[str] = "accuracy"
-    """Share of videos whose best action is the annotated one."""
+    @property
+    def description(self) -> str:
+        """See `Learner`."""
+        return f"{'Randomised trees that name' if self.alone else 'Skeleton network that names'} a video's action."
 
     @property
     def code(self) -> Callable[..., object]:
@@ -180,25 +131,31 @@ class StatisticsLearner:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """See `statistics.train`."""
-        from tps_pipeline.actions import statistics
+        """See `trajectory.train` and `statistics.train`."""
+        from tps_pipeline.actions import statistics, trajectory
 
-        parts = _parts(train)
-        known, held_out = (_people(source, self.settings, parts) for source in (train, val))
-        return statistics.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
+        settings, parts = self.settings, parts_of(distinct(_boxes(train, self.settings)[0]["part"]))
+        known, held_out = (_seen(source, settings, parts) for source in (train, val))
+        if isinstance(settings, recipe.StatisticsAction):
+            return statistics.train(known, held_out, _names(train), settings, parts=parts, folder=folder, seed=seed)
+        return trajectory.train(known, held_out, _names(train), settings, parts=parts, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """See `statistics.predict`."""
-        from tps_pipeline.actions import statistics
-
-        return statistics.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
+        """See `Scope.predict`."""
+        return self._named(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
-        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
+        return _accuracy(self._named(checkpoint, val(VIDEOS), *_boxes(val, self.settings)), val(VIDEOS))
+
+    def _named(self, checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa.Table) -> pa.Table:
+        from tps_pipeline.actions import statistics, trajectory
+
+        predict = statistics.predict if self.alone else trajectory.predict
+        return predict(checkpoint, videos, detections, tracks)
 
 
-ActionLearner = SwinLearner | TrajectoryLearner | StatisticsLearner
+ActionLearner = SwinLearner | MotionLearner
 """A member."""
 
 
@@ -206,23 +163,28 @@ def members_of(settings: recipe.VideoAction) -> dict[str, ActionLearner]:
     """The members of a recipe's section, by name."""
     members = settings.members
     swin = {"swin": SwinLearner(members.swin)} if members.swin else {}
-    trajectory = {"trajectory": TrajectoryLearner(members.trajectory)} if members.trajectory else {}
-    statistics = {"statistics": StatisticsLearner(members.statistics)} if members.statistics else {}
-    return swin | trajectory | statistics
+    motion = [MotionLearner(each) for each in (members.trajectory, members.statistics) if each]
+    return swin | {learner.member: learner for learner in motion}
 
 
-def _people(
+def _seen(
     source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction, parts: tuple[str, ...]
 ) -> tuple[pa.Table, dict[str, People]]:
-    """Videos, and who was detected in them."""
+    """Videos, and who is learned from in them."""
     from tps_pipeline.actions.people import people_of
 
-    return source(VIDEOS), people_of(source(DETECTIONS), source(TRACKS), settings, parts=parts)
+    return source(VIDEOS), people_of(source(VIDEOS), *_boxes(source, settings), settings, parts=parts)
 
 
-def _parts(train: Reads) -> tuple[str, ...]:
-    """The parts that are detected in the training videos."""
-    return parts_of(distinct(train(DETECTIONS)["part"]))
+def _boxes(source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction) -> tuple[pa.Table, pa.Table]:
+    """The boxes that are learned from, as `tables.DETECTIONS`, and their tracks."""
+    if settings.boxes == "detected":
+        return source(DETECTIONS), source(TRACKS)
+    from tps_pipeline.actions.people import as_detected
+    from tps_pipeline.detection.tracks import track
+
+    boxes = as_detected(source(PEOPLE), source(PARTS))
+    return boxes, track(boxes)
 
 
 def _names(train: Reads) -> list[str]:

@@ -74,6 +74,8 @@ class StatisticsAction(Section):
     It learns from boxes detected in the training videos, so people are detected in all of those before.
     """
 
+    boxes: Literal["detected", "annotated"] = "detected"
+    """See `TrajectoryAction`."""
     trees: Positive = 500
     """How many; the time and the size grow with it."""
     min_samples_leaf: Positive = 3
