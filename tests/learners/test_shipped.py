@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_generated_people_are_found(store: Store) -> None:
         take = shoot("lunge", frames=2, size=(320, 240), rng=np.random.default_rng([77, number]))
         picture, label = next(frames_of(take, np.ones(2, bool)))
         rgb = np.ascontiguousarray(picture[..., ::-1])
-        ((boxes, _, _),) = trained(trained.prepare([rgb]), lambda *each: suppress(*each, threshold=0.01, iou=0.5))
+        ((boxes, _, _),) = trained(trained.prepare([rgb]), partial(suppress, threshold=0.01, iou=0.5))
         for human in label["humans"] if label else ():
             x1, y1, x2, y2 = human["box"]
             wide = np.minimum(boxes[:10, 2], x2 + 1) - np.maximum(boxes[:10, 0], x1)

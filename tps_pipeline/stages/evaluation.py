@@ -87,7 +87,7 @@ def _of_boxes(output: Output, boxes: Output, compare: Compare, recipe: Recipe) -
     about = "COCO-style average precision, by class" if compare is _precision else "How often sides or people mix up"
     return Step(
         (output,),
-        partial(_by_split, boxes, compare),
+        partial(_by_split, output, boxes, compare),
         reads=(*ANNOTATED, boxes),
         sections=("predict_splits",),
         splits=recipe.predict_splits,
@@ -104,10 +104,12 @@ def _figures(scores: pa.Table) -> dict[str, float]:
     return figures(scores)
 
 
-def _by_split(boxes: Output, compare: Compare, read: Reader) -> pa.Table:
-    """What a comparison gives for each split that has videos."""
+def _by_split(output: Output, boxes: Output, compare: Compare, read: Reader) -> pa.Table:
+    """What a comparison gives for each split that has videos; no rows where nothing is held out."""
     splits = [split for split in read.setting("predict_splits") if read.of(split).shards()]
-    return pa.concat_tables(compare(read.of(split), boxes, split) for split in splits).unify_dictionaries()
+    found = (compare(read.of(split), boxes, split) for split in splits)
+    assert output.schema is not None
+    return pa.concat_tables([tables.empty(output.schema), *found]).unify_dictionaries()
 
 
 def _precision(read: Reader, boxes: Output, split: str) -> pa.Table:

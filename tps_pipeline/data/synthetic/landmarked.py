@@ -113,7 +113,7 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
     turned = tuple(view + turn for view in plan.views for turn in (-40, 0, 0, 40))
     plan = replace(plan, motion=_bare(plan.motion), views=turned, bystanders=0.4)
     roles = [replace(role, motion=_bare(role.motion)) for role in cast.roles(plan, distance, rng)]
-    roles += [_extra(distance, rng) for _ in range(int(rng.integers(1, 4)))]
+    roles += [_extra(distance, rng) for _ in range(int(rng.integers(0, 3)))]
     persons = cast.perform(roles, seconds, rng, embracing=False)
     camera = camera_of(plan, persons, distance, frames, size, rng)
     camera = replace(camera, moves=rolled(camera.moves, np.full(frames, rng.normal(0, 4)), size))
