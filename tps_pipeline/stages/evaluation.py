@@ -160,7 +160,7 @@ def unreadable(read: Reader) -> pa.Table:
 
 
 def _leaderboard(recipe: Recipe) -> Step:
-    box_of = {name: name if name in recipe.part_state_detectors else "two_stage" for name in recipe.methods}
+    box_of = {name: name if name in recipe.part_state_detectors else recipe.detections for name in recipe.methods}
     return Step(
         (LEADERBOARD,),
         partial(_rank, recipe.scored, box_of),
