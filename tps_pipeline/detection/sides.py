@@ -3,7 +3,8 @@
 Of somebody who turns, is seen from behind or whose face is hidden, the network now and then takes the left side for
 the right one, all of the body at once. From frame to frame a body moves less than that. So each frame is compared with
 those before it, as it is and with its sides exchanged; the frames fall into two kinds, and the kind that is rarer has
-its sides exchanged. Who really turns is narrow for a moment, where both readings are as near: nothing changes there.
+its sides exchanged. Only the trunk is looked at: limbs
+cross. Who really turns is narrow for a moment, where both readings are as near: nothing changes there.
 (Who spins faster than some eight frames a turn cannot be told from a mistake.)
 """
 
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 
 from tps_pipeline.landmarks import LANDMARKS, MIRRORED, stature
 
-BEFORE, DECAY = 4, 0.6
+BEFORE, DECAY = 4, 0.8
 """Frames that a frame is compared with, and what each counts for as a share of the one after it: the network may find
 nobody's shape in one or two."""
 
-STAY = 0.06
+STAY = 0.045
 """What it counts that sides seldom change, as a share of stature."""
 
-_BODY = [i for i, other in enumerate(MIRRORED) if i != other and i >= LANDMARKS.index("left_shoulder")]
+_BODY = [LANDMARKS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("shoulder", "hip")]
 _OTHERS = [MIRRORED[i] for i in _BODY]
 _HIPS = [LANDMARKS.index(f"{side}_hip") for side in ("left", "right")]
 
@@ -44,10 +45,9 @@ def exchanged(points: NDArray[Any], visibility: NDArray[Any]) -> NDArray[np.bool
     size = float(np.median(stature(points, visibility))) + 1e-6
     bodies = (points - points[:, _HIPS].mean(1, keepdims=True)) / size
     for t in range(1, len(points)):
-        evidence = STAY * kinds[t - 1]
-        for back in range(1, min(BEFORE, t) + 1):
-            nearer = _nearer(bodies[t - back], bodies[t], np.minimum(visibility[t - back], visibility[t]))
-            evidence += kinds[t - back] * nearer * DECAY**back
+        backs = np.arange(1, min(BEFORE, t) + 1)
+        nearer = [_nearer(bodies[t - k], bodies[t], np.minimum(visibility[t - k], visibility[t])) for k in backs]
+        evidence = np.average(kinds[t - backs] * nearer, weights=DECAY**backs) + STAY * kinds[t - 1]
         kinds[t] = 1 if evidence >= 0 else -1
     return kinds < 0 if kinds.sum() >= 0 else kinds > 0
 
