@@ -200,7 +200,7 @@ def test_networks_take_as_many_boxes_as_there_are_parts(parts: tuple[str, ...], 
     skeleton = trajectory.build(entry.network, parts_of(parts), 2)
     about = {"actions": '["cut", "saw"]', "frequencies": "[0.5, 0.5]", "settings": entry.model_dump_json()}
     save_checkpoint(tmp_path / WEIGHTS, skeleton.state_dict(), metadata=about | {"parts": json.dumps(parts_of(parts))})
-    assert trajectory.load(tmp_path).parts == parts_of(parts)
+    assert trajectory.load(tmp_path)[1].parts == parts_of(parts)
     seen = detections(parts)
     videos = tables.conform({"video_id": ["v"]} | absent(), tables.VIDEOS)
     assert trajectory.predict(tmp_path, videos, seen, track(seen)).num_rows == 1
@@ -223,7 +223,8 @@ def absent() -> dict[str, list[Any]]:
 def test_a_person_s_statistics_are_of_the_parts_that_there_are(parts: tuple[str, ...]) -> None:
     seen, known = detections(parts), parts_of(parts)
     entry = recipe.StatisticsAction(stride=1)
-    (person,) = people_of(seen, track(seen), entry, parts=known)["v"].sequences
+    videos = tables.conform({"video_id": ["v"]} | absent(), tables.VIDEOS)
+    (person,) = people_of(videos, seen, track(seen), entry, parts=known)["v"].sequences
     numbers = described(person, 0.2, known)
     assert np.isfinite(numbers).all()
     assert numbers.shape == described(person.mirrored(known), 0.2, known).shape

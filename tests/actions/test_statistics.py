@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from tests.actions.acting import ACTIONS, STEPS, seen, videos
 from tps_pipeline import recipe, tables
 from tps_pipeline.actions import statistics
-from tps_pipeline.actions.motion import described
+from tps_pipeline.actions.motion import described, smoothed
 from tps_pipeline.actions.people import People, people_of
 from tps_pipeline.errors import DataError, WeightsError
 from tps_pipeline.methods.trajectories.sequences import Boxes
@@ -25,7 +26,7 @@ SETTINGS = recipe.StatisticsAction(trees=40)
 
 def known(count: int, *, start: int = 0) -> tuple[pa.Table, dict[str, People]]:
     table = videos(count, start=start)
-    return table, people_of(*seen(table), SETTINGS)
+    return table, people_of(table, *seen(table), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +79,11 @@ def test_an_action_that_is_not_to_be_learned_is_refused(tmp_path: Path):
 
 
 def test_an_action_has_no_side(trained: tuple[Path, dict[str, float]]):
-    forest, *_, usual = statistics.load(trained[0])
-    table, people = known(1, start=40)
-    (one,) = people.values()
-    mirrored = People([boxes.mirrored(one.parts) for boxes in one.sequences], one.weights)
-    found = [
-        statistics.probabilities(forest, statistics._rows(table, {"v40": each}, SETTINGS), usual)
-        for each in (one, mirrored)
-    ]
+    forest, _ = statistics.load(trained[0])
+    assert forest
+    (one,) = known(1, start=40)[1].values()
+    mirrored = replace(one, sequences=[boxes.mirrored(one.parts) for boxes in one.sequences])
+    found = [statistics.probabilities(forest, people) for people in (one, mirrored)]
     assert np.allclose(*found, rtol=0, atol=1e-12)
 
 
@@ -107,6 +105,20 @@ def test_neither_place_nor_size_in_the_picture_nor_what_is_not_seen_changes_a_nu
     nearer = one.corners.copy()
     nearer[:, 7] += 20
     assert not np.allclose(described(Boxes(nearer, one.confidences), 0.2), plain, atol=1e-2)
+
+
+def test_trembling_is_smoothed_and_nobody_who_walks_lags_behind():
+    still = boxes(np.random.default_rng(0))
+    walk = 40 * np.arange(STEPS, dtype=np.float32)[:, None, None] * np.array((1, 0, 1, 0), np.float32)
+    walking = Boxes((still.corners[:1] + walk).astype(np.float32), still.confidences)
+    assert np.allclose(smoothed(walking), walking.corners, atol=1e-3)
+    trembling = Boxes(walking.corners.copy(), np.full_like(still.confidences, 0.5))
+    trembling.corners[1::2, 4] += 8
+    off = smoothed(trembling)[:, 4] - walking.corners[:, 4]
+    assert np.ptp(off, axis=0).max() < 3
+    doubtful = Boxes(trembling.corners, trembling.confidences.copy())
+    doubtful.confidences[1::2, 4] = 1e-6
+    assert np.allclose(smoothed(doubtful)[:, 4], walking.corners[:, 4], atol=1e-3)
 
 
 def test_somebody_seen_once_alone_or_all_but_has_numbers_as_everybody():

@@ -31,7 +31,9 @@ def settings(**changes: Any) -> recipe.TrajectoryAction:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     folder = tmp_path_factory.mktemp("trajectory")
-    known, held_out = ((table, people_of(*seen(table), settings())) for table in (videos(8), videos(4, start=20)))
+    known, held_out = (
+        (table, people_of(table, *seen(table), settings())) for table in (videos(8), videos(4, start=20))
+    )
     return folder, trajectory.train(known, held_out, ACTIONS, settings(), folder=folder, seed=0)
 
 
@@ -87,8 +89,8 @@ def network() -> SkeletonNet:
 
 def test_an_action_has_no_side():
     one = boxes(np.random.default_rng(0))
-    videos = [People([each], np.ones(1)) for each in (one, one.mirrored(PARTS))]
-    found = trajectory.probabilities(network(), videos, [0.5, 0.5])
+    sides = [People([each], np.ones(1), 0.2) for each in (one, one.mirrored(PARTS))]
+    found = [trajectory.probabilities(network(), people) for people in sides]
     assert np.allclose(found[0], found[1], atol=1e-6)
     assert not np.allclose(found[0], 0.5, atol=1e-3)
 
@@ -107,9 +109,19 @@ def test_a_box_that_is_not_there_says_nothing_nor_does_what_follows_the_end():
     assert not torch.allclose(network()(plain[0] + torch.eye(4)[0] * 20, plain[1]), expected, atol=1e-3)
 
 
-def test_doubtful_people_hardly_count():
-    (people,) = people_of(*seen(videos(1)), settings()).values()
+def test_who_is_doubtful_or_far_away_hardly_counts():
+    table = videos(1)
+    detections, tracks = seen(table)
+    (people,) = people_of(table, detections, tracks, settings()).values()
     assert sorted(people.weights / people.weights.sum())[0] < 0.01
+    rows = detections.to_pandas()
+    far = rows.person == 0  # the sure one, a fifth as tall and wide
+    rows.loc[far, "person_x2"] = rows.person_x1 + 20
+    rows.loc[far, "person_y2"] = rows.person_y1 + 20
+    farther = tables.conform(rows, tables.DETECTIONS)
+    (shrunk,) = people_of(table, farther, tracks, settings()).values()
+    assert shrunk.weights[0] / people.weights[0] == pytest.approx((21 / 101) ** 2)
+    assert shrunk.weights[1] == people.weights[1]
 
 
 def test_learns_a_batch_by_heart():

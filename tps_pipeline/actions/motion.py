@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 
 from tps_pipeline.labels import PARTS, swapped
 from tps_pipeline.methods.trajectories.sequences import Boxes
@@ -18,18 +19,22 @@ from tps_pipeline.methods.trajectories.sequences import Boxes
 STILL = 1e-9
 """What two sides spread together, in squared units, up to which they do not move: there is nothing to correlate."""
 
+NEIGHBOURS = (0.5, 1.0, 0.5)
+"""How much the step before, the step itself and the one after count in smoothing."""
+
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Weights = Numbers | Mask
 
 
 def described(boxes: Boxes, seconds: float, parts: Sequence[str] = PARTS) -> NDArray[np.float32]:
-    """Statistics over a person's time of what follows for each box.
+    """Statistics over a person's time of what follows for each box, of boxes smoothed over time (`smoothed`).
 
     The person's usual size is the unit. Place from the person's centre, and size: mean, spread and range. Velocity a
     second: mean and mean amount; without the person's own: mean amount and spread. Confidence: mean and spread, and how
     often there is a box. Of any two parts the way between them: mean and spread; of a left and its right part moreover
     its mean amount, and how their places correlate. Of the person also for how long it is seen, its shape, and where it
-    goes.
+    goes. In means and spreads a box counts as much as one is sure of it, two together as much as of both.
 
     Args:
         boxes: `(T, 1 + parts, ...)`; the person is seen at least once.
@@ -39,37 +44,57 @@ def described(boxes: Boxes, seconds: float, parts: Sequence[str] = PARTS) -> NDA
     Returns:
         `(F,)`; of the precision in which trees compare them.
     """
-    confidences, corners = boxes.confidences.astype(np.float64), boxes.corners.astype(np.float64)
+    confidences, corners = boxes.confidences.astype(np.float64), smoothed(boxes)
     seen = (confidences > 0) & (confidences[:, :1] > 0)
-    there = seen[..., None]
+    there, sure = seen[..., None], np.where(seen, confidences, 0)[..., None]
     sizes = np.where(there, corners[..., 2:] - corners[..., :2], 1)
     centres = np.where(there, (corners[..., 2:] + corners[..., :2]) / 2, 0)
     usual = np.exp(np.median(np.log(sizes[seen[:, 0], 0]).mean(1)))
     places = np.where(there, (centres - centres[:, :1]) / usual, 0)
     shapes = np.log(sizes / usual)
-    both = there[1:] & there[:-1]
+    both, sure_of_both = there[1:] & there[:-1], sure[1:] * sure[:-1]
     velocities = np.where(both, np.diff(centres, axis=0) / (usual * seconds), 0)
     within = velocities - velocities[:, :1]
     statistics = (
-        *(statistic(each, there) for each in (places, shapes) for statistic in (_mean, _spread, _range)),
-        *(_mean(each, both) for each in (velocities, np.abs(velocities), np.abs(within))),
-        _spread(within, both),
+        *(statistic(each, sure) for each in (places, shapes) for statistic in (_mean, _spread)),
+        *(_range(each, there) for each in (places, shapes)),
+        *(_mean(each, sure_of_both) for each in (velocities, np.abs(velocities), np.abs(within))),
+        _spread(within, sure_of_both),
         _mean(confidences, seen),
         _spread(confidences, seen),
         seen.mean(0),
-        *_between(places, there, parts),
+        *_between(places, sure, parts),
         _own(centres[seen[:, 0], 0] / usual, sizes[seen[:, 0], 0]),
     )
     return np.concatenate([each.ravel() for each in statistics]).astype(np.float32)
 
 
-def _between(places: Numbers, there: Mask, parts: Sequence[str]) -> Iterator[Numbers]:
+def smoothed(boxes: Boxes) -> Numbers:
+    """Corners without the trembling of detectors: the mean of a step and its neighbours, by how sure they are.
+
+    Parts are smoothed as they lie around the person's centre, so that a person who moves does not lag behind.
+
+    Args:
+        boxes: `(T, 1 + parts, ...)`.
+
+    Returns:
+        `(T, 1 + parts, 4)`; unchanged where there is no box.
+    """
+    corners, confidences = boxes.corners.astype(np.float64), boxes.confidences.astype(np.float64)
+    sure = np.where(confidences[:, :1] > 0, confidences, 0)[..., None]
+    middle = np.tile((corners[:, :1, :2] + corners[:, :1, 2:]) / 2, 2)
+    around = corners - middle
+    sums, weights = (convolve1d(each, NEIGHBOURS, axis=0, mode="constant") for each in (around * sure, sure))
+    return np.where(sure > 0, sums / np.where(sure > 0, weights, 1) + middle, corners)
+
+
+def _between(places: Numbers, sure: Numbers, parts: Sequence[str]) -> Iterator[Numbers]:
     """Of any two parts, and of the two sides."""
     one, other = _boxes_of(combinations(range(len(parts)), 2))
-    ways, both = places[:, one] - places[:, other], there[:, one] & there[:, other]
+    ways, both = places[:, one] - places[:, other], sure[:, one] * sure[:, other]
     yield from (_mean(ways, both), _spread(ways, both))
     left, right = _boxes_of((part, mirror) for part, mirror in enumerate(swapped(parts)) if part < mirror)
-    both = there[:, left] & there[:, right]
+    both = sure[:, left] * sure[:, right]
     yield _mean(np.abs(places[:, left] - places[:, right]), both)
     yield _correlation(places[:, left], places[:, right], both)
 
@@ -87,18 +112,19 @@ def _own(ways: Numbers, sizes: Numbers) -> Numbers:
     return np.hstack(numbers)
 
 
-def _mean(values: NDArray[np.generic], known: Mask) -> Numbers:
-    """Over time, of what is known; 0 where nothing is."""
-    return np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1)
+def _mean(values: Numbers, weights: Weights) -> Numbers:
+    """Over time, weighed; 0 where nothing is known."""
+    total = weights.sum(0)
+    return (values * weights).sum(0) / np.where(total > 0, total, 1)
 
 
-def _spread(values: Numbers, known: Mask) -> Numbers:
-    return np.sqrt(_mean((values - _mean(values, known)) ** 2, known))
+def _spread(values: Numbers, weights: Weights) -> Numbers:
+    return np.sqrt(_mean((values - _mean(values, weights)) ** 2, weights))
 
 
-def _correlation(one: Numbers, other: Numbers, known: Mask) -> Numbers:
-    spreads = _spread(one, known) * _spread(other, known)
-    together = _mean((one - _mean(one, known)) * (other - _mean(other, known)), known)
+def _correlation(one: Numbers, other: Numbers, weights: Weights) -> Numbers:
+    spreads = _spread(one, weights) * _spread(other, weights)
+    together = _mean((one - _mean(one, weights)) * (other - _mean(other, weights)), weights)
     return np.where(spreads > STILL, together / np.maximum(spreads, STILL), 0)
 
 

@@ -9,8 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import recipe
+from tps_pipeline.actions.probabilities import ids
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes, arrange, at_steps
+
+UNKNOWN_RATE = 25.0
+"""Frames a second of a video that does not tell."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,20 @@ class People:
 
     Attributes:
         sequences: Boxes of each over time, `(T, 1 + parts, ...)`.
-        weights: How much each says of the video: the sum of squared scores, so that who is seen surely and for long
-            counts, and doubtful people hardly do.
+        weights: How much each says of the video: the sum over time of squared score times area. Whom a video is about
+            is surely and long seen, and near; doubtful people and those in the background hardly count.
+        seconds: Between two steps.
         parts: Which parts the boxes are of, after the person's.
     """
 
     sequences: list[Boxes]
     weights: NDArray[np.float64]
+    seconds: float
     parts: tuple[str, ...] = PARTS
 
 
 def people_of(
+    videos: pa.Table,
     detections: pa.Table,
     tracks: pa.Table,
     settings: recipe.TrajectoryAction | recipe.StatisticsAction,
@@ -39,19 +46,24 @@ def people_of(
     """The detected people of each video that has any, by video.
 
     Args:
-        detections: `tables.DETECTIONS`.
+        videos: `tables.VIDEOS`.
+        detections: `tables.DETECTIONS` of some of them.
         tracks: `tables.TRACKS` of the same people.
         settings: The recipe's section of who names the action.
         parts: Whose boxes are wanted.
     """
+    rates = dict(zip(ids(videos), videos["fps"].to_pylist(), strict=True))
     arranged = arrange(detections, detections, tracks, parts, stride=settings.stride, threshold=settings.part_threshold)
     sequences: dict[str, list[Boxes]] = {}
     for rows, steps in zip(arranged.sequences, arranged.steps, strict=True):
         sequences.setdefault(str(arranged.videos[rows[0]]), []).append(at_steps(arranged.boxes, rows, steps))
+    seconds = {video: settings.stride / (rate or UNKNOWN_RATE) for video, rate in rates.items()}
     return {
-        video: People(each, np.array([_weight(boxes) for boxes in each]), parts) for video, each in sequences.items()
+        video: People(each, np.array([_weight(boxes) for boxes in each]), seconds[video], parts)
+        for video, each in sequences.items()
     }
 
 
 def _weight(boxes: Boxes) -> float:
-    return float((boxes.confidences[:, 0].astype(np.float64) ** 2).sum())
+    sides = (boxes.corners[:, 0, 2:] - boxes.corners[:, 0, :2]).astype(np.float64)
+    return float((boxes.confidences[:, 0].astype(np.float64) ** 2 * sides.prod(1)).sum())

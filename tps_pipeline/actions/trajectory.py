@@ -12,10 +12,10 @@ time without a graph 0.89, trees 0.68 (0.85 to 0.93 from another eight, this net
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,9 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from tps_pipeline import recipe
-from tps_pipeline.actions.people import People, people_of
-from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies, ids
+from tps_pipeline.actions.people import People
+from tps_pipeline.actions.probabilities import action_indices
+from tps_pipeline.actions.scope import Scope, Seen
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.labels import PARTS
@@ -68,8 +69,8 @@ class TrainingSequences:
 
 
 def train(
-    known: tuple[pa.Table, dict[str, People]],
-    held_out: tuple[pa.Table, dict[str, People]],
+    known: Seen,
+    held_out: Seen,
     actions: list[str],
     settings: recipe.TrajectoryAction,
     *,
@@ -77,12 +78,11 @@ def train(
     folder: Path,
     seed: int,
 ) -> dict[str, float]:
-    """Train the network and leave it in a folder, with the actions, their frequencies and the settings.
+    """Train the network and leave it in a folder, with its scope.
 
     Args:
-        known: Training videos, `tables.VIDEOS`, and who was detected in them (`people_of`); those without people are
-            left out.
-        held_out: Videos to measure accuracy on, alike; there may be none.
+        known: Training videos; those without people are left out.
+        held_out: Videos to measure accuracy on; there may be none.
         actions: The actions, in the order of the network's outputs.
         settings: The recipe's section.
         parts: Whose boxes the people have.
@@ -98,81 +98,41 @@ def train(
     """
     prepare_cpu()
     torch.manual_seed(seed)
-    (videos, people), (val, val_people) = known, held_out
-    shown, true = action_indices(videos, actions), action_indices(val, actions)
-    usual = frequencies(shown, len(actions))
+    scope = Scope.of(known[0], actions, settings, parts)
+    action_indices(held_out[0], actions)  # refused before, not after, the training
     network = build(settings.network, parts, len(actions))
 
     def save(trained: nn.Module) -> None:
-        metadata = {
-            "actions": json.dumps(actions),
-            "frequencies": json.dumps(usual),
-            "settings": settings.model_dump_json(),
-            **({} if parts == PARTS else {"parts": json.dumps(parts)}),
-        }
-        save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
+        save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=scope.metadata())
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        found = probabilities(trained, [val_people.get(video) for video in ids(val)], usual)
-        return {"accuracy": float(np.equal(np.argmax(found, axis=1), true).mean())}
+        return {"accuracy": scope.accuracy(held_out, partial(probabilities, trained))}
 
-    named = zip(ids(videos), shown.tolist(), strict=True)
-    lessons = [(people[video], action) for video, action in named if video in people]
-    if not lessons:
+    people, shown = scope.lessons(known)
+    if not people:
         save(network)
         return {}
-    data = TrainingSequences([each for each, _ in lessons], [action for _, action in lessons], settings)
-    task = loop.Task(network, data, _loss, collate=collate, evaluate=evaluate if len(val) else None, save=save)
+    data = TrainingSequences(people, shown, settings)
+    task = loop.Task(network, data, _loss, collate=collate, evaluate=evaluate if len(held_out[0]) else None, save=save)
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "accuracy")}
 
 
-class Classifier(NamedTuple):
-    """A trained network as it is used.
-
-    Attributes:
-        network: In eval mode, on the device that it is to run on.
-        settings: The recipe's section that it was trained with.
-        parts: Whose boxes it takes.
-        actions: What it tells apart, in the order of its outputs.
-        frequencies: How often each of them was trained on, as shares.
-    """
-
-    network: SkeletonNet
-    settings: recipe.TrajectoryAction
-    parts: tuple[str, ...]
-    actions: list[str]
-    frequencies: list[float]
-
-
 @kept
-def load(checkpoint: Path) -> Classifier:
-    """The network that `train` left in a folder."""
+def load(checkpoint: Path) -> tuple[SkeletonNet, Scope[recipe.TrajectoryAction]]:
+    """The network that `train` left in a folder, in eval mode on the device that it is to run on, and its scope."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.TrajectoryAction.model_validate_json(metadata["settings"])
-    actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    parts = tuple(json.loads(metadata["parts"])) if "parts" in metadata else PARTS
-    network = build(settings.network, parts, len(actions))
+    scope = Scope.read(metadata, recipe.TrajectoryAction)
+    network = build(scope.settings.network, scope.parts, len(scope.actions))
     load_strictly(network, state)
-    return Classifier(network.to(choose_device()).eval(), settings, parts, actions, usual)
+    return network.to(choose_device()).eval(), scope
 
 
 def predict(checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa.Table) -> pa.Table:
-    """Predict the action of every video; one in which nobody was detected gets the training videos' frequencies.
-
-    Args:
-        checkpoint: The folder that `train` left.
-        videos: `tables.VIDEOS`; actions in it are not looked at.
-        detections: `tables.DETECTIONS` of the same videos.
-        tracks: `tables.TRACKS` of the same people.
-
-    Returns:
-        A table of `tables.VIDEO_ACTIONS`, a row for each video.
-    """
+    """Predict the action of every video by what `train` left in a folder; see `Scope.predict`."""
     prepare_cpu()
-    network, settings, parts, actions, usual = load(checkpoint)
-    people, names = people_of(detections, tracks, settings, parts=parts), ids(videos)
-    return as_table(names, actions, probabilities(network, [people.get(name) for name in names], usual).tolist())
+    network, scope = load(checkpoint)
+    return scope.predict(videos, detections, tracks, partial(probabilities, network))
 
 
 def build(settings: recipe.SkeletonNet, parts: Sequence[str], actions: int) -> SkeletonNet:
@@ -181,30 +141,21 @@ def build(settings: recipe.SkeletonNet, parts: Sequence[str], actions: int) -> S
 
 
 @torch.inference_mode()
-def probabilities(network: nn.Module, videos: Sequence[People | None], usual: list[float]) -> NDArray[np.float64]:
-    """Probabilities of the actions for each video: the mean over its people by weight, each seen mirrored as well.
+def probabilities(network: nn.Module, people: People) -> NDArray[np.float64]:
+    """Probabilities of the actions, `(actions,)`: the mean over a video's people by weight, each seen mirrored as well.
 
     Videos go through one by one: what a network says differs in the last digits with what goes through it beside, and
     no video is to depend on that.
 
     Args:
         network: In eval mode, on the device that it is to run on.
-        videos: The people of each; None for nobody.
-        usual: What is said of a video with nobody.
-
-    Returns:
-        `(videos, actions)`.
+        people: The video's.
     """
     device = next(network.parameters()).device
-    found = np.tile(np.array(usual), (len(videos), 1))
-    for row, people in enumerate(videos):
-        if people:
-            views = [*people.sequences, *(boxes.mirrored(people.parts) for boxes in people.sequences)]
-            batches = (views[at : at + TOGETHER] for at in range(0, len(views), TOGETHER))
-            chances = [network(*(each.to(device) for each in _padded(batch))).softmax(1) for batch in batches]
-            weights = np.tile(people.weights, 2)
-            found[row] = np.average(torch.cat(chances).double().cpu().numpy(), axis=0, weights=weights)
-    return found
+    views = [*people.sequences, *(boxes.mirrored(people.parts) for boxes in people.sequences)]
+    batches = (views[at : at + TOGETHER] for at in range(0, len(views), TOGETHER))
+    chances = [network(*(each.to(device) for each in _padded(batch))).softmax(1) for batch in batches]
+    return np.average(torch.cat(chances).double().cpu().numpy(), axis=0, weights=np.tile(people.weights, 2))
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:

@@ -75,29 +75,46 @@ class SwinLearner:
 
 
 @dataclass(frozen=True)
-class TrajectoryLearner:
-    """The member that sees how detected people move (a `Learner`)."""
+class MotionLearner:
+    """A member that sees how detected people move (a `Learner`)."""
 
-    settings: recipe.TrajectoryAction
-    """Its section of the recipe."""
-    name: str = "video_action_trajectory"
-    """See `Learner`."""
-    section: str = "video_action.members.trajectory"
-    """See `Learner`."""
-    description: str = "Skeleton network that names a video's action."
-    """See `Learner`."""
+    settings: recipe.TrajectoryAction | recipe.StatisticsAction
+    """Its section of the recipe, which says what kind of member it is."""
     fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, DETECTIONS, TRACKS)
     """See `Learner`."""
     evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
     """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
-    version: str = "1"
-    """See `Learner`."""
-    alone: bool = False
+    version: str = "2"
     """See `Learner`."""
     figure: ClassVar[str] = "accuracy"
     """Share of videos whose best action is the annotated one."""
+
+    @property
+    def alone(self) -> bool:
+        """See `Learner`; trees are grown in one process."""
+        return isinstance(self.settings, recipe.StatisticsAction)
+
+    @property
+    def member(self) -> str:
+        """What the recipe calls it."""
+        return "statistics" if self.alone else "trajectory"
+
+    @property
+    def name(self) -> str:
+        """See `Learner`."""
+        return f"video_action_{self.member}"
+
+    @property
+    def section(self) -> str:
+        """See `Learner`."""
+        return f"video_action.members.{self.member}"
+
+    @property
+    def description(self) -> str:
+        """See `Learner`."""
+        return f"{'Randomised trees that name' if self.alone else 'Skeleton network that names'} a video's action."
 
     @property
     def code(self) -> Callable[..., object]:
@@ -107,76 +124,28 @@ class TrajectoryLearner:
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
-        """See `trajectory.train`."""
-        from tps_pipeline.actions import trajectory
+        """See `trajectory.train` and `statistics.train`."""
+        from tps_pipeline.actions import statistics, trajectory
 
-        parts = _parts(train)
-        known, held_out = (_people(source, self.settings, parts) for source in (train, val))
-        return trajectory.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
+        settings, parts = self.settings, parts_of(distinct(train(DETECTIONS)["part"]))
+        known, held_out = (_seen(source, settings, parts) for source in (train, val))
+        if isinstance(settings, recipe.StatisticsAction):
+            return statistics.train(known, held_out, _names(train), settings, parts=parts, folder=folder, seed=seed)
+        return trajectory.train(known, held_out, _names(train), settings, parts=parts, folder=folder, seed=seed)
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """See `trajectory.predict`."""
-        from tps_pipeline.actions import trajectory
+        """See `Scope.predict`."""
+        from tps_pipeline.actions import statistics, trajectory
 
-        return trajectory.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
+        predict = statistics.predict if self.alone else trajectory.predict
+        return predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
         return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
 
 
-@dataclass(frozen=True)
-class StatisticsLearner:
-    """The member that sees statistics of how detected people move (a `Learner`)."""
-
-    settings: recipe.StatisticsAction
-    """Its section of the recipe."""
-    name: str = "video_action_statistics"
-    """See `Learner`."""
-    section: str = "video_action.members.statistics"
-    """See `Learner`."""
-    description: str = "Randomised trees that name a video's action."
-    """See `Learner`."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, DETECTIONS, TRACKS)
-    """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
-    """See `Learner`; what it names actions from."""
-    weights: str | None = None
-    """See `Learner`."""
-    version: str = "1"
-    """See `Learner`."""
-    alone: bool = True
-    """See `Learner`."""
-    figure: ClassVar[str] = "accuracy"
-    """Share of videos whose best action is the annotated one."""
-
-    @property
-    def code(self) -> Callable[..., object]:
-        """The function that learns."""
-        return self.fit
-
-    def fit(
-        self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
-    ) -> dict[str, float]:
-        """See `statistics.train`."""
-        from tps_pipeline.actions import statistics
-
-        parts = _parts(train)
-        known, held_out = (_people(source, self.settings, parts) for source in (train, val))
-        return statistics.train(known, held_out, _names(train), self.settings, parts=parts, folder=folder, seed=seed)
-
-    def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
-        """See `statistics.predict`."""
-        from tps_pipeline.actions import statistics
-
-        return statistics.predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
-
-    def evaluate(self, checkpoint: Path, val: Reads) -> float:
-        """The share of videos whose action is right."""
-        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
-
-
-ActionLearner = SwinLearner | TrajectoryLearner | StatisticsLearner
+ActionLearner = SwinLearner | MotionLearner
 """A member."""
 
 
@@ -184,23 +153,17 @@ def members_of(settings: recipe.VideoAction) -> dict[str, ActionLearner]:
     """The members of a recipe's section, by name."""
     members = settings.members
     swin = {"swin": SwinLearner(members.swin)} if members.swin else {}
-    trajectory = {"trajectory": TrajectoryLearner(members.trajectory)} if members.trajectory else {}
-    statistics = {"statistics": StatisticsLearner(members.statistics)} if members.statistics else {}
-    return swin | trajectory | statistics
+    motion = [MotionLearner(each) for each in (members.trajectory, members.statistics) if each]
+    return swin | {learner.member: learner for learner in motion}
 
 
-def _people(
+def _seen(
     source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction, parts: tuple[str, ...]
 ) -> tuple[pa.Table, dict[str, People]]:
     """Videos, and who was detected in them."""
     from tps_pipeline.actions.people import people_of
 
-    return source(VIDEOS), people_of(source(DETECTIONS), source(TRACKS), settings, parts=parts)
-
-
-def _parts(train: Reads) -> tuple[str, ...]:
-    """The parts that are detected in the training videos."""
-    return parts_of(distinct(train(DETECTIONS)["part"]))
+    return source(VIDEOS), people_of(source(VIDEOS), source(DETECTIONS), source(TRACKS), settings, parts=parts)
 
 
 def _names(train: Reads) -> list[str]:
