@@ -26,7 +26,7 @@ def body(x: float, y: float, tall: float) -> np.ndarray:
 
 
 class Eyes:
-    """In place of the landmark network: it sees bright bodies. A body's column says how tall it is by its brightness."""
+    """In place of the landmark network: it sees who is nearest to the middle of a square."""
 
     detector = None
 
@@ -140,7 +140,7 @@ def test_only_the_best_are_kept(seen: type[Eyes]) -> None:
 def test_of_the_same_landmarks_the_surer_stay() -> None:
     def person(score: float, x: float) -> Person:
         square = Square(np.array([x, 100.0]), np.array([0.0, -50.0]))
-        return Person(score, body(x, 100, 100), np.full(33, 0.9, np.float32), np.zeros(4), square)
+        return Person(score, body(x, 100, 100), np.full(33, 0.9, np.float32), np.zeros(4), square, 0)
 
     kept = distinct([person(0.6, 100), person(0.9, 104), person(0.7, 140)])
     assert [one.score for one in kept] == [0.9, 0.7]

@@ -9,7 +9,7 @@ def suspects(*people: tuple[float, float, float]) -> Suspects:
     """People with a score, and their middle: a face of 10 pixels, 20 above it, the circle's top 40 above."""
     scores = np.array([score for score, _, _ in people], np.float32)
     centres = np.array([(x, y) for _, x, y in people], np.float32)
-    faces = np.concatenate((centres - (5, 25), centres + (5, -15)), 1).astype(np.float32)
+    faces = np.concatenate((centres - (5, 25), centres - (-5, 15)), 1).astype(np.float32)
     return Suspects(scores, faces, centres, centres - np.float32((0, 40)))
 
 

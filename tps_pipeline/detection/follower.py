@@ -48,6 +48,7 @@ class Person(NamedTuple):
         visibility: Of each, 0 to 1, (33,).
         box: Edges x1 y1 x2 y2 around the parts, (4,).
         square: Where to look in the next frame.
+        number: The same as in the frame in which they were followed from; of a video's people from 0.
     """
 
     score: float
@@ -55,6 +56,7 @@ class Person(NamedTuple):
     visibility: NDArray[np.float32]
     box: NDArray[np.float64]
     square: Square
+    number: int
 
 
 @dataclass
@@ -66,12 +68,14 @@ class Follower:
         settings: See `recipe.Pose`.
         people: Those of the frame before.
         frames: How many frames were looked at.
+        known: How many people there were so far.
     """
 
     networks: BlazePose
     settings: recipe.Pose
     people: list[Person] = field(default_factory=list)
     frames: int = 0
+    known: int = 0
 
     def find(self, picture: NDArray[np.uint8], likely: NDArray[np.float32] | None = None) -> list[Person]:
         """The people of the next frame, best first.
@@ -81,33 +85,36 @@ class Follower:
             likely: Boxes of a person detector, best first: edges x1 y1 x2 y2, (N, 4).
         """
         found: list[Person] = []
-        for square, box in self._places(picture, likely):
+        for square, box, number in self._places(picture, likely):
             if box is not None and any(_overlap(box, person.box) > SAME_BOX for person in found):
                 continue
             if any(_way(square, person.square) < SAME_SQUARE for person in found):
                 continue
-            person = self._look(picture, square)
+            person = self._look(picture, square, self.known if number is None else number)
             if person is not None:
                 found.append(person)
+                self.known += number is None
         self.people = distinct(found)[: self.settings.people_per_frame]
         self.frames += 1
         return self.people
 
     def _places(
         self, picture: NDArray[np.uint8], likely: NDArray[np.float32] | None
-    ) -> Iterator[tuple[Square, NDArray[np.float32] | None]]:
-        """Where to look, what is surest first; with a box where one is known."""
+    ) -> Iterator[tuple[Square, NDArray[np.float32] | None, int | None]]:
+        """Where to look, what is surest first; with a box where one is known, and who it is if they are followed."""
         if self.settings.follow:
-            yield from ((person.square, None) for person in self.people)
+            yield from ((person.square, None, person.number) for person in self.people)
         threshold = self.settings.own_detector
         if threshold is not None and self.networks.detector is not None:
-            yield from ((square, None) for _, square in look(self.networks, picture, threshold=threshold))
-        yield from ((squares.of_box(box), box) for box in (likely if likely is not None else ()))
+            yield from ((square, None, None) for _, square in look(self.networks, picture, threshold=threshold))
+        yield from ((squares.of_box(box), box, None) for box in (likely if likely is not None else ()))
         if threshold is not None and self.networks.detector is not None and self.settings.tiles:
             tiles = tiles_for(self.frames, (picture.shape[1], picture.shape[0]))
-            yield from ((square, None) for _, square in look_in(self.networks, picture, tiles, threshold=threshold))
+            yield from (
+                (square, None, None) for _, square in look_in(self.networks, picture, tiles, threshold=threshold)
+            )
 
-    def _look(self, picture: NDArray[np.uint8], square: Square) -> Person | None:
+    def _look(self, picture: NDArray[np.uint8], square: Square, number: int) -> Person | None:
         """Who is in a square, if anybody is."""
         said = self.networks.landmarks(squares.cut(picture, square))
         own = squares.around(*(squares.to_picture(point, square) for point in (said.centre, said.top)))
@@ -124,7 +131,7 @@ class Follower:
         box = np.concatenate((box[:2].clip(0, size), box[2:].clip(0, size)))
         if not (box[2:] - box[:2] >= 1).all():  # nor where it is NaN: none of the parts is there
             return None
-        return Person(said.presence, points, visibility, box, own)
+        return Person(said.presence, points, visibility, box, own, number)
 
 
 def distinct(people: Sequence[Person]) -> list[Person]:

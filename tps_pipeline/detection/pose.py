@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +19,11 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.detector import TrainedDetector
 from tps_pipeline.detection.follower import Follower, Person
 from tps_pipeline.detection.pictures import ahead, read, steps
+from tps_pipeline.detection.sides import exchanged
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.detection.two_stage import to_pixels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.landmarks import LANDMARKS, part_boxes
+from tps_pipeline.landmarks import LANDMARKS, MIRRORED, part_boxes
 from tps_pipeline.models.blazepose import BlazePose
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
@@ -67,13 +68,31 @@ def find(
     landmarks: list[dict[str, Any]] = []
     each = (one for batch in batches for one in batch)
     for video_id, of_video in groupby(each, key=lambda one: one[0][0]):
-        follower = Follower(networks, settings)
+        follower, seen = Follower(networks, settings), list[tuple[int, tuple[int, int], list[Person]]]()
         for (_, frame), picture, likely in of_video:
-            people = follower.find(picture, likely)
-            size = picture.shape[1], picture.shape[0]
+            seen.append((frame, (picture.shape[1], picture.shape[0]), follower.find(picture, likely)))
+        settled = with_sides([people for _, _, people in seen])
+        for (frame, size, _), people in zip(seen, settled, strict=True):
             rows.append(_detections(video_id, frame, people, size, seen=settings.seen))
             landmarks.append(_poses(video_id, frame, people))
     return Found(_table(rows, tables.DETECTIONS), _table(landmarks, tables.POSES))
+
+
+def with_sides(frames: Sequence[Sequence[Person]]) -> list[list[Person]]:
+    """The people of a video's frames, with left and right as in most of the frames that they were followed through."""
+    of_person: dict[int, list[Person]] = {}
+    for person in chain.from_iterable(frames):
+        of_person.setdefault(person.number, []).append(person)
+    wrong: set[int] = set()
+    for seen in of_person.values():
+        points, visibility = (np.stack(each) for each in zip(*((p.points, p.visibility) for p in seen), strict=True))
+        wrong |= {id(person) for person, bad in zip(seen, exchanged(points, visibility), strict=True) if bad}
+    return [[_mirrored(person) if id(person) in wrong else person for person in people] for people in frames]
+
+
+def _mirrored(person: Person) -> Person:
+    order = list(MIRRORED)
+    return person._replace(points=person.points[order], visibility=person.visibility[order])
 
 
 _Frame = tuple[tuple[str, int], NDArray[np.uint8], NDArray[np.float32] | None]
