@@ -80,6 +80,8 @@ class MotionLearner:
 
     settings: recipe.TrajectoryAction | recipe.StatisticsAction
     """Its section of the recipe, which says what kind of member it is."""
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
+    """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
     version: str = "2"
@@ -90,13 +92,8 @@ class MotionLearner:
     @property
     def fit_reads(self) -> tuple[Output, ...]:
         """Videos, the actions' names, and the people who are detected, or annotated."""
-        videos, *people = self.evaluate_reads
-        return videos, ACTION_NAMES, *people
-
-    @property
-    def evaluate_reads(self) -> tuple[Output, ...]:
-        """See `Learner`; what it names actions from."""
-        return VIDEOS, *((PEOPLE, PARTS) if self.settings.boxes == "annotated" else (DETECTIONS, TRACKS))
+        people = (PEOPLE, PARTS) if self.settings.boxes == "annotated" else (DETECTIONS, TRACKS)
+        return VIDEOS, ACTION_NAMES, *people
 
     @property
     def alone(self) -> bool:
@@ -142,17 +139,14 @@ class MotionLearner:
 
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """See `Scope.predict`."""
-        return self._named(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
-
-    def evaluate(self, checkpoint: Path, val: Reads) -> float:
-        """The share of videos whose action is right."""
-        return _accuracy(self._named(checkpoint, val(VIDEOS), *_boxes(val, self.settings)), val(VIDEOS))
-
-    def _named(self, checkpoint: Path, videos: pa.Table, detections: pa.Table, tracks: pa.Table) -> pa.Table:
         from tps_pipeline.actions import statistics, trajectory
 
         predict = statistics.predict if self.alone else trajectory.predict
-        return predict(checkpoint, videos, detections, tracks)
+        return predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
+
+    def evaluate(self, checkpoint: Path, val: Reads) -> float:
+        """The share of videos whose action is right."""
+        return _accuracy(self.predict(val, checkpoint), val(VIDEOS))
 
 
 ActionLearner = SwinLearner | MotionLearner

@@ -52,7 +52,7 @@ class TrajectoryAction(Section):
     network: SkeletonNet = SkeletonNet()
     """The network's dimensions."""
     boxes: Literal["detected", "annotated"] = "detected"
-    """What is learned from, and measured on in training: `annotated` where these are as the detected ones will be, as
+    """What is learned from, and measured on while learning; `annotated` where these are like what will be detected, as
     those of generated motion are."""
     training: Training
     """A sample is a stretch of one of a video's people, drawn by how surely and how long they are seen."""
