@@ -121,7 +121,7 @@ bench-claims: setup  ## What we claim, measured with three seeds into docs/claim
 bench-orchestration: demo .venv/orchestration  ## What orchestration costs, measured into docs/orchestration.md.
 	$(BIN)/python -m benchmarks.orchestration
 
-people: setup  ## Make the shipped person detector again: varied pictures, two rounds of training (20 minutes of one core).
+people: setup  ## Make the shipped person detector again: varied pictures, two rounds of training (10 minutes of one core).
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.people
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.

@@ -56,7 +56,7 @@ MANIFEST = (
         "detector",
         "YOLOv7-tiny of a quarter of the channels for people, trained on generated pictures alone",
         "people.safetensors",
-        "comes with this package; `make people` makes it again",
+        "comes with this package; `make people` makes one like it",
         "Apache-2.0",
     ),
     Pretrained(
