@@ -4,7 +4,7 @@ import pytest
 from tps_pipeline import recipe
 from tps_pipeline.detection.follower import Follower, Person, distinct
 from tps_pipeline.detection.squares import Square
-from tps_pipeline.landmarks import LANDMARKS
+from tps_pipeline.landmarks import LANDMARKS, person_box
 from tps_pipeline.models.blazepose import BlazePose, Landmarks
 
 FIGURE = {
@@ -140,7 +140,14 @@ def test_only_the_best_are_kept(seen: type[Eyes]) -> None:
 def test_of_the_same_landmarks_the_surer_stay() -> None:
     def person(score: float, x: float) -> Person:
         square = Square(np.array([x, 100.0]), np.array([0.0, -50.0]))
-        return Person(score, body(x, 100, 100), np.full(33, 0.9, np.float32), np.zeros(4), square, 0)
+        return Person(
+            score,
+            body(x, 100, 100),
+            np.full(33, 0.9, np.float32),
+            person_box(body(x, 100, 100), np.ones(33)),
+            square,
+            0,
+        )
 
     kept = distinct([person(0.6, 100), person(0.9, 104), person(0.7, 140)])
     assert [one.score for one in kept] == [0.9, 0.7]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,9 @@ SAME_SQUARE = 0.25
 """Distance of two squares' middles and of their upper sides' as a share of half their side, below which both are the
 same place."""
 
-SAME_PERSON = 0.1
-"""Mean distance of two people's landmarks as a share of stature, below which they are one."""
+SAME_PERSON, NEAR_PERSON, NEAR_BOX = 0.1, 0.2, 0.4
+"""Mean distance of two people's landmarks as a share of stature, below which they are one; and below which they are it
+if their boxes overlap so much (IoU)."""
 
 MOVED = 0.2
 """The same distance as `SAME_SQUARE` from which the landmark network looks again, at the square that it names itself:
@@ -150,10 +151,11 @@ def _same(one: Person, other: Person) -> bool:
     both = np.minimum(one.visibility, other.visibility) + 1e-3
     size = max(float(stature(one.points, one.visibility)), float(stature(other.points, other.visibility)), 1e-6)
     apart = np.hypot(*(one.points - other.points).T)
-    return float((apart * both).sum() / both.sum()) < SAME_PERSON * size
+    distance = float((apart * both).sum() / both.sum()) / size
+    return distance < SAME_PERSON or (distance < NEAR_PERSON and _overlap(one.box, other.box) > NEAR_BOX)
 
 
-def _overlap(box: NDArray[np.float32], other: NDArray[np.float64]) -> float:
+def _overlap(box: NDArray[Any], other: NDArray[Any]) -> float:
     """IoU of two boxes' edges."""
     inclusive = np.array((0, 0, -1, -1))
     return float(boxes.paired_iou(box.astype(float) + inclusive, other + inclusive))
