@@ -18,7 +18,7 @@ override DAGSTER_HOME := $(or $(strip $(DAGSTER_HOME)),$(if $(findstring ://,$(S
 export DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test-fast test test-all test-browser test-orchestration test-faults versions lint docs bench bench-claims bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run try dev test-fast test test-all test-browser test-pose test-orchestration test-faults versions lint docs bench bench-claims people bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,19 @@ run: setup $(DAGSTER_HOME)/dagster.yaml  ## The same for DATA= (Kinetics-TPS lay
 	@$(BIN)/tps recipe check $(RECIPE) --store $(TPS_STORE) > /dev/null
 	@$(BIN)/python -m assets.run
 
+# The wheel has BlazePose's networks in it; it is read, never installed.
+WHEEL := mediapipe==0.10.14
+
+try: setup  ## People and parts in a clip of yours: VIDEO=me.mp4; the first time 36 MB are fetched.
+	@test -n "$(VIDEO)" || { echo "name a clip: make try VIDEO=me.mp4" >&2; exit 2; }
+	@$(MAKE) --no-print-directory try/wheel
+	@test -d try/store/weights/blazepose || $(BIN)/tps weights import --as blazepose try/wheel/*.whl blazepose --store try/store > /dev/null
+	$(BIN)/tps predict "$(VIDEO)" --store try/store --recipe pose --method detections --out try
+
+try/wheel: | setup
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	  --python-version 3.11 --platform manylinux2014_x86_64 --dest $@.partial $(WHEEL) && mv $@.partial $@
+
 dev: setup $(DAGSTER_HOME)/dagster.yaml  ## Open the Dagster UI on the same store (http://localhost:3000).
 	env -u DAGSTER_MODULE_NAME $(BIN)/dagster dev -w workspace.yaml
 
@@ -55,7 +68,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 test-fast: setup  ## Types, layers, units and properties: under 90 seconds on two cores.
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	@$(BIN)/pyright & types=$$!; $(PYTEST) -m 'not whole and not slow and not browser' && wait $$types
+	@$(BIN)/pyright & types=$$!; $(PYTEST) -m 'not whole and not slow and not browser and not pose' && wait $$types
 
 test: setup  ## Lint, types, layers and the tests: under 12 minutes on two cores.
 	$(MAKE) --no-print-directory lint
@@ -70,6 +83,9 @@ test-browser: setup  ## The report page and the Dagster UI in headless Chromium;
 
 test-orchestration: .venv/orchestration  ## Engines, S3, Postgres, containers: what takes services of its own.
 	$(BIN)/pytest tests/orchestration
+
+test-pose: try/wheel  ## BlazePose's own networks on a picture: fetches MediaPipe's wheel.
+	$(BIN)/pytest -m pose
 
 test-faults: setup  ## Kills, a full disk, a share that goes, a clock that jumps, tampering, any files: under 20 minutes; KILLS= SEED=.
 	EXAMPLES=1000 $(BIN)/pytest tests/faults tests/data/test_any_files.py -n 2 --dist load -rP
@@ -104,6 +120,9 @@ bench-claims: setup  ## What we claim, measured with three seeds into docs/claim
 
 bench-orchestration: demo .venv/orchestration  ## What orchestration costs, measured into docs/orchestration.md.
 	$(BIN)/python -m benchmarks.orchestration
+
+people: setup  ## Make the shipped person detector again: varied pictures, two rounds of training (10 minutes of one core).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.people
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
 	@$(BIN)/python -m benchmarks.parity_yolov7

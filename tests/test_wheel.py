@@ -57,7 +57,8 @@ def libraries() -> list[str]:
 
 def test_it_holds_what_is_no_code_as_well(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"tps_pipeline/{name}" for name in ("py.typed", "recipes/paper.yaml", "recipes/demo.yaml")} <= names
+    brought = ("py.typed", "recipes/paper.yaml", "recipes/demo.yaml", "weights/people.safetensors")
+    assert {f"tps_pipeline/{name}" for name in brought} <= names
     assert not [name for name in names if not name.startswith(("tps_pipeline/", "tps_pipeline-"))]
     assert wheel.name.startswith(f"tps_pipeline-{tps_pipeline.__version__}-")
     written = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tps_pipeline").rglob("*") if p.is_file()}

@@ -79,9 +79,10 @@ def export_predictions(
 
     def found() -> Iterator[_Found]:
         for shard in shards:
+            boxes = store.latest.detections(shard)
             videos, parts, detections, tracks, actions = (
                 store.read(output, shard)
-                for output in (outputs.VIDEOS, guesses, outputs.TWO_STAGE, outputs.TRACKS, outputs.VIDEO_ACTIONS)
+                for output in (outputs.VIDEOS, guesses, boxes, outputs.TRACKS, outputs.VIDEO_ACTIONS)
             )
             parts = parts.filter(pc.field("person_score") >= min_score)
             for video in store.readable(videos, shard, exported):

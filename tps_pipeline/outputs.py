@@ -99,6 +99,19 @@ TWO_STAGE = Output("detections/two_stage", tables.DETECTIONS, sharded=True)
 SINGLE_STAGE = Output("detections/single_stage", tables.DETECTIONS, sharded=True)
 """Boxes of people and parts by one detector on whole frames, for comparison."""
 
+DETECTIONS = Output("detections", tables.DETECTIONS, sharded=True)
+"""The boxes that everybody reads: those of the way to detect that the recipe names. Nothing makes it: `resolved` says
+which output it stands for."""
+
+POSE = Output("detections/pose", tables.DETECTIONS, sharded=True)
+"""Boxes of people, and of the parts that each one's landmarks make."""
+
+POSES = Output("poses", tables.POSES, sharded=True)
+"""The landmarks of the people of `detections/pose`."""
+
+WAYS = {"two_stage": TWO_STAGE, "single_stage": SINGLE_STAGE, "pose": POSE}
+"""The ways to detect, by the names that recipes have for them."""
+
 TRACKS = Output("tracks", tables.TRACKS, sharded=True)
 """Which detected people are the same person over a video's frames."""
 
@@ -151,6 +164,15 @@ FOLDERS = Output("data", sharded=True, suffix=".json")
 
 REMOVED = Output("removed", sharded=True, suffix=".json")
 """Shards and videos that were taken out, and why."""
+
+
+def resolved(output: Output, way: str) -> Output:
+    """What an output stands for where a recipe detects in some way (`Recipe.detections`).
+
+    >>> resolved(DETECTIONS, "pose").key, resolved(TRACKS, "pose").key
+    ('detections/pose', 'tracks')
+    """
+    return WAYS[way] if output == DETECTIONS else output
 
 
 def weights(name: str) -> Output:

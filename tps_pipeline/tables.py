@@ -118,6 +118,13 @@ DETECTIONS = pa.schema(
 )  # fmt: skip
 """One row a detected part; the person's box and score repeat on each of the person's parts."""
 
+POSES = pa.schema(
+    [_VIDEO, _FRAME, _PERSON, *_required(NAME, "landmark"), *_required(pa.float32(), "x", "y"),
+     *_required(SCORE, "visibility")]
+)  # fmt: skip
+"""One row a landmark of a detected person; everyone has all of `landmarks.LANDMARKS`, in their order. `x` and `y` are
+continuous pixels of the original frame (its left edge is 0) and may lie outside it."""
+
 TRACKS = pa.schema([_VIDEO, _FRAME, _PERSON, *_required(pa.int32(), "track_id")])
 """One row a person; `track_id` is the same in all frames in which the person is thought to be, and counts from 0 in
 each video."""

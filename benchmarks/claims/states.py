@@ -84,7 +84,7 @@ class States(World):
             outputs.PEOPLE: people,
             outputs.PARTS: parts,
             outputs.STATE_LABELS: state_labels(parts),
-            outputs.TWO_STAGE: detections,
+            outputs.DETECTIONS: detections,
             outputs.TRACKS: track(detections),
             outputs.VIDEO_ACTIONS: as_video_actions(actions),
             outputs.dataset("part_state"): pa.concat_tables(

@@ -128,7 +128,7 @@ def test_everything_that_a_step_declares_is_what_it_reads(
     of, setting = Reader._of, Reader.setting
 
     def _of(self: Reader, output: Output):
-        read_by.setdefault(self.name, set()).add(output)
+        read_by.setdefault(self.name, set()).add(self.run.meant(output))
         return of(self, output)
 
     def _setting(self: Reader, name: str):

@@ -92,7 +92,7 @@ def make(folder: Path, indices: range) -> InMemory:
         outputs.PEOPLE: tables.conform(pd.DataFrame(annotated), tables.PEOPLE),
         outputs.PARTS: tables.conform(pd.DataFrame(parts), tables.PARTS),
         outputs.TRACKS: tables.conform(pd.DataFrame(tracks), tables.TRACKS),
-        outputs.TWO_STAGE: tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
+        outputs.DETECTIONS: tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
     }
     content[outputs.STATE_LABELS] = state_labels(content[outputs.PARTS])
     return InMemory(content, data=folder)

@@ -71,7 +71,7 @@ def make(folder: Path, indices: range) -> InMemory:
     content = {
         outputs.VIDEOS: tables.conform(pd.DataFrame(videos), tables.VIDEOS),
         outputs.PARTS: tables.conform(pd.DataFrame(parts), tables.PARTS),
-        outputs.TWO_STAGE: tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
+        outputs.DETECTIONS: tables.conform(pd.DataFrame(detections), tables.DETECTIONS),
     }
     content[outputs.STATE_LABELS] = state_labels(content[outputs.PARTS])
     return InMemory(content, data=folder)

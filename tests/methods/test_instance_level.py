@@ -82,7 +82,7 @@ def test_people_of_one_frame_get_states_of_their_own(trained: tuple[Path, dict[s
 
 def test_everyone_above_the_threshold_is_predicted(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     test = several_people.make(tmp_path, range(200, 204))
-    detections = test(outputs.TWO_STAGE).to_pandas()
+    detections = test(outputs.DETECTIONS).to_pandas()
     for threshold in (0.01, 0.1, 1.0):
         predicted = build(settings(inference={"person_threshold": threshold})).predict(test, trained[0]).to_pandas()
         kept = detections[detections.person_score >= threshold].reset_index(drop=True)
@@ -93,7 +93,7 @@ def test_the_entry_in_force_decides_who_is_looked_at_whatever_the_checkpoint_was
     source = several_people.make(tmp_path / "data", range(200, 202))
     entries = [settings(epochs=1, inference={"person_threshold": threshold}) for threshold in (0.01, 0.1)]
     everyone, sure = in_force.predictions(tmp_path, entries, source, person_threshold=1.0)
-    assert everyone.num_rows == source(outputs.TWO_STAGE).num_rows
+    assert everyone.num_rows == source(outputs.DETECTIONS).num_rows
     assert 0 < sure.num_rows == (everyone["person_score"].to_numpy() >= 0.1).sum() < everyone.num_rows
 
 
@@ -114,7 +114,7 @@ def test_a_clip_is_looked_at_once_however_many_people_are_in_it(
     test = several_people.make(tmp_path, range(200, 206))
     assert {len(several_people.people(index)) for index in range(200, 206)} == {1, 2, 3}
     people_classifier.predict(
-        classifier, InstanceLevel(settings()).clips, test(outputs.TWO_STAGE), test(outputs.VIDEOS), tmp_path
+        classifier, InstanceLevel(settings()).clips, test(outputs.DETECTIONS), test(outputs.VIDEOS), tmp_path
     )
     assert looks == 6 * [2, 1]  # clips of a video's three frames, two at once
     assert set(decoded.values()) == {1}
@@ -209,16 +209,16 @@ def test_a_shard_without_people_has_no_predictions(trained: tuple[Path, dict[str
 def test_detected_people_who_match_are_learned_from_as_whom_they_match(tmp_path: Path) -> None:
     source = several_people.make(tmp_path, range(202, 203))
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
-    squares, detections = several_people.people(202), source(outputs.TWO_STAGE).to_pandas()
+    squares, detections = several_people.people(202), source(outputs.DETECTIONS).to_pandas()
     assert len(squares) > 1
     at_first = (detections.frame == 1) & (detections.person == 0)
     detections.loc[at_first, "person_x1"] += 1
     detections.loc[(detections.frame == 11) & (detections.person == 1), "person_score"] = 0.4
-    content = {outputs.TWO_STAGE: tables.conform(detections, tables.DETECTIONS)}
+    content = {outputs.DETECTIONS: tables.conform(detections, tables.DETECTIONS)}
     mixed = replace(source, tables={**source.tables, **content})
     entry = settings(tracked=True, matching_detections={"person_score": 0.5, "iou": 0.9})
-    assert outputs.TWO_STAGE in build(entry).fit_reads
-    assert outputs.TWO_STAGE not in build(settings()).fit_reads
+    assert outputs.DETECTIONS in build(entry).fit_reads
+    assert outputs.DETECTIONS not in build(settings()).fit_reads
     (alone,), (video,) = (key_frame_videos(mixed, space, each) for each in (settings(tracked=True), entry))
     added = [len(key_frame.boxes) - len(squares) for key_frame in video.key_frames]
     # Frames 6 is not annotated; at 1 everyone matches, at 11 all but the doubtful one; the ghost is nobody.

@@ -18,7 +18,7 @@ from tps_pipeline import recipe, tables
 from tps_pipeline.errors import RecipeError, StoreError
 from tps_pipeline.learners.method import MethodLearner
 from tps_pipeline.methods import own
-from tps_pipeline.outputs import PARTS, TWO_STAGE
+from tps_pipeline.outputs import DETECTIONS, PARTS
 from tps_pipeline.reading import InMemory
 from tps_pipeline.recipe.own import class_of
 
@@ -152,7 +152,7 @@ def test_the_documented_method_counts_and_predicts(parsed: Parse, tmp_path: Path
     box = dict.fromkeys([*tables.PERSON_BOX, *tables.BOX], 1)
     row = {"video_id": "a", "frame": 1, "person": 0, "person_score": 0.5, "part": "head", "part_score": 0.5, **box}
     found = tables.conform(pa.Table.from_pylist([row]), tables.DETECTIONS)
-    predicted = learner.method.predict(InMemory({TWO_STAGE: found}), tmp_path)
+    predicted = learner.method.predict(InMemory({DETECTIONS: found}), tmp_path)
     assert predicted.schema.equals(tables.PREDICTIONS)
     assert predicted["state"].to_pylist() == ["bend"]
 

@@ -102,7 +102,7 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
     given = {
         outputs.dataset("part_state"): part_state_samples(annotated, of_people, file.index, margin=0.1),
         outputs.STATE_LABELS: vocabulary.state_labels(of_people),
-        outputs.TWO_STAGE: detections(frames=4),
+        outputs.DETECTIONS: detections(frames=4),
     }
     sources = InMemory(given, data=tmp_path, files=[file])
     settings = recipe.PartStateDetector(

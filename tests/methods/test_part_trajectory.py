@@ -96,11 +96,11 @@ def sources(scenes: list[pd.DataFrame], *, faint: tuple[str, ...] = ()) -> InMem
         outputs.PEOPLE: tables.conform(people, tables.PEOPLE),
         outputs.PARTS: tables.conform(rows, tables.PARTS),
         outputs.ACTIONS: actions(people.video_id.unique(), tables.ACTIONS),
-        outputs.TWO_STAGE: tables.conform(detected, tables.DETECTIONS),
+        outputs.DETECTIONS: tables.conform(detected, tables.DETECTIONS),
         outputs.VIDEO_ACTIONS: actions(people.video_id.unique(), tables.VIDEO_ACTIONS),
     }
     given[outputs.STATE_LABELS] = state_labels(given[outputs.PARTS])
-    given[outputs.TRACKS] = track(given[outputs.TWO_STAGE])
+    given[outputs.TRACKS] = track(given[outputs.DETECTIONS])
     return InMemory(given)
 
 
@@ -141,7 +141,7 @@ def test_motion_tells_states_that_no_single_frame_tells_on_either_side(trained: 
     scenes = [flip(each) if mirrored else each for each in TEST]
     predicted = build(settings()).predict(sources(scenes), trained)
     assert predicted.schema == tables.PREDICTIONS
-    assert predicted.num_rows == sources(scenes)(outputs.TWO_STAGE).num_rows
+    assert predicted.num_rows == sources(scenes)(outputs.DETECTIONS).num_rows
     assert accuracy(predicted, scenes, "right_arm" if mirrored else "left_arm") > 0.9
 
 
@@ -161,9 +161,9 @@ def test_the_mirror_image_gets_the_mirrored_states_and_scores(trained: Path) -> 
 def test_faint_parts_get_a_state_without_being_looked_at(trained: Path) -> None:
     shown, hidden = sources(TEST), sources(TEST, faint=("right_arm",))
     method = build(settings())
-    elsewhere = hidden(outputs.TWO_STAGE).to_pandas()
+    elsewhere = hidden(outputs.DETECTIONS).to_pandas()
     elsewhere.loc[elsewhere.part == "right_arm", [*BOX]] += 50
-    given = {outputs.TWO_STAGE: tables.conform(elsewhere, tables.DETECTIONS), outputs.TRACKS: hidden(outputs.TRACKS)}
+    given = {outputs.DETECTIONS: tables.conform(elsewhere, tables.DETECTIONS), outputs.TRACKS: hidden(outputs.TRACKS)}
     moved = method.predict(InMemory(given), trained).to_pandas()
     there = method.predict(hidden, trained).to_pandas()
     assert (moved.state_score == there.state_score).all()
@@ -206,10 +206,10 @@ def test_the_action_tells_what_boxes_do_not(tmp_path: Path) -> None:
 
 def confused(given: InMemory) -> InMemory:
     """The same with a detector that takes the head for the left arm, and the left arm for the head."""
-    found = given(outputs.TWO_STAGE).to_pandas().astype({"part": str})
+    found = given(outputs.DETECTIONS).to_pandas().astype({"part": str})
     exchanged = found.part.replace({"head": "left_arm", "left_arm": "head"})
     detected = tables.conform(found.assign(part=exchanged), tables.DETECTIONS)
-    return InMemory({**given.tables, outputs.TWO_STAGE: detected, outputs.TRACKS: track(detected)})
+    return InMemory({**given.tables, outputs.DETECTIONS: detected, outputs.TRACKS: track(detected)})
 
 
 def test_mistakes_of_the_detector_are_learned_with_its_boxes(tmp_path: Path, trained: Path) -> None:
@@ -218,8 +218,8 @@ def test_mistakes_of_the_detector_are_learned_with_its_boxes(tmp_path: Path, tra
     assert accuracy(method.predict(test, trained), TEST, "left_arm") < 0.7
     assert accuracy(method.predict(test, tmp_path), TEST, "left_arm") > 0.8
     assert fitted["part_accuracy"] > 0.9
-    assert outputs.TWO_STAGE in method.fit_reads
-    assert outputs.TWO_STAGE not in build(settings()).fit_reads
+    assert outputs.DETECTIONS in method.fit_reads
+    assert outputs.DETECTIONS not in build(settings()).fit_reads
 
 
 def test_both_kinds_of_boxes_are_sequences_and_only_annotated_ones_are_made_doubtful() -> None:
@@ -235,7 +235,7 @@ def test_both_kinds_of_boxes_are_sequences_and_only_annotated_ones_are_made_doub
 def test_a_detected_part_has_the_state_of_the_person_who_is_overlapped_most() -> None:
     rows = scene("7", people=2, frames=range(1, 2))
     given = sources([rows])
-    found = given(outputs.TWO_STAGE).to_pandas().astype({"part": str, "video_id": str})
+    found = given(outputs.DETECTIONS).to_pandas().astype({"part": str, "video_id": str})
     found.loc[found.person == 0, "person_x1"] += 4
     twice = found[found.person == 0].assign(person=2, person_x1=found.person_x1 + 8)  # someone is found a second time
     away = found[found.person == 0].assign(person=3, person_x1=150, person_x2=190)

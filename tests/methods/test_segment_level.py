@@ -33,7 +33,7 @@ def test_states_that_change_within_a_video_are_told_apart(
     test = squares.make(tmp_path, range(200, 212))
     predicted = build(segment_level()).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
-    assert predicted.num_rows == test(outputs.TWO_STAGE).num_rows
+    assert predicted.num_rows == test(outputs.DETECTIONS).num_rows
     for part in ("head", "left_arm", "right_arm"):
         assert squares.accuracy(predicted, part) > 0.9
     assert squares.accuracy(predicted, "hip") > 0.9  # a state for each video cannot have more than two thirds right

@@ -38,7 +38,7 @@ def test_each_part_gets_its_most_frequent_state_in_the_predicted_action(tmp_path
         {"video_id": ["x", "y"], "action": ["lunge", "push_up"], "score": [1.0, 1.0], "probabilities": [{}, {}]},
         tables.VIDEO_ACTIONS,
     )
-    shard = InMemory({outputs.TWO_STAGE: found, outputs.VIDEO_ACTIONS: predicted})
+    shard = InMemory({outputs.DETECTIONS: found, outputs.VIDEO_ACTIONS: predicted})
     result = method.predict(shard, tmp_path).to_pandas()
     states = {(row["video_id"], row["part"]): row for row in result.to_dict("records")}
     assert states["x", "head"]["state"] == "raise"

@@ -51,7 +51,7 @@ def test_each_video_gets_its_own_states_in_all_frames(trained: tuple[Path, dict[
     test = without(squares.make(tmp_path, range(200, 212)), outputs.PARTS, outputs.STATE_LABELS)
     predicted = build(video_level()).predict(test, folder)
     assert predicted.schema.equals(tables.PREDICTIONS)
-    assert predicted.num_rows == test(outputs.TWO_STAGE).num_rows
+    assert predicted.num_rows == test(outputs.DETECTIONS).num_rows
     for part in ("head", "left_arm", "right_arm"):
         assert squares.accuracy(predicted, part) == 1.0
     assert squares.accuracy(predicted, "hip") < 0.75  # it changes within a video: two thirds is the most
@@ -74,7 +74,7 @@ def test_an_undecodable_video_gets_the_most_frequent_states(
 
 
 def test_nothing_detected_is_nothing_predicted(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
-    empty = {outputs.TWO_STAGE: tables.empty(tables.DETECTIONS), outputs.VIDEOS: tables.empty(tables.VIDEOS)}
+    empty = {outputs.DETECTIONS: tables.empty(tables.DETECTIONS), outputs.VIDEOS: tables.empty(tables.VIDEOS)}
     shard = InMemory(empty, data=tmp_path)
     assert build(video_level()).predict(shard, trained[0]).equals(tables.empty(tables.PREDICTIONS))
 

@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tps_pipeline import recipe
+from tps_pipeline import recipe, tables
 from tps_pipeline.actions.probabilities import ids
+from tps_pipeline.detection.datasets import to_frame
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes, arrange, at_steps
+from tps_pipeline.tables import BOX, PERSON_BOX
 
 UNKNOWN_RATE = 25.0
 """Frames a second of a video that does not tell."""
@@ -62,6 +64,22 @@ def people_of(
         video: People(each, np.array([_weight(boxes) for boxes in each]), seconds[video], parts)
         for video, each in sequences.items()
     }
+
+
+def as_detected(people: pa.Table, parts: pa.Table) -> pa.Table:
+    """Annotated people and parts as if they had been detected, each beyond doubt; people without parts are left out.
+
+    Args:
+        people: `tables.PEOPLE`.
+        parts: `tables.PARTS`.
+
+    Returns:
+        `tables.DETECTIONS`.
+    """
+    keys = ["video_id", "frame", "person"]
+    whole = to_frame(people, *keys, *BOX).rename(columns=dict(zip(BOX, PERSON_BOX, strict=True)))
+    rows = to_frame(parts, *keys, "part", *BOX).merge(whole, on=keys)
+    return tables.conform(rows.assign(person_score=1.0, part_score=1.0), tables.DETECTIONS)
 
 
 def _weight(boxes: Boxes) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tps_pipeline.cli.console import DEMO_DATA, Json, example, print_json, print_table
+from tps_pipeline.cli.console import DEMO_DATA, DEMO_STORE, Json, Root, example, print_json, print_table
 
 data = typer.Typer(no_args_is_help=True, help="Kinetics-TPS folders: check, make, describe.")
 """`tps data`."""
@@ -62,6 +62,10 @@ def data_synth(
     height: Annotated[int, typer.Option(min=32)] = 240,
     frames: Annotated[int, typer.Option(min=2, help="Frames a video, about.")] = 120,
     classes: Annotated[str, typer.Option(help="How many actions, or their names with commas; all without.")] = "",
+    varied: Annotated[
+        bool, typer.Option("--varied", help="Pictures that vary as real ones do, for detectors.")
+    ] = False,
+    motion: Annotated[bool, typer.Option("--motion", help="Landmarks alone, boxes as of a pose source.")] = False,
     processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Make a data set of drawn people in the Kinetics-TPS layout."""
@@ -69,12 +73,15 @@ def data_synth(
 
     from tps_pipeline.data.synthetic import generate
 
+    if varied and motion:
+        raise typer.BadParameter("give one of --varied and --motion", param_hint="--motion")
+    kind = "varied" if varied else "motion" if motion else "plain"
     chosen = int(classes) if classes.isdigit() else classes.split(",") if classes else None
     with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         bar = progress.add_task("drawing videos", total=videos)
         generate(
             out, videos=videos, seed=seed, width=width, height=height, frames=frames, classes=chosen,
-            processes=processes, progress=lambda done: progress.update(bar, completed=done),
+            kind=kind, processes=processes, progress=lambda done: progress.update(bar, completed=done),
         )  # fmt: skip
     typer.echo(f"{videos} videos in {out}", err=True)
 
@@ -95,6 +102,27 @@ def data_import(
     from tps_pipeline.data.formats.importing import import_labels
 
     for line in import_labels(source, out, kind, videos).lines():
+        typer.echo(line)
+
+
+@data.command("annotate", epilog=example("data annotate clips mine --recipe pose"))
+def data_annotate(
+    videos: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder of videos.")],
+    out: Annotated[Path, typer.Argument(help="The data folder to make; it must be empty or new.")],
+    store: Root = DEMO_STORE,
+    method: Annotated[
+        str, typer.Option(help="Whose states: a method or an ensemble of the store; `detections` for none.")
+    ] = "detections",
+    recipe: Annotated[str | None, typer.Option(help="A recipe instead of the store's: a name or a file.")] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave people with a lower score out.")] = 0.5,
+) -> None:
+    """Make a data folder of videos with what a store's networks find in them, to be corrected and trained on."""
+    from tps_pipeline.predict.annotating import annotate
+    from tps_pipeline.predict.parser import load
+
+    parser = load(store, method=method, recipe=recipe)
+    made = annotate(videos, out, parser, min_score=min_score, tell=lambda line: typer.echo(line, err=True))
+    for line in made.lines():
         typer.echo(line)
 
 

@@ -33,8 +33,12 @@ def predict(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Instead of a store: a file of `tps bundle`.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Whose states: a method or ensemble; what the recipe submits without.")
+        str | None,
+        typer.Option(
+            help="Whose states: a method, an ensemble, or `detections` for none; what the recipe submits without."
+        ),
     ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe instead of the store's: a name or a file.")] = None,
     every: Annotated[
         int | None, typer.Option(min=1, help="Look at every so many frames; as the recipe says without.")
     ] = None,
@@ -71,7 +75,7 @@ def predict(
     kinds = _kinds(save, among=STREAMED if live else None)
     if show and not live:
         raise typer.BadParameter("shows what is followed: add --stream, or name a camera", param_hint="--show")
-    parser = load(bundle or store, method=method, every=every, runtime=runtime)
+    parser = load(bundle or store, method=method, every=every, runtime=runtime, recipe=recipe)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
     rows += [

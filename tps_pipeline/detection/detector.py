@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +17,18 @@ from torch.export import Dim
 from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Letterbox, letterbox
 from tps_pipeline.device import choose_device
+from tps_pipeline.errors import WeightsError
+from tps_pipeline.labels import PERSON
 from tps_pipeline.models import onnx
+from tps_pipeline.models.conversion import OURS
 from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
 from tps_pipeline.models.yolov7_layers import STRIDES
+
+COCO_CLASSES, COCO_SIZE = 80, 640
+"""What published YOLOv7 weights know, `person` first (cocodataset.org), and the pixels that they were trained at."""
 
 BATCH = 32
 """Pictures that go through a network at once."""
@@ -57,6 +63,7 @@ class TrainedDetector:
         size: Longer side of the network's input in pixels.
         canvas: See `recipe.DetectorInference`.
         precision: See `recipe.DetectorInference`.
+        only: The one class of the network's that is looked at, where it knows others beside; None for all.
     """
 
     network: nn.Module
@@ -64,6 +71,7 @@ class TrainedDetector:
     size: int
     canvas: Literal["square", "rectangle"] = "square"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    only: int | None = None
 
     def prepare(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Batch]:
         """Letterbox pictures, and batch those of one shape.
@@ -98,7 +106,8 @@ class TrainedDetector:
         for batch in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
                 decoded, *_ = self.network(as_input(batch.images).to(device))
-            reduced = reduce(*boxes_and_scores(decoded))
+            found_boxes, scores = boxes_and_scores(decoded)
+            reduced = reduce(found_boxes, scores if self.only is None else scores[..., self.only, None])
             for row, place, (boxes, *others) in zip(batch.rows, batch.places, reduced, strict=True):
                 found[row] = (place.undo(boxes.cpu().numpy()), *(values.cpu().numpy() for values in others))
         return found
@@ -157,14 +166,77 @@ def load(
     Raises:
         WeightsError: The file is missing or damaged, or is no detector of ours.
     """
-    tensors, metadata = load_checkpoint(path)
+    tensors, described = load_checkpoint(path)
+    return _ready(path, tensors, described, inference=inference, device=device)
+
+
+@kept
+def used(
+    path: Path,
+    *,
+    size: int | None = None,
+    inference: recipe.DetectorInference | None = None,
+    device: str | None = None,
+) -> TrainedDetector:
+    """Make imported weights a detector of people, without any training.
+
+    Args:
+        path: Of a YOLOv7 that knows COCO's classes, or of a person detector of ours (`tps weights import`).
+        size: See `recipe.UsedDetector.image_size`.
+        inference: See `load`.
+        device: See `load`.
+
+    Raises:
+        WeightsError: The file is missing or damaged, or is no detector of people.
+    """
+    tensors, described = load_checkpoint(path)
+    if described.get("kind") == OURS:
+        about = {"labels": described["labels"], "settings": described["detector"]}
+        detector = _ready(path, tensors, about, inference=inference, device=device)
+        if PERSON not in detector.labels:
+            raise WeightsError(f"{path}: detects {', '.join(detector.labels)}; needed is a detector of people")
+        only = None if len(detector.labels) == 1 else detector.labels.index(PERSON)
+        return replace(detector, labels=(PERSON,), size=size or detector.size, only=only)
+    if described.get("classes") != str(COCO_CLASSES) or "variant" not in described.get("settings", ""):
+        kind = described.get("kind", "unknown")
+        raise WeightsError(
+            f"{path}: weights of the kind {kind} are no detector that knows COCO's {COCO_CLASSES} classes; name "
+            "imported weights of yolov7_tiny or yolov7x as published, or a person detector of ours"
+        )
     with description_of(path):
-        settings = recipe.Detector.model_validate_json(metadata["settings"])
-        labels = tuple(json.loads(metadata["labels"]))
+        settings = recipe.Yolov7.model_validate_json(described["settings"])
+    network = built_as_described(path, lambda: build(settings, classes=COCO_CLASSES), tensors)
+    return _in_use(network, (PERSON,), size or COCO_SIZE, inference, device, only=0)
+
+
+def _ready(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    described: Mapping[str, str],
+    *,
+    inference: recipe.DetectorInference | None,
+    device: str | None,
+) -> TrainedDetector:
+    """The detector of a checkpoint's tensors and strings."""
+    with description_of(path):
+        settings = recipe.Detector.model_validate_json(described["settings"])
+        labels = tuple(json.loads(described["labels"]))
     network = built_as_described(path, lambda: build(settings.network, classes=len(labels)), tensors)
+    return _in_use(network, labels, settings.pixels, inference, device)
+
+
+def _in_use(
+    network: YOLOv7,
+    labels: tuple[str, ...],
+    size: int,
+    inference: recipe.DetectorInference | None,
+    device: str | None,
+    *,
+    only: int | None = None,
+) -> TrainedDetector:
+    """A network with its weights where it will run, by whatever runs it."""
     network.fuse().requires_grad_(False).to(choose_device(device))
-    used = inference or recipe.DetectorInference()
+    how = inference or recipe.DetectorInference()
     example, dynamic = exported_with()
-    return TrainedDetector(
-        onnx.as_asked(network, example, dynamic=dynamic), labels, settings.pixels, used.canvas, used.precision
-    )
+    run = onnx.as_asked(network, example, dynamic=dynamic)
+    return TrainedDetector(run, labels, size, how.canvas, how.precision, only=only)

@@ -81,7 +81,6 @@ def detect(
     Raises:
         WeightsError: A checkpoint is missing or damaged, or detects something else.
     """
-    prepare_cpu()
     of_people, of_parts = inference or (None, None)
     person_detector = load_of(person_checkpoint, of_people, people=True)
     part_detector = load_of(part_checkpoint, of_parts, parts=True)
@@ -92,6 +91,7 @@ def find(
     frames: FrameFile, person_detector: TrainedDetector, part_detector: TrainedDetector, *, settings: recipe.TwoStage
 ) -> pa.Table:
     """What `detect` does, with detectors at hand."""
+    prepare_cpu()
     prepared = ahead(partial(read_prepared, frames, person_detector), steps(frames.keys()))
     people = (find_people(person_detector, *each, settings=settings) for each in prepared)
     columns: list[dict[str, NDArray[Any]]] = []

@@ -18,7 +18,7 @@ from tps_pipeline.video.frames import FrameFile
 
 _NAMED = pa.schema([("video_id", pa.string()), ("path", pa.string())])
 _DRAWN = (
-    *(outputs.VIDEOS, outputs.VIDEO_ACTIONS, outputs.TWO_STAGE, outputs.TRACKS, outputs.FRAMES),
+    *(outputs.VIDEOS, outputs.VIDEO_ACTIONS, outputs.TRACKS, outputs.FRAMES),
     *(outputs.ACTIONS, outputs.PEOPLE, outputs.PARTS),
 )
 
@@ -63,9 +63,10 @@ def overlay_video(
         )
     if not (data / path).exists():
         raise DataError(f"{data / path} is not there: name the folder that {store.root} was made from with --data")
-    _intact(store, shard, guesses)
+    boxes = Lineage(store).latest().detections(shard)
+    _intact(store, shard, guesses, boxes)
     parts, action = (_rows(store, output, shard, video_id) for output in (guesses, outputs.VIDEO_ACTIONS))
-    detections = _if_there(store, outputs.TWO_STAGE, tables.DETECTIONS, shard, video_id)
+    detections = _if_there(store, boxes, tables.DETECTIONS, shard, video_id)
     tracks = _if_there(store, outputs.TRACKS, tables.TRACKS, shard, video_id)
     layers = [predicted(parts, action, by=method, detections=detections, tracks=tracks, min_score=min_score)]
     if truth:
@@ -74,10 +75,10 @@ def overlay_video(
     write_video(data / path, out, *layers, sampled=sampled)
 
 
-def _intact(store: Store, shard: str, guesses: Output) -> None:
+def _intact(store: Store, shard: str, *predicted: Output) -> None:
     """Make sure that what is drawn of a shard is what was recorded."""
     records = Lineage(store).latest().records
-    for output in (guesses, *_DRAWN):
+    for output in (*predicted, *_DRAWN):
         record = records.get(output.at(shard))
         if record and store.exists(record.path):
             store.intact(record)

@@ -69,7 +69,7 @@ def comparable(run: Run, learner: Learner) -> list[str]:
     """The validation shards that have all that networks of a learner are compared on, and fit to be read."""
     latest = run.lineage.latest()
     read = {
-        shard: [output.at(shard if output.sharded else None) for output in learner.evaluate_reads]
+        shard: [output.at(shard if output.sharded else None) for output in map(run.meant, learner.evaluate_reads)]
         for shard in latest.shards("val")
     }
     return [s for s, keys in read.items() if all(k in latest.records and not latest.failed(k) for k in keys)]
@@ -77,7 +77,7 @@ def comparable(run: Run, learner: Learner) -> list[str]:
 
 def value(run: Run, learner: Learner, network: Path, shards: list[str]) -> float:
     """How good a checkpoint is on some shards, by the learner's figure."""
-    reads, latest = learner.evaluate_reads, run.lineage.latest()
+    reads, latest = tuple(map(run.meant, learner.evaluate_reads)), run.lineage.latest()
     keys = [output.at(shard) for output in reads if output.sharded for shard in shards]
     keys += [output.at() for output in reads if not output.sharded]
     who = f"the judge of {learner.name}"

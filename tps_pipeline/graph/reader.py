@@ -111,6 +111,7 @@ class Reader:
 
     def _of(self, output: Output) -> list[Input]:
         """The versions of an output that there are to read, each found to be what was recorded."""
+        output = self.run.meant(output)
         reading.check(output, self.reads, self.name)
         versions = [version for version in self.inputs if version.asset == output.key]
         for version in versions:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tps_pipeline.lineage import Lineage, Record
+from tps_pipeline.outputs import Output, resolved
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.store import Store
 
@@ -45,6 +46,10 @@ class Run:
     def store(self) -> Store:
         """The store that results go to."""
         return self.lineage.store
+
+    def meant(self, output: Output) -> Output:
+        """What an output stands for in this run: `DETECTIONS` for those of the way that the recipe names."""
+        return resolved(output, self.recipe.detections)
 
     @functools.cached_property
     def digest_of(self) -> Callable[[tuple[str, ...]], str]:

@@ -2,10 +2,10 @@
 
 ::
 
-    @step(TRACKS, reads=(TWO_STAGE,))
+    @step(TRACKS, reads=(DETECTIONS,))
     def tracks(read: Reader) -> pa.Table:
         "Who of the detected people is who from frame to frame."
-        return track(read(TWO_STAGE))
+        return track(read(DETECTIONS))
 
 Nothing else has to be said of an asset: Dagster's dependencies, lineage, `tps recipe plan` and the reader follow.
 """

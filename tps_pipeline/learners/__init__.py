@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 from tps_pipeline.outputs import Output
 from tps_pipeline.reading import Reads
-from tps_pipeline.recipe import Recipe
+from tps_pipeline.recipe import Detector, Recipe
 
 
 class Learner(Protocol):
@@ -89,9 +89,9 @@ def learners_of(recipe: Recipe) -> list[Learner]:
     from tps_pipeline.learners.method import MethodLearner
     from tps_pipeline.learners.video_action import members_of
 
-    detectors = [PERSON, PART, *([SINGLE_STAGE] if recipe.single_stage_detector else [])]
+    detectors = ((kind, recipe.without_inference(kind.section)) for kind in (PERSON, PART, SINGLE_STAGE))
     return [
-        *(DetectorLearner(kind, recipe.without_inference(kind.section)) for kind in detectors),
+        *(DetectorLearner(kind, settings) for kind, settings in detectors if isinstance(settings, Detector)),
         *members_of(recipe.video_action).values(),
         *(MethodLearner(name, recipe) for name in recipe.methods),
     ]

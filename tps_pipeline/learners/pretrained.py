@@ -1,9 +1,9 @@
 """Pre-trained weights: which published files we know, how one becomes ours, and whether a recipe's are there.
 
 Nothing is ever downloaded. A file is imported once into the store, as `weights/<name>/model.safetensors`, and a
-recipe names it (`person_detector.network.weights: yolov7x_coco`). A name stays what it is: it is never imported again
-from another file, so a recipe that names it means the same weights for as long as the store lasts. Importing this
-module does not import torch.
+recipe names it (`person_detector.network.weights: yolov7x_coco`); what comes with the package is imported when a recipe
+names it. A name stays what it is: it is never imported again from another file, so a recipe that names it means the
+same weights for as long as the store lasts. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from tps_pipeline import outputs, recipe
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.lineage import Lineage, Work
-from tps_pipeline.models.conversion import KINDS, Converted
+from tps_pipeline.models.conversion import KINDS, OURS, Converted
 from tps_pipeline.store import Store
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -47,7 +47,18 @@ class Pretrained:
     sha256: str | None = None
 
 
+SHIPPED = {"people": Path(__file__).parent.parent / "weights" / "people.safetensors"}
+"""The weights that come with the package, by name: they need no import."""
+
 MANIFEST = (
+    Pretrained(
+        "people",
+        "detector",
+        "YOLOv7-tiny of a quarter of the channels for people, trained on generated pictures alone",
+        "people.safetensors",
+        "comes with this package; `make people` makes one like it",
+        "Apache-2.0",
+    ),
     Pretrained(
         "yolov7x_coco",
         "yolov7x",
@@ -63,6 +74,14 @@ MANIFEST = (
         "yolov7-tiny.pt",
         "https://github.com/WongKinYiu/yolov7/releases/download/v0.1/yolov7-tiny.pt",
         "GPL-3.0",
+    ),
+    Pretrained(
+        "blazepose",
+        "blazepose",
+        "BlazePose full: a detector of people, and 33 landmarks of one (read out of MediaPipe's wheel)",
+        "mediapipe-0.10.14-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        "https://pypi.org/project/mediapipe/0.10.14/",
+        "Apache-2.0",
     ),
     Pretrained(
         "swin_base_imagenet",
@@ -134,6 +153,9 @@ MANIFEST = (
 """The published weights that can be imported: where each is, its licence, and the digest of the file."""
 
 
+LICENCES = {"blazepose": "Apache-2.0"}
+"""Of kinds of which there is one file only, under whatever name it is imported."""
+
 LONGEST_HEAD = 100_000_000
 """Bytes of a safetensors file's head, as the format limits it; a damaged file's first eight bytes say anything."""
 
@@ -171,7 +193,10 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
             f"{file}: {name} is the name of {known.file} ({known.kind}); choose another for a {kind} file"
         )
     try:
-        converted = KINDS[kind].convert(state := read_weights(file, sha256=sha256 or (known and known.sha256)))
+        expected = sha256 or (known and known.sha256)
+        read = KINDS[kind].read
+        state = read(file, expected) if read else read_weights(file, sha256=expected)
+        converted = KINDS[kind].convert(state)
     except WeightsError as error:
         where = "" if str(file) in str(error) else f"{file}: "
         raise WeightsError(f"{where}{error}; imported as {kind}, kinds: {', '.join(KINDS)}") from error
@@ -191,15 +216,24 @@ def import_weights(file: Path, name: str, *, kind: str, store: Store, sha256: st
         "kind": kind,
         "file": file.name,
         "sha256": digest,
-        "licence": known.licence if known else "unknown",
+        "licence": known.licence if known else LICENCES.get(kind, "unknown"),
         "normalisation": KINDS[kind].normalisation,
         "classes": json.dumps(converted.classes),
         "settings": json.dumps(converted.settings),
         "source_tensors": str(len(state)),
+        **converted.described,
     }
     if already is None:
         _keep(store, name, lambda path: save_checkpoint(path, converted.network.state_dict(), metadata=metadata))
     return converted
+
+
+def take_shipped(name: str, store: Store) -> dict[str, str] | None:
+    """Put weights that come with the package into the store, and say what they are; None for other names."""
+    if name not in SHIPPED:
+        return None
+    import_weights(SHIPPED[name], name, kind=next(each.kind for each in MANIFEST if each.name == name), store=store)
+    return metadata_of(name, store)
 
 
 def _keep(store: Store, name: str, write: Callable[[Path], None]) -> None:
@@ -245,7 +279,11 @@ def listing(store: Store) -> list[dict[str, Any]]:
             row = {key: about[key] for key in ("name", "kind", "file", "licence", "sha256")}
             known[name] = row | {"what": "imported from a file of one's own", "source": None}
     return [
-        row | {"normalisation": KINDS[row["kind"]].normalisation, "imported": store.exists(path_of(row["name"]))}
+        row
+        | {
+            "normalisation": KINDS[row["kind"]].normalisation,
+            "imported": row["name"] in SHIPPED or store.exists(path_of(row["name"])),
+        }
         for row in known.values()
     ]
 
@@ -257,6 +295,8 @@ def import_command(known: Pretrained, store: Store) -> str:
 
 def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None:
     """Make sure that the weights named in a recipe, or in a section of one, are there and fit.
+
+    Those that come with the package are put there.
 
     Args:
         settings: Plain values, as `Recipe.model_dump` or `Recipe.section` gives them.
@@ -270,7 +310,7 @@ def check(settings: Mapping[str, Any], store: Store, *, where: str = "") -> None
     missing: dict[str, list[str]] = {}
     wrong: list[str] = []
     for place, network in _named(settings, where):
-        about = metadata_of(network["weights"], store)
+        about = metadata_of(network["weights"], store) or take_shipped(network["weights"], store)
         if about is None:
             missing.setdefault(network["weights"], []).append(place)
         elif problem := _misfit(place, network, about):
@@ -288,6 +328,8 @@ def _named(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mappi
     """Every network that starts from imported weights, with its place in the recipe."""
     if isinstance(settings.get("weights"), str):
         yield where, settings
+    elif isinstance(settings.get("use"), str):
+        yield where, {"weights": settings["use"], **settings}
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _named(value, f"{where}.{key}".lstrip("."))
@@ -310,8 +352,17 @@ def _to_fetch(name: str, places: Sequence[str], store: Store) -> str:
     return f"  {name}: {what}\n    run `{command}`\n    for {', '.join(places)}"
 
 
+PEOPLE_KINDS = ("yolov7x", "yolov7_tiny", OURS)
+"""The kinds of weights that a person detector can be, as they are."""
+
+
 def _misfit(place: str, network: Mapping[str, Any], about: Mapping[str, str]) -> str | None:
     """What a network asks for and the weights that it names are not."""
+    used, is_pose = "use" in network, "own_detector" in network
+    if used or is_pose or about["kind"] == "blazepose":
+        kinds = PEOPLE_KINDS if used else ("blazepose",) if is_pose else ()
+        wanted = f"a {place} is {' or '.join(kinds)}" if kinds else "only `pose` takes them"
+        return None if about["kind"] in kinds else f"{place}: {about['name']} is of the kind {about['kind']}; {wanted}"
     other = {key: value for key, value in json.loads(about["settings"]).items() if network.get(key) != value}
     if not other:
         return None

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tps_pipeline import recipe
 from tps_pipeline.labels import parts_of
-from tps_pipeline.outputs import ACTION_NAMES, TRACKS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import ACTION_NAMES, DETECTIONS, PARTS, PEOPLE, TRACKS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import distinct
 
@@ -80,9 +80,7 @@ class MotionLearner:
 
     settings: recipe.TrajectoryAction | recipe.StatisticsAction
     """Its section of the recipe, which says what kind of member it is."""
-    fit_reads: tuple[Output, ...] = (VIDEOS, ACTION_NAMES, TWO_STAGE, TRACKS)
-    """See `Learner`."""
-    evaluate_reads: tuple[Output, ...] = (VIDEOS, TWO_STAGE, TRACKS)
+    evaluate_reads: tuple[Output, ...] = (VIDEOS, DETECTIONS, TRACKS)
     """See `Learner`; what it names actions from."""
     weights: str | None = None
     """See `Learner`."""
@@ -90,6 +88,12 @@ class MotionLearner:
     """See `Learner`."""
     figure: ClassVar[str] = "accuracy"
     """Share of videos whose best action is the annotated one."""
+
+    @property
+    def fit_reads(self) -> tuple[Output, ...]:
+        """Videos, the actions' names, and the people who are detected, or annotated."""
+        people = (PEOPLE, PARTS) if self.settings.boxes == "annotated" else (DETECTIONS, TRACKS)
+        return VIDEOS, ACTION_NAMES, *people
 
     @property
     def alone(self) -> bool:
@@ -127,7 +131,7 @@ class MotionLearner:
         """See `trajectory.train` and `statistics.train`."""
         from tps_pipeline.actions import statistics, trajectory
 
-        settings, parts = self.settings, parts_of(distinct(train(TWO_STAGE)["part"]))
+        settings, parts = self.settings, parts_of(distinct(_boxes(train, self.settings)[0]["part"]))
         known, held_out = (_seen(source, settings, parts) for source in (train, val))
         if isinstance(settings, recipe.StatisticsAction):
             return statistics.train(known, held_out, _names(train), settings, parts=parts, folder=folder, seed=seed)
@@ -138,7 +142,7 @@ class MotionLearner:
         from tps_pipeline.actions import statistics, trajectory
 
         predict = statistics.predict if self.alone else trajectory.predict
-        return predict(checkpoint, shard(VIDEOS), shard(TWO_STAGE), shard(TRACKS))
+        return predict(checkpoint, shard(VIDEOS), shard(DETECTIONS), shard(TRACKS))
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:
         """The share of videos whose action is right."""
@@ -160,10 +164,21 @@ def members_of(settings: recipe.VideoAction) -> dict[str, ActionLearner]:
 def _seen(
     source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction, parts: tuple[str, ...]
 ) -> tuple[pa.Table, dict[str, People]]:
-    """Videos, and who was detected in them."""
+    """Videos, and who is learned from in them."""
     from tps_pipeline.actions.people import people_of
 
-    return source(VIDEOS), people_of(source(VIDEOS), source(TWO_STAGE), source(TRACKS), settings, parts=parts)
+    return source(VIDEOS), people_of(source(VIDEOS), *_boxes(source, settings), settings, parts=parts)
+
+
+def _boxes(source: Reads, settings: recipe.TrajectoryAction | recipe.StatisticsAction) -> tuple[pa.Table, pa.Table]:
+    """The boxes that are learned from, as `tables.DETECTIONS`, and their tracks."""
+    if settings.boxes == "detected":
+        return source(DETECTIONS), source(TRACKS)
+    from tps_pipeline.actions.people import as_detected
+    from tps_pipeline.detection.tracks import track
+
+    boxes = as_detected(source(PEOPLE), source(PARTS))
+    return boxes, track(boxes)
 
 
 def _names(train: Reads) -> list[str]:

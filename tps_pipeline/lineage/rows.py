@@ -18,12 +18,9 @@ from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.ledger import Lineage
 from tps_pipeline.lineage.records import Input, Record
 from tps_pipeline.lineage.snapshot import Snapshot
-from tps_pipeline.outputs import CHECKPOINTS, DATASETS, PARTS, PEOPLE, SHARDS, SPLITS, TWO_STAGE
+from tps_pipeline.outputs import CHECKPOINTS, DATASETS, PARTS, PEOPLE, SHARDS, SPLITS
 from tps_pipeline.store import Store, Version
 from tps_pipeline.tables import BOX, PERSON_BOX
-
-NUMBERED_IN = TWO_STAGE
-"""Where the number of the person that is asked for counts."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def find(lineage: Lineage, video_id: str, frame: int | None = None, person: int 
         lineage: The store's records.
         video_id: The video.
         frame: One of its frames, counted from 1.
-        person: One of the people detected there, as `NUMBERED_IN` counts them.
+        person: One of the people detected there, as those detections number them that tracks are of.
 
     Yields:
         The outputs that hold rows of it, in the order they were made.
@@ -103,7 +100,7 @@ class _Sought:
 
 
 def _sought(latest: Snapshot, shard: str, video_id: str, frame: int, person: int) -> _Sought:
-    (numbered,) = latest.inputs([NUMBERED_IN.at(shard)])
+    (numbered,) = latest.inputs([latest.detections(shard).at(shard)])
     here = _rows(latest.store, numbered, video_id, frame)
     rows = here.filter(pc.field("person") == person).select(list(PERSON_BOX)).slice(0, 1)
     if not rows.num_rows:

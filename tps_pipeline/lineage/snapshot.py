@@ -8,7 +8,19 @@ from functools import cached_property
 
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.records import Input, Record, Work
-from tps_pipeline.outputs import CHECKS, REMOVED, SHARDS, WEIGHTS, Key, allowance, name_of
+from tps_pipeline.outputs import (
+    CHECKS,
+    REMOVED,
+    SHARDS,
+    TRACKS,
+    TWO_STAGE,
+    WAYS,
+    WEIGHTS,
+    Key,
+    Output,
+    allowance,
+    name_of,
+)
 from tps_pipeline.recipe import WHOLE
 from tps_pipeline.store import Store
 
@@ -30,6 +42,12 @@ class Snapshot:
     def of(self, asset: str) -> dict[str, Record]:
         """The records of an output that has shards, by shard."""
         return {p: self.records[a, p] for a, p in self.records if a == asset and p}
+
+    def detections(self, shard: str) -> Output:
+        """The detections that a shard's tracks are of, and its methods' states."""
+        tracks = self.records.get(TRACKS.at(shard))
+        read = {each.asset for each in tracks.inputs} if tracks else set[str]()
+        return next((way for way in WAYS.values() if way.key in read), TWO_STAGE)
 
     @cached_property
     def removals(self) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tps_pipeline import boxes, recipe
 from tps_pipeline.labels import swap
 from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
-from tps_pipeline.outputs import FRAMES, STATE_LABELS, TWO_STAGE, Output, dataset
+from tps_pipeline.outputs import DETECTIONS, FRAMES, STATE_LABELS, Output, dataset
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -74,7 +74,7 @@ class PartStateDetector:
     """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (SAMPLES, FRAMES, STATE_LABELS)
     """See `Method`."""
-    predict_reads: tuple[Output, ...] = (TWO_STAGE, FRAMES)
+    predict_reads: tuple[Output, ...] = (DETECTIONS, FRAMES)
     """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
@@ -109,7 +109,7 @@ class PartStateDetector:
 
         prepare_cpu()
         detector = load(checkpoint / WEIGHTS, inference=self.settings.detector.inference)
-        detections = shard(TWO_STAGE)
+        detections = shard(DETECTIONS)
         found = [row for file in shard.frames() for row in find(detector, file, detections, settings=self.settings)]
         return with_found(detections, found, box_threshold=self.settings.inference.box_threshold)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from tps_pipeline import recipe
 from tps_pipeline.data import vocabulary
 from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
-from tps_pipeline.outputs import ACTIONS, PARTS, TWO_STAGE, VIDEO_ACTIONS, Output
+from tps_pipeline.outputs import ACTIONS, DETECTIONS, PARTS, VIDEO_ACTIONS, Output
 from tps_pipeline.reading import Reads
 
 FILE = "state_counts.parquet"
@@ -28,7 +28,7 @@ class VideoCategory:
     """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (ACTIONS, PARTS)
     """See `Method`."""
-    predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEO_ACTIONS)
+    predict_reads: tuple[Output, ...] = (DETECTIONS, VIDEO_ACTIONS)
     """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
@@ -46,7 +46,7 @@ class VideoCategory:
     def predict(self, shard: Reads, checkpoint: Path) -> pa.Table:
         """Give every detected part the state that its video's predicted action has most often."""
         counts = pq.ParquetFile(checkpoint / FILE).read()
-        return with_states(shard(TWO_STAGE), shard(VIDEO_ACTIONS), counts)
+        return with_states(shard(DETECTIONS), shard(VIDEO_ACTIONS), counts)
 
 
 def with_states(detections: pa.Table, video_actions: pa.Table, counts: pa.Table) -> pa.Table:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tps_pipeline.errors import WeightsError
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 PATCH_FRAMES, WINDOW_FRAMES = 2, 16
 """Of the paper's Video Swin, for which image weights are inflated: frames of a patch, patches of a window."""
+
+OURS = "detector"
+"""The kind of weights that a detector of ours is: one that was trained here, in another store."""
+
+MOST_CLASSES = 1000
+"""Of a detector of ours; one of people and parts has eleven."""
 
 MOST_PATCHES = 4096
 """Patches of an attention window. Published ones have 784; what is built for a window grows with its square."""
@@ -33,6 +41,7 @@ class Converted:
         classes: Of its classifier, None without one.
         missing: Entries of the network that the file lacks; they have the values that change nothing.
         unexpected: Entries of the file that have no place in the network.
+        described: What else is worth keeping with the weights.
     """
 
     network: nn.Module
@@ -40,6 +49,7 @@ class Converted:
     classes: int | None
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    described: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,12 @@ class Conversion:
     Attributes:
         normalisation: What its network takes for pixels.
         convert: Makes our network of its tensors; raises `WeightsError` if they are of another kind.
+        read: Reads the tensors of a file, whose SHA-256 may be expected; without, as `read_weights` does.
     """
 
     normalisation: str
     convert: Callable[[Tensors], Converted]
+    read: Callable[[Path, str | None], Tensors] | None = None
 
 
 def _yolov7(state: Tensors, *, variant: Literal["x", "tiny"]) -> Converted:
@@ -136,6 +148,42 @@ def _slowfast(state: Tensors, *, by: Literal["acar", "pyslowfast"]) -> Converted
     return Converted(network, settings, None, unexpected=head)
 
 
+def _detector(state: Tensors) -> Converted:
+    from tps_pipeline.models.weights import Described, load_strictly
+    from tps_pipeline.models.yolov7 import YOLOv7
+
+    about = state.described if isinstance(state, Described) else {}
+    try:
+        labels, size = json.loads(about["labels"]), json.loads(about["settings"])["network"]
+        variant, width, depth = size["variant"], float(size.get("width", 1)), float(size.get("depth", 1))
+        if not (variant in ("tiny", "x") and 0 < width <= 4 and 0 < depth <= 4 and 0 < len(labels) <= MOST_CLASSES):
+            raise ValueError(f"{variant}, width {width:g}, depth {depth:g}, {len(labels)} classes")
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"no detector of ours: it does not say what it detects ({error})") from error
+    network = YOLOv7(variant, classes=len(labels), width=width, depth=depth)
+    load_strictly(network, state)
+    described = {"labels": about["labels"], "detector": about["settings"]}
+    return Converted(network, {"variant": variant, "width": width, "depth": depth}, len(labels), described=described)
+
+
+def _read_detector(file: Path, sha256: str | None) -> Tensors:
+    from tps_pipeline.models.weights import read_described
+
+    return read_described(file, sha256=sha256)
+
+
+def _read_blazepose(file: Path, sha256: str | None) -> Tensors:
+    from tps_pipeline.models.blazepose import read_published
+
+    return read_published(file, sha256=sha256)
+
+
+def _blazepose(state: Tensors) -> Converted:
+    from tps_pipeline.models.blazepose import PublishedFiles
+
+    return Converted(PublishedFiles(state), {}, None)
+
+
 class _SwinDimensions(NamedTuple):
     """Arguments of `VideoSwin`, under the names that a recipe's section has for them."""
 
@@ -199,6 +247,7 @@ def _video_window(rows: int, index: Tensor | None) -> tuple[int, int, int]:
 
 
 _UNIT = "RGB, 0..1"
+_BLAZEPOSE = "RGB, detector -1..1, landmarks 0..1"
 _IMAGENET = "RGB, 0..255, minus (123.675, 116.28, 103.53), over (58.395, 57.12, 57.375)"  # video_action's
 _ACAR = "RGB, 0..255, minus (110.6, 103.2, 96.3), over (38.8, 37.9, 40.0)"  # slowfast's
 _PYSLOWFAST = "RGB, 0..1, minus 0.45, over 0.225"  # slowfast's, likewise
@@ -212,5 +261,7 @@ KINDS = {
     "ir_csn": Conversion(_KINETICS, _ir_csn),
     "slowfast_acar": Conversion(_ACAR, partial(_slowfast, by="acar")),
     "slowfast_pyslowfast": Conversion(_PYSLOWFAST, partial(_slowfast, by="pyslowfast")),
+    OURS: Conversion(_UNIT, _detector, _read_detector),
+    "blazepose": Conversion(_BLAZEPOSE, _blazepose, _read_blazepose),
 }
 """How to read the published checkpoints, by kind of network."""

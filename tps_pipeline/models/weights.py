@@ -102,6 +102,31 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     return tensors
 
 
+class Described(dict[str, Tensor]):
+    """Tensors by name, with the strings that a checkpoint of ours has beside them.
+
+    Attributes:
+        described: The strings.
+    """
+
+    described: Mapping[str, str]
+
+
+def read_described(path: Path, *, sha256: str | None = None) -> Described:
+    """Read a checkpoint of ours from a stranger.
+
+    Args:
+        path: A `.safetensors` file.
+        sha256: The file's expected digest in hexadecimal.
+
+    Raises:
+        WeightsError: As `read_weights`.
+    """
+    tensors = Described(read_weights(path, sha256=sha256))
+    tensors.described = load_checkpoint(path)[1]
+    return tensors
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_checkpoint(path)[0]

@@ -29,8 +29,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tps_pipeline import __version__, recipe, tables
 from tps_pipeline.errors import BundleError, RecipeError
 from tps_pipeline.graph import Run, Step
+from tps_pipeline.learners import pretrained
 from tps_pipeline.lineage import Input
-from tps_pipeline.outputs import CHECKPOINTS, LEADERBOARD
+from tps_pipeline.outputs import CHECKPOINTS, LEADERBOARD, WEIGHTS
 from tps_pipeline.plain_file import NotPlainError, descriptor
 from tps_pipeline.predict.card import Network, card
 from tps_pipeline.recipe.loading import LONGEST as LONGEST_RECIPE
@@ -132,7 +133,7 @@ def write(path: Path, run: Run, steps: Sequence[Step], inputs: Sequence[Input], 
         StoreError: Something in the store is not what was recorded.
     """
     files = dict(_files(run, inputs))
-    networks = [_network(run, each, files) for each in inputs if each.asset.startswith(CHECKPOINTS)]
+    networks = [_network(run, each, files) for each in inputs if each.asset.startswith((CHECKPOINTS, WEIGHTS))]
     scored = _scored(run, method)
     reads = [Read(output=each.asset, path=each.path, data_version=each.data_version) for each in inputs]
     begun_with = [network.weights | {"network": network.name} for network in networks if network.weights]
@@ -200,11 +201,14 @@ def _files(run: Run, inputs: Sequence[Input]) -> Iterator[tuple[str, Path]]:
 
 
 def _network(run: Run, checkpoint: Input, files: Mapping[str, Path]) -> Network:
-    """What there is to say of a trained network."""
+    """What there is to say of a network, trained or imported."""
     own = [file for name, file in files.items() if name.startswith(f"{STORE}/{checkpoint.path}/")]
+    size = sum(file.stat().st_size for file in own)
+    if checkpoint.asset.startswith(WEIGHTS):
+        about = pretrained.metadata_of(checkpoint.asset.removeprefix(WEIGHTS), run.store)
+        return Network(checkpoint.asset, size, about, {})
     begun = next((file for file in own if file.name == "weights.json"), None)
     weights = json.loads(begun.read_text()) if begun else None
-    size = sum(file.stat().st_size for file in own)
     return Network(checkpoint.asset, size, weights, metrics(run.store.local(checkpoint.path)))
 
 

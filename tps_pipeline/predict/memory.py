@@ -15,7 +15,7 @@ from tps_pipeline import reading, tables
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.graph import Graph, Reader, Run, Step
 from tps_pipeline.lineage import Input
-from tps_pipeline.outputs import FRAMES, LABELLED_FRAMES, SHARDS, VIDEOS, Output, name_of
+from tps_pipeline.outputs import DETECTIONS, FRAMES, LABELLED_FRAMES, SHARDS, VIDEOS, Output, name_of
 from tps_pipeline.video.frames import FrameFile
 
 SHARD = "test-000"
@@ -37,6 +37,7 @@ class VideoReader(Reader):
 
     def __call__(self, output: Output) -> pa.Table:
         """See `Reader`."""
+        output = self.run.meant(output)
         reading.check(output, self.reads, self.name)
         found = self.made.get(output)
         return found if isinstance(found, pa.Table) else super().__call__(output)
@@ -108,12 +109,17 @@ def predict(run: Run, steps: Sequence[Step], inputs: tuple[Input, ...], video: P
     }
     for step in steps:
         reader = VideoReader(run, step.name, step.reads, step.sections, inputs, SHARD, scratch, made=made)
-        product = step.make(reader)
-        assert isinstance(product, pa.Table | Path)
-        made[step.makes[0]] = product
-        if step.makes[0] == VIDEOS:
-            _check(product)
-    return made
+        made |= products(step, reader)
+        if VIDEOS in step.makes:
+            _check(made[VIDEOS])
+    return made | {DETECTIONS: made[run.meant(DETECTIONS)]}
+
+
+def products(step: Step, reader: Reader) -> dict[Output, pa.Table | Path]:
+    """What a step makes of a video, by the output."""
+    product = step.make(reader)
+    found = product if isinstance(product, Mapping) else {step.makes[0]: product}
+    return {output: made for output, made in found.items() if isinstance(made, pa.Table | Path)}
 
 
 def _manifest(video: Path) -> pa.Table:

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tps_pipeline import __version__, outputs
-from tps_pipeline.errors import RecipeError, StoreError
+from tps_pipeline import recipe as recipes
+from tps_pipeline.errors import BundleError, RecipeError, StoreError
 from tps_pipeline.graph import Run, frozen
 from tps_pipeline.lineage import Input, Lineage
 from tps_pipeline.models import onnx
 from tps_pipeline.models.kept import Networks, Runtime, keeping
-from tps_pipeline.predict import bundle, live, memory, sources, streaming
+from tps_pipeline.predict import boxes_only, bundle, live, memory, sources, streaming
 from tps_pipeline.predict.card import Network
 from tps_pipeline.predict.results import Result
 from tps_pipeline.predict.streaming import WINDOW, Frame
@@ -27,17 +28,23 @@ from tps_pipeline.store import Store
 
 
 def load(
-    path: str | Path, *, method: str | None = None, every: int | None = None, runtime: Runtime = "torch"
+    path: str | Path,
+    *,
+    method: str | None = None,
+    every: int | None = None,
+    runtime: Runtime = "torch",
+    recipe: str | None = None,
 ) -> Parser:
     """Make the networks of a store or a bundle ready for videos that are in no store.
 
     Args:
         path: The store: a folder or a URL. Nothing is written to it. Or a bundle: a file; nothing in it is executed.
-        method: A method of the recipe that the store was made with, or an ensemble; what the recipe submits, or the
-            bundle was made for, without.
+        method: A method of the recipe that the store was made with, or an ensemble; `detections` for people and parts
+            without states; what the recipe submits, or the bundle was made for, without.
         every: Look at every so many frames; as the recipe says without.
         runtime: What runs the networks that see pictures or clips: `onnx` is ONNX Runtime, on the CPU, whose numbers
             are PyTorch's but for the last digits.
+        recipe: A recipe in the place of the store's: a name or a file.
 
     Raises:
         WeightsError: ONNX Runtime is not installed.
@@ -46,11 +53,14 @@ def load(
         RecipeError: The recipe has no such method.
     """
     if bundle.is_bundle(path):
+        if recipe is not None:
+            raise BundleError(f"{path}: a bundle has its recipe in it; leave --recipe out, or name a store")
         return _of_bundle(Path(path), method, every, runtime)
     lineage = Lineage(Store(path))
     if not lineage.records():
         raise StoreError(f"{path} is no store, or nothing was ever made in it; name another")
-    return Parser(lineage, frozen.of_predictions(lineage), method=method, every=every, runtime=runtime)
+    chosen = recipes.load(recipe) if recipe is not None else frozen.of_predictions(lineage)
+    return Parser(lineage, chosen, method=method, every=every, runtime=runtime)
 
 
 class Parser:
@@ -87,10 +97,14 @@ class Parser:
             onnx.must_be_installed(to_run=True)
         self.method = _known(method or recipe.submission, recipe)
         self.recipe = recipe if every is None else _sampling(recipe, every)
-        wanted = (outputs.predictions(self.method), outputs.TWO_STAGE, outputs.TRACKS, outputs.VIDEO_ACTIONS)
-        self._steps = memory.steps_for(graph_of(self.recipe), wanted)
         self._networks = Networks(runtime)
         self._run = Run(self.recipe, Path(), lineage)
+        wanted = [outputs.DETECTIONS, outputs.TRACKS]
+        if self.method != boxes_only.METHOD:
+            wanted += [outputs.predictions(self.method), outputs.VIDEO_ACTIONS]
+        self._steps = memory.steps_for(graph_of(self.recipe), map(self._run.meant, wanted))
+        if self.method == boxes_only.METHOD:
+            self._steps += boxes_only.steps_of(self._run.meant(outputs.DETECTIONS))
         self._inputs = memory.inputs_of(self._run, self._steps, among=inputs)
 
     def __call__(self, source: str | Path) -> Result:
@@ -186,7 +200,7 @@ def _of_bundle(path: Path, method: str | None, every: int | None, runtime: Runti
 
 
 def _known(method: str, recipe: Recipe) -> str:
-    if method not in recipe.scored:
+    if method not in (*recipe.scored, boxes_only.METHOD):
         meant = "".join(f" (did you mean {name}?)" for name in difflib.get_close_matches(method, recipe.scored, 1))
         raise RecipeError(f"the store's recipe has no method {method}{meant}; it has {', '.join(recipe.scored)}")
     return method

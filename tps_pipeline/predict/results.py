@@ -18,7 +18,7 @@ from tps_pipeline.data.formats import coco
 from tps_pipeline.data.formats.from_tables import from_predictions
 from tps_pipeline.data.formats.neutral import LabelledVideo
 from tps_pipeline.drawing.video import SHOWN_SCORE, predicted, with_tracks, write_video
-from tps_pipeline.outputs import FRAMES, TRACKS, TWO_STAGE, VIDEO_ACTIONS, VIDEOS, Output, predictions
+from tps_pipeline.outputs import DETECTIONS, FRAMES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
 from tps_pipeline.video.probe import shown_at
@@ -74,7 +74,7 @@ class Result:
             frames,
             [times[frame - 1] for frame in frames],
             tables[predictions(method)],
-            tables[TWO_STAGE],
+            tables[DETECTIONS],
             tables[TRACKS],
             tables[VIDEO_ACTIONS],
             notes,

@@ -30,7 +30,7 @@ from tps_pipeline.drawing.video import SHOWN_SCORE, with_tracks
 from tps_pipeline.graph import Run, Step
 from tps_pipeline.lineage import Input
 from tps_pipeline.models.kept import Networks, keeping
-from tps_pipeline.outputs import FRAMES, TRACKS, TWO_STAGE, VIDEO_ACTIONS, VIDEOS, Output, predictions
+from tps_pipeline.outputs import DETECTIONS, FRAMES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
@@ -168,24 +168,25 @@ class Window:
         if any(VIDEOS in step.reads for step in self.steps if step.makes[0] not in made):
             _write(folder / _FILE, self.pictures)
         run, since = replace(self.run, data=folder), min(shown)
+        detections = run.meant(DETECTIONS)
         for step in self.steps:
             output = step.makes[0]
             if output in made:
                 continue
             if output == TRACKS:
-                self._link(made[TWO_STAGE])
+                self._link(made[detections])
                 made[TRACKS] = self.tracks
                 continue
-            seen = made | ({TWO_STAGE: self.detections} if TRACKS in step.reads else {})
+            seen = made | ({detections: self.detections} if TRACKS in step.reads else {})
             reader = memory.VideoReader(
                 run, step.name, step.reads, step.sections, self.inputs, memory.SHARD, folder, made=seen
             )
-            product = step.make(reader)
-            assert isinstance(product, pa.Table)
-            if "frame" in product.column_names:
-                made[output] = product.filter(pc.field("frame") >= since)
-            else:
-                made[output] = self.of_all[output] = product
+            for output, product in memory.products(step, reader).items():
+                assert isinstance(product, pa.Table)
+                if "frame" in product.column_names:
+                    made[output] = product.filter(pc.field("frame") >= since)
+                else:
+                    made[output] = self.of_all[output] = product
         return made
 
     def _video(self, shape: tuple[int, ...]) -> pa.Table:

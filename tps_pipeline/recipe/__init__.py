@@ -20,8 +20,10 @@ from tps_pipeline.recipe.detection import (
     DetectionGains,
     Detector,
     DetectorInference,
+    Pose,
     SingleStage,
     TwoStage,
+    UsedDetector,
     Yolov7,
 )
 from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Stacked, Voting
@@ -73,6 +75,7 @@ __all__ = [
     "PartTrajectory",
     "PartTrajectoryInference",
     "PartTrajectoryNet",
+    "Pose",
     "Recipe",
     "Section",
     "SegmentLevel",
@@ -88,6 +91,7 @@ __all__ = [
     "TrajectoryAction",
     "TrajectoryAugmentation",
     "TwoStage",
+    "UsedDetector",
     "VideoAction",
     "VideoCategory",
     "VideoLevel",

@@ -51,6 +51,9 @@ class TrajectoryAction(Section):
 
     network: SkeletonNet = SkeletonNet()
     """The network's dimensions."""
+    boxes: Literal["detected", "annotated"] = "detected"
+    """What is learned from, and measured on while learning; `annotated` where these are like what will be detected, as
+    those of generated motion are."""
     training: Training
     """A sample is a stretch of one of a video's people, drawn by how surely and how long they are seen."""
     augment: TrajectoryAugmentation = TrajectoryAugmentation(jitter=0.05)
@@ -71,6 +74,8 @@ class StatisticsAction(Section):
     It learns from boxes detected in the training videos, so people are detected in all of those before.
     """
 
+    boxes: Literal["detected", "annotated"] = "detected"
+    """See `TrajectoryAction`."""
     trees: Positive = 500
     """How many; the time and the size grow with it."""
     min_samples_leaf: Positive = 3

@@ -97,6 +97,18 @@ class Detector(Section):
         return self.image_size
 
 
+class UsedDetector(Section):
+    """A detector of people that is used as it is, without any training."""
+
+    use: str
+    """Name of imported weights (`tps weights import`): a YOLOv7 that knows COCO's classes, of which `person` is taken,
+    or a person detector of ours."""
+    image_size: Positive | None = None
+    """Pixels of the square that pictures are fitted onto (null: as it was trained, COCO's 640)."""
+    inference: DetectorInference = DetectorInference()
+    """How the network is used."""
+
+
 class TwoStage(Section):
     """Person detector on the frame, then part detector on each person's crop."""
 
@@ -111,6 +123,29 @@ class TwoStage(Section):
     mirror: bool = False
     """Whether parts are looked for in each crop's mirror image as well, and what both show is fused: sharper boxes from
     little training, for twice the time that parts take."""
+
+
+class Pose(Section):
+    """People by their landmarks, then parts made of these by a rule (`tps_pipeline.landmarks`).
+
+    People are looked for where the person detector sees them, if the recipe has one (as `two_stage` says: threshold,
+    overlap, number), where BlazePose's own detector does, and where they were in the frame before.
+    """
+
+    weights: str = "blazepose"
+    """Name of imported weights (`tps weights import --as blazepose`)."""
+    own_detector: Fraction | None = 0.5
+    """Those whom BlazePose's own detector suspects with a lower score are not looked at (null: it is not asked)."""
+    tiles: bool = True
+    """Its own detector also looks at parts of the picture, where people may be small."""
+    follow: bool = True
+    """People are also looked for where they were in the frame before."""
+    presence: Fraction = 0.5
+    """People whom the landmark network is less sure of are dropped."""
+    seen: Fraction = 0.3
+    """Landmarks of a lower visibility make no parts."""
+    people_per_frame: Positive = 10
+    """No more than so many are kept, those with the best scores."""
 
 
 class SingleStage(Section):

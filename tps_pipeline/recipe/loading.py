@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from tps_pipeline.errors import RecipeError
 from tps_pipeline.recipe.methods import is_ours
 from tps_pipeline.recipe.own import OwnMethod, settings_of
-from tps_pipeline.recipe.schema import Recipe
+from tps_pipeline.recipe.schema import TRAINED, USED, Recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 """The folder of the recipes that come with the package."""
@@ -111,7 +111,8 @@ def _explain(error: ValidationError, content: Any) -> list[str]:
     """One line a problem, with the nearest known key for an unknown one."""
     lines = []
     for problem in error.errors():
-        where = ".".join(str(step).replace("\n", "\\n") for step in problem["loc"])
+        steps = (str(step).replace("\n", "\\n") for step in problem["loc"] if step not in (TRAINED, USED))
+        where = ".".join(steps)
         if problem["type"] == "extra_forbidden":
             known = _fields(problem["loc"][:-1], content)
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)

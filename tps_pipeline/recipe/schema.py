@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
-from tps_pipeline.recipe.detection import Detector, SingleStage, TwoStage
+from tps_pipeline.recipe.detection import Detector, Pose, SingleStage, TwoStage, UsedDetector
 from tps_pipeline.recipe.ensembles import Ensemble
 from tps_pipeline.recipe.methods import Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
@@ -23,8 +23,24 @@ ENSEMBLES = ("voting", "stacked", "by_category")
 WHOLE = "*"
 """The name of the whole recipe among its sections."""
 
-NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "annotated", "start_from": None}
+NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "annotated", "start_from": None,
+         "detections": "two_stage", "pose": None}  # fmt: skip
 """Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
+
+
+TRAINED, USED = "trained", "used"
+"""The two kinds of a person detector, as steps of a place in a recipe; people do not write them."""
+
+
+def _kind_of_detector(content: Any) -> str:
+    used = "use" in content if isinstance(content, dict) else isinstance(content, UsedDetector)
+    return USED if used else TRAINED
+
+
+PersonDetector = Annotated[
+    Annotated[Detector, Tag(TRAINED)] | Annotated[UsedDetector, Tag(USED)], Discriminator(_kind_of_detector)
+]
+"""A detector that is trained, or one that is used as it is."""
 
 
 class Recipe(Section):
@@ -36,9 +52,11 @@ class Recipe(Section):
     """How videos are batched and split."""
     frames: Frames = Frames()
     """Which frames are extracted, and how."""
-    person_detector: Detector
-    """The detector of people on whole frames."""
-    part_detector: Detector
+    detections: Literal["two_stage", "single_stage", "pose"] = "two_stage"
+    """Whose boxes the methods, the tracks and everybody else read."""
+    person_detector: PersonDetector | None = None
+    """The detector of people on whole frames: how it is trained, or which one is used as it is."""
+    part_detector: Detector | None = None
     """The detector of the parts on a person's crop."""
     two_stage: TwoStage = TwoStage()
     """How the two detectors above are used together."""
@@ -46,6 +64,8 @@ class Recipe(Section):
     """One detector of people and parts on whole frames, for comparison (null: there is none)."""
     single_stage: SingleStage = SingleStage()
     """How the detector above is used."""
+    pose: Pose | None = None
+    """How people are found by their landmarks (null: they are not)."""
     video_action: VideoAction
     """Who names a video's action, and how several members agree."""
     methods: dict[Name, Method] = Field(min_length=1)
@@ -61,9 +81,14 @@ class Recipe(Section):
     has them, whatever recipe runs (see `reported`)."""
 
     @property
-    def detections(self) -> list[str]:
+    def ways(self) -> list[str]:
         """The ways in which people and parts are detected."""
-        return ["two_stage", "single_stage"] if self.single_stage_detector else ["two_stage"]
+        there = {
+            "two_stage": self.person_detector and self.part_detector,
+            "single_stage": self.single_stage_detector,
+            "pose": self.pose,
+        }
+        return [way for way, settings in there.items() if settings]
 
     @property
     def scored(self) -> list[str]:
@@ -101,15 +126,27 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _boxes_come_from_somewhere(self) -> Self:
+        """The way to detect has all that it needs."""
+        needed = {"two_stage": ("person_detector", "part_detector"), "single_stage": ("single_stage_detector",)}
+        missing = [name for name in needed.get(self.detections, ("pose",)) if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"detections is {self.detections}, which needs {' and '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
     def _one_detector_starts_from_another(self) -> Self:
         """Only the part detector begins with another network of the recipe, and then with that one alone."""
         others = {"person_detector": self.person_detector, "single_stage_detector": self.single_stage_detector}
         others |= {f"methods.{name}.detector": method.detector for name, method in self.part_state_detectors.items()}
         for name, detector in others.items():
-            if detector is not None and detector.start_from is not None:
+            if isinstance(detector, Detector) and detector.start_from is not None:
                 raise ValueError(f"{name}.start_from: only part_detector starts from another detector")
-        if self.part_detector.start_from and self.part_detector.network.weights:
+        part = self.part_detector
+        if part and part.start_from and part.network.weights:
             raise ValueError("part_detector has start_from and network.weights: give one")
+        if part and part.start_from and not isinstance(self.person_detector, Detector):
+            raise ValueError("part_detector.start_from: the person detector is not trained, so nothing starts from it")
         return self
 
     @model_validator(mode="after")

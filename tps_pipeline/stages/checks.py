@@ -12,13 +12,13 @@ from tps_pipeline.stages.evaluation import boxes_of
 
 def checks_of(recipe: Recipe) -> list[Check]:
     """Every check, those of the recipe's detections, methods and ensembles included."""
-    sides = Check(dataset("part"), "left_and_right_balanced", _sides, sections=("part_detector.augment.flip",))
+    of_parts = [Check(dataset("part"), "left_and_right_balanced", _sides, sections=("part_detector.augment.flip",))]
     return [
         Check(SHARDS, "no_video_in_two_splits", _splits),
         Check(VIDEOS, "most_videos_readable", _readable),
         Check(SUBMISSION, "within_the_challenge_s_limits", _limits, blocking=False),
         Check(FRAMES, "all_frames_there", _frames, (VIDEOS,), ("frames.sample_stride",)),
-        sides,
+        *(of_parts if recipe.part_detector else []),
         *(Check(boxes, "boxes_inside_picture", _boxes, (FRAMES,)) for boxes in boxes_of(recipe).values()),
         *(Check(predictions(name), "states_known", _states, (STATE_LABELS,)) for name in recipe.scored),
         *(Check(psc(name), "psc_in_range", _scores) for name in recipe.scored),

@@ -19,15 +19,20 @@ from tps_pipeline.outputs import (
     dataset,
 )
 from tps_pipeline.reading import frame_index
-from tps_pipeline.recipe import Recipe
+from tps_pipeline.recipe import Detector, Recipe
 from tps_pipeline.tables import distinct
 
 
 def steps_of(recipe: Recipe) -> list[Step]:
     """The vocabulary, and what each of the recipe's detectors trains on."""
-    single_stage = [single_stage_samples] if recipe.single_stage_detector else []
+    of_detectors = {
+        person_samples: recipe.person_detector,
+        part_samples: recipe.part_detector,
+        single_stage_samples: recipe.single_stage_detector,
+    }
+    samples = [step for step, settings in of_detectors.items() if isinstance(settings, Detector)]
     part_state = [_part_state(method) for method in [*recipe.part_state_detectors][:1]]  # the others mean the same
-    return [action_names, state_labels, state_counts, person_samples, part_samples, *single_stage, *part_state]
+    return [action_names, state_labels, state_counts, *samples, *part_state]
 
 
 @step(ACTION_NAMES, reads=(ACTIONS,), splits=("train",))

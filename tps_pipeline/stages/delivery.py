@@ -11,6 +11,7 @@ from tps_pipeline.graph.step import Step
 from tps_pipeline.learners import learners_of
 from tps_pipeline.outputs import (
     ACTION_ACCURACY,
+    DETECTIONS,
     FRAMES,
     LABELLED_FRAMES,
     LEADERBOARD,
@@ -22,7 +23,6 @@ from tps_pipeline.outputs import (
     STACKING_MEMBERS,
     SUBMISSION,
     TRACKS,
-    TWO_STAGE,
     UNREADABLE,
     VIDEO_ACTIONS,
     average_precision,
@@ -89,7 +89,7 @@ def _report(recipe: Recipe) -> Step:
             PEOPLE,
             PARTS,
             VIDEO_ACTIONS,
-            TWO_STAGE,
+            DETECTIONS,
             TRACKS,
             *map(predictions, recipe.scored),
             *map(psc, recipe.scored),
@@ -198,6 +198,6 @@ def _draw(read: Reader, method: str, row: dict[str, Any]) -> Clip:
         parts=read(PARTS),
         predictions=read(predictions(method)),
         video_actions=read(VIDEO_ACTIONS),
-        detections=read(TWO_STAGE),
+        detections=read(DETECTIONS),
         tracks=read(TRACKS),
     )

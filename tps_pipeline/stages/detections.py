@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -12,48 +14,116 @@ from tps_pipeline.learners.video_action import ActionLearner, members_of
 from tps_pipeline.outputs import (
     ACTION_WEIGHTS,
     ACTIONS,
+    DETECTIONS,
     FRAMES,
+    POSE,
+    POSES,
     SINGLE_STAGE,
     TRACKS,
     TWO_STAGE,
     VIDEO_ACTIONS,
+    Output,
     checkpoint,
     member_actions,
+    weights,
 )
-from tps_pipeline.recipe import Recipe
+from tps_pipeline.recipe import Recipe, UsedDetector
+
+if TYPE_CHECKING:
+    from tps_pipeline.detection.detector import TrainedDetector
 
 
 def steps_of(recipe: Recipe) -> list[Step]:
     """Each way in which the recipe detects, and what is made of the videos beside."""
+    ways: dict[str, Callable[[Recipe], Step]] = {
+        "two_stage": _two_stage,
+        "single_stage": lambda _: single_stage,
+        "pose": _pose,
+    }
     return [
-        two_stage,
-        *([single_stage] if recipe.single_stage_detector else []),
+        *(ways[way](recipe) for way in recipe.ways),
         tracks,
         *_members_say(recipe),
         *_fusion(recipe),
     ]
 
 
-@step(
-    TWO_STAGE,
-    reads=(FRAMES, checkpoint("person_detector"), checkpoint("part_detector")),
-    sections=("two_stage", "person_detector.inference", "part_detector.inference"),
-    version="2",
-    gpu=True,
-)
-def two_stage(read: Reader) -> pa.Table:
-    """People on each sampled frame, then the parts on each person's crop."""
-    from tps_pipeline.detection.two_stage import detect
+def _two_stage(recipe: Recipe) -> Step:
+    people, of_people = _person_detector(recipe)
+
+    @step(
+        TWO_STAGE,
+        reads=(FRAMES, *people, checkpoint("part_detector")),
+        sections=("two_stage", *of_people, "part_detector.inference"),
+        version="2",
+        gpu=True,
+    )
+    def two_stage(read: Reader) -> pa.Table:
+        """People on each sampled frame, then the parts on each person's crop."""
+        from tps_pipeline.detection.two_stage import find, load_of
+        from tps_pipeline.training.checkpoint import WEIGHTS
+
+        (frames,) = read.frames()
+        parts = read.path(checkpoint("part_detector")) / WEIGHTS
+        detectors = _people(read, recipe), load_of(parts, read.setting("part_detector.inference"), parts=True)
+        return find(frames, *detectors, settings=read.setting("two_stage"))
+
+    return two_stage
+
+
+def _person_detector(recipe: Recipe) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    """What a step reads, and which parts of the recipe, that looks with the person detector; nothing without one."""
+    match recipe.person_detector:
+        case None:
+            return (), ()
+        case UsedDetector(use=name):
+            return (weights(name),), ("person_detector", "person_detector.inference")
+        case _:
+            return (checkpoint("person_detector"),), ("person_detector.inference",)
+
+
+def _people(read: Reader, recipe: Recipe) -> TrainedDetector:
+    """The recipe's person detector, ready for pictures."""
+    from tps_pipeline.detection.detector import used
+    from tps_pipeline.detection.two_stage import load_of
     from tps_pipeline.training.checkpoint import WEIGHTS
 
-    (frames,) = read.frames()
-    return detect(
-        frames,
-        read.path(checkpoint("person_detector")) / WEIGHTS,
-        read.path(checkpoint("part_detector")) / WEIGHTS,
-        settings=read.setting("two_stage"),
-        inference=(read.setting("person_detector.inference"), read.setting("part_detector.inference")),
+    inference = read.setting("person_detector.inference")
+    if isinstance(recipe.person_detector, UsedDetector):
+        size = read.setting("person_detector").image_size
+        return used(read.path(weights(recipe.person_detector.use)) / WEIGHTS, size=size, inference=inference)
+    return load_of(read.path(checkpoint("person_detector")) / WEIGHTS, inference, people=True)
+
+
+def _pose(recipe: Recipe) -> Step:
+    assert recipe.pose
+    people, of_people = _person_detector(recipe)
+    networks = weights(recipe.pose.weights)
+
+    @step(
+        POSE,
+        POSES,
+        reads=(FRAMES, networks, *people),
+        sections=("pose", *(("two_stage", *of_people) if people else ())),
+        gpu=bool(people),
     )
+    def pose(read: Reader) -> dict[Output, pa.Table]:
+        """People on each sampled frame by their landmarks, and the parts that these make by a rule."""
+        from tps_pipeline.detection.pose import find
+        from tps_pipeline.models.blazepose import load
+        from tps_pipeline.training.checkpoint import WEIGHTS
+
+        (frames,) = read.frames()
+        found = find(
+            frames,
+            load(read.path(networks) / WEIGHTS),
+            settings=read.setting("pose"),
+            person_detector=_people(read, recipe) if people else None,
+            two_stage=read.setting("two_stage") if people else None,
+        )
+        return {POSE: found.detections, POSES: found.poses}
+
+    return pose
 
 
 @step(
@@ -77,12 +147,12 @@ def single_stage(read: Reader) -> pa.Table:
     )
 
 
-@step(TRACKS, reads=(TWO_STAGE,))
+@step(TRACKS, reads=(DETECTIONS,))
 def tracks(read: Reader) -> pa.Table:
     """Who of the detected people is who from frame to frame."""
     from tps_pipeline.detection.tracks import track
 
-    return track(read(TWO_STAGE))
+    return track(read(DETECTIONS))
 
 
 def _members_say(recipe: Recipe) -> list[Step]:

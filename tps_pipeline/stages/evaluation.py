@@ -19,11 +19,10 @@ from tps_pipeline.outputs import (
     PARTS,
     PEOPLE,
     SCORED_WITH,
-    SINGLE_STAGE,
-    TWO_STAGE,
     UNREADABLE,
     VIDEO_ACTIONS,
     VIDEOS,
+    WAYS,
     Output,
     average_precision,
     detector_confusion,
@@ -56,8 +55,8 @@ def steps_of(recipe: Recipe) -> list[Step]:
 
 def boxes_of(recipe: Recipe) -> dict[str, Output]:
     """What has people's and parts' boxes of its own, by the name that its precision goes by."""
-    single_stage = {"single_stage": SINGLE_STAGE} if recipe.single_stage_detector else {}
-    return {"two_stage": TWO_STAGE} | single_stage | {name: predictions(name) for name in recipe.part_state_detectors}
+    ways = {way: WAYS[way] for way in recipe.ways}
+    return ways | {name: predictions(name) for name in recipe.part_state_detectors}
 
 
 def scored(read: Reader, names: Iterable[str]) -> pa.Table:
@@ -88,7 +87,7 @@ def _of_boxes(output: Output, boxes: Output, compare: Compare, recipe: Recipe) -
     about = "COCO-style average precision, by class" if compare is _precision else "How often sides or people mix up"
     return Step(
         (output,),
-        partial(_by_split, boxes, compare),
+        partial(_by_split, output, boxes, compare),
         reads=(*ANNOTATED, boxes),
         sections=("predict_splits",),
         splits=recipe.predict_splits,
@@ -105,10 +104,12 @@ def _figures(scores: pa.Table) -> dict[str, float]:
     return figures(scores)
 
 
-def _by_split(boxes: Output, compare: Compare, read: Reader) -> pa.Table:
-    """What a comparison gives for each split that has videos."""
+def _by_split(output: Output, boxes: Output, compare: Compare, read: Reader) -> pa.Table:
+    """What a comparison gives for each split that has videos; no rows where nothing is held out."""
     splits = [split for split in read.setting("predict_splits") if read.of(split).shards()]
-    return pa.concat_tables(compare(read.of(split), boxes, split) for split in splits).unify_dictionaries()
+    found = (compare(read.of(split), boxes, split) for split in splits)
+    assert output.schema is not None
+    return pa.concat_tables([tables.empty(output.schema), *found]).unify_dictionaries()
 
 
 def _precision(read: Reader, boxes: Output, split: str) -> pa.Table:
@@ -159,7 +160,7 @@ def unreadable(read: Reader) -> pa.Table:
 
 
 def _leaderboard(recipe: Recipe) -> Step:
-    box_of = {name: name if name in recipe.part_state_detectors else "two_stage" for name in recipe.methods}
+    box_of = {name: name if name in recipe.part_state_detectors else recipe.detections for name in recipe.methods}
     return Step(
         (LEADERBOARD,),
         partial(_rank, recipe.scored, box_of),

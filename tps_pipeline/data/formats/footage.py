@@ -48,6 +48,10 @@ class Library:
                 self._paths.setdefault(path.stem, []).append(path)
         self._seen: dict[str, Footage | None] = {}
 
+    def names(self) -> list[str]:
+        """The names of all videos, without their extensions."""
+        return sorted(self._paths)
+
     def has(self, name: str) -> bool:
         """Whether a video of that name is there."""
         return self._stem(name) in self._paths

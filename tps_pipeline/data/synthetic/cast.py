@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tps_pipeline.data.synthetic import dance, gym, sport, states
-from tps_pipeline.data.synthetic.look import dress, figure, solids
+from tps_pipeline.data.synthetic.look import Clothe, clothed, figure
 from tps_pipeline.data.synthetic.motion import Action, Motion, Style
 from tps_pipeline.data.synthetic.shapes import Solid
 from tps_pipeline.data.synthetic.skeleton import DIRECTIONS, Angles, Body, Joints, forward, mirror, rotation
@@ -99,7 +99,20 @@ class Actor:
 
 
 @dataclass
-class _Role:
+class Role:
+    """What someone is to do, and where.
+
+    Attributes:
+        motion: What they do.
+        style: How they move.
+        body: Their proportions.
+        place: Metres to the right of the camera's axis, and toward the camera.
+        yaw: Facing direction, degrees to the camera's right (0 faces the camera).
+        mirrored: Whether left and right are exchanged.
+        glove_size: Size of the gloves, 1 for none.
+        habit: Parts that the annotators leave out.
+    """
+
     motion: Action
     style: Style
     body: Body
@@ -112,7 +125,7 @@ class _Role:
 
 @dataclass
 class _Acted:
-    role: _Role
+    role: Role
     motion: Motion
     joints: Joints
     angles: Angles
@@ -129,24 +142,50 @@ def people(plan: Plan, seconds: np.ndarray, distance: float, rng: np.random.Gene
         distance: Metres between the camera and the main people.
         rng: Source of all choices.
     """
+    return perform(roles(plan, distance, rng), seconds, rng)
+
+
+def roles(plan: Plan, distance: float, rng: np.random.Generator) -> list[Role]:
+    """Who performs an action, and who watches (see `people`)."""
+    return _performers(plan, rng) + _bystanders(plan, distance, rng)
+
+
+def perform(
+    roles: list[Role],
+    seconds: np.ndarray,
+    rng: np.random.Generator,
+    clothe: Clothe = clothed,
+    *,
+    embracing: bool = True,
+) -> list[Actor]:
+    """Let people act beside one another.
+
+    Args:
+        roles: Who does what.
+        seconds: (T,) time of each frame.
+        rng: Source of looks and props.
+        clothe: Gives a body its solids.
+        embracing: Whether people hug whom their hands are near.
+    """
     fps = 1 / float(np.diff(seconds).mean())
-    acted = [_act(role, seconds, rng) for role in _performers(plan, rng) + _bystanders(plan, distance, rng)]
+    acted = [_act(role, seconds, rng, clothe) for role in roles]
     persons = []
     for performer in acted:
-        chests = [neighbour.joints["chest"] for neighbour in acted if neighbour is not performer]
+        chests = [neighbour.joints["chest"] for neighbour in acted if embracing and neighbour is not performer]
         read = states.read(performer.joints, performer.angles, performer.motion, fps=fps, chests=chests)
         persons.append(Actor(performer.joints, performer.solids, read, performer.role.habit, performer.path))
     return persons
 
 
-def _style(rng: np.random.Generator) -> Style:
+def manner(rng: np.random.Generator) -> Style:
+    """A random manner of moving."""
     return Style(rng.uniform(0.75, 1.3), rng.uniform(0.75, 1.2), rng.uniform(0, 2 * np.pi), rng)
 
 
-def _performers(plan: Plan, rng: np.random.Generator) -> list[_Role]:
+def _performers(plan: Plan, rng: np.random.Generator) -> list[Role]:
     count = int(rng.integers(plan.group[0], plan.group[1] + 1))
-    yaw, shared, mirrored = float(rng.choice(plan.views)) + rng.normal(0, 10), _style(rng), rng.random() < 0.5
-    seed, roles = int(rng.integers(2**31)), []
+    yaw, shared, mirrored = float(rng.choice(plan.views)) + rng.normal(0, 10), manner(rng), rng.random() < 0.5
+    seed, performing = int(rng.integers(2**31)), []
     couple = plan.group == (2, 2)
     for index in range(count):
         body = figure(plan.body, rng)
@@ -160,31 +199,30 @@ def _performers(plan: Plan, rng: np.random.Generator) -> list[_Role]:
             style = Style(shared.tempo, shared.amplitude, shared.phase + np.pi * index, np.random.default_rng(seed))
         elif count == 1:
             place = (rng.normal(0, 0.12), 0.0)
-        roles.append(_Role(plan.motion, style, body, place, turn, mirrored and not couple, plan.gloves, plan.habit))
-    return roles
+        performing.append(Role(plan.motion, style, body, place, turn, mirrored and not couple, plan.gloves, plan.habit))
+    return performing
 
 
-def _bystanders(plan: Plan, distance: float, rng: np.random.Generator) -> list[_Role]:
-    roles = []
+def _bystanders(plan: Plan, distance: float, rng: np.random.Generator) -> list[Role]:
+    watching = []
     for _ in range(min(rng.poisson(plan.bystanders), 4)):
         depth = distance * rng.uniform(1.7, 2.7)
         place = (rng.uniform(-0.55, 0.55) * depth * plan.extent[0] / distance * 1.6, distance - depth)
         motion = sport.walk if rng.random() < 0.25 else sport.idle
         yaw = float(rng.choice([-90, 90]) if motion is sport.walk else rng.normal(0, 50))
-        roles.append(_Role(motion, _style(rng), figure(ADULT, rng), place, yaw, rng.random() < 0.5))
+        watching.append(Role(motion, manner(rng), figure(ADULT, rng), place, yaw, rng.random() < 0.5))
     if rng.random() < 0.10 and plan.body is ADULT:
         side = rng.choice([-1, 1]) * plan.extent[0] * rng.uniform(0.35, 0.6)
         place, yaw = (side, 0.22 * distance), 180 + rng.normal(0, 30)
-        roles.append(_Role(sport.idle, _style(rng), figure(ADULT, rng), place, yaw, mirrored=False))
-    return roles
+        watching.append(Role(sport.idle, manner(rng), figure(ADULT, rng), place, yaw, mirrored=False))
+    return watching
 
 
-def _act(role: _Role, seconds: np.ndarray, rng: np.random.Generator) -> _Acted:
+def _act(role: Role, seconds: np.ndarray, rng: np.random.Generator, clothe: Clothe) -> _Acted:
     """Perform a role: everything in world coordinates."""
     motion = role.motion(seconds, role.style, role.body)
     joints, angles = forward(motion.pose, role.body, frames=len(seconds))
-    look = dress(rng, gloves=role.glove_size > 1)
-    made = solids(joints, role.body, look, glove_size=role.glove_size)
+    made = clothe(joints, role.body, rng, role.glove_size)
     made += [solid for prop in motion.props for solid in prop(joints, rng)]
     if role.mirrored:
         joints, angles = mirror(joints, angles)

@@ -10,19 +10,20 @@ import shutil
 import string
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import cv2
 import numpy as np
 
+from tps_pipeline.data.synthetic import landmarked, video
 from tps_pipeline.data.synthetic.cast import ACTIONS
 from tps_pipeline.data.synthetic.props import OBJECTS
 from tps_pipeline.data.synthetic.states import STATES
-from tps_pipeline.data.synthetic.video import Take, frames_of, shoot
+from tps_pipeline.data.synthetic.varied import video as varied
 from tps_pipeline.errors import DataError
 from tps_pipeline.labels import PARTS
 
@@ -35,8 +36,14 @@ LABELLED_SHARE = 0.6
 LENGTH_SPREAD = 0.12
 """Share by which a video is at most shorter or longer than asked for."""
 
-ENCODER = {"preset": "veryfast", "crf": "23", "threads": "1", "bf": "2"}
+ENCODER = {"preset": "veryfast", "threads": "1", "bf": "2"}
 """Options of libx264; one thread, so that the same frames give the same file."""
+
+Kind = Literal["plain", "varied", "motion"]
+"""What the videos are like: drawn people in drawn scenes, pictures that vary as real ones do (`varied`), or landmarks
+alone (`landmarked`)."""
+
+_KINDS = {"plain": video, "varied": varied, "motion": landmarked}
 
 if platform.machine() in ("x86_64", "AMD64"):
     # With AVX-512 libx264 is not repeatable: the same pictures gave different bytes from one run to the next.
@@ -60,6 +67,7 @@ class Job:
         split: `train` or `test`.
         frames: About how many.
         size: Width and height.
+        kind: What it is like.
     """
 
     out: Path
@@ -69,6 +77,7 @@ class Job:
     split: str
     frames: int
     size: tuple[int, int]
+    kind: Kind = "plain"
 
 
 def generate(
@@ -81,6 +90,7 @@ def generate(
     frames: int = 120,
     classes: int | Sequence[str] | None = None,
     test_fraction: float = 0.2,
+    kind: Kind = "plain",
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -96,7 +106,8 @@ def generate(
         height: Pixels, even.
         frames: About how many a video.
         classes: Names of actions, or how many of `ACTIONS`; all without.
-        test_fraction: Share of the videos that go to the test split.
+        test_fraction: Share of the videos that go to the test split; of `motion` none, as nobody can be detected in it.
+        kind: What the videos are like; of varied ones every frame is labelled, and sizes are about the one given.
         processes: How many processes draw.
         progress: Called with the number of videos done so far.
 
@@ -104,20 +115,21 @@ def generate(
         DataError: `out` is not empty, or an argument cannot work.
     """
     out = Path(out).absolute()
-    actions = _actions(classes)
+    actions = _actions(classes, kind)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not an empty folder; choose another one or remove it first")
     if videos < 1 or frames < 2 or width < 64 or height < 64 or width % 2 or height % 2:
         raise DataError("need at least 1 video, 2 frames, and an even width and height of at least 64 pixels")
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    jobs = _jobs(part, actions, videos, seed, frames, (width, height), test_fraction)
+    any_job = Job(part, 0, seed, "", "", frames, (width, height), kind)
+    jobs = _jobs(any_job, actions, videos, 0.0 if kind == "motion" else test_fraction)
     try:
         made = []
         for result in _run(jobs, processes):
             made.append(result)
             if progress:
                 progress(len(made))
-        _write_lists(part, jobs, made)
+        _write_lists(part, jobs, made, landmarked.STATES if kind == "motion" else STATES)
         if out.exists():
             out.rmdir()
         part.rename(out)
@@ -125,29 +137,28 @@ def generate(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _actions(classes: int | Sequence[str] | None) -> list[str]:
+def _actions(classes: int | Sequence[str] | None, kind: Kind) -> list[str]:
+    known = list(landmarked.ACTIONS if kind == "motion" else ACTIONS)
     if classes is None:
-        return list(ACTIONS)
+        return known
     if isinstance(classes, int):
-        if not 1 <= classes <= len(ACTIONS):
-            raise DataError(f"classes must be 1 to {len(ACTIONS)}, not {classes}")
-        return list(ACTIONS)[:classes]
-    unknown = [name for name in classes if name not in ACTIONS]
+        if not 1 <= classes <= len(known):
+            raise DataError(f"classes must be 1 to {len(known)}, not {classes}")
+        return known[:classes]
+    unknown = [name for name in classes if name not in known]
     if unknown or not classes:
-        raise DataError(f"unknown actions {unknown}; known: {', '.join(ACTIONS)}")
+        raise DataError(f"unknown actions {unknown}; known: {', '.join(known)}")
     return list(classes)
 
 
-def _jobs(
-    out: Path, actions: list[str], videos: int, seed: int, frames: int, size: tuple[int, int], test_fraction: float
-) -> list[Job]:
+def _jobs(job: Job, actions: list[str], videos: int, test_fraction: float) -> list[Job]:
     """Actions in turn; within each action every 1/test_fraction-th video is a test video, offsets differing."""
     jobs = []
     for index in range(videos):
         turn, kind = divmod(index, len(actions))
         share = test_fraction * (turn + 1) + (kind * 0.618) % 1.0
         split = "test" if int(share) > int(share - test_fraction) else "train"
-        jobs.append(Job(out, index, seed, actions[kind], split, frames, size))
+        jobs.append(replace(job, index=index, action=actions[kind], split=split))
     return jobs
 
 
@@ -175,10 +186,13 @@ def make(job: Job) -> Made:
     count = max(2, round(job.frames * rng.uniform(1 - LENGTH_SPREAD, 1 + LENGTH_SPREAD)))
     evaluated = np.arange(count) % EVALUATED_EVERY == 0
     labelled = evaluated if job.split == "test" else _stretch(count, rng)
-    take = shoot(job.action, frames=count, size=job.size, rng=rng)
+    if job.split == "train" and job.kind == "varied":
+        labelled = np.ones(count, bool)  # such videos are short: what varies is from one to the next
+    kind = _KINDS[job.kind]
+    take = kind.shoot(job.action, frames=count, size=job.size, rng=rng)
     path = job.out / f"{job.split}_videos" / job.action / f"{name}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
-    labels = _encode(path, take, labelled)
+    labels = _encode(path, take, kind.frames_of(take, labelled))
     if job.split == "train":
         folder = job.out / "train_annotations" / job.action / name
         folder.mkdir(parents=True)
@@ -193,13 +207,13 @@ def _stretch(count: int, rng: np.random.Generator) -> np.ndarray:
     return (np.arange(count) >= start) & (np.arange(count) < start + length)
 
 
-def _encode(path: Path, take: Take, labelled: np.ndarray) -> dict[str, Any]:
-    labels = {}
+def _encode(path: Path, take: Any, frames: Iterator[tuple[np.ndarray, dict[str, Any] | None]]) -> dict[str, Any]:
+    labels, options = {}, ENCODER | {"crf": str(take.quality)}
     with av.open(f"file:{path.absolute()}", "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=take.fps, options=ENCODER)
+        stream = container.add_stream("libx264", rate=take.fps, options=options)
         stream.width, stream.height = take.size
         stream.pix_fmt = "yuv420p"
-        for index, (picture, label) in enumerate(frames_of(take, labelled)):
+        for index, (picture, label) in enumerate(frames):
             planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts = index
@@ -210,11 +224,11 @@ def _encode(path: Path, take: Take, labelled: np.ndarray) -> dict[str, Any]:
     return labels
 
 
-def _write_lists(out: Path, jobs: list[Job], made: list[Made]) -> None:
+def _write_lists(out: Path, jobs: list[Job], made: list[Made], states: Sequence[str]) -> None:
     for folder in ("list", "gt", "train_videos", "test_videos", "train_annotations"):
         (out / folder).mkdir(exist_ok=True)
     objects = ["none", "others", *OBJECTS]
-    for file, names in (("body_part", PARTS), ("part_stat", STATES), ("object", objects)):
+    for file, names in (("body_part", PARTS), ("part_stat", states), ("object", objects)):
         (out / "list" / f"{file}.txt").write_text("".join(f"{name}\n" for name in names))
     for split in ("train", "test"):
         with (out / "list" / f"video_{split}_flist.csv").open("w", newline="") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,10 @@ SKINS: tuple[Colour, ...] = (
 
 HAIRS: tuple[Colour, ...] = ((25, 25, 30), (35, 50, 75), (50, 85, 130), (90, 150, 200), (60, 70, 160), (170, 170, 175))
 """Colours of hair; blue, green, red."""
+
+
+Clothe = Callable[[Joints, Body, np.random.Generator, float], list[Solid]]
+"""Makes a person's solids of joints, body and the size of gloves (1 for none)."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,11 @@ def dress(rng: np.random.Generator, *, gloves: bool = False) -> Look:
 def figure(body: Body, rng: np.random.Generator) -> Body:
     """A body of random stature and girth, after a template's proportions."""
     return Body(body.stature * rng.uniform(0.93, 1.07), body.girth * rng.uniform(0.85, 1.2), body.head, body.legs)
+
+
+def clothed(joints: Joints, body: Body, rng: np.random.Generator, glove_size: float) -> list[Solid]:
+    """All solids of a person who is dressed at random (`Clothe`)."""
+    return solids(joints, body, dress(rng, gloves=glove_size > 1), glove_size=glove_size)
 
 
 def solids(joints: Joints, body: Body, look: Look, *, glove_size: float = 1.0) -> list[Solid]:

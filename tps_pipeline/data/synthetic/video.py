@@ -37,6 +37,7 @@ class Take:
         gain: (T,) brightness.
         blur: Standard deviation of the defocus in pixels; 0 for none.
         rng: Source of the annotators' imprecision.
+        quality: Constant rate factor of the encoder; higher is worse.
     """
 
     size: tuple[int, int]
@@ -48,6 +49,7 @@ class Take:
     gain: np.ndarray
     blur: float
     rng: np.random.Generator
+    quality: int = 23
 
 
 def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Generator) -> Take:
@@ -56,7 +58,7 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
     fps = int(rng.choice([25, 25, 30]))
     distance = rng.uniform(4.5, 8.0)
     persons = people(plan, np.arange(frames) / fps, distance, rng)
-    camera = _camera(plan, persons, distance, frames, size, rng)
+    camera = camera_of(plan, persons, distance, frames, size, rng)
     shade = rng.uniform(0.6, 1.12) * rng.uniform(0.9, 1.1, 3)
     sprites = [
         render.sprite(person.solids, camera, size, person=index, shade=shade) for index, person in enumerate(persons)
@@ -76,9 +78,19 @@ def shoot(action: str, *, frames: int, size: tuple[int, int], rng: np.random.Gen
     )
 
 
-def _camera(
+def camera_of(
     plan: Plan, persons: list[Actor], distance: float, frames: int, size: tuple[int, int], rng: np.random.Generator
 ) -> Camera:
+    """A camera before which a plan's people fill the picture.
+
+    Args:
+        plan: The action's plan.
+        persons: Everyone; the camera follows the first.
+        distance: Metres between the camera and the main people.
+        frames: T.
+        size: Picture width and height.
+        rng: Source of all choices.
+    """
     width, height = size
     room = plan.extent[0] + (1.6 if plan.group[1] > 2 else 0.0)
     scale = min(height * rng.uniform(0.66, 0.98) / plan.extent[1], width * rng.uniform(0.8, 1.0) / room)

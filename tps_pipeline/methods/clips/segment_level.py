@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import DETECTIONS, PARTS, STATE_LABELS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class SegmentLevel:
     """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (VIDEOS, PARTS, STATE_LABELS)
     """See `Method`."""
-    predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEOS)
+    predict_reads: tuple[Output, ...] = (DETECTIONS, VIDEOS)
     """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
@@ -53,7 +53,7 @@ class SegmentLevel:
 
         network = classifier.load(checkpoint, self.settings)
         plan = SegmentLevel(network.settings).plan
-        return classifier.predict(network, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
+        return classifier.predict(network, plan, shard(DETECTIONS), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips around random labelled frames (or evenly spaced ones), with the frames' targets."""

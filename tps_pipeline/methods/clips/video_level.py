@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.outputs import PARTS, STATE_LABELS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import DETECTIONS, PARTS, STATE_LABELS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class VideoLevel:
     """The recipe's entry."""
     fit_reads: tuple[Output, ...] = (VIDEOS, PARTS, STATE_LABELS)
     """See `Method`."""
-    predict_reads: tuple[Output, ...] = (TWO_STAGE, VIDEOS)
+    predict_reads: tuple[Output, ...] = (DETECTIONS, VIDEOS)
     """See `Method`."""
     fit_version: ClassVar[str] = "1"
     """See `Method`."""
@@ -51,7 +51,7 @@ class VideoLevel:
 
         network = classifier.load(checkpoint, self.settings)
         plan = VideoLevel(network.settings).plan
-        return classifier.predict(network, plan, shard(TWO_STAGE), shard(VIDEOS), shard.data)
+        return classifier.predict(network, plan, shard(DETECTIONS), shard(VIDEOS), shard.data)
 
     def draw(self, video: LabelledVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Training clips: frames from random places in equal segments (or one of their middles), with the targets."""

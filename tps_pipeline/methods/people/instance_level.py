@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.outputs import PARTS, PEOPLE, STATE_LABELS, TRACKS, TWO_STAGE, VIDEOS, Output
+from tps_pipeline.outputs import DETECTIONS, PARTS, PEOPLE, STATE_LABELS, TRACKS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class InstanceLevel:
     def fit_reads(self) -> tuple[Output, ...]:
         """Annotated people, and detected ones where they are trained on as well."""
         reads = (VIDEOS, PEOPLE, PARTS, STATE_LABELS)
-        return reads if self.settings.matching_detections is None else (*reads, TWO_STAGE)
+        return reads if self.settings.matching_detections is None else (*reads, DETECTIONS)
 
     @property
     def predict_reads(self) -> tuple[Output, ...]:
         """Detected people, and their tracks where it matters who is who from frame to frame."""
-        reads = (TWO_STAGE, VIDEOS)
+        reads = (DETECTIONS, VIDEOS)
         return (*reads, TRACKS) if self.settings.tracked else reads
 
     def fit(
@@ -59,7 +59,7 @@ class InstanceLevel:
         network = classifier.load(checkpoint, self.settings)
         clips = InstanceLevel(network.settings).clips
         tracks = shard(TRACKS) if self.settings.tracked else None
-        return classifier.predict(network, clips, shard(TWO_STAGE), shard(VIDEOS), shard.data, tracks=tracks)
+        return classifier.predict(network, clips, shard(DETECTIONS), shard(VIDEOS), shard.data, tracks=tracks)
 
     def draw(self, video: KeyFrameVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[KeyFrame]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""

@@ -72,7 +72,7 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
     annotated = source(outputs.PEOPLE)
     people = annotated.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
     if settings.matching_detections is not None:
-        matched = matching(people, source(outputs.TWO_STAGE), settings.matching_detections)
+        matched = matching(people, source(outputs.DETECTIONS), settings.matching_detections)
         people = pd.concat([people, matched]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
     tracks = np.arange(len(people))

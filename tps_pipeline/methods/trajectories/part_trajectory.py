@@ -12,7 +12,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.outputs import ACTIONS, PARTS, PEOPLE, STATE_LABELS, TRACKS, TWO_STAGE, VIDEO_ACTIONS, Output
+from tps_pipeline.outputs import ACTIONS, DETECTIONS, PARTS, PEOPLE, STATE_LABELS, TRACKS, VIDEO_ACTIONS, Output
 from tps_pipeline.reading import Reads
 
 
@@ -31,12 +31,12 @@ class PartTrajectory:
     def fit_reads(self) -> tuple[Output, ...]:
         """What is annotated, and the people detected on the same frames where they are learned from."""
         reads = (ACTIONS, PEOPLE, PARTS, STATE_LABELS)
-        return reads if self.settings.boxes == "annotated" else (*reads, TWO_STAGE)
+        return reads if self.settings.boxes == "annotated" else (*reads, DETECTIONS)
 
     @property
     def predict_reads(self) -> tuple[Output, ...]:
         """Detected people and their tracks, and the video's action where that is an input."""
-        reads = (TWO_STAGE, TRACKS)
+        reads = (DETECTIONS, TRACKS)
         return (*reads, VIDEO_ACTIONS) if self.settings.action else reads
 
     def fit(

@@ -117,7 +117,7 @@ def labelled(
     """The annotated people of some shards, linked over the annotated frames; or those detected, with their states."""
     people, parts = source(outputs.PEOPLE), source(outputs.PARTS)
     if detected:
-        found, threshold = source(outputs.TWO_STAGE), settings.inference.part_threshold
+        found, threshold = source(outputs.DETECTIONS), settings.inference.part_threshold
         arranged = arrange(found, found, track(found), space.parts, stride=settings.stride, threshold=threshold)
         names_of, states = found["part"].to_pylist(), states_of_detected(found, people, parts)
     else:
