@@ -18,6 +18,7 @@ from assets.steps import SHARDS, key_of
 from tps_pipeline import outputs
 from tps_pipeline.data.arrivals import Arrivals, look
 from tps_pipeline.graph import Graph, Step
+from tps_pipeline.graph.lost import manifest_of
 from tps_pipeline.outputs import SPLITS
 
 EAGER = ("evaluation", "ensemble", "delivery")
@@ -64,8 +65,11 @@ def automation_of(graph: Graph) -> dg.Definitions:
         """Take in videos that are no longer being written, and compute new shards."""
         before = json.loads(context.cursor or "{}")
         seen = Arrivals(**{name: {p: tuple(s) for p, s in files.items()} for name, files in before.items()})
-        manifests = [pipeline.read(outputs.SHARDS, shard) for shard in pipeline.shards(*SPLITS)]
-        settled, seen = look(pipeline.data_folder, manifests, seen)
+        latest = pipeline.lineage.latest()
+        manifests = {shard: manifest_of(latest, shard) for shard in latest.shards(*SPLITS)}
+        if lost := [shard for shard, manifest in manifests.items() if manifest is None]:
+            context.log.warning(f"{', '.join(lost)}: the table is lost or damaged; ingestion makes it again")
+        settled, seen = look(pipeline.data_folder, [each for each in manifests.values() if each is not None], seen)
         requests = [_request(graph, pipeline, shard, key) for shard, key in _due(pipeline, context.instance)]
         if settled:
             config = {"ops": {"shards": {"config": {"videos": settled}}}}

@@ -73,7 +73,7 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
     @property
     def frozen_recipe(self) -> Path:
         """A local file with the recipe of a run."""
-        return self.store.local(frozen.path_of(self._frozen or self.recipe_digest))
+        return frozen.intact(self.store, self._frozen or self.recipe_digest)
 
     def freeze(self) -> "Pipeline":
         """The same with the recipe as it is now, whatever becomes of its file; the text is kept in the store.
@@ -101,8 +101,13 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
         return self.lineage.latest().shards(*splits)
 
     def read(self, output: Output, shard: str | None = None) -> pa.Table:
-        """A table as it is now, for people and sensors; what makes something reads by its `Reader`."""
-        return self.store.read(output.path(shard))
+        """A table as it was recorded, for people; what makes something reads by its `Reader`.
+
+        Raises:
+            StoreError: It was never made, or is not what was recorded.
+        """
+        (version,) = self.lineage.latest().inputs([output.at(shard)])
+        return self.store.read(self.store.intact(version))
 
     def run(self, run_id: str = "local") -> Run:
         """What steps work with, outside of Dagster as well."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 import dagster as dg
@@ -23,19 +24,20 @@ from rich.markup import escape
 from assets.console import SAID_ELSEWHERE
 from assets.dead_runs import PROCESS
 from assets.definitions import NETWORKS, definitions_of
+from assets.due import Due, ingestion_is_due
 from assets.executors import GPU
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
-from tps_pipeline.errors import TpsError, make_room, no_room
+from tps_pipeline.errors import TpsError, disk_failure
 from tps_pipeline.graph import Graph, Step, ingestion
-from tps_pipeline.graph.plan import plan
 from tps_pipeline.outputs import ACTION_ACCURACY, CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
 IMPORTED_ONCE = [
+    "tps_pipeline.forked",
     "assets.quiet",
     "assets.definitions",
     "tps_pipeline.detection.train",
@@ -71,11 +73,11 @@ def main() -> int:
             if came:  # what it ended with may be anything
                 console.print("stopped; what was finished stays: run it again to go on", highlight=False)
                 return 128 + came
-            full = no_room(error) and not isinstance(error, TpsError)  # Dagster's own records may be what has no room
-            if not full and not isinstance(error, (TpsError, dg.DagsterError)):
+            disk = disk_failure(error, pipeline.store_root)  # Dagster's own records may be what has no room
+            if not disk and not isinstance(error, (TpsError, dg.DagsterError)):
                 raise
             failed = isinstance(error, DagsterAssetCheckFailedError)
-            said = make_room(pipeline.store_root) if full else str(error)
+            said = disk or str(error)
             for line in pipeline.lineage.latest().refusals() if failed else [said]:
                 console.print(f"[red]failed:[/] {escape(line)}", highlight=False, soft_wrap=True)
             return 1
@@ -99,19 +101,19 @@ def materialize(
         KeyboardInterrupt: Such a signal has come.
     """
     pipeline = pipeline.freeze()
-    definitions = definitions_of(pipeline, dg.in_process_executor)
-    making = _Making(pipeline, instance, definitions.resolve_implicit_global_asset_job_def())
-    with _stage("shards", stopped):
-        making.run([dg.AssetKey("shards")])
     graph = graph_of(pipeline.recipe)
-    console.print(plan(pipeline.run(), graph).summary(), highlight=False, markup=False, soft_wrap=True)
+    making = _Making(pipeline, instance, graph)
+    with _stage("shards", stopped):
+        if ingestion_is_due(pipeline.run(), instance):
+            making.run([dg.AssetKey("shards")])
+    due = making.due()
+    console.print(due.plan.summary(), highlight=False, markup=False, soft_wrap=True)
     for stage in graph.stages:
         with _stage(_title(stage), stopped):
-            keys = [key_of(output) for step in stage for output in step.makes]
-            if stage[0].learner:
-                making.train(graph, stage)
-            else:
-                making.run(keys, graph.splits[stage[0].name] if stage[0].sharded else ())
+            steps, shards = due.of(stage)
+            if steps:
+                making.make(steps, shards)
+                due = making.due()
 
 
 @dataclass(frozen=True)
@@ -120,37 +122,54 @@ class _Making:
 
     pipeline: Pipeline
     instance: dg.DagsterInstance
-    job: dg.JobDefinition
+    graph: Graph
+
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        """All assets."""
+        return definitions_of(self.pipeline, dg.in_process_executor).resolve_implicit_global_asset_job_def()
+
+    def due(self) -> Due:
+        """What is left to do now."""
+        return Due(self.pipeline.run(), self.graph, self.instance)
 
     @property
     def tags(self) -> dict[str, str]:
         """What Dagster's runs say of the recipe and of this process."""
         return {RECIPE: self.pipeline.recipe_digest, PROCESS: str(os.getpid())}
 
-    def run(self, keys: Sequence[dg.AssetKey], splits: Sequence[str] = ()) -> None:
-        """Materialize some assets here, those over shards for some splits."""
-        for stretch in _stretches(self.pipeline.shards(*splits), self.instance) if splits else [{}]:
+    def make(self, steps: Sequence[Step], shards: Sequence[str]) -> None:
+        """Make what some steps of a stage make; those over shards some shards."""
+        if steps[0].learner:
+            self.train(steps)
+        else:
+            self.run(_keys(steps), shards)
+
+    def run(self, keys: Sequence[dg.AssetKey], shards: Sequence[str] = ()) -> None:
+        """Materialize some assets here, those over shards for some of them."""
+        for stretch in _stretches(shards, self.instance) if shards else [{}]:
             self.job.execute_in_process(
                 asset_selection=list(keys), instance=self.instance, tags=self.tags | stretch, run_config=QUIET
             )
 
-    def train(self, graph: Graph, stage: Sequence[Step]) -> None:
-        """Train the networks of a stage that are due: side by side where that is faster, else one by one.
+    def train(self, stage: Sequence[Step]) -> None:
+        """Train networks that are due: side by side where that is faster, else one by one.
 
         Of those that share one the first is trained; the others find it made.
         """
         import torch
 
-        run = self.pipeline.run()
-        planned = plan(run, graph)
+        planned = self.due().plan
         names = {step.learner.name: step for step in stage if step.learner}
         networks = [*planned.networks(), *planned.networks(sure=False)]
         due = [names[name] for shared in networks for name in [name for name in shared if name in names][:1]]
         at_once = min(len(due), cores())
-        with shown(trainings_of(run, due), console):
+        with shown(trainings_of(self.pipeline.run(), due), console):
             if at_once > 1 and not torch.cuda.is_available():
                 self._side_by_side(due, at_once)
-            self.run([key_of(output) for step in stage for output in step.makes])
+                stage, _ = self.due().of(stage)
+            if stage:
+                self.run(_keys(stage))
 
     def _side_by_side(self, steps: Sequence[Step], at_once: int) -> None:
         """Materialize the networks of some steps, each in a process of its own."""
@@ -160,8 +179,13 @@ class _Making:
         job = dg.build_reconstructable_job("assets.run", "networks_job", (*self.pipeline.model_dump().values(),))
         start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
         config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
-        keys = [key_of(output) for step in steps for output in step.makes]
-        dg.execute_job(job, self.instance, run_config=config, asset_selection=keys, tags=self.tags, raise_on_error=True)
+        dg.execute_job(
+            job, self.instance, run_config=config, asset_selection=_keys(steps), tags=self.tags, raise_on_error=True
+        )
+
+
+def _keys(steps: Sequence[Step]) -> list[dg.AssetKey]:
+    return [key_of(output) for step in steps for output in step.makes]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import environment
+from assets import environment, mlflow_runs
 from assets.catalog import about_step
 from assets.executors import GPU, INFERS, TRAINS
 from assets.resources import RETRAINING, Pipeline
@@ -80,6 +80,8 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
         current = graph_of(run.recipe).step(step.name)
         outcomes = make(run, current, context.partition_keys if step.sharded else (), force=config.force)
         for output, outcome in outcomes.items():
+            if url := mlflow_runs.url_of(run, current, outcome):
+                context.add_asset_metadata({"mlflow": dg.MetadataValue.url(url)}, key_of(output))
             for shard in context.partition_keys if step.sharded else [None]:
                 shown = metadata_of(outcome, shard or output.key, pipeline.store_root)
                 context.add_asset_metadata(shown, key_of(output), shard)

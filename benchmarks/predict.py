@@ -5,14 +5,18 @@
 A 1280x720 clip with three people is drawn; all take turns on it, with the same networks, loaded before, on one thread.
 `loop` is what a script does that somebody writes first: each frame that is looked at is sought in the file, pictures
 and people go through the networks one by one, states are told frame by frame (of methods that look at tracks: track by
-track). `stream` is `--stream`. Prints one JSON line a method: frames of the clip a second of wall-clock time, medians;
-seconds divided by those of `file`, as the median over rounds, of wall-clock time and of CPU time, which busy machines
-disturb less; and where the time of `file` and `stream` goes.
+track). `stream` is `--stream`. Where `ultralytics` is installed (AGPL-3.0: never in this project's environment),
+`yolo11n_pose` is its smallest network of people's poses with random weights, on the same frames at the size that our
+detector of people sees: it finds people and joints, neither tracks nor states nor actions. Prints one JSON line a
+method: frames of the clip a second of wall-clock time, medians; seconds divided by those of `file`, as the median over
+rounds, of wall-clock time and of CPU time, which busy machines disturb less; and where the time of `file` and `stream`
+goes.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -179,6 +183,23 @@ def draw(path: Path, frames: int) -> Path:
     return path
 
 
+def yolo_pose(clip: Path, *, size: int, every: int) -> Callable[[], object] | None:
+    """An outside yardstick, if it is installed."""
+    if importlib.util.find_spec("ultralytics") is None:
+        return None
+    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+    from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
+
+    network = YOLO("yolo11n-pose.yaml")
+    torch.set_num_threads(1)
+    asked = {"source": str(clip), "stream": True, "vid_stride": every, "imgsz": size, "device": "cpu"}
+
+    def told() -> list[str]:
+        return [str(found.to_json()) for found in network.predict(**asked, verbose=False)]
+
+    return told
+
+
 def measure(parser: Timed, clip: Path, frames: int, rounds: int) -> dict[str, Any]:
     """All ways, in turn."""
     videos = parser(clip).videos
@@ -187,6 +208,10 @@ def measure(parser: Timed, clip: Path, frames: int, rounds: int) -> dict[str, An
         "stream": lambda: parser.streamed(clip),
         "loop": lambda: parser.loop(clip, videos).to_json(),
     }
+    size, every = parser.recipe.person_detector.image_size, parser.recipe.frames.sample_stride
+    if outside := yolo_pose(clip, size=size if isinstance(size, int) else 640, every=every):
+        outside()
+        ways["yolo11n_pose"] = outside
     wall, cpu = ({name: list[float]() for name in ways} for _ in range(2))
     shares: dict[str, dict[str, float]] = {name: defaultdict(float) for name in ways}
     for _ in range(rounds):
@@ -201,8 +226,8 @@ def measure(parser: Timed, clip: Path, frames: int, rounds: int) -> dict[str, An
         "clip": [*SIZE, frames],
         "rounds": rounds,
         "frames_per_second": {name: round(frames / statistics.median(times), 2) for name, times in wall.items()},
-        "wall_ratio": {name: _ratio(wall[name], wall["file"]) for name in ("loop", "stream")},
-        "cpu_ratio": {name: _ratio(cpu[name], cpu["file"]) for name in ("loop", "stream")},
+        "wall_ratio": {name: _ratio(wall[name], wall["file"]) for name in ways if name != "file"},
+        "cpu_ratio": {name: _ratio(cpu[name], cpu["file"]) for name in ways if name != "file"},
         "share": {name: _shares(shares[name], sum(wall[name])) for name in ("file", "stream")},
     }
 

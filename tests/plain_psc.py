@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from scipy.optimize import linear_sum_assignment
 
-from tps_pipeline.tables import BOX, LABELLED_FRAMES, PEOPLE, PREDICTIONS, conform
-from tps_pipeline.tables import PARTS as PARTS_SCHEMA
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Json = dict[str, Any]
 
@@ -85,6 +84,8 @@ def plain_score(correctness: dict[str, float], correct: dict[str, bool]) -> floa
 
 def to_tables(truth: Json, submission: Json) -> tuple[tuple[pa.Table, pa.Table, pa.Table], tuple[pa.Table, pa.Table]]:
     """The same content as tables: (labelled frames, people, parts), (predictions, submitted frames)."""
+    from tps_pipeline.tables import BOX, LABELLED_FRAMES, PARTS, PEOPLE, PREDICTIONS  # the metric needs no tables
+
     frames, people, parts, guesses, submitted = [], [], [], [], []
     for video, named in truth.items():
         for name, frame in named.items():
@@ -108,13 +109,15 @@ def to_tables(truth: Json, submission: Json) -> tuple[tuple[pa.Table, pa.Table, 
         (
             _table(frames, ["video_id", "frame", "n_people"], LABELLED_FRAMES),
             _table(people, [*key, *BOX], PEOPLE),
-            _table(parts, [*key, "part", *BOX, "state"], PARTS_SCHEMA),
+            _table(parts, [*key, "part", *BOX, "state"], PARTS),
         ),
         (_table(guesses, PREDICTIONS.names, PREDICTIONS), _table(submitted, LABELLED_FRAMES.names, LABELLED_FRAMES)),
     )
 
 
 def _table(rows: list[tuple[Any, ...]], names: list[str], schema: pa.Schema) -> pa.Table:
+    from tps_pipeline.tables import conform
+
     if not rows:
         return schema.empty_table()
     return conform(dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True)), schema)

@@ -1,23 +1,14 @@
-"""What the documentation shows is so: its links, the frame of labels, the messages, the example of a new method."""
-
-import __future__
+"""What the documentation shows is so: its links, the frame of labels, the messages."""
 
 import importlib.util
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
 
-import pyarrow as pa
 import pytest
 
 from tests.workplace import ROOT
-from tps_pipeline import recipe, tables
 from tps_pipeline.data.annotations import LabelFile
 from tps_pipeline.data.decoding import decode
-from tps_pipeline.outputs import DETECTIONS, PARTS, Output
-from tps_pipeline.reading import InMemory, Reads
-from tps_pipeline.recipe import Section
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "docker" / "README.md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -73,32 +64,6 @@ def test_what_is_refused_is_refused_with_the_message_that_is_shown(labels: str, 
     (problem,) = decode([LabelFile("x", "img_00001.json", labels.replace("%s", part).encode())], {"bend"}).problems
     assert message in problem.what
     assert message in (ROOT / "docs" / "data.md").read_text()
-
-
-def test_the_example_of_a_new_method_works(tmp_path: Path):
-    names: dict[str, Any] = {**globals(), "__name__": __name__}
-    section, method = (
-        compile(source, "CONTRIBUTING.md", "exec", flags=__future__.annotations.compiler_flag)
-        for source in blocks("CONTRIBUTING.md", "python")
-    )
-    exec(section, names)
-    settings = names["Commonest"](kind="commonest")
-    exec(method, names)
-    commonest = names["Commonest"](settings)
-    parts = pa.table({"state": ["bend", "none", "bend", "bend"]})
-    assert commonest.fit(InMemory({PARTS: parts}), InMemory({}), tmp_path, seed=0) == {"share": 0.75}
-    found = tables.conform(pa.Table.from_pylist([detection()]), tables.DETECTIONS)
-    predicted = commonest.predict(InMemory({DETECTIONS: found}), tmp_path)
-    assert predicted.schema.equals(tables.PREDICTIONS)
-    assert predicted["state"].to_pylist() == ["bend"]
-
-
-def detection() -> dict[str, Any]:
-    box = dict.fromkeys([*tables.PERSON_BOX, *tables.BOX], 1)
-    return {"video_id": "a", "frame": 1, "person": 0, "person_score": 0.5, "part": "head", "part_score": 0.5, **box}
-
-
-USED_BY_THE_EXAMPLE = (dataclass, ClassVar, Literal, recipe, Output, Reads, Section)
 
 
 def test_a_constant_or_a_field_that_nothing_describes_is_warned_of(caplog: pytest.LogCaptureFixture):

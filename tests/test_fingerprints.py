@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fingerprints import Code
+from tps_pipeline.fingerprints import Code
 
 FILES = {
     "__init__.py": '"""A package."""\n',

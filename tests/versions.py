@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fingerprints import Code
 from tps_pipeline import recipe
+from tps_pipeline.fingerprints import Code
 from tps_pipeline.graph import Step
 from tps_pipeline.outputs import FRAMES, REPORT
 from tps_pipeline.stages import graph_of

@@ -7,7 +7,7 @@ import functools
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _among = 1
@@ -59,6 +59,16 @@ def keep_freed_memory() -> None:
         return
     libc.mallopt(m_mmap_threshold, 2**31 - 1)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def share_freed_memory() -> None:
+    """Let all threads of this process use what one has freed: glibc has an arena for each, and each would keep its own.
+
+    For what runs without an end, where `keep_freed_memory` would let it grow. Without glibc nothing is done.
+    """
+    m_arena_max = -8
+    with suppress(OSError):
+        ctypes.CDLL("libc.so.6").mallopt(m_arena_max, 1)
 
 
 @contextmanager

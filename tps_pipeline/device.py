@@ -5,13 +5,24 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-CPU = f"cpu ({platform.machine()})"
+
+def _processor() -> str:
+    """What the processor calls itself, where the system tells; one kind may differ from another in the last digits."""
+    with suppress(OSError), Path("/proc/cpuinfo").open() as file:
+        for line in file:
+            if line.startswith("model name"):
+                return f"{platform.machine()}, {line.partition(':')[2].strip()}"
+    return platform.machine()
+
+
+CPU = f"cpu ({_processor()})"
 """What computes where no network does."""
 
 Used = Counter[str]
@@ -34,7 +45,7 @@ def choose_device(asked: str | None = None) -> torch.device:
 
 
 def name_of(device: torch.device) -> str:
-    """A device with its name: `cuda (NVIDIA H100 80GB HBM3)`, `cpu (x86_64)`."""
+    """A device with its name: `cuda (NVIDIA H100 80GB HBM3)`, `cpu (x86_64, AMD EPYC 9554)`."""
     import torch
 
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else CPU

@@ -14,13 +14,14 @@ The definition is the challenge's published evaluator (DeeperAction, 2021), whos
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from tps_pipeline import boxes, tables
 from tps_pipeline.parsing import Floats, Integers, Parsing, translate
@@ -30,6 +31,12 @@ PERSON_IOU = 0.5
 
 PART_IOU = 0.3
 """A part's proposal must overlap at least this much (evaluator, official setting)."""
+
+_TRIALS = 720
+"""So many assignments of a frame's people are tried one by one."""
+
+_TIE = 1e-6
+"""Sums of costs that are closer than this may be equal but for rounding."""
 
 _DISJOINT = -1.0
 _STEPS = 10_000
@@ -292,8 +299,12 @@ def _assign(iou: NDArray[np.float32]) -> NDArray[np.bool_]:
     else:
         assigned, clear = _assign_undisputed(cost.swapaxes(1, 2))
         assigned = assigned.swapaxes(1, 2)
+    disputed = np.flatnonzero(~clear)
+    assigned[disputed], clear = _assign_by_trying(cost[disputed])
     size = max(n, m)
-    for frame in np.flatnonzero(~clear):
+    for frame in disputed[~clear]:
+        from scipy.optimize import linear_sum_assignment  # half a second, which few evaluations need
+
         padded = np.ones((size, size), dtype=cost.dtype)
         padded[:n, :m] = cost[frame]
         chosen = np.zeros((size, size), dtype=bool)
@@ -321,4 +332,34 @@ def _assign_undisputed(cost: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[n
     clear = ((ties == 1) | indifferent).all(axis=1) & (np.diff(distinct, axis=1) != 0).all(axis=1)
     assigned = np.zeros(cost.shape, dtype=bool)
     np.put_along_axis(assigned, best[..., None], ~indifferent[..., None], axis=2)
+    return assigned, clear
+
+
+def _assign_by_trying(cost: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Assign `(F, n, m)` costs by trying every assignment, if they are few and the best one is beyond doubt.
+
+    That is where all assignments within `_TIE` of the best agree on the pairs that may exceed `PERSON_IOU`.
+
+    Returns:
+        The assigned pairs that may exceed `PERSON_IOU`, and `(F,)` for which frames they are valid.
+    """
+    frames, n, m = cost.shape
+    if n > m:
+        assigned, clear = _assign_by_trying(cost.swapaxes(1, 2))
+        return assigned.swapaxes(1, 2), clear
+    assigned = np.zeros(cost.shape, dtype=bool)
+    if not frames or math.perm(m, n) > _TRIALS:
+        return assigned, np.zeros(frames, dtype=bool)
+    trials = np.array([*itertools.permutations(range(m), n)])
+    pairs = cost.astype(np.float64)[:, np.arange(n), trials]  # (F, T, n)
+    near = pairs < 1 - PERSON_IOU + _TIE
+    total = pairs.sum(axis=2)
+    best = total.argmin(axis=1)
+    frame = np.arange(frames)
+    kept = near[frame, best]
+    # Which pairs an assignment has, of those that are near, as one number: n x m is at most that of `_TRIALS`.
+    which = (near * (1 << (np.arange(n) * m + trials))).sum(axis=2)
+    tied = total <= total[frame, best][:, None] + _TIE
+    clear = ((which == which[frame, best][:, None]) | ~tied).all(axis=1)
+    assigned[frame[:, None], np.arange(n), trials[best]] = kept
     return assigned, clear

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
 from tps_pipeline.errors import StoreError
+from tps_pipeline.plain_file import unreachable
 from tps_pipeline.whole_file import move_whole
 
 
@@ -104,6 +105,7 @@ class Store:
 
         Raises:
             StoreError: It is not there, or is not a Parquet file.
+            UnreachableError: The disk does not let it be read.
         """
         try:
             # Not `pq.read_table`: the threads of its scanner abort the interpreter at exit now and then (a tenth of all
@@ -111,8 +113,11 @@ class Store:
             return pq.ParquetFile(pa.BufferReader(self.fs.cat_file(self.full(path)))).read(columns=columns)
         except FileNotFoundError as error:
             raise StoreError(f"{self.full(path)} is not in the store; materialize it first") from error
-        except pa.ArrowInvalid as error:
-            raise StoreError(f"{self.full(path)} is damaged ({error}); delete it and materialize it again") from error
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # pyarrow's, of damaged content, has no number
+                raise unreachable(self.full(path), error) from error
+            what = next(iter(str(error).splitlines()), "")
+            raise StoreError(f"{self.full(path)} is damaged ({what}); delete it and materialize it again") from error
 
     def head(self, path: str, rows: int) -> pa.Table:
         """The first rows of a table, without reading the others."""
@@ -127,13 +132,11 @@ class Store:
 
     def write(self, path: str, table: pa.Table) -> Written:
         """Write one table; an existing file is replaced in one step."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", row_group_size=262_144)
-        content = sink.getvalue()
+        content = parquet(table)
         self._replace(path, content)
         return Written(path, hashlib.sha256(content).hexdigest(), len(content), table.num_rows)
 
-    def write_bytes(self, path: str, content: bytes) -> Written:
+    def write_bytes(self, path: str, content: bytes | pa.Buffer) -> Written:
         """Write a file that is no table."""
         self._replace(path, content)
         return Written(path, hashlib.sha256(content).hexdigest(), len(content))
@@ -166,14 +169,18 @@ class Store:
 
         Raises:
             StoreError: It is not there, or is other than recorded.
+            UnreachableError: The disk does not let it be read.
         """
         if not self.is_local or os.environ.get("TPS_VERIFY") == "off":
             return
         local = self.local(path)
-        state = tuple((s.st_size, s.st_mtime_ns, s.st_ino) for s in (file.stat() for file in _files(local)))
-        if _verified.get((str(local), data_version)) == state:
-            return
-        hashes = _hashes(local)
+        try:
+            state = tuple((s.st_size, s.st_mtime_ns, s.st_ino) for s in (file.stat() for file in _files(local)))
+            if _verified.get((str(local), data_version)) == state:
+                return
+            hashes = _hashes(local)
+        except OSError as error:
+            raise unreachable(local, error) from error
         same = {_version(hashes, unversioned), _version(hashes, ()), *(hashes.values() if not local.is_dir() else ())}
         if data_version not in same:
             raise StoreError(
@@ -286,6 +293,13 @@ class Store:
     def _state(self, path: str) -> str:
         """What changes with the content of a stored file or folder (size, time, ETag)."""
         return str(sorted(self.fs.find(self.full(path), detail=True).items()))
+
+
+def parquet(table: pa.Table) -> pa.Buffer:
+    """A table as the content of a file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=262_144)
+    return sink.getvalue()
 
 
 _verified: dict[tuple[str, str], tuple[tuple[int, int, int], ...]] = {}

@@ -23,6 +23,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+from assets.dead_runs import PROCESS
 from assets.definitions import definitions_of
 from assets.resources import Pipeline
 from assets.run import QUIET
@@ -177,12 +178,10 @@ def share_of_demo(home: Path, store: Path) -> tuple[float, float]:
     """
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = sorted(instance.get_run_records(), key=lambda run: run.start_time or 0)
-    together: list[list[dg.RunRecord]] = []
-    for run in runs:
-        if run.dagster_run.asset_selection == {dg.AssetKey("shards")}:  # what each `make run` begins with
-            together.append([])
-        together[-1].append(run)
-    longest = max(together, key=lambda runs: (runs[-1].end_time or 0) - (runs[0].start_time or 0))
+    together: dict[str, list[dg.RunRecord]] = {}
+    for run in runs:  # a `make run` is one process
+        together.setdefault(run.dagster_run.tags.get(PROCESS, ""), []).append(run)
+    longest = max(together.values(), key=lambda runs: (runs[-1].end_time or 0) - (runs[0].start_time or 0))
     wall = (longest[-1].end_time or 0) - (longest[0].start_time or 0)
     ids = {run.dagster_run.run_id for run in longest}
     records = [record for record in Lineage(Store(store)).records() if record.run_id in ids]

@@ -12,6 +12,8 @@ from assets.definitions import definitions_of
 from assets.executors import GPU
 from assets.resources import Pipeline
 from assets.steps import SHARDS
+from tps_pipeline import outputs
+from tps_pipeline.graph.ingestion import take_in
 
 pytestmark = pytest.mark.whole
 
@@ -123,6 +125,29 @@ def test_a_new_video_is_taken_in_and_its_shard_requested_once(
     assert job.execute_in_process(instance=instance, asset_selection=only, partition_key="test-000").success
     requests, _ = tick(definitions, pipeline, instance, cursor)
     assert requests == []
+
+
+@pytest.mark.parametrize("left", [None, b"", b"PAR1"])
+def test_a_shard_whose_table_is_lost_does_not_stop_the_others(
+    definitions: dg.Definitions, pipeline: Pipeline, instance: dg.DagsterInstance, left: bytes | None
+):
+    """Its videos are handed over as new ones are, and ingestion knows them again."""
+    for name in ("a", "b"):
+        (pipeline.data_folder / "test_videos" / f"{name}.mp4").write_bytes(name.encode() * 9)
+    run = pipeline.run()
+    take_in(run)
+    table = Path(pipeline.store.full("shards/test-000.parquet"))
+    was = table.read_bytes()
+    pipeline.store.write("videos/test-000.parquet", pipeline.read(outputs.SHARDS, "test-000").select(["video_id"]))
+    table.unlink() if left is None else table.write_bytes(left)
+    (pipeline.data_folder / "test_videos" / "new.mp4").write_bytes(b"new")
+    requests, cursor = tick(definitions, pipeline, instance)
+    assert requests == []
+    (request,), _ = tick(definitions, pipeline, instance, cursor)
+    found = take_in(run, only=request.run_config["ops"]["shards"]["config"]["videos"])
+    assert "it has 2 of its 2 videos again" in str(found.problems[0])
+    assert table.read_bytes() == was
+    assert pipeline.shards("test") == ["test-000", "test-001"]
 
 
 def test_a_failed_run_is_told_to_the_command_in_the_environment(

@@ -82,6 +82,24 @@ def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal: str, workplace: Path):
     assert "look first at: " in done.stdout
 
 
+@pytest.mark.whole
+def test_what_is_up_to_date_is_no_run_and_what_is_gone_is_made_alone(in_a_terminal: str, workplace: Path):
+    with dg.DagsterInstance.from_config(str(workplace / "home")) as instance:
+        materialize(pipeline(workplace), instance)  # what other tests have left
+        before = instance.get_runs_count()
+        materialize(pipeline(workplace), instance)
+        assert instance.get_runs_count() == before
+        (workplace / "store" / "tracks" / "test-000.parquet").unlink()
+        materialize(pipeline(workplace), instance)
+        assert instance.get_runs_count() == before + 1
+        (run,) = instance.get_runs(limit=1)
+        made = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        events = [event.get_dagster_event() for event in made]
+        assert {(str(e.asset_key and e.asset_key.to_user_string()), e.partition) for e in events} == {
+            ("tracks", "test-000")
+        }
+
+
 @pytest.mark.parametrize(
     ("folder", "words"), [("nowhere", "no such folder; give the folder"), ("empty", "has no videos; put them")]
 )

@@ -103,3 +103,20 @@ def test_make_refuses_a_python_that_is_too_old_and_leaves_nothing(tmp_path: Path
         assert done.returncode == 2
         assert f"{python} is not Python 3.11 or later: make PYTHON=python3.12" in done.stderr
         assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        ("evaluate --gt tests/golden/psc/case1 --pred tests/golden/psc/case1", {"dagster", "torch", "pandas", "scipy"}),
+        ("recipe check demo", {"dagster", "torch", "pandas", "scipy"}),
+        ("data validate tests/golden", {"dagster", "torch"}),
+    ],
+)
+def test_heavy_libraries_load_where_they_compute(command: str, heavy: set[str]):
+    code = (
+        "import sys\nfrom tps_pipeline.cli.app import app\n"
+        f"try: app({shlex.split(command)!r})\nexcept SystemExit: pass\nprint('loaded', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not heavy & {*done.stdout.partition("loaded")[2].split()}

@@ -1,6 +1,7 @@
-"""Whatever is in a list or a submission: a result or one line that names the file, in seconds and little memory.
+"""Whatever is in a list, a submission, labels, an archive or a recipe: a result or one line that names the file.
 
-`make test` tries a few files, the same each time; `EXAMPLES=` says how many, as `make test-faults` does.
+It takes seconds and little memory. `make test` tries a few files, the same each time; `EXAMPLES=` says how many, as
+`make test-faults` does.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,9 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.data.layouts import write_frames
+from tps_pipeline import recipe
+from tps_pipeline.data.annotations import LabelFile
+from tps_pipeline.data.decoding import decode
+from tps_pipeline.data.kinetics_tps import read_all
 from tps_pipeline.data.lists import (
     BODY_PARTS,
     FRAME_COUNTS,
@@ -196,3 +204,79 @@ def test_any_submission_is_scored_or_refused_in_a_line_that_names_a_file(files: 
         assert is_a_line(said), said
         assert folder in said
         assert found is None or 0 <= found.score <= 1
+
+
+FRAME = {
+    "humans": [{"number": 1, "box": [1, 1, 5, 5], "parts": {"head": TRUTH}}],
+    "o": [{"box": [0, 0, 2, 2], "name": "a"}],
+}
+LABEL = written(changed(FRAME)) | st.binary(max_size=32)
+
+
+@any_file
+@given(LABEL)
+def test_any_label_file_is_labels_or_lines_that_name_it(content: bytes) -> None:
+    good = LabelFile("v/img_00001.json", "img_00001.json", json.dumps(FRAME).encode())
+    with in_seconds():
+        found = decode([good, LabelFile("v/img_00006.json", "img_00006.json", content)], None)
+        assert found.labelled_frames["frame"].to_pylist()[0] == 1
+        for problem in found.problems:
+            assert is_a_line(str(problem)), problem
+            assert problem.path.startswith("v/")
+
+
+def archive(suffix: str) -> bytes:
+    """Labels of two videos, packed."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_frames(Path(folder, "in/lunge/v1"), dict.fromkeys((1, 6), FRAME))
+        write_frames(Path(folder, "in/lunge/v2"), {1: FRAME})
+        return Path(shutil.make_archive(f"{folder}/out", suffix, f"{folder}/in")).read_bytes()
+
+
+ARCHIVES = {name: archive(kind) for name, kind in [(".tar", "tar"), (".tar.gz", "gztar"), (".zip", "zip")]}
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> tuple[str, bytes]:
+    """An archive of which some bytes are others, or missing."""
+    suffix = draw(st.sampled_from(sorted(ARCHIVES)))
+    content = bytearray(ARCHIVES[suffix])
+    for _ in range(draw(st.integers(0, 6))):
+        at = draw(st.integers(0, len(content)))
+        content[at : at + draw(st.integers(0, 12))] = draw(
+            st.binary(max_size=12) | st.sampled_from([b"\xff" * 12, b"-1"])
+        )
+    return suffix, bytes(content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 3)) == 0 else content)
+
+
+@any_file
+@given(broken())
+def test_any_archive_is_labels_or_lines_that_name_it(made: tuple[str, bytes]) -> None:
+    suffix, content = made
+    with in_seconds(), tempfile.TemporaryDirectory() as folder:
+        name = f"train_annotations{suffix}"
+        Path(folder, name).write_bytes(content)
+        found = read_all(Path(folder))
+        for problem in found.problems:
+            assert is_a_line(str(problem)), problem
+
+
+DEMO = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+TRAPS = st.sampled_from([
+    "&a [*a]", "!!python/object:os.system [ls]", "<<: *a", "1e999", ".nan", "0x" + "f" * 900, "9" * 5000, "[" * 3000,
+])  # fmt: skip
+
+
+@any_file
+@given(written(changed(DEMO) | st.tuples(changed(DEMO), TRAPS).map("\n".join) | TRAPS))
+def test_any_recipe_is_one_or_a_line_that_names_it(content: bytes) -> None:
+    with in_seconds(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mine.yaml")
+        path.write_bytes(content)
+        said = f"{path}: nothing"
+        try:
+            recipe.load(path)
+        except TpsError as error:
+            said = str(error)
+        assert said.startswith(f"{path}: ")
+        assert all(is_a_line(line) for line in said.splitlines()), said

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import shutil
 import tarfile
 import time
 import zipfile
@@ -160,3 +162,30 @@ def test_a_zip_that_swells_and_a_link_of_megabytes_are_named(tmp_path: Path, mon
     assert "is a link of 10000 bytes" in str(compressed.opened(path).damage)
     with pytest.raises(DataError, match="times its size"):
         compressed._limit(2 << 30, 1000)
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar.xz", ".zip"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_no_room_to_unpack_is_no_damage(tmp_path: Path, suffix: str, number: int, monkeypatch: pytest.MonkeyPatch):
+    """Labels would be fewer, and recorded so: the archive is read when there is room."""
+    write_frames(tmp_path / "labels/lunge/v1", dict.fromkeys(range(1, 40), FRAME))
+    archive = tmp_path / f"data/train_annotations{suffix}"
+    kind = {".tar.gz": "gztar", ".tar.bz2": "bztar", ".tar.xz": "xztar", ".zip": "zip"}[suffix]
+    shutil.make_archive(str(archive).removesuffix(suffix), kind, tmp_path / "labels")
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+    def full(prefix: str) -> Full:
+        return Full()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compressed.tempfile, "TemporaryFile", full)
+        for _ in range(2):
+            with pytest.raises(UnreachableError, match=r"cannot be (unpacked|read) now") as said:
+                find_annotations(tmp_path / "data")
+            assert str(archive) in str(said.value)
+    index = find_annotations(tmp_path / "data")
+    assert not index.problems
+    assert set(index.sources) == {"v1"}

@@ -35,7 +35,7 @@ from tps_pipeline.detection.detector import TrainedDetector, load
 from tps_pipeline.detection.pictures import Pictures, ahead
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.labels import PARTS, PERSON, swap
 from tps_pipeline.learners.detector import PART, DetectorLearner
 from tps_pipeline.learners.detector import PERSON as PERSON_DETECTOR
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
@@ -56,9 +56,9 @@ def people_in(
     )
 
 
-def parts_of(people: list[two_stage.PersonDetections]) -> list[dict[str, np.ndarray]]:
+def parts_of(people: list[two_stage.PersonDetections], *, mirror: bool = False) -> list[dict[str, np.ndarray]]:
     knows = network(COLORS, PARTS)
-    return two_stage.find_parts(knows, *two_stage.cut(knows, people))
+    return two_stage.find_parts(knows, *two_stage.cut(knows, people, mirror=mirror), mirror=mirror)
 
 
 def test_people_and_parts_are_mapped_back_to_frame_pixels() -> None:
@@ -75,6 +75,24 @@ def test_people_and_parts_are_mapped_back_to_frame_pixels() -> None:
         boxes = np.stack([found[name] for name in BOX], 1)
         assert np.abs(boxes - list(scene(left)[1].values())).max() <= 1
         assert np.allclose(found["part_score"], 0.8 * 0.8 * 0.5)
+
+
+def test_what_both_a_crop_and_its_mirror_image_show_is_fused() -> None:
+    people = people_in([("v0", 1, scene(4)[0]), ("v1", 1, scene(40)[0])])
+    for plain, both in zip(parts_of(people), parts_of(people, mirror=True), strict=True):
+        boxes, fused = (np.stack([found[name] for name in BOX], 1) for found in (plain, both))
+        assert np.abs(boxes - fused).max() <= 1
+        # The network knows parts by their colours: left and right are not exchanged in the mirror image that it sees.
+        sided = np.array([part != swap(part) for part in PARTS])
+        np.testing.assert_allclose(both["part_score"], plain["part_score"] * np.where(sided, 0.5, 1), rtol=1e-5)
+
+
+def test_two_views_give_the_mean_by_scores_or_the_surer_at_half() -> None:
+    one = np.array(((0, 0, 10, 10), (0, 0, 10, 10)), np.float32), np.array((0.6, 0.3), np.float32)
+    other = np.array(((2, 0, 12, 10), (50, 0, 60, 10)), np.float32), np.array((0.2, 0.8), np.float32)
+    boxes, scores = two_stage._fused(one, other)
+    np.testing.assert_allclose(boxes, ((0.5, 0, 10.5, 10), (50, 0, 60, 10)), rtol=1e-6)
+    np.testing.assert_allclose(scores, (0.4, 0.4), rtol=1e-6)
 
 
 def test_pictures_of_a_shape_are_one_batch_and_answers_keep_their_order() -> None:

@@ -15,7 +15,7 @@ from tests.video.clips import HEIGHT, rotate, write_clip
 from tps_pipeline import tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.drawing.frame import LEFT, RIGHT
-from tps_pipeline.drawing.video import Layer, predicted, write_video
+from tps_pipeline.drawing.video import Layer, predicted, with_tracks, write_video
 from tps_pipeline.errors import UnreachableError
 from tps_pipeline.store import Store
 from tps_pipeline.video.decode import read_frames
@@ -153,6 +153,14 @@ def test_what_a_method_predicts_names_the_action_s_score_and_who_is_who():
         people.assign(person_score=0.2), action.iloc[:0], by="voting", detections=detections, tracks=tracks
     )
     assert (nobody.action, len(nobody.parts)) == ("voting: no action", 0)
+
+
+def test_two_people_in_one_box_are_two():
+    person = rows(ARM)
+    detections = pd.concat([person.assign(person=at) for at in (0, 1, 2)])
+    tracks = pd.DataFrame({"frame": 1, "person": [0, 1, 2], "track_id": [7, 8, 9]})
+    found = pd.concat([person.assign(person=at) for at in (1, 0)])  # a method that has left the faintest one out
+    assert with_tracks(found, detections, tracks)[["person", "track_id"]].to_numpy().tolist() == [[1, 8], [0, 7]]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.workplace import make as make_workplace
 from tps_pipeline import recipe
@@ -18,10 +19,24 @@ TO_FRAMES = ("videos", "annotations", "frames")
 """The steps that read the data folder."""
 
 
-def small(folder: Path) -> Path:
+class Undisturbed(NamedTuple):
+    """What others are compared with.
+
+    Attributes:
+        folder: The workplace.
+        seconds: How long the run took.
+    """
+
+    folder: Path
+    seconds: float
+
+
+def small(folder: Path, *, epochs: int = 1) -> Path:
     """A workplace of three shards, with the networks that there have to be and one method that counts."""
     methods = {"video_category": {"kind": "video_category"}}
-    return make_workplace(folder, videos=8, videos_per_shard=3, methods=methods, submission="video_category")
+    return make_workplace(
+        folder, videos=8, videos_per_shard=3, epochs=epochs, methods=methods, submission="video_category"
+    )
 
 
 def run_of(folder: Path) -> tuple[Run, Graph]:

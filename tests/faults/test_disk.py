@@ -9,24 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.disturbed import contents, copy, different, nothing_is_left, unrestricted, versions
-from tests.faults.steps import finish, run_of, small
+from tests.faults.steps import TO_FRAMES, Undisturbed, finish, run_of
 from tests.workplace import ROOT
 from tps_pipeline.errors import StoreError
 
 RUN = [sys.executable, "-m", "assets.run"]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = small(tmp_path_factory.mktemp("undisturbed"))
-    subprocess.run(RUN, cwd=ROOT, env=unrestricted(folder), check=True, timeout=900)
-    return folder
-
-
 @pytest.fixture
-def disturbed(undisturbed: Path, tmp_path: Path) -> Iterator[Path]:
+def disturbed(undisturbed: Undisturbed, tmp_path: Path) -> Iterator[Path]:
     """A copy whose store is a disk of its own."""
-    folder = copy(undisturbed, tmp_path / "disturbed")
+    folder = copy(undisturbed.folder, tmp_path / "disturbed")
     (folder / "store").mkdir()
     mount = ["mount", "-t", "tmpfs", "tmpfs", folder / "store"]
     mounted = subprocess.run(mount, stderr=subprocess.DEVNULL, check=False)
@@ -41,7 +34,7 @@ def resize(folder: Path, kilobytes: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", folder / "store"], check=True)
 
 
-def test_the_whole_graph_on_a_disk_that_is_too_small(undisturbed: Path, disturbed: Path) -> None:
+def test_the_whole_graph_on_a_disk_that_is_too_small(undisturbed: Undisturbed, disturbed: Path) -> None:
     stopped = []
     for kilobytes in (40, 150, 2000):
         resize(disturbed, kilobytes)
@@ -58,13 +51,13 @@ def test_the_whole_graph_on_a_disk_that_is_too_small(undisturbed: Path, disturbe
     assert {"videos", "annotations", "frames"} & {*stopped}
     resize(disturbed, 64_000)
     subprocess.run(RUN, cwd=ROOT, env=unrestricted(disturbed), check=True, timeout=900)
-    assert different(versions(disturbed), versions(undisturbed)) == []
-    assert different(contents(disturbed), contents(undisturbed)) == []
+    assert different(versions(disturbed), versions(undisturbed.folder)) == []
+    assert different(contents(disturbed), contents(undisturbed.folder)) == []
     nothing_is_left(disturbed)
 
 
 @pytest.mark.parametrize("step", ["videos", "annotations", "frames", "datasets/part", "checkpoints/part_detector"])
-def test_a_step_on_a_full_disk(undisturbed: Path, disturbed: Path, step: str) -> None:
+def test_a_step_on_a_full_disk(undisturbed: Undisturbed, disturbed: Path, step: str) -> None:
     def fill(name: str) -> None:
         if name == step:
             resize(disturbed, used(disturbed) + 8)
@@ -74,11 +67,30 @@ def test_a_step_on_a_full_disk(undisturbed: Path, disturbed: Path, step: str) ->
     assert str(said.value).startswith(step)
     assert "\n" not in str(said.value)
     before = versions(disturbed)
-    assert before.items() <= versions(undisturbed).items()
+    assert before.items() <= versions(undisturbed.folder).items()
     resize(disturbed, 64_000)
     finish(disturbed)
     results = contents(disturbed)
-    assert results.items() <= contents(undisturbed).items()
+    assert results.items() <= contents(undisturbed.folder).items()
+
+
+def test_frames_with_a_little_more_room_each_time(undisturbed: Undisturbed, disturbed: Path) -> None:
+    """However much of a file has room: what is recorded has every row."""
+    finish(disturbed, only=TO_FRAMES[:2])
+    stopped = 0
+    while True:
+        resize(disturbed, used(disturbed) + 5 * (stopped % 9))
+        try:
+            finish(disturbed, only=TO_FRAMES)
+            break
+        except StoreError as error:
+            assert "no room is left" in str(error)  # noqa: PT017
+        stopped += 1
+        assert versions(disturbed).items() <= versions(undisturbed.folder).items()
+        assert contents(disturbed).items() <= contents(undisturbed.folder).items()
+    print(f"stopped {stopped} times")
+    assert stopped > 8
+    assert versions(disturbed).items() <= versions(undisturbed.folder).items()
 
 
 def test_records_on_a_full_disk(disturbed: Path) -> None:

@@ -17,39 +17,32 @@ import psutil
 import pytest
 
 from tests.disturbed import contents, copy, different, nothing_is_left, unrestricted, versions
-from tests.workplace import ROOT, make
+from tests.faults.steps import Undisturbed
+from tests.workplace import ROOT
 
 RUN = [sys.executable, "-m", "assets.run"]
 KILLS = int(os.environ.get("KILLS", "50")) // 2
 SEED = int(os.environ.get("SEED", "0"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A workplace in which the whole graph ran once, and how long that took, in seconds."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    methods = {"video_category": {"kind": "video_category"}}
-    make(folder, videos=8, videos_per_shard=2, epochs=2, methods=methods, submission="video_category")
-    began = time.monotonic()
-    subprocess.run(RUN, cwd=ROOT, env=unrestricted(folder), check=True, timeout=900)
-    return folder, time.monotonic() - began
+TOGETHER = 5
+"""Kills of one test: of few, so that no process that tests waits for another at the end."""
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("part", range(-(-KILLS // TOGETHER)))
 def test_a_run_that_is_killed_at_any_moment_goes_on(
-    undisturbed: tuple[Path, float], tmp_path: Path, sent: signal.Signals
+    undisturbed: Undisturbed, tmp_path: Path, sent: signal.Signals, part: int
 ) -> None:
     folder, seconds = undisturbed
-    chance, kills, chains = random.Random(f"{SEED} {sent}"), 0, 0
+    chance, kills, chains = random.Random(f"{SEED} {sent} {part}"), 0, 0
     wanted, files = versions(folder), contents(folder)
-    while kills < KILLS:  # one store after the other, each killed until a run comes to its end
+    while kills < min(TOGETHER, KILLS - part * TOGETHER):  # one store after the other, each until a run ends by itself
         disturbed, moments = copy(folder, tmp_path / f"disturbed-{chains}"), []
         went_on = False
-        while kills < KILLS and not went_on:
+        while kills < min(TOGETHER, KILLS - part * TOGETHER) and not went_on:
             moments.append(chance.uniform(0, seconds))
             went_on = not killed(unrestricted(disturbed), moments[-1], sent)
             kills += not went_on
-        print(f"{sent.name} {SEED=} store {chains}: {[round(moment, 2) for moment in moments]}", flush=True)
+        print(f"{sent.name} {SEED=} {part=} store {chains}: {[round(moment, 2) for moment in moments]}", flush=True)
         if not went_on:
             subprocess.run(RUN, cwd=ROOT, env=unrestricted(disturbed), check=True, timeout=900)
         assert different(versions(disturbed), wanted) == []

@@ -1,5 +1,7 @@
 """What is read is what was recorded: files that were cut off, emptied, swapped or edited are named, never read."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import StoreError
-from tps_pipeline.graph import Run, ingestion
+from tps_pipeline.graph import Run, Step, ingestion, make
+from tps_pipeline.graph.making import PREVIEWED
 from tps_pipeline.graph.promotion import refuses
 from tps_pipeline.graph.reader import Reader
 from tps_pipeline.lineage import Lineage, Work, find
@@ -119,6 +122,53 @@ def test_a_whole_store_is_in_order_logs_may_differ_and_the_check_can_be_left_out
     assert read(lineage, NETWORK) == folder
 
 
+@pytest.mark.parametrize("damage", [cut_off, emptied, edited, swapped])
+def test_what_is_damaged_is_not_shown_and_told_of_in_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    told: list[str] = []
+    output = Output("numbers", pa.schema([("number", pa.int64())]))
+    numbers = Step((output,), lambda _: pa.table({"number": list(range(3000))}))
+    run = Run(recipe.load("demo"), Path(), Lineage(Store(tmp_path)), warn=told.append)
+    assert make(run, numbers)[output].previews["numbers"]["number"].to_pylist() == list(range(PREVIEWED))
+    file = tmp_path / output.path()
+    damage(file)
+    outcome = make(run, numbers)[output]
+    assert outcome.kept
+    assert outcome.previews == {}
+    (line,) = told
+    assert line.startswith("numbers is not shown: ")
+    assert str(file) in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE])
+def test_a_disk_that_fails_is_told_of_in_one_line_and_nothing_is_recorded(tmp_path: Path, number: int) -> None:
+    def fails(_: Reader) -> pa.Table:
+        if failing:
+            raise OSError(number, os.strerror(number), str(tmp_path / "somewhere"))
+        return pa.table({"number": [1]})
+
+    output, failing = Output("numbers", pa.schema([("number", pa.int64())])), True
+    run = Run(recipe.load("demo"), Path(), Lineage(Store(tmp_path)))
+    with pytest.raises(StoreError, match="run the same command again") as error:
+        make(run, Step((output,), fails))
+    assert str(error.value).startswith("numbers: ")
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not run.lineage.records()
+    failing = False
+    assert make(run, Step((output,), fails))[output].made
+
+
+def test_a_current_network_that_is_gone_is_not_defended(filled: Lineage) -> None:
+    run = Run(recipe.load("demo"), Path(), filled, retraining=True)
+    learner = SimpleNamespace(name="network", evaluate_reads=(), evaluate=worthless, figure="accuracy")
+    step = SimpleNamespace(learner=learner)
+    place = Path(filled.store.full("checkpoints/network/abc"))
+    product = shutil.copytree(place, place.with_name("new"))
+    shutil.rmtree(place)
+    assert refuses(run, step, Work(NETWORK.key, None, (), (), ""), product) is None  # pyright: ignore
+
+
 SHARD = "val-000"
 FAILED = verdict(ACTIONS, "not_bad")
 
@@ -172,7 +222,6 @@ READERS: dict[str, tuple[str, Callable[[Lineage], object]]] = {
     "promotion": ("checkpoints/network/abc/model.safetensors", judged),
     "a refusal": (FAILED.path(SHARD), lambda lineage: pytest.fail(lineage.latest().refusals()[0])),
     "taking out": (SHARDS.path(SHARD), lambda lineage: ingestion.remove(lineage, SHARD, "")),
-    "putting back": (REMOVED.path("v9"), lambda lineage: ingestion.put_back(lineage, "v9")),
     "the shard of a video": (SHARDS.path(SHARD), lambda lineage: shard_of(lineage.latest(), "v1")),
     "what is known of a video": (ACTIONS.path(SHARD), lambda lineage: list(find(lineage, "v1"))),
     "an overlay": (predictions("voting").path(SHARD), drawn),
@@ -192,12 +241,3 @@ def test_who_reads_without_a_step_is_told_as_well(filled: Lineage, reader: str) 
     place = file.parent if "checkpoints" in path else file
     assert str(place) in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_a_damaged_note_of_the_data_folder_is_named(filled: Lineage) -> None:
-    assert ingestion.place_of(filled) == "/data"
-    file = Path(filled.store.full(FOLDERS.path(SHARD)))
-    for content in ("", "{}", "[]", '{"folder": "/da'):
-        file.write_text(content)
-        with pytest.raises(StoreError, match=r"val-000\.json is damaged; write "):
-            ingestion.place_of(filled)

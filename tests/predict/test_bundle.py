@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import stat
 import struct
 import zipfile
@@ -22,6 +23,7 @@ from tps_pipeline.errors import BundleError, RecipeError, StoreError, TpsError
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.predict import bundle
 from tps_pipeline.store import Store
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 pytestmark = pytest.mark.whole
 
@@ -186,6 +188,31 @@ def test_what_is_not_as_the_manifest_says_is_refused(
     change: Callable[[dict[str, Any], Members], None], said: str, sound: Path, tmp_path: Path, place: Path
 ):
     refused(_changed(sound, tmp_path / "bad.tps", change), said, place)
+
+
+def test_a_recipe_that_asks_for_a_billion_channels_is_refused(sound: Path, tmp_path: Path, place: Path):
+    def change(manifest: dict[str, Any], members: Members) -> None:
+        text = re.sub(rb" width: [\d.]+", b" width: 1000000000", members["recipe.yaml"], count=1)
+        members["recipe.yaml"] = text
+        manifest["members"]["recipe.yaml"] = _member(text)
+
+    bad = _changed(sound, tmp_path / "bad.tps", change)
+    refused(bad, r"recipe\.yaml: .*width: .*less than or equal to 1000000", place, kind=RecipeError)
+
+
+def test_a_network_that_says_it_is_larger_than_its_weights_is_refused(tmp_path: Path):
+    store, network = Store(make_store(tmp_path / "store")), outputs.checkpoint("person_detector").key
+    file = store.local(Lineage(store).latest().records[network, None].path) / WEIGHTS
+    content = file.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = re.sub(rb'(\\"width\\":)[\d.]+', rb"\g<1>900000", content[8 : 8 + size])
+    assert header != content[8 : 8 + size]
+    file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+    _with_files(store, network, {})
+    tps_pipeline.load(store.root, method="video_category").bundle(tmp_path / "a.tps")
+    with pytest.raises(TpsError, match="larger than the weights in it") as caught:
+        tps_pipeline.load(tmp_path / "a.tps")(write_clip(tmp_path / "me.mp4", 2))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

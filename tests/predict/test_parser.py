@@ -28,7 +28,11 @@ from tps_pipeline.video.probe import probe
 
 pytestmark = pytest.mark.whole
 
-METHODS = ["video_category", "part_trajectory", "voting", "by_category"]
+NETWORKS = [
+    "video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector",
+    "part_trajectory",
+]  # fmt: skip
+METHODS = [*NETWORKS, "voting", "stacked", "by_category"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ FOLDER = {"a": 13, "b": 7, "c": 40}
 def graph_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which the graph has predicted three videos together."""
     folder = tmp_path_factory.mktemp("graph")
-    root = make_store(folder / "store", two_stage={"person_threshold": 0.0, "people_per_frame": 5})
+    root = make_store(folder / "store", methods=NETWORKS, two_stage={"person_threshold": 0.0, "people_per_frame": 5})
     (folder / "data").mkdir()
     for name, frames in FOLDER.items():
         write_clip(folder / "data" / f"{name}.mp4", frames, width=96 + 32 * (name == "b"))

@@ -106,6 +106,16 @@ def test_what_is_no_stream_is_said_before_anything_is_opened(store: Path):
         next(parser.stream(99))
 
 
+def test_without_a_display_nothing_is_shown_and_that_is_one_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    clip = str(write_clip(tmp_path / "a.mp4", 2))
+    done = CliRunner().invoke(app, ["predict", clip, "--stream", "--show", "--store", str(store)])
+    assert (done.exit_code, done.stderr) == (1, "tps: there is no display to show a window on; leave --show out\n")
+
+
 def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Path):
     write_clip(tmp_path / "a.mp4", 33)
     fixed = ["--store", str(store), "--out", str(tmp_path), "--method", "part_trajectory", "--min-score", "0"]

@@ -1,7 +1,7 @@
 """A store of networks that have learned nothing: quick to make, and what they say is as exact as anything."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,25 @@ from tps_pipeline import recipe, tables
 from tps_pipeline.actions import trajectory as actions
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.detection import detector
+from tps_pipeline.ensemble.stacking import LOG_ODDS
 from tps_pipeline.graph import frozen
 from tps_pipeline.labels import PARTS, PERSON
 from tps_pipeline.lineage import Lineage, Work
+from tps_pipeline.methods.clips import classifier as clips
 from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.methods.people import classifier as people
 from tps_pipeline.methods.trajectories.classifier import build
 from tps_pipeline.methods.video_category import FILE
 from tps_pipeline.models.weights import save_checkpoint
-from tps_pipeline.outputs import METHOD_BY_CATEGORY, RANKING, Output, checkpoint
+from tps_pipeline.outputs import (
+    METHOD_BY_CATEGORY,
+    RANKING,
+    STACKING,
+    STACKING_GAIN,
+    STATE_COUNTS,
+    Output,
+    checkpoint,
+)
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.recipe.section import Section
 from tps_pipeline.store import Store
@@ -32,10 +43,10 @@ ACTIONS = ["pull_ups", "push_up"]
 STATES = [(part, state) for part in PARTS for state in ("bend", "none")]
 
 
-def make_store(root: Path, **changes: Any) -> Path:
-    """A store with what the methods `video_category` and `part_trajectory` need; `changes` replace recipe sections."""
+def make_store(root: Path, *, methods: Sequence[str] = ("video_category", "part_trajectory"), **changes: Any) -> Path:
+    """A store with what some methods of the demo need; `changes` replace recipe sections."""
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    settings["methods"] = {name: settings["methods"][name] for name in ("video_category", "part_trajectory")}
+    settings["methods"] = {name: settings["methods"][name] for name in methods}
     settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
     swin = settings["video_action"]["members"]["swin"]
@@ -54,7 +65,11 @@ def make_store(root: Path, **changes: Any) -> Path:
         output = checkpoint(name)
         _record(lineage, output, store.keep(folder, f"{output.key}/untrained"))
     _record(lineage, RANKING, store.write(RANKING.path(), _ranking(made)))
-    _record(lineage, METHOD_BY_CATEGORY, store.write(METHOD_BY_CATEGORY.path(), _choice()))
+    _record(lineage, METHOD_BY_CATEGORY, store.write(METHOD_BY_CATEGORY.path(), _choice(*made.methods)))
+    for output, rows in ((STACKING, _weights(made)), (STACKING_GAIN, _gain(made)), (STATE_COUNTS, _counts())):
+        assert output.schema
+        table = tables.conform(pa.Table.from_pylist(rows), output.schema)
+        _record(lineage, output, store.write(output.path(), table))
     return root
 
 
@@ -86,20 +101,33 @@ def _save(name: str, folder: Path, made: Recipe) -> None:
             assert statistics
             _save_action(folder, statistics, {})  # as if there had been nobody to learn from
         case "video_category":
-            rows = [
-                {"action": action, "part": part, "state": state, "boxes": 1 + (state == "bend")}
-                for action in ACTIONS
-                for part, state in STATES
-            ]
-            pq.write_table(tables.conform(pa.Table.from_pylist(rows), tables.STATE_COUNTS), folder / FILE)
+            pq.write_table(tables.conform(pa.Table.from_pylist(_counts()), tables.STATE_COUNTS), folder / FILE)
         case _:
-            entry = made.methods[name]
-            assert isinstance(entry, recipe.PartTrajectory)
-            space = LabelSpace(tuple(sorted(STATES)))
-            names = ACTIONS if entry.action else []
-            about = {"labels": space.to_json(), "settings": entry.model_dump_json(exclude={"inference"})}
+            _save_method(folder, made.methods[name])
+
+
+def _save_method(folder: Path, entry: recipe.Method) -> None:
+    space = LabelSpace(tuple(sorted(STATES)))
+    names = ACTIONS if isinstance(entry, recipe.PartTrajectory) and entry.action else []
+    match entry:
+        case recipe.PartTrajectory():
             network = build(entry.network, space, len(names))
-            save_checkpoint(folder / WEIGHTS, network.state_dict(), metadata=about | {"actions": json.dumps(names)})
+        case recipe.InstanceLevel():
+            network = people.build(entry, len(space))
+        case recipe.VideoLevel() | recipe.SegmentLevel():
+            network = clips.build_for(entry, len(space))
+        case recipe.PartStateDetector():
+            labels = sorted("_".join(pair) for pair in STATES)
+            of_states = detector.build(entry.detector.network, classes=len(labels))
+            return detector.save(folder / WEIGHTS, of_states.state_dict(), entry.detector, labels)
+        case _:
+            raise TypeError(entry)
+    about = {"labels": space.to_json(), "settings": entry.model_dump_json(exclude={"inference"})}
+    often = " ".join(["0.5"] * len(space))
+    save_checkpoint(
+        folder / WEIGHTS, network.state_dict(), metadata={**about, "actions": json.dumps(names), "frequencies": often}
+    )
+    return None
 
 
 def _ranking(made: Recipe) -> pa.Table:
@@ -107,13 +135,34 @@ def _ranking(made: Recipe) -> pa.Table:
     return tables.conform(pa.Table.from_pylist(rows), tables.RANKING)
 
 
-def _choice() -> pa.Table:
+def _counts() -> list[dict[str, Any]]:
+    return [
+        {"action": action, "part": part, "state": state, "boxes": 1 + (state == "bend")}
+        for action in ACTIONS
+        for part, state in STATES
+    ]
+
+
+def _weights(made: Recipe) -> list[dict[str, Any]]:
+    return [
+        {"fold": None, "part": part, "member": name, "feature": LOG_ODDS, "weight": 1.0 + at}
+        for part in PARTS
+        for at, name in enumerate(made.voters)
+    ]
+
+
+def _gain(made: Recipe) -> list[dict[str, Any]]:
+    row = {"split": "val", "parts": 9, "method": made.voters[0], "right_of_method": 0.5, "right": 0.6, "used": True}
+    return [row | {"strength": 1.0, "step": 1.0}]
+
+
+def _choice(*methods: str) -> pa.Table:
     rows = [
         {
             "action": action, "method": method, "split": "val", "n_videos": 1, "psc": 0.5, "chosen": method == chosen,
             "gain": None, "gain_error": None,
         }
-        for action, chosen in zip(ACTIONS, ("video_category", "part_trajectory"), strict=True)
-        for method in ("video_category", "part_trajectory")
+        for action, chosen in zip(ACTIONS, (methods[0], methods[-1]), strict=True)
+        for method in methods
     ]  # fmt: skip
     return tables.conform(pa.Table.from_pylist(rows), tables.METHOD_BY_CATEGORY)

@@ -1,4 +1,5 @@
 import pickle
+import resource
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -108,3 +109,22 @@ def test_failed_write_leaves_nothing(tmp_path: Path):
     with pytest.raises(ValueError, match="ascending"):
         extract([("a", clip, [3, 1])], tmp_path / "out" / "x.arrow")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_cannot_be_written_whole_is_no_result(tmp_path: Path):
+    """Whatever is written when the disk is full: a video is not called unreadable, and no file is left."""
+    videos = [(name, write_clip(tmp_path / f"{name}.mp4", 20), NUMBERS) for name in "ab"]
+    assert extract(videos, tmp_path / "whole.arrow") == []
+    size = (tmp_path / "whole.arrow").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = tmp_path / "out" / "cut.arrow"
+    for room in range(0, size, 512):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                extract(videos, out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert list(out.parent.iterdir()) == []
+    assert extract(videos, out) == []
+    assert out.read_bytes() == (tmp_path / "whole.arrow").read_bytes()

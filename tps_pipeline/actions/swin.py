@@ -22,8 +22,10 @@ from tps_pipeline.clips.reading import ClipReader, Video, held_out
 from tps_pipeline.clips.sampling import uniform_sample
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
+from tps_pipeline.models import onnx
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
-from tps_pipeline.models.weights import load_checkpoint, load_into, load_strictly, save_checkpoint
+from tps_pipeline.models.weights import load_checkpoint, load_into, save_checkpoint
 from tps_pipeline.progress import progress
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -141,11 +143,12 @@ def train(
 def load(checkpoint: Path) -> Classifier:
     """The network that `train` left in a folder."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.SwinAction.model_validate_json(metadata["settings"])
-    actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
-    model = video_swin(settings.network, len(actions))
-    load_strictly(model, state)
-    return Classifier(model.to(choose_device()).eval(), settings, actions, usual)
+    with description_of(checkpoint / WEIGHTS):
+        settings = recipe.SwinAction.model_validate_json(metadata["settings"])
+        actions, usual = json.loads(metadata["actions"]), json.loads(metadata["frequencies"])
+    model = built_as_described(checkpoint / WEIGHTS, lambda: video_swin(settings.network, len(actions)), state)
+    example = torch.zeros(2, 3, settings.frames, settings.image_size, settings.image_size)
+    return Classifier(onnx.as_asked(model.to(choose_device()), example), settings, actions, usual)
 
 
 def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:

@@ -33,9 +33,10 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.labels import PARTS
 from tps_pipeline.methods.trajectories.sequences import Boxes, augment
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.skeleton import SkeletonNet
-from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
+from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.training import loop
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -122,9 +123,11 @@ def train(
 def load(checkpoint: Path) -> tuple[SkeletonNet, Scope[recipe.TrajectoryAction]]:
     """The network that `train` left in a folder, in eval mode on the device that it is to run on, and its scope."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    scope = Scope.read(metadata, recipe.TrajectoryAction)
-    network = build(scope.settings.network, scope.parts, len(scope.actions))
-    load_strictly(network, state)
+    with description_of(checkpoint / WEIGHTS):
+        scope = Scope.read(metadata, recipe.TrajectoryAction)
+    network = built_as_described(
+        checkpoint / WEIGHTS, lambda: build(scope.settings.network, scope.parts, len(scope.actions)), state
+    )
     return network.to(choose_device()).eval(), scope
 
 

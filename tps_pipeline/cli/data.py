@@ -82,7 +82,7 @@ def data_synth(
 @data.command("import", epilog=example("data import labels.xml mine --from cvat"))
 def data_import(
     source: Annotated[Path, typer.Argument(help="The labels: a file, or a folder of such files.")],
-    out: Annotated[Path, typer.Argument(help="The data folder to make; it must be empty or new.")],
+    out: Annotated[Path, typer.Argument(help="The data folder: a new one, or one that they are added to.")],
     kind: Annotated[
         Literal["cvat", "coco", "ava", "labelstudio"], typer.Option("--from", help="Whose labels they are.")
     ],
@@ -91,7 +91,7 @@ def data_import(
         typer.Option(exists=True, file_okay=False, help="Where the videos are; beside the labels without."),
     ] = None,
 ) -> None:
-    """Make a data folder of the labels of another tool; say what could not be carried over."""
+    """Make a data folder of the labels of another tool, or add them to one; say what could not be carried over."""
     from tps_pipeline.data.formats.importing import import_labels
 
     for line in import_labels(source, out, kind, videos).lines():

@@ -59,7 +59,7 @@ def stale(
     """List what a run would make again, and why, exit 1 if anything; `tps recipe plan` says it asset by asset."""
     from tps_pipeline.errors import StoreError
 
-    if not _lineage(store).records():
+    if not _lineage(store).latest().records:
         raise StoreError(f"{store} is no store, or nothing was ever made in it; name another (--store, TPS_STORE)")
     reasons = planned(store, recipe, data).due
     if as_json:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,6 +54,9 @@ def predict(
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Show in a window what is followed; q ends it.")] = False,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Open network addresses.")] = False,
+    runtime: Annotated[
+        Literal["torch", "onnx"], typer.Option(help="What runs the networks: onnx is ONNX Runtime, where installed.")
+    ] = "torch",
     as_json: Json = False,
 ) -> None:
     """Find people, parts, states and the action in videos that are in no store; exit 1 if one of them failed.
@@ -59,6 +64,8 @@ def predict(
     The store is only read. What it finds is what `make run` would find, to the last digit; of a camera, an address or
     with `--stream` states and the action are those of the last 60 frames, until Ctrl-C.
     """
+    if show:
+        _must_show()
     from tps_pipeline.predict.parser import load
     from tps_pipeline.predict.sources import find
 
@@ -66,7 +73,9 @@ def predict(
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
     kinds = _kinds(save, among=STREAMED if live else None)
-    parser = load(bundle or store, method=method, every=every, recipe=recipe)
+    if show and not live:
+        raise typer.BadParameter("shows what is followed: add --stream, or name a camera", param_hint="--show")
+    parser = load(bundle or store, method=method, every=every, runtime=runtime, recipe=recipe)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
     rows += [
@@ -75,7 +84,7 @@ def predict(
     ]
     if as_json:
         print_json(rows)
-    else:
+    elif any("error" not in row for row in rows):
         done = [row for row in rows if "error" not in row]
         shown = ["seconds", "people", "action", "score", "fps"]
         cells = [[Path(row["video"]).name, *(row[name] for name in shown)] for row in done]
@@ -181,15 +190,24 @@ def _follow(
     return rows[0] if rows else _refused(TpsError(f"{source}: nothing came from it"), source)
 
 
+def _must_show() -> None:
+    """Make sure that there is a display: without one OpenCV's Qt ends the process that asks, so another one does.
+
+    OpenCV has to be there before PyAV, whose libxcb its Qt would take, so that windows hang (PyAV #978, opencv #29195).
+    """
+    import cv2  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    tried = [sys.executable, "-c", "import cv2; cv2.namedWindow('tps predict')"]
+    if subprocess.run(tried, capture_output=True).returncode:
+        raise TpsError("there is no display to show a window on; leave --show out")
+
+
 def _shown(frame: Frame, *, min_score: float) -> bool:
     """Show a frame in a window; whether it is to go on."""
     import cv2
 
-    try:
-        cv2.imshow("tps predict", frame.draw(min_score=min_score)[..., ::-1])
-        return cv2.waitKey(1) != ord("q")
-    except cv2.error as error:
-        raise TpsError("there is no display to show a window on; leave --show out") from error
+    cv2.imshow("tps predict", frame.draw(min_score=min_score)[..., ::-1])
+    return cv2.waitKey(1) != ord("q")
 
 
 def _kinds(save: str, among: Sequence[Kind] | None = None) -> list[Kind]:

@@ -21,9 +21,11 @@ def recipe_check(
     """Say whether a recipe is valid, what is wrong if not, and whether the weights that it names are in the store."""
     from tps_pipeline import recipe
     from tps_pipeline.learners import pretrained
+    from tps_pipeline.stages import graph_of
     from tps_pipeline.store import Store
 
     checked = recipe.load(name)
+    graph_of(checked)
     typer.echo(f"{name}: valid")
     pretrained.check(checked.model_dump(mode="json"), Store(store))
 

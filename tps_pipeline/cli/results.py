@@ -16,10 +16,12 @@ def evaluate(
     pred: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder with pred_*_result.json.")],
     as_json: Json = False,
 ) -> None:
-    """Score a submission with the challenge's metric."""
+    """Score a submission with the challenge's metric; of other parts than the challenge's it says so."""
     from tps_pipeline.data import submission
 
     result = submission.evaluate(gt, pred)
+    if result.note:
+        typer.echo(result.note, err=True)
     if as_json:
         print_json(dataclasses.asdict(result))
         return

@@ -72,29 +72,36 @@ def check(
     """Hash everything, and name what is missing or not what was recorded; exit 1 if anything is."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from tps_pipeline.errors import StoreError
+    from tps_pipeline.errors import TpsError
+    from tps_pipeline.graph import frozen
     from tps_pipeline.outputs import FOLDERS
     from tps_pipeline.training.checkpoint import LOGS
 
     lineage = _lineage(store)
     latest = lineage.latest().records.values()
     records = {record.path: record for record in latest if record.asset != FOLDERS.key}  # whose version is the folder's
+    recipes = {frozen.path_of(digest): digest for digest in frozen.names(lineage.store)}
 
     def problem(path: str) -> str | None:
         try:
-            lineage.store.verify(path, records[path].data_version, unversioned=LOGS)
-        except StoreError as error:
+            if path in records:
+                lineage.store.verify(path, records[path].data_version, unversioned=LOGS)
+            else:
+                frozen.intact(lineage.store, recipes[path])
+        except TpsError as error:
             return str(error)
         return None
 
+    paths = [*records, *recipes]
     with ThreadPoolExecutor() as hashing:
-        wrong = {path: said for path, said in zip(records, hashing.map(problem, records), strict=True) if said}
+        wrong = {path: said for path, said in zip(paths, hashing.map(problem, paths), strict=True) if said}
     for path, said in wrong.items():
-        typer.echo(f"{records[path].name}: {said}")
+        typer.echo(f"{records[path].name if path in records else 'a recipe'}: {said}")
         if remove and lineage.store.exists(path):
             lineage.store.fs.rm(lineage.store.full(path), recursive=True)
     done = " and deleted, for the next run to make them again" if remove and wrong else ""
-    typer.echo(f"{len(records)} outputs checked, {len(wrong)} damaged or missing{done}", err=True)
+    counted = f"{len(records)} outputs and {len(recipes)} recipes" if recipes else f"{len(records)} outputs"
+    typer.echo(f"{counted} checked, {len(wrong)} damaged or missing{done}", err=True)
     raise typer.Exit(1 if wrong else 0)
 
 

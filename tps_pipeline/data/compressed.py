@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import functools
 import gzip
 import lzma
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tps_pipeline.data.tar import Archive
-from tps_pipeline.errors import DataError
-from tps_pipeline.plain_file import descriptor
+from tps_pipeline.errors import DataError, UnreachableError, make_room, no_room
+from tps_pipeline.plain_file import descriptor, unreachable
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 """What the names of archives that are read end with, in capitals, too."""
@@ -34,6 +35,7 @@ _Compressed = type[gzip.GzipFile] | type[bz2.BZ2File] | type[lzma.LZMAFile]
 _UNPACK: dict[bytes, _Compressed] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
 _ZIP = b"PK"
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What decompressors raise of damage; of theirs an OSError has no number, or is of a place before the file's start."""
 
 
 class Opened(NamedTuple):
@@ -60,8 +62,7 @@ def opened(path: Path) -> Opened:
     A compressed one is unpacked into a temporary file, which is kept for the next questions about it.
 
     Raises:
-        OSError: It cannot be read to its end, or there is no room for the temporary file.
-        UnreachableError: It cannot be read now.
+        UnreachableError: It cannot be read now, or there is no room for the temporary file.
         NotPlainError: It is no file.
     """
     found = path.stat()
@@ -69,7 +70,12 @@ def opened(path: Path) -> Opened:
         magic = file.read(6)
         if not any(map(magic.startswith, (*_UNPACK, _ZIP))):
             return Opened(_mapped(file), None)
-    return _unpacked(path, (found.st_size, found.st_mtime_ns), magic)
+    try:
+        return _unpacked(path, (found.st_size, found.st_mtime_ns), magic)
+    except OSError as error:  # a disk that fails or is full damages no archive
+        if no_room(error):
+            raise UnreachableError(f"{path} cannot be unpacked now: {make_room(tempfile.gettempdir())}") from error
+        raise unreachable(path, error) from error
 
 
 @functools.lru_cache(maxsize=32)
@@ -82,6 +88,8 @@ def _unpacked(path: Path, _stamp: tuple[int, int], magic: bytes) -> Opened:
             else:
                 _unpack(path, plain, next(way for start, way in _UNPACK.items() if magic.startswith(start)))
         except _DAMAGE as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise
             damage = f"the archive's compression breaks off ({error})"
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, DataError) as error:
             damage = f"the archive cannot be unpacked ({error})"

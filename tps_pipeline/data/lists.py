@@ -18,7 +18,7 @@ from pathlib import Path
 from tps_pipeline import plain_file
 from tps_pipeline.data.encoding import as_utf8
 from tps_pipeline.data.layout import Problem, entries, unused
-from tps_pipeline.errors import UnreachableError
+from tps_pipeline.errors import DataError, UnreachableError
 from tps_pipeline.labels import NO_STATE, PARTS, PERSON, swap
 
 STATES, BODY_PARTS, OBJECTS = "list/part_stat.txt", "list/body_part.txt", "list/object.txt"
@@ -79,6 +79,18 @@ def read_frame_counts(data: Path, path: str) -> Listed:
     text, problems = _read(data, path)
     counts: dict[str, int] = {}
     return Listed(counts, problems + _first(path, _read_counts(text or "", counts)))
+
+
+def contents(data: Path, path: str) -> str:
+    """A list's text as it is, to be added to; empty if there is none.
+
+    Raises:
+        DataError: It is no text.
+    """
+    text, problems = _read(data, path)
+    if problems:
+        raise DataError(f"{data}/{problems[0]}")
+    return text or ""
 
 
 def known_states(data: Path) -> frozenset[str] | None:

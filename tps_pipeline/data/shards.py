@@ -30,6 +30,9 @@ from tps_pipeline.recipe import Shards
 MIN_VIDEOS_FOR_VAL = 4
 """An action with at least this many videos has a validation video, however small the fraction."""
 
+ANY_CONTENT = ""
+"""Stands for the SHA-256 of a video that was taken out where nobody knows it any more: it is out whatever it holds."""
+
 Row = dict[str, Any]
 """A row of `tables.SHARD`, by column."""
 
@@ -57,7 +60,7 @@ class Known:
     Attributes:
         manifests: Its shards by name (`tables.SHARD`).
         elsewhere: Names of those shards that were taken in from another data folder.
-        removed: Videos that were taken out: their content's SHA-256 by their id.
+        removed: Videos that were taken out: their content's SHA-256, or `ANY_CONTENT`, by their id.
         numbered: Names of shards that there once were.
         lost: Shards that have lost their record or their table: the ids of their videos, none if nothing tells them.
     """
@@ -111,7 +114,7 @@ def ingest(data: Path, known: Known, settings: Shards, *, only: Collection[str] 
             problem = _namesake(video, row, before)
         elif row is not None and before is None:
             first = ids_by_content.setdefault(row["sha256"], video.video_id)
-            if known.removed.get(video.video_id) == row["sha256"]:
+            if known.removed.get(video.video_id) in (row["sha256"], ANY_CONTENT):
                 problem = Problem(video.path, "was taken out of the store", _put_back(video.video_id))
             elif first != video.video_id:
                 problem = _same_content(video, first)

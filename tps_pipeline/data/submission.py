@@ -33,19 +33,31 @@ NOTE = "not_the_challenge.txt"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The challenge's numbers for a submission.
+    """The challenge's numbers for a submission; of other parts than its ten they are not the challenge's.
 
     Attributes:
         score: Area under the conditioned accuracy.
         psc: Part state correctness by video.
         correct: 1 where the video's action is right, else 0.
         conditioned_accuracy: Share of videos with the right action and PSC at least the key, "0.0" to "0.9".
+        parts: Those that the truth has.
     """
 
     score: float
     psc: dict[str, float]
     correct: dict[str, int]
     conditioned_accuracy: dict[str, float]
+    parts: tuple[str, ...] = PARTS
+
+    @property
+    def note(self) -> str:
+        """What to say of a score that is not the challenge's; nothing where it is."""
+        named = ", ".join(self.parts)
+        return (
+            ""
+            if self.parts == PARTS
+            else f"not a score of the Kinetics-TPS challenge, but by its metric: the parts are {named}"
+        )
 
 
 def evaluate(truth_folder: Path | str, submission_folder: Path | str) -> Evaluation:
@@ -68,7 +80,8 @@ def evaluate(truth_folder: Path | str, submission_folder: Path | str) -> Evaluat
     correctness = psc.part_state_correctness(_by_name(truth, names), _by_name(submission, names))
     correct = {video: int(submission.actions[video] == truth.actions[video]) for video in correctness}
     values, right = np.array(list(correctness.values())), np.array(list(correct.values()))
-    return Evaluation(psc.score(values, right), correctness, correct, psc.conditioned_accuracy(values, right))
+    accuracy, parts = psc.conditioned_accuracy(values, right), tuple(truth.parsing.parts)
+    return Evaluation(psc.score(values, right), correctness, correct, accuracy, parts)
 
 
 def _by_name(side: Labelled, names: dict[str, int]) -> Parsing:

@@ -11,16 +11,19 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim
 
 from tps_pipeline import recipe
 from tps_pipeline.detection.augment import Letterbox, letterbox
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PERSON
+from tps_pipeline.models import onnx
 from tps_pipeline.models.conversion import OURS
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
-from tps_pipeline.models.weights import load_checkpoint, load_strictly, save_checkpoint
+from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
 from tps_pipeline.models.yolov7_layers import STRIDES
 
@@ -63,7 +66,7 @@ class TrainedDetector:
         only: The one class of the network's that is looked at, where it knows others beside; None for all.
     """
 
-    network: YOLOv7
+    network: nn.Module
     labels: tuple[str, ...]
     size: int
     canvas: Literal["square", "rectangle"] = "square"
@@ -102,7 +105,7 @@ class TrainedDetector:
         found: list[tuple[NDArray[Any], ...]] = [()] * sum(len(batch.rows) for batch in batches)
         for batch in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
-                decoded, _ = self.network(as_input(batch.images).to(device))
+                decoded, *_ = self.network(as_input(batch.images).to(device))
             found_boxes, scores = boxes_and_scores(decoded)
             reduced = reduce(found_boxes, scores if self.only is None else scores[..., self.only, None])
             for row, place, (boxes, *others) in zip(batch.rows, batch.places, reduced, strict=True):
@@ -139,8 +142,14 @@ def build(settings: recipe.Yolov7, *, classes: int, anchors: ArrayLike | None = 
 
 def save(path: Path, state_dict: Mapping[str, Tensor], settings: recipe.Detector, labels: Sequence[str]) -> None:
     """Write a checkpoint that `load` needs nothing beside: weights and anchors, labels, settings."""
-    described = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json(exclude={"inference"})}
-    save_checkpoint(path, state_dict, metadata=described)
+    about = {"labels": json.dumps(list(labels)), "settings": settings.model_dump_json(exclude={"inference"})}
+    save_checkpoint(path, state_dict, metadata=about)
+
+
+def exported_with() -> tuple[Tensor, dict[int, Any]]:
+    """Pictures to export a detector with, and which dimensions may have another size: any that its strides divide."""
+    last = STRIDES[-1]
+    return torch.zeros(2, 3, 2 * last, 3 * last), {0: Dim("batch"), 2: last * Dim("rows"), 3: last * Dim("columns")}
 
 
 @kept
@@ -194,8 +203,8 @@ def used(
             f"{path}: weights of the kind {kind} are no detector that knows COCO's {COCO_CLASSES} classes; name "
             "imported weights of yolov7_tiny or yolov7x as published, or a person detector of ours"
         )
-    network = build(recipe.Yolov7.model_validate_json(described["settings"]), classes=COCO_CLASSES)
-    load_strictly(network, tensors)
+    shape = recipe.Yolov7.model_validate_json(described["settings"])
+    network = built_as_described(path, lambda: build(shape, classes=COCO_CLASSES), tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     how = inference or recipe.DetectorInference()
     return TrainedDetector(network, (PERSON,), size or COCO_SIZE, how.canvas, how.precision, only=0)
@@ -210,13 +219,13 @@ def _ready(
     device: str | None,
 ) -> TrainedDetector:
     """The detector of a checkpoint's tensors and strings."""
-    try:
+    with description_of(path):
         settings = recipe.Detector.model_validate_json(described["settings"])
         labels = tuple(json.loads(described["labels"]))
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: does not say which detector it is ({error}); train it again") from error
-    network = build(settings.network, classes=len(labels))
-    load_strictly(network, tensors)
+    network = built_as_described(path, lambda: build(settings.network, classes=len(labels)), tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     used = inference or recipe.DetectorInference()
-    return TrainedDetector(network, labels, settings.pixels, used.canvas, used.precision)
+    example, dynamic = exported_with()
+    return TrainedDetector(
+        onnx.as_asked(network, example, dynamic=dynamic), labels, settings.pixels, used.canvas, used.precision
+    )

@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.boxes import paired_iou
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import classes, crops
 from tps_pipeline.detection.detector import Batch, TrainedDetector, load
 from tps_pipeline.detection.pictures import Pictures, ahead, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.labels import PERSON
+from tps_pipeline.labels import PERSON, swapped
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
+
+AGREED = 0.55
+"""Overlap from which two views have found the same (that of weighted boxes fusion)."""
+View = tuple[NDArray[Any], ...]
+"""Of each part the best box, (C, 4), and its score, (C,)."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ def find(
     prepared = ahead(partial(read_prepared, frames, person_detector), steps(frames.keys()))
     people = (find_people(person_detector, *each, settings=settings) for each in prepared)
     columns: list[dict[str, NDArray[Any]]] = []
-    for everyone, cuts in ahead(partial(cut, part_detector), people):
-        columns += find_parts(part_detector, everyone, cuts)
+    for everyone, cuts in ahead(partial(cut, part_detector, mirror=settings.mirror), people):
+        columns += find_parts(part_detector, everyone, cuts, mirror=settings.mirror)
     if not columns:
         return tables.empty(tables.DETECTIONS)
     return tables.conform({k: np.concatenate([c[k] for c in columns]) for k in columns[0]}, tables.DETECTIONS)
@@ -122,14 +128,16 @@ def find_people(
 
 
 def cut(
-    detector: TrainedDetector, people: Sequence[PersonDetections]
+    detector: TrainedDetector, people: Sequence[PersonDetections], *, mirror: bool = False
 ) -> tuple[Sequence[PersonDetections], list[Batch]]:
-    """People with their crops as a detector takes them, those of all frames together."""
-    return people, detector.prepare([crop for p in people for crop in p.cuts])
+    """People with their crops as a detector takes them, those of all frames together; then their mirror images."""
+    crops = [crop for p in people for crop in p.cuts]
+    mirrored = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops] if mirror else []
+    return people, detector.prepare(crops + mirrored)
 
 
 def find_parts(
-    detector: TrainedDetector, people: Sequence[PersonDetections], cuts: Sequence[Batch]
+    detector: TrainedDetector, people: Sequence[PersonDetections], cuts: Sequence[Batch], *, mirror: bool = False
 ) -> list[dict[str, NDArray[Any]]]:
     """The best box of each part of everyone.
 
@@ -137,18 +145,46 @@ def find_parts(
         detector: The part detector.
         people: The people of some frames.
         cuts: Their crops, from `cut`.
+        mirror: Whether mirror images are among them; what is seen in both is fused.
 
     Returns:
         Columns of `tables.DETECTIONS`, one dictionary a frame.
     """
-    found = iter(detector(cuts, best_of_each))
+    found = detector(cuts, best_of_each)
+    if mirror:
+        widths = [crop.shape[1] for p in people for crop in p.cuts]
+        views = zip(found[: len(widths)], found[len(widths) :], widths, strict=True)
+        found = [_fused(view, _mirrored(other, detector.labels, width)) for view, other, width in views]
+    each = iter(found)
     columns = []
     for p in people:
-        boxes, scores = zip(*(next(found) for _ in p.windows), strict=True)
+        boxes, scores = zip(*(next(each) for _ in p.windows), strict=True)
         corners = np.tile(p.windows[:, None, :2], 2).astype(np.float32)
         in_frame = to_pixels((boxes + corners).reshape(-1, 4), p.size)
         columns.append(_columns(p, detector.labels, in_frame, np.concatenate(scores)))
     return columns
+
+
+def _mirrored(view: View, parts: Sequence[str], width: int) -> View:
+    """What was found in the mirror image of a picture of a width as it is in the picture, left and right exchanged."""
+    (boxes, scores), places = view, [*swapped(parts)]
+    back = boxes[places][:, [2, 1, 0, 3]] * np.array((-1, 1, -1, 1), np.float32)
+    return back + np.array((width, 0, width, 0), np.float32), scores[places]
+
+
+def _fused(one: View, other: View) -> View:
+    """Weighted boxes fusion (arXiv 1910.13302) of two views, class by class.
+
+    Where they overlap by `AGREED` or more: the mean box by scores, and the mean score; else the surer one, at half its
+    score, since one of two has seen it.
+    """
+    (boxes, scores), (others, doubts) = one, other
+    inclusive = np.array((0, 0, 1, 1), np.float32)
+    agree = paired_iou(boxes - inclusive, others - inclusive) >= AGREED
+    total = np.maximum(scores + doubts, np.finfo(np.float32).tiny)
+    mean = (boxes * scores[:, None] + others * doubts[:, None]) / total[:, None]
+    surer = np.where((scores >= doubts)[:, None], boxes, others)
+    return np.where(agree[:, None], mean, surer), np.where(agree, scores + doubts, np.maximum(scores, doubts)) / 2
 
 
 def best_of_each(boxes: Tensor, scores: Tensor) -> Sequence[tuple[Tensor, Tensor]]:

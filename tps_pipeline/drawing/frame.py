@@ -126,17 +126,20 @@ def _label(canvas: np.ndarray, box: Box, text: str, colour: Colour, taken: list[
     height += below + 2
     x = max(0, min(box[0], canvas.shape[1] - width - 4))
     last = max(0, canvas.shape[0] - height)
-    free = (
-        y for y in range(max(0, min(box[1] - height, last)), last + 1) if not _overlaps(x, y, width + 4, height, taken)
-    )
-    y = next(free, last)
+    y = min(last, _free(x, max(0, min(box[1] - height, last)), width + 4, height, taken))
     taken.append((x, y, x + width + 4, y + height))
     cv2.rectangle(canvas, (x, y), (x + width + 3, y + height - 1), DARK, -1)
     cv2.putText(canvas, text, (x + 2, y + height - below), _FONT, _TEXT, colour, 1, cv2.LINE_AA)
 
 
-def _overlaps(x: int, y: int, width: int, height: int, taken: list[Box]) -> bool:
-    return any(x < right and left < x + width and y < bottom and top < y + height for left, top, right, bottom in taken)
+def _free(x: int, y: int, width: int, height: int, taken: list[Box]) -> int:
+    """The next place from y on downwards that nothing overlaps."""
+    beside = sorted((top, bottom) for left, top, right, bottom in taken if x < right and left < x + width)
+    for top, bottom in beside:
+        if top >= y + height:
+            break
+        y = max(y, bottom)
+    return y
 
 
 def _banner(width: int, action: str, middle: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from tps_pipeline.outputs import Output
 from tps_pipeline.store import Store
 from tps_pipeline.video.frames import FrameFile
 
+_NAMED = pa.schema([("video_id", pa.string()), ("path", pa.string())])
 _DRAWN = (
     *(outputs.VIDEOS, outputs.VIDEO_ACTIONS, outputs.TRACKS, outputs.FRAMES),
     *(outputs.ACTIONS, outputs.PEOPLE, outputs.PARTS),
@@ -100,12 +101,21 @@ def _annotation(store: Store, shard: str, video_id: str) -> Layer:
 def _find(store: Store, video_id: str) -> tuple[str, str]:
     """The shard of a video, and its path in the data folder."""
     known: list[str] = []
+    damaged: list[StoreError] = []
+    records = Lineage(store).latest().of(outputs.VIDEOS.key)
     for name in store.names(outputs.VIDEOS.key):
         shard = name.removesuffix(outputs.VIDEOS.suffix)
-        videos = store.read(outputs.VIDEOS.path(shard), columns=["video_id", "path"]).to_pydict()
+        try:
+            path = store.intact(records[shard]) if shard in records else outputs.VIDEOS.path(shard)
+            videos = store.read(path, columns=["video_id", "path"]).cast(_NAMED).to_pydict()
+        except (StoreError, ValueError) as error:  # the video may be in another shard
+            damaged.append(StoreError(str(error)))
+            continue
         if video_id in videos["video_id"]:
             return shard, videos["path"][videos["video_id"].index(video_id)]
         known += videos["video_id"]
+    if damaged:
+        raise damaged[0]
     if not known:
         raise StoreError(f"{store.root} has no videos; name the store with --store")
     nearest = difflib.get_close_matches(video_id, known, n=1, cutoff=0)[0]

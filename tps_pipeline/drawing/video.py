@@ -118,11 +118,20 @@ def predicted(
 def with_tracks(parts: pd.DataFrame, detections: pd.DataFrame, tracks: pd.DataFrame) -> pd.DataFrame:
     """Add each person's `track_id`, which is missing where a method has another box of the person.
 
-    Methods number people as they like; a person is the tracked one if their boxes are equal.
+    Methods number people as they like; a person is the tracked one if their boxes are equal. Of several people in one
+    box the first is the first, as all number them from the best down.
     """
     where = ["frame", *PERSON_BOX]
-    people = detections[[*where, "person"]].merge(tracks[["frame", "person", "track_id"]], on=["frame", "person"])
-    return parts.merge(people.drop_duplicates(where)[[*where, "track_id"]], on=where, how="left")
+    tracked = _numbered_within(detections, where).merge(tracks[["frame", "person", "track_id"]], on=["frame", "person"])
+    own = _numbered_within(parts, where)
+    known = own.merge(tracked.drop(columns="person"), on=[*where, "within"])
+    return parts.merge(known.drop(columns="within"), on=[*where, "person"], how="left")
+
+
+def _numbered_within(parts: pd.DataFrame, where: list[str]) -> pd.DataFrame:
+    """Each person once, and which of those in the same box they are, from 0."""
+    people = parts[[*where, "person"]].drop_duplicates().sort_values(["frame", "person"])
+    return people.assign(within=people.groupby(where).cumcount())
 
 
 def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from tps_pipeline.graph.reader import Reader
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Step
 from tps_pipeline.graph.work import keys_read, work_on
-from tps_pipeline.lineage import Lineage, Record, Work
+from tps_pipeline.lineage import Lineage, Record, Snapshot, Work
 from tps_pipeline.outputs import Output, allowance, name_of, verdict
 
 Find = Callable[[Output, Reader], list[str]]
@@ -93,6 +93,22 @@ def judge(run: Run, check: Check, shard: str | None = None) -> Verdict:
     found = run.store.read(run.store.intact(record))["problem"].to_pylist() if record.rows else []
     problems = [str(problem) for problem in found]
     return Verdict(record, problems, latest.refusal(record) if latest.forbids(record) else None)
+
+
+def is_judged(run: Run, check: Check, shard: str | None, latest: Snapshot) -> bool:
+    """Whether a check has looked at an output as it is now.
+
+    Args:
+        run: The run.
+        check: The check.
+        shard: The shard; None is all of the output.
+        latest: The records.
+    """
+    step = check.step
+    keys = keys_read(step, shard, latest)
+    if not all(key in latest.records for key in keys):
+        return False
+    return latest.why_stale(work_on(run, step, step.makes[0], shard, latest, keys)) is None
 
 
 def allow(lineage: Lineage, name: str, because: str) -> list[str]:

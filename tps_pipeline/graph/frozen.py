@@ -1,10 +1,14 @@
-"""Recipes as runs had them: `recipes/<digest>.yaml` in the store, written once and never changed."""
+"""Recipes as runs had them: `recipes/<digest>.yaml` in the store, written once and never changed.
+
+A file whose name is not its content's digest is none.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ FOLDER = "recipes"
 LAST = f"{FOLDER}/last.json"
 """What the last run's recipe is called; a file by its full path."""
 
+_ANOTHER = "the next run keeps its own anew, or name one (`--recipe`, TPS_RECIPE)"
+
 
 def freeze(store: Store, text: str, name: str) -> str:
     """Keep a recipe's text as that of a run that begins.
@@ -34,7 +40,7 @@ def freeze(store: Store, text: str, name: str) -> str:
     Returns:
         Its digest.
     """
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = _digest_of(text.encode())
     called = str(Path(name).resolve()) if Path(name).is_file() else name
     store.write_bytes(path_of(digest), text.encode())
     store.write_bytes(LAST, json.dumps({"recipe": called, "digest": digest}).encode())
@@ -43,8 +49,28 @@ def freeze(store: Store, text: str, name: str) -> str:
 
 @cache
 def text_of(root: str, digest: str) -> str:
-    """The text of a recipe that was frozen in the store of a root."""
-    return Store(root).local(path_of(digest)).read_text()
+    """The text of a recipe that was frozen in the store of a root.
+
+    Raises:
+        StoreError: It is gone, or is another than was frozen.
+    """
+    return _text(Store(root), digest)
+
+
+def intact(store: Store, digest: str) -> Path:
+    """A local file with a recipe, found to be the one that was frozen.
+
+    Raises:
+        StoreError: It is gone, or is another.
+    """
+    path = path_of(digest)
+    if not store.exists(path):
+        raise StoreError(f"{store.full(path)}, a run's recipe, is gone; {_ANOTHER}")
+    file = store.local(path)
+    if _digest_of(file.read_bytes()) != digest:
+        what = "is not the recipe that a run has kept (damaged, or changed by hand)"
+        raise StoreError(f"{store.full(path)} {what}: delete it; {_ANOTHER}")
+    return file
 
 
 def path_of(digest: str) -> str:
@@ -52,24 +78,46 @@ def path_of(digest: str) -> str:
     return f"{FOLDER}/{digest}.yaml"
 
 
+def names(store: Store) -> list[str]:
+    """The digests of all recipes that a store has."""
+    return [name.removesuffix(".yaml") for name in store.names(FOLDER) if name.endswith(".yaml")]
+
+
 def last_name(store: Store) -> str | None:
-    """What the last run's recipe is called; None if the store does not know (version 0.2)."""
-    return json.loads(store.local(LAST).read_text())["recipe"] if store.exists(LAST) else None
+    """What the last run's recipe is called; None if the store does not know (version 0.2, or the note is damaged)."""
+    return _last(store).get("recipe")
 
 
 def last(store: Store) -> str:
     """The text of the last run's recipe.
 
     Raises:
-        StoreError: No run has frozen any.
+        StoreError: No run has frozen any, or it is gone, or another than was frozen.
     """
-    if store.exists(LAST) and (digest := json.loads(store.local(LAST).read_text()).get("digest")):
-        return store.local(path_of(digest)).read_text()
-    # Stores of version 0.2 do not say: it is the file that was written last.
-    paths = [f"{FOLDER}/{name}" for name in store.names(FOLDER) if name.endswith(".yaml")]
-    if not paths:
-        raise StoreError(f"{store.root} knows of no run's recipe; name one (`--recipe`, TPS_RECIPE)")
-    return store.local(max(paths, key=lambda path: store.fs.modified(store.full(path)))).read_text()
+    digest = _last(store).get("digest")
+    if not digest:  # it is the file that was written last: each run writes its own
+        written = {name: store.fs.modified(store.full(path_of(name))) for name in names(store)}
+        if not written:
+            raise StoreError(f"{store.root} knows of no run's recipe; name one (`--recipe`, TPS_RECIPE)")
+        digest = max(written, key=lambda name: written[name])
+    return _text(store, digest)
+
+
+def _text(store: Store, digest: str) -> str:
+    return intact(store, digest).read_bytes().decode()
+
+
+def _last(store: Store) -> dict[str, str]:
+    """What the store says of the last run's recipe; nothing if its note is gone or damaged."""
+    try:
+        said = json.loads(store.local(LAST).read_bytes())
+    except (StoreError, ValueError):
+        return {}
+    return {name: value for name, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
+
+
+def _digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def of_predictions(lineage: Lineage) -> recipes.Recipe:
@@ -84,7 +132,7 @@ def of_predictions(lineage: Lineage) -> recipes.Recipe:
     made = [record for (asset, _), record in records.items() if asset.startswith(PREDICTIONS)]
     if not made:
         return newest
-    key = max(made, key=lambda record: record.finished_at).key
+    key = max(made, key=lambda record: record.order).key
     trace = [record for _, record in lineage.trace(key) if record.recipe_sections]
     fits = (recipe for recipe in (newest, *_kept((store,))) if all(_made_with(recipe, record) for record in trace))
     return next(fits, newest)
@@ -110,15 +158,11 @@ def settings_in(*stores: Store) -> Settings:
 
 
 def _kept(stores: tuple[Store, ...]) -> Iterator[recipes.Recipe]:
-    """The recipes that some stores have kept; one that is no longer valid tells nothing."""
+    """The recipes that some stores have kept; one that is no longer valid, or another, tells nothing."""
     for store in stores:
-        for name in store.names(FOLDER):
-            if not name.endswith(".yaml"):
-                continue
-            try:
-                yield recipes.parse(store.local(f"{FOLDER}/{name}").read_text(), Path(name))
-            except RecipeError:
-                continue
+        for name in names(store):
+            with suppress(RecipeError, StoreError):
+                yield recipes.parse(_text(store, name), Path(path_of(name)))
 
 
 def _read(recipe: recipes.Recipe, section: str) -> Any:

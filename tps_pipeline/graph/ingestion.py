@@ -2,7 +2,8 @@
 
 A store knows a data folder by its videos, so that the folder can move; another one has to be let in by name. What is
 taken out stays out, with the reason in its lineage, until it is put in again or the video is another. How videos
-become shards stands in `tps_pipeline.data.shards`, how lost ones are found again in `tps_pipeline.graph.lost`.
+become shards stands in `tps_pipeline.data.shards`, how lost ones are found again in `tps_pipeline.graph.lost`, what is
+out in `tps_pipeline.graph.removals`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tps_pipeline.data.encoding import printable
 from tps_pipeline.data.layout import Video, find_videos
 from tps_pipeline.data.shards import Ingested, Known, ingest
 from tps_pipeline.errors import DataError, StoreError
+from tps_pipeline.graph import removals
 from tps_pipeline.graph.lost import lost_shards, manifest_of
+from tps_pipeline.graph.removals import Note
 from tps_pipeline.graph.run import Run
 from tps_pipeline.lineage import Input, Lineage, Record, Snapshot, Work
 from tps_pipeline.lineage.rows import shard_of
-from tps_pipeline.outputs import FOLDERS, REMOVED, SHARDS, SPLITS
+from tps_pipeline.outputs import FOLDERS, SHARDS, SPLITS
 from tps_pipeline.store import Written
 
 SAME = 0.5
@@ -99,17 +103,14 @@ def recognised(run: Run, folders: list[Folder] | None = None) -> Folder | None:
 def take_in(run: Run, *, only: Collection[str] | None = None) -> Ingested:
     """Take in what is new or changed in the run's data folder, and make lost shards again; see `look`."""
     with run.store.lock(SHARDS.key):
-        recorded = run.lineage.latest().of(REMOVED.key)
-        for name, said in _removals(run.lineage):
-            if name not in recorded:  # that it is out was lost, with its record
-                _record_removal(run.lineage, name, said)
+        mended = removals.mend(run.lineage)
         found = look(run, only=only)
         folder = _note_place(run, recognised(run))
         for name, manifest in sorted(found.shards.items()):
             _write(run.lineage, run.recipe.digest_of(()), name, manifest, (folder.as_input,), run.id)
         for name in found.gone:
-            _record_removal(run.lineage, name, {"removed": name, "from": name, "because": "lost", "videos": {}})
-    return found
+            removals.write(run.lineage, name, Note(name, name, "lost", {}))
+    return replace(found, problems=mended + found.problems)
 
 
 def folders_of(latest: Snapshot) -> list[Folder]:
@@ -134,7 +135,7 @@ def place_of(lineage: Lineage) -> str | None:
     """Where the data folder was that was last taken in from; None if the store does not know."""
     latest = lineage.latest()
     records = latest.of(FOLDERS.key).values()
-    return _said(latest, max(records, key=lambda record: record.order))[0] if records else None
+    return (_said(latest, max(records, key=lambda record: record.order))[0] or None) if records else None
 
 
 def accept(lineage: Lineage, data: Path) -> None:
@@ -173,13 +174,12 @@ def remove(lineage: Lineage, name: str, because: str) -> str:
     out, rest = (
         (manifest, manifest.slice(0, 0)) if shard == name else (manifest.filter(chosen), manifest.filter(~chosen))
     )
-    contents = {row["video_id"]: row["sha256"] for row in out.to_pylist()}
-    said = {"removed": name, "from": shard, "because": because, "videos": contents}
-    removed = [_record_removal(lineage, name, said, record)]
+    note = Note(name, shard, printable(because), {row["video_id"]: row["sha256"] for row in out.to_pylist()})
+    removed = removals.write(lineage, name, note, (record.as_input,))
     if rest.num_rows:
-        _write(lineage, record.recipe_digest, shard, rest, (*record.inputs, removed[0].as_input), "tps store remove")
+        _write(lineage, record.recipe_digest, shard, rest, (*record.inputs, removed.as_input), "tps store remove")
     elif shard != name:  # its last video
-        _record_removal(lineage, shard, said, record)
+        removals.write(lineage, shard, note, (record.as_input,))
     return shard
 
 
@@ -189,13 +189,12 @@ def put_back(lineage: Lineage, name: str) -> None:
     Raises:
         StoreError: It was not.
     """
-    removals = [(place, said) for place, said in _removals(lineage) if said["removed"] == name]
-    if not removals:
+    out = [each for each in removals.removals(lineage.latest()) if each.note.videos and each.note.removed == name]
+    if not out:
         raise StoreError(f"{name} was not taken out of this store")
-    before = lineage.latest().of(REMOVED.key)
-    for place, said in removals:  # of a shard's last video the shard's, too
-        undone = said | {"because": "put in again", "videos": {}}
-        _record_removal(lineage, place, undone, before.get(place), out=False)
+    for each in out:  # of a shard's last video the shard's, too
+        undone = Note(name, each.note.shard, "put in again", {})
+        removals.write(lineage, each.name, undone, (each.record.as_input,) if each.record else (), out=False)
 
 
 def _note_place(run: Run, folder: Folder | None) -> Record:
@@ -212,20 +211,11 @@ def _note_place(run: Run, folder: Folder | None) -> Record:
 
 
 def _record_folder(lineage: Lineage, number: int, place: str, identity: str, *, accepted: str = "") -> Record:
-    name, said = f"folder-{number:03}", {"folder": place, "accepted": accepted}
+    name, said = f"folder-{number:03}", {"folder": place, "accepted": accepted, "videos": identity}
     written = lineage.store.write_bytes(FOLDERS.path(name), json.dumps(said).encode())
     # It is the same one wherever it is, and so is what was made from it.
     same = Written(written.path, identity, written.bytes)
     return lineage.record(Work(FOLDERS.key, name, (), (), ""), same, run_id="ingestion")
-
-
-def _record_removal(
-    lineage: Lineage, name: str, said: Mapping[str, Any], was: Record | None = None, *, out: bool = True
-) -> Record:
-    written = lineage.store.write_bytes(REMOVED.path(name), json.dumps(said, indent=1).encode())
-    work = Work(REMOVED.key, name, (was.as_input,) if was else (), (), "")
-    rows = max(1, len(said["videos"])) if out else 0
-    return lineage.record(work, replace(written, rows=rows), run_id="tps store remove")
 
 
 def _write(
@@ -238,20 +228,9 @@ def _write(
 def _known(lineage: Lineage, folders: list[Folder], elsewhere: Collection[str]) -> Known:
     """What ingestion has to know of a store."""
     manifests = {name: manifest for folder in folders for name, manifest in folder.manifests.items()}
-    removed = {video: content for _, said in _removals(lineage) for video, content in said["videos"].items()}
     latest = lineage.latest()
-    return Known(manifests, elsewhere, removed, list(latest.of(SHARDS.key)), lost_shards(latest, manifests))
-
-
-def _removals(lineage: Lineage) -> list[tuple[str, dict[str, Any]]]:
-    """What is out: each shard's or video's name with what was said when it was taken out."""
-    store = lineage.store
-    recorded = {name: record for name, record in lineage.latest().of(REMOVED.key).items() if record.rows}
-    for record in recorded.values():
-        store.intact(record)
-    names = recorded.keys() | {file.removesuffix(REMOVED.suffix) for file in store.names(REMOVED.key)}
-    removals = [(name, json.loads(store.local(REMOVED.path(name)).read_text())) for name in sorted(names)]
-    return [(name, said) for name, said in removals if said["videos"]]
+    removed = {video: sha for each in removals.removals(latest) for video, sha in each.note.videos.items()}
+    return Known(manifests, elsewhere, removed, list(latest.of(SHARDS.key)), lost_shards(latest, manifests, removed))
 
 
 def _videos(data: Path) -> list[Video]:
@@ -278,14 +257,17 @@ def _digest(sizes: Any) -> str:
 
 
 def _said(latest: Snapshot, record: Record) -> tuple[str, str]:
-    """Where a folder is, and what was in it when it was let in by name."""
-    file = latest.store.local(record.path)
-    try:  # its version is that of the folder's videos, not of the file
-        said = json.loads(file.read_text())
-        return str(said["folder"]), str(said["accepted"])
-    except (ValueError, KeyError, TypeError) as error:
-        what = 'is damaged; write {"folder": "", "accepted": ""} into it, then `tps store accept` the data folder'
-        raise StoreError(f"{file} {what}") from error
+    """Where a folder is, and what was in it when it was let in by name; nothing if its note is lost or another's.
+
+    The folder is then told from its videos, and noted again when it is next used.
+    """
+    try:  # the record's version is that of the folder's videos, not of the note
+        said = json.loads(latest.store.local(record.path).read_bytes())
+        if said.get("videos", record.data_version) == record.data_version:
+            return str(said["folder"]), str(said["accepted"])
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return "", ""
 
 
 def _name(record: Record) -> str:

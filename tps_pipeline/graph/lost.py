@@ -7,7 +7,7 @@ recorded or not. They need not be believed: they only name videos, whose rows ar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
@@ -32,22 +32,35 @@ def manifest_of(latest: Snapshot, shard: str) -> pa.Table | None:
         return None
 
 
-def lost_shards(latest: Snapshot, intact: Mapping[str, pa.Table]) -> dict[str, list[str]]:
+def lost_shards(
+    latest: Snapshot, intact: Mapping[str, pa.Table], removed: Collection[str] = ()
+) -> dict[str, list[str]]:
     """The ids of the videos of each lost shard, in their order; none where nothing tells them.
 
     Args:
         latest: The newest records.
         intact: The shards that are not lost, by name (`tables.SHARD`).
+        removed: The videos that were taken out.
     """
     named = {partition for asset, partition in latest.records if partition and asset != REMOVED.key}
     named |= {file.partition(".")[0] for output in NAMING for file in latest.store.names(output.key)}
     taken_out = {name for name, record in latest.of(REMOVED.key).items() if record.rows}
-    lost = sorted(name for name in named - intact.keys() - taken_out if _NAME.fullmatch(name))
+    lost = sorted(name for name in named - intact.keys() - taken_out if is_shard(name))
     if not lost:
         return {}
-    elsewhere = {video for manifest in intact.values() for video in manifest["video_id"].to_pylist()} | taken_out
-    ids = {name: [video for output in NAMING for video in _ids(latest.store, output.path(name))] for name in lost}
-    return {name: [video for video in dict.fromkeys(found) if video not in elsewhere] for name, found in ids.items()}
+    elsewhere = {video for manifest in intact.values() for video in manifest["video_id"].to_pylist()}
+    elsewhere |= taken_out | {*removed}
+    return {name: [v for v in videos_named(latest.store, name) if v not in elsewhere] for name in lost}
+
+
+def is_shard(name: str) -> bool:
+    """Whether this is what a shard is called."""
+    return _NAME.fullmatch(name) is not None
+
+
+def videos_named(store: Store, shard: str) -> list[str]:
+    """The ids of the videos that a shard's tables name, each once."""
+    return list(dict.fromkeys(video for output in NAMING for video in _ids(store, output.path(shard))))
 
 
 def _ids(store: Store, path: str) -> list[str]:
@@ -55,8 +68,4 @@ def _ids(store: Store, path: str) -> list[str]:
     try:
         return list(filter(None, store.read(path, columns=["video_id"])["video_id"].cast(pa.string()).to_pylist()))
     except (StoreError, KeyError, pa.ArrowException):
-        return []
-    except OSError as error:  # pyarrow's, of damaged content, has no number
-        if error.errno is not None:
-            raise
         return []

@@ -7,14 +7,14 @@ from. Of several runs that want the same at once, one makes it; the others wait 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from tps_pipeline import device
-from tps_pipeline.errors import StoreError, TpsError, make_room, no_room
+from tps_pipeline.errors import StoreError, TpsError, disk_failure
 from tps_pipeline.graph.promotion import refused_before, refuses
 from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
@@ -65,13 +65,14 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
         What was done for each of the step's outputs.
 
     Raises:
-        StoreError: Something that it reads was never made, or has failed a blocking check; or the disk is full.
+        StoreError: Something that it reads was never made, or has failed a blocking check; or the disk fails, or is
+            full.
     """
     try:
         return _make_each(run, step, shards, force=force)
     except Exception as error:
-        if no_room(error) and not isinstance(error, TpsError):
-            raise StoreError(f"{step.name}: {make_room(run.store.root)}") from error
+        if said := disk_failure(error, run.store.root):
+            raise StoreError(f"{step.name}: {said}") from error
         raise
 
 
@@ -199,11 +200,13 @@ def _show(run: Run, step: Step, shard: str | None, outcomes: Mapping[Output, Out
     for output, outcome in outcomes.items():
         name = shard or output.key
         record = outcome.made.get(name) or outcome.kept.get(name)
-        with suppress(pa.ArrowInvalid, OSError):
+        try:
             if record and record.rows is not None:
-                outcome.previews[name] = run.store.head(record.path, PREVIEWED)
+                outcome.previews[name] = run.store.head(run.store.intact(record), PREVIEWED)
             if record and step.picture and output == step.makes[0]:
                 outcome.pictures[name] = _picture(run, step, shard)
+        except (TpsError, pa.ArrowException, OSError) as error:  # whoever builds on it fails
+            run.warn(f"{name_of(output.at(shard))} is not shown: {error}")
 
 
 def _picture(run: Run, step: Step, shard: str | None) -> str:

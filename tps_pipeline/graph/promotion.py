@@ -31,7 +31,7 @@ def refused_before(run: Run, learner: Learner, work: Work) -> str | None:
 def refuses(run: Run, step: Step, work: Work, product: Path | Record, *, device: str = devices.CPU) -> str | None:
     """Put a network aside that is worse than the current one, or that nothing says is not.
 
-    Outside of a retraining, and where there is none yet, every network takes its place at once.
+    Outside of a retraining, and where there is none yet or none any more, every network takes its place at once.
 
     Args:
         run: The run.
@@ -44,7 +44,7 @@ def refuses(run: Run, step: Step, work: Work, product: Path | Record, *, device:
         Why it must not take the current one's place, or None.
     """
     learner, current = step.learner, run.lineage.latest().records.get(work.key)
-    if learner is None or current is None or not run.retraining:
+    if learner is None or current is None or not run.retraining or not run.store.exists(current.path):
         return None
     shards = comparable(run, learner)
     if not shards:

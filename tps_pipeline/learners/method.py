@@ -11,6 +11,7 @@ from typing import ClassVar
 from tps_pipeline import recipe
 from tps_pipeline.learners.pretrained import weights_named
 from tps_pipeline.methods import Method, build
+from tps_pipeline.methods.own import Own
 from tps_pipeline.outputs import SCORED_WITH, Output
 from tps_pipeline.reading import Reads
 
@@ -58,8 +59,9 @@ class MethodLearner:
 
     @property
     def alone(self) -> bool:
-        """Whether it only counts."""
-        return isinstance(self.recipe.methods[self.name], recipe.VideoCategory)
+        """Whether it only counts; or is not in this package, and does not say `alone = False`."""
+        entry, method = self.recipe.methods[self.name], self.method
+        return method.alone if isinstance(method, Own) else isinstance(entry, recipe.VideoCategory)
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:

@@ -28,7 +28,6 @@ from tps_pipeline.models import onnx
 from tps_pipeline.models.conversion import KINDS
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.models.yolov7 import YOLOv7
-from tps_pipeline.models.yolov7_layers import STRIDES
 from tps_pipeline.training.checkpoint import LOGS, WEIGHTS
 
 PUBLISHED_CLIP = 32, 224
@@ -126,6 +125,7 @@ def trained(checkpoint: Path, name: str) -> Exportable:
             return _action(checkpoint, described)
         case None if "labels" in described:
             found = detector.load(checkpoint / WEIGHTS, device="cpu")
+            assert isinstance(found.network, YOLOv7)
             return _detector(found.network, {"labels": described["labels"], "image_size": str(found.size)})
         case _:
             what = "sees neither pictures nor clips: it has no ONNX file; name a detector, video_action or a method"
@@ -184,9 +184,7 @@ def _imported(folder: Path) -> Exportable:
 
 def _detector(network: YOLOv7, about: Mapping[str, str]) -> Exportable:
     """Of any number of pictures and any size that its strides divide."""
-    last = STRIDES[-1]
-    dynamic = {0: Dim("batch"), 2: last * Dim("rows"), 3: last * Dim("columns")}
-    example = torch.zeros(2, 3, 2 * last, 3 * last)
+    example, dynamic = detector.exported_with()
     normalisation = {"normalisation": KINDS["yolov7x"].normalisation}
     return Exportable(_Boxes(network), example, {**normalisation, **about}, ("boxes", "scores"), dynamic)
 

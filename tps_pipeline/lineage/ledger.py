@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,11 +14,15 @@ from typing import Any
 import pyarrow as pa
 
 from tps_pipeline import device as devices
-from tps_pipeline.errors import StoreError
-from tps_pipeline.lineage.records import Order, Record, Work, from_row, git_sha, packages, to_table
+from tps_pipeline.cpu import collection_paused
+from tps_pipeline.errors import StoreError, TpsError
+from tps_pipeline.lineage import openlineage_events
+from tps_pipeline.lineage.records import TIMES, Order, Record, Work, from_row, git_sha, packages, to_table
 from tps_pipeline.lineage.snapshot import Snapshot
 from tps_pipeline.outputs import Key, name_of
-from tps_pipeline.store import Store, Written
+from tps_pipeline.store import Store, Written, parquet
+
+_DIGEST = hashlib.sha256().digest_size * 2
 
 Place = tuple[Order, "_File", int]
 """Where a record is: its order, its file and row there."""
@@ -91,6 +97,7 @@ class Lineage:
             last, *_ = max((order for order, _, _ in self._newest.values()), default=(0,))
             record = replace(record, sequence=last + 1)
             self._save(to_table([record]))
+        openlineage_events.send(record, self.store.fs.unstrip_protocol(self.store.root))
         return record
 
     def compact(self) -> int:
@@ -133,6 +140,7 @@ class Lineage:
             for i in reversed(record.inputs):
                 places = made.get((i.asset, i.partition, i.data_version))
                 if places:  # of writes of equal content the last one before this
+                    places.sort(key=_order)
                     after = bisect.bisect_right(places, record.could_read, key=_order)
                     _, file, row = places[max(0, after - 1)]
                     stack.append((depth + 1, file.record(row)))
@@ -173,14 +181,14 @@ class Lineage:
         raise StoreError(f"{name_of(key)} has no version {version}; versions: {known}")
 
     def _by_version(self) -> dict[tuple[str, str | None, str], list[Place]]:
-        """Where each version of each output was recorded, the oldest first."""
+        """Where each version of each output was recorded."""
         if self._made is None:
-            self._made = {}
-            for place in self._places.values():
-                _, file, row = place
-                self._made.setdefault((*file.keys[row], file.data_versions[row]), []).append(place)
-            for places in self._made.values():
-                places.sort(key=_order)
+            made: dict[tuple[str, str | None, str], list[Place]] = defaultdict(list)
+            with collection_paused():
+                for place in self._places.values():
+                    _, file, row = place
+                    made[*file.keys[row], file.data_versions[row]].append(place)
+            self._made = dict(made)
         return self._made
 
     def _refresh(self) -> None:
@@ -195,13 +203,15 @@ class Lineage:
                 self._index(file)
         for name in sorted(names - self._files.keys()):
             try:
-                file = _File(self.store.read(f"lineage/{name}"))
-            except StoreError:
+                with collection_paused():
+                    file = self._read(f"lineage/{name}")
+            except TpsError:
                 if self.store.exists(f"lineage/{name}"):
                     raise
                 return self._refresh()  # merged into another file meanwhile
             self._files[name] = file
-            self._index(file)
+            with collection_paused():
+                self._index(file)
         return None
 
     def _index(self, file: _File) -> None:
@@ -213,9 +223,24 @@ class Lineage:
             if key not in self._newest or _order(self._newest[key]) < _order(place):
                 self._newest[key] = place
 
+    def _read(self, path: str) -> _File:
+        digest = path.rpartition("-")[2].removesuffix(".parquet")
+        if len(digest) == _DIGEST:  # before version 0.4 names did not have it
+            self.store.verify(path, digest)
+        try:
+            return _File(self.store.read(path))
+        except KeyError as error:
+            what = f"{self.store.full(path)} holds no records ({error}): delete it and run again"
+            raise StoreError(f"{what}; what it should tell of is found or made again") from error
+
     def _save(self, table: pa.Table) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.store.write(f"lineage/{stamp}-{uuid.uuid4().hex[:8]}.parquet", table)
+        """Write a file of records, which nothing else has the version of: its name has."""
+        stamp, content = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f"), parquet(table)
+        self.store.write_bytes(f"lineage/{stamp}-{hashlib.sha256(content).hexdigest()}.parquet", content)
+
+
+_TOGETHER = 32
+"""Rows that are made Python objects at once: a run's are neighbours, and each call costs as much as many rows."""
 
 
 class _File:
@@ -224,19 +249,26 @@ class _File:
     def __init__(self, table: pa.Table) -> None:
         if "sequence" not in table.column_names:  # before version 0.3
             table = table.append_column("sequence", pa.nulls(table.num_rows, pa.int64()))
+        for name in TIMES:
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, name, table[name].cast(pa.int64()))
         names = ("record", "asset", "partition", "sequence")
         columns: dict[str, Any] = {name: table[name].to_pylist() for name in names}
-        times: list[Any] = table["finished_at"].cast(pa.int64()).to_pylist()
+        times: list[Any] = table["finished_at"].to_pylist()
         placed = zip(columns["sequence"], times, columns["record"], strict=True)
         self.orders: list[Order] = [(number or 0, time, record) for number, time, record in placed]
         self.keys: list[Key] = list(zip(columns["asset"], columns["partition"], strict=True))
         self.data_versions: list[Any] = table["data_version"].to_pylist()
         self._table = table
+        self._rows: dict[int, list[dict[str, Any]]] = {}
         self._made: dict[int, Record] = {}
 
     def record(self, row: int) -> Record:
         if row not in self._made:
-            self._made[row] = from_row(self._table.slice(row, 1).to_pylist()[0])
+            start = row - row % _TOGETHER
+            if start not in self._rows:
+                self._rows[start] = self._table.slice(start, _TOGETHER).to_pylist()
+            self._made[row] = from_row(self._rows[start][row - start])
         return self._made[row]
 
 

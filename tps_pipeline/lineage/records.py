@@ -18,6 +18,9 @@ import pyarrow as pa
 from tps_pipeline.outputs import Key, name_of
 
 _INPUT = pa.struct([(name, pa.string()) for name in ("asset", "partition", "data_version", "path")])
+TIMES = ("started_at", "finished_at")
+"""The columns of `SCHEMA` that are moments."""
+
 _EPOCH, _TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -191,8 +194,9 @@ def to_table(records: Sequence[Record]) -> pa.Table:
 
 
 def from_row(row: dict[str, Any]) -> Record:
-    """One row of `SCHEMA` as a record."""
+    """One row of `SCHEMA` as a record; times are microseconds of 1970's, of which Arrow would make pandas' first."""
     values: dict[str, Any] = {**row, "inputs": tuple(Input(**i) for i in row["inputs"])}
+    values |= {name: _EPOCH + row[name] * _TICK for name in TIMES}
     values["recipe_sections"] = tuple(row["recipe_sections"])
     values |= {"packages": dict(row["packages"]), "metrics": dict(row["metrics"])}
     return Record(**values)

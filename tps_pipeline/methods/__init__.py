@@ -83,3 +83,7 @@ def build(settings: recipe.Method) -> Method:
             from tps_pipeline.methods.trajectories.part_trajectory import PartTrajectory
 
             return PartTrajectory(settings)
+        case recipe.OwnMethod():
+            from tps_pipeline.methods import own
+
+            return own.of(settings)

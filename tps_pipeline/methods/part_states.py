@@ -10,14 +10,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline import tables
 from tps_pipeline.labels import NO_STATE, parts_of, swap, swapped
+
+if TYPE_CHECKING:  # half a second, which a plan need not pay
+    import pandas as pd
 
 UNLABELLED = -1
 """The label of a part that is not annotated, or in a state outside the label space."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -64,6 +63,8 @@ def with_states(detections: pa.Table, video_actions: pa.Table, counts: pa.Table)
     Returns:
         A table of `tables.PREDICTIONS`; a state's score is its share of the action's boxes of that part.
     """
+    import pandas as pd
+
     known = counts.to_pandas().astype({"action": str, "part": str, "state": str})
     overall = known.groupby(["part", "state"], as_index=False).boxes.sum().assign(action="")
     shares = pd.concat([known, overall]).sort_values(["boxes", "state"], ascending=[False, True])

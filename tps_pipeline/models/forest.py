@@ -99,6 +99,9 @@ class Forest:
         try:
             arrays = {name: tensors[name].numpy() for name in ("root", "children", "feature", "threshold")}
             shares = tuple(tensors[name].numpy() for name in _SHARES)
+            children = arrays["children"]
+            if not ((children == LEAF) | (children > np.arange(len(children))[:, None])).all():
+                raise ValueError("a node leads back to one before it")
             return cls(**arrays, shares=csr_matrix(shares, (len(arrays["children"]), classes)))
         except (KeyError, ValueError) as error:
             raise WeightsError(f"these are not the arrays of randomised trees: {error}") from error

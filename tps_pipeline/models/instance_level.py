@@ -20,7 +20,8 @@ class InstanceNet(nn.Module):
 
     def __init__(self, backbone: SlowFast, head: Person | PersonContextPerson | PersonPerson, *, labels: int) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone: nn.Module = backbone
+        self.head = head
         self.classify = nn.Linear(head.channels, labels)
 
     def forward(self, clips: Tensor, people: People) -> Tensor:

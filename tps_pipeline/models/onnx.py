@@ -1,4 +1,7 @@
-"""A network as an ONNX file, for other runtimes. Which network a name of a store means is not known here."""
+"""A network as an ONNX file, for other runtimes, and one that ONNX Runtime runs in place of PyTorch.
+
+Which network a name of a store means is not known here.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,72 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from tps_pipeline.errors import WeightsError
+from tps_pipeline.models.kept import runtime
 from tps_pipeline.whole_file import whole_file
 
 EXTRA = "tps-pipeline[onnx]"
 """The optional packages that this needs."""
 
 
-def must_be_installed() -> None:
+def must_be_installed(*, to_run: bool = False) -> None:
     """Make sure that the exporter's packages are there.
+
+    Args:
+        to_run: Those that run a file, too.
 
     Raises:
         WeightsError: One is missing.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    needed = ("onnx", "onnxscript", "onnxruntime") if to_run else ("onnx", "onnxscript")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise WeightsError(f"ONNX files are written with {' and '.join(missing)}: pip install '{EXTRA}'")
+        done = "written and run" if to_run else "written"
+        raise WeightsError(f"ONNX files are {done} with {' and '.join(missing)}: pip install '{EXTRA}'")
+
+
+def as_asked(network: nn.Module, example: Tensor, *, dynamic: Mapping[int, Any] | None = None) -> nn.Module:
+    """A network for evaluation as the runtime in force runs it (`models.kept`), to be called as ever.
+
+    Args:
+        network: Takes one tensor, gives one or some.
+        example: See `write`.
+        dynamic: See `write`; the number of clips without.
+
+    Raises:
+        WeightsError: ONNX Runtime is asked for, and is not installed.
+    """
+    network.eval()
+    return network if runtime() == "torch" else _OnnxRuntime(network, example, dynamic or {0: Dim("batch")})
+
+
+class _OnnxRuntime(nn.Module):
+    """What a network computes, computed by ONNX Runtime on the CPU."""
+
+    def __init__(self, network: nn.Module, example: Tensor, dynamic: Mapping[int, Any]) -> None:
+        super().__init__()
+        must_be_installed(to_run=True)
+        import onnxruntime
+
+        device = next(network.parameters()).device
+        self.where = nn.Parameter(
+            torch.empty(0, device=device), requires_grad=False
+        )  # who calls it asks for its device
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = torch.get_num_threads()
+        content = encode(network.cpu(), example, dynamic=dynamic)
+        self._session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """What the network gives."""
+        taken = {self._session.get_inputs()[0].name: np.ascontiguousarray(x.float().cpu().numpy())}
+        given = tuple(torch.from_numpy(np.asarray(each)).to(x.device) for each in self._session.run(None, taken))
+        return given[0] if len(given) == 1 else given
 
 
 def write(
@@ -53,6 +103,21 @@ def write(
     Raises:
         WeightsError: The exporter's packages are not installed.
     """
+    content = encode(network, example, takes=takes, gives=gives, dynamic=dynamic, about=about)
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
+def encode(
+    network: nn.Module,
+    example: Tensor,
+    *,
+    takes: str = "x",
+    gives: Sequence[str] = (),
+    dynamic: Mapping[int, Any],
+    about: Mapping[str, str] | None = None,
+) -> bytes:
+    """What `write` writes."""
     must_be_installed()
     network.eval()
     with torch.no_grad(), warnings.catch_warnings():
@@ -64,7 +129,7 @@ def write(
             dynamo=True,
             dynamic_shapes=(dict(dynamic),),
             input_names=[takes],
-            output_names=list(gives),
+            output_names=list(gives) or None,
             verbose=False,
         )
     assert program is not None
@@ -72,6 +137,5 @@ def write(
         node.metadata_props.clear()  # the lines of our code, by their places on this machine
         node.doc_string = None
     program.model.metadata_props.clear()
-    program.model.metadata_props.update(about)
-    with whole_file(path) as partial:
-        partial.write_bytes(program.model_proto.SerializeToString())
+    program.model.metadata_props.update(about or {})
+    return program.model_proto.SerializeToString()

@@ -314,6 +314,16 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsError: Names the missing, unexpected and differently shaped entries.
     """
+    must_fit(model, state_dict)
+    model.load_state_dict(state_dict)
+
+
+def must_fit(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Make sure that a network has the weights' entries, in their shapes and no others.
+
+    Raises:
+        WeightsError: Names the missing, unexpected and differently shaped entries.
+    """
     own = model.state_dict()
     missing, unexpected = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
     reshaped = [
@@ -323,7 +333,6 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     ]
     if missing or unexpected or reshaped:
         raise WeightsError(misfit(type(model).__name__, missing=missing, unexpected=unexpected, reshaped=reshaped))
-    model.load_state_dict(state_dict)
 
 
 def misfit(

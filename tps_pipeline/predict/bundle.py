@@ -214,8 +214,10 @@ def _network(run: Run, checkpoint: Input, files: Mapping[str, Path]) -> Network:
 
 def _scored(run: Run, method: str) -> pa.Table:
     """The method's rows of the leaderboard; none if it was never scored."""
-    path = LEADERBOARD.path()
-    table = run.store.read(path) if run.store.exists(path) else tables.empty(tables.LEADERBOARD)
+    record = run.lineage.latest().records.get(LEADERBOARD.at())
+    if record is None or not run.store.exists(record.path):
+        return tables.empty(tables.LEADERBOARD)
+    table = run.store.read(run.store.intact(record))
     return table.filter(pc.field("method").cast(pa.string()) == method)
 
 

@@ -16,7 +16,8 @@ from tps_pipeline import recipe as recipes
 from tps_pipeline.errors import BundleError, RecipeError, StoreError
 from tps_pipeline.graph import Run, frozen
 from tps_pipeline.lineage import Input, Lineage
-from tps_pipeline.models.kept import keeping
+from tps_pipeline.models import onnx
+from tps_pipeline.models.kept import Networks, Runtime, keeping
 from tps_pipeline.predict import boxes_only, bundle, live, memory, sources, streaming
 from tps_pipeline.predict.card import Network
 from tps_pipeline.predict.results import Result
@@ -26,7 +27,14 @@ from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
 
-def load(path: str | Path, *, method: str | None = None, every: int | None = None, recipe: str | None = None) -> Parser:
+def load(
+    path: str | Path,
+    *,
+    method: str | None = None,
+    every: int | None = None,
+    runtime: Runtime = "torch",
+    recipe: str | None = None,
+) -> Parser:
     """Make the networks of a store or a bundle ready for videos that are in no store.
 
     Args:
@@ -34,9 +42,12 @@ def load(path: str | Path, *, method: str | None = None, every: int | None = Non
         method: A method of the recipe that the store was made with, or an ensemble; `detections` for people and parts
             without states; what the recipe submits, or the bundle was made for, without.
         every: Look at every so many frames; as the recipe says without.
+        runtime: What runs the networks that see pictures or clips: `onnx` is ONNX Runtime, on the CPU, whose numbers
+            are PyTorch's but for the last digits.
         recipe: A recipe in the place of the store's: a name or a file.
 
     Raises:
+        WeightsError: ONNX Runtime is not installed.
         StoreError: It is no store, or a network that is needed was never trained or is not in the bundle.
         BundleError: The bundle is none, is damaged or unsafe, or is of another version.
         RecipeError: The recipe has no such method.
@@ -44,12 +55,12 @@ def load(path: str | Path, *, method: str | None = None, every: int | None = Non
     if bundle.is_bundle(path):
         if recipe is not None:
             raise BundleError(f"{path}: a bundle has its recipe in it; leave --recipe out, or name a store")
-        return _of_bundle(Path(path), method, every)
+        return _of_bundle(Path(path), method, every, runtime)
     lineage = Lineage(Store(path))
     if not lineage.records():
         raise StoreError(f"{path} is no store, or nothing was ever made in it; name another")
     chosen = recipes.load(recipe) if recipe is not None else frozen.of_predictions(lineage)
-    return Parser(lineage, chosen, method=method, every=every)
+    return Parser(lineage, chosen, method=method, every=every, runtime=runtime)
 
 
 class Parser:
@@ -61,6 +72,7 @@ class Parser:
         method: See `load`.
         every: See `load`.
         inputs: What there is to read; the store's newest without.
+        runtime: See `load`.
 
     Attributes:
         method: Whose states are given.
@@ -79,10 +91,13 @@ class Parser:
         method: str | None = None,
         every: int | None = None,
         inputs: tuple[Input, ...] | None = None,
+        runtime: Runtime = "torch",
     ) -> None:
+        if runtime == "onnx":
+            onnx.must_be_installed(to_run=True)
         self.method = _known(method or recipe.submission, recipe)
         self.recipe = recipe if every is None else _sampling(recipe, every)
-        self._networks: dict[str, object] = {}
+        self._networks = Networks(runtime)
         self._run = Run(self.recipe, Path(), lineage)
         wanted = [outputs.DETECTIONS, outputs.TRACKS]
         if self.method != boxes_only.METHOD:
@@ -163,12 +178,19 @@ class Parser:
         )
 
 
-def _of_bundle(path: Path, method: str | None, every: int | None) -> Parser:
+def _of_bundle(path: Path, method: str | None, every: int | None, runtime: Runtime) -> Parser:
     folder = Path(tempfile.mkdtemp(prefix="tps_bundle_"))
     try:
         manifest, recipe = bundle.unpack(path, folder)
         lineage = Lineage(Store(folder / bundle.STORE))
-        parser = Parser(lineage, recipe, method=method or manifest.method, every=every, inputs=manifest.inputs)
+        parser = Parser(
+            lineage,
+            recipe,
+            method=method or manifest.method,
+            every=every,
+            inputs=manifest.inputs,
+            runtime=runtime,
+        )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

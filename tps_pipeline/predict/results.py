@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,7 +130,7 @@ class Result:
     def to_dict(self, *, min_score: float = SHOWN_SCORE) -> dict[str, Any]:
         """What `to_json` writes, as plain values."""
         rows = self._rows[self._rows.person_score >= min_score]
-        of_frame = {frame: list(people_of(found)) for frame, found in rows.groupby("frame")}
+        of_frame = people_of(rows)
         spans = rows.dropna(subset=["track_id"]).groupby("track_id").frame.agg(["min", "max", "nunique"])
         named = ("n_frames", "fps", "width", "height", "error")
         return {
@@ -196,25 +196,37 @@ class Result:
         return rows.assign(track_id=rows.track_id.astype("Int32"), seconds=seconds.astype(float))
 
 
-def people_of(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The people of a frame as the tidy JSON has them, best first, each with their parts.
+def people_of(rows: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
+    """The people of some frames as the tidy JSON has them, best first, each with their parts; by frame.
 
     Args:
-        rows: The frame's rows of `tables.PREDICTIONS`, with `track_id`.
+        rows: Rows of `tables.PREDICTIONS`, with `track_id`.
     """
-    for _, parts in rows.groupby("person"):
-        first = parts.iloc[0]
-        yield {
-            "track": None if pd.isna(first.track_id) else int(first.track_id),
-            "score": rounded(first.person_score),
-            "box": [int(first[corner]) for corner in PERSON_BOX],
-            "parts": {str(part["part"]): _part(part) for part in parts.to_dict("records")},
-        }
+    columns = {name: rows[name].tolist() for name in _TOLD}  # plain values: a row of a data frame is slow to take
+    found: dict[int, dict[int, dict[str, Any]]] = {}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        people = found.setdefault(row["frame"], {})
+        if row["person"] not in people:
+            people[row["person"]] = {
+                "track": None if pd.isna(row["track_id"]) else int(row["track_id"]),
+                "score": rounded(row["person_score"]),
+                "box": [row[corner] for corner in PERSON_BOX],
+                "parts": {},
+            }
+        people[row["person"]]["parts"][str(row["part"])] = _part(row)
+    return {frame: [people[number] for number in sorted(people)] for frame, people in found.items()}
+
+
+_TOLD = (
+    *("frame", "person", "track_id", "person_score", *PERSON_BOX),
+    *("part", *BOX, "part_score", "state", "state_score", "state_scores"),
+)
 
 
 def _part(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        "box": [int(row[corner]) for corner in BOX],
+        "box": [row[corner] for corner in BOX],
         "score": rounded(row["part_score"]),
         "state": str(row["state"]),
         "state_score": rounded(row["state_score"]),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -23,12 +23,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tps_pipeline import tables
+from tps_pipeline.cpu import share_freed_memory
 from tps_pipeline.detection.tracks import ALONE, Linker
 from tps_pipeline.drawing.frame import draw
 from tps_pipeline.drawing.video import SHOWN_SCORE, with_tracks
 from tps_pipeline.graph import Run, Step
 from tps_pipeline.lineage import Input
-from tps_pipeline.models.kept import keeping
+from tps_pipeline.models.kept import Networks, keeping
 from tps_pipeline.outputs import DETECTIONS, FRAMES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
 from tps_pipeline.predict.live import Live
@@ -71,13 +72,22 @@ class Frame:
             "frame": self.frame,
             "seconds": round(self.seconds, 3),
             "action": {"name": self.action, "score": rounded(self.action_score)},
-            "people": list(people_of(self.people[self.people.person_score >= min_score])),
+            "people": people_of(self.people[self.people.person_score >= min_score]).get(self.frame, []),
         }
 
     def draw(self, *, min_score: float = SHOWN_SCORE) -> NDArray[np.uint8]:
         """The picture with what was found on it; people below a score are left out."""
         shown = self.people[self.people.person_score >= min_score]
         return draw(self.picture, shown, action=f"{self.action} {self.action_score:.2f}")
+
+
+class _Taken(NamedTuple):
+    """A frame as it came."""
+
+    small: NDArray[np.uint8]
+    """None larger than `SIDE`."""
+    picture: NDArray[np.uint8] | None
+    """As it is, of one that is looked at: the others of half a window would be a tenth of a gigabyte."""
 
 
 @dataclass
@@ -105,7 +115,7 @@ class Window:
     run: Run
     steps: Sequence[Step]
     inputs: tuple[Input, ...]
-    networks: dict[str, Any]
+    networks: Networks
     method: str
     fps: float
     stride: int
@@ -123,20 +133,23 @@ class Window:
         """What is found, half a window at a time."""
         half = max(1, round(window / 2 / self.stride)) * self.stride
         coming = iter(pictures)
-        while new := list(islice(coming, half)):
+        while new := [self._taken(*each) for each in enumerate(islice(coming, half))]:
             yield from self._go_on(new, keep=half)
 
-    def _go_on(self, new: list[NDArray[np.uint8]], *, keep: int) -> list[Frame]:
+    def _taken(self, at: int, picture: NDArray[np.uint8]) -> _Taken:
+        return _Taken(_small(picture), None if at % self.stride else picture)
+
+    def _go_on(self, new: list[_Taken], *, keep: int) -> list[Frame]:
         """Let the window go on by some frames, and tell of them."""
         self._forget(max(0, len(self.pictures) - keep))
         if self.turn % 2 == 1:  # the window is full for the first time, or all of it is new since then
             self.of_all.clear()
         self.turn += 1
         first = len(self.pictures) + 1
-        self.pictures += map(_small, new)
-        shown = {first + at: new[at] for at in range(0, len(new), self.stride)}
+        self.pictures += [each.small for each in new]
+        shown = {number: each.picture for number, each in enumerate(new, first) if each.picture is not None}
         with tempfile.TemporaryDirectory(prefix="tps_predict_") as folder, keeping(self.networks):
-            made = self._make(shown, new[0].shape, Path(folder))
+            made = self._make(shown, shown[first].shape, Path(folder))
         return self._tell(made, shown)
 
     def _forget(self, count: int) -> None:
@@ -228,7 +241,7 @@ def follow(
     run: Run,
     steps: Sequence[Step],
     inputs: tuple[Input, ...],
-    networks: dict[str, Any],
+    networks: Networks,
     *,
     method: str,
     window: int,
@@ -244,6 +257,7 @@ def follow(
         method: Whose states are given.
         window: Frames that states and the action are told from.
     """
+    share_freed_memory()
     stride = run.recipe.frames.sample_stride
     going = Window(run, steps, inputs, networks, method, live.fps, stride)
     return going.follow(live.pictures, window=window)

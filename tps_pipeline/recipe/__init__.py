@@ -45,6 +45,7 @@ from tps_pipeline.recipe.methods import (
     VideoLevel,
 )
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
+from tps_pipeline.recipe.own import OwnMethod
 from tps_pipeline.recipe.schema import ENSEMBLES, WHOLE, Recipe
 from tps_pipeline.recipe.section import Section
 from tps_pipeline.recipe.training import Training
@@ -68,6 +69,7 @@ __all__ = [
     "InstanceLevelInference",
     "MatchingDetections",
     "Method",
+    "OwnMethod",
     "PartStateDetector",
     "PartStateDetectorInference",
     "PartTrajectory",

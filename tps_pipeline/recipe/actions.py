@@ -9,7 +9,7 @@ from pydantic import model_validator
 from tps_pipeline.recipe.clips import ClipAugmentation
 from tps_pipeline.recipe.methods import TrajectoryAugmentation
 from tps_pipeline.recipe.networks import VideoSwin
-from tps_pipeline.recipe.section import Count, Fraction, Positive, Section, Share
+from tps_pipeline.recipe.section import ClipLength, ClipSide, Count, Fraction, Positive, Section, Share
 from tps_pipeline.recipe.training import Training
 
 
@@ -18,9 +18,9 @@ class SwinAction(Section):
 
     network: VideoSwin
     """The network and what it starts from."""
-    frames: Positive
+    frames: ClipLength
     """Of the sample."""
-    image_size: Positive
+    image_size: ClipSide
     """Pixels of the square that the network sees."""
     training: Training
     """A sample is a video."""

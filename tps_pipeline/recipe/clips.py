@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tps_pipeline.recipe.section import Amount, Count, Fraction, Positive, Section
+from tps_pipeline.recipe.section import Amount, ClipLength, ClipSide, Count, Fraction, Positive, Section
 from tps_pipeline.recipe.training import Training
 
 
@@ -26,9 +26,9 @@ class ClipAugmentation(Section):
 class ClipMethod(Section):
     """What the methods have in common that learn the states of all parts of a clip at once."""
 
-    frames: Positive
+    frames: ClipLength
     """Of a clip."""
-    image_size: Positive
+    image_size: ClipSide
     """Pixels of the square that the network sees."""
     loss: Literal["bce", "softmax"] = "bce"
     """`bce`: each state of each part is there or not; `softmax`: one state a part, parts without a label left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Size
+from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Side, Size
 from tps_pipeline.recipe.training import Training
 
 
@@ -79,7 +79,7 @@ class Detector(Section):
     start_from: Literal["person_detector"] | None = None
     """Of the part detector: begin with what the person detector has learned, in place of imported weights (null: it
     does not). Of few videos parts are then learned in fewer steps."""
-    image_size: Positive | Literal["auto"]
+    image_size: Side | Literal["auto"]
     """Pixels of the square that images are fitted onto (`auto`: as many as the median person, or part, needs)."""
     training: Training
     """A sample is an image."""
@@ -120,6 +120,9 @@ class TwoStage(Section):
     """No more than so many are kept, those with the best scores."""
     crop_margin: Amount = 0.1
     """Share of the person's box added on each side of the crop, in training too."""
+    mirror: bool = False
+    """Whether parts are looked for in each crop's mirror image as well, and what both show is fused: sharper boxes from
+    little training, for twice the time that parts take."""
 
 
 class Pose(Section):

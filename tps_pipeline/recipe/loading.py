@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tps_pipeline.errors import RecipeError
+from tps_pipeline.recipe.methods import is_ours
+from tps_pipeline.recipe.own import OwnMethod, settings_of
 from tps_pipeline.recipe.schema import TRAINED, USED, Recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -109,9 +111,9 @@ def _explain(error: ValidationError, content: Any) -> list[str]:
     """One line a problem, with the nearest known key for an unknown one."""
     lines = []
     for problem in error.errors():
-        where = ".".join(str(step) for step in problem["loc"] if step not in (TRAINED, USED))
+        where = ".".join(str(step).replace("\n", "\\n") for step in problem["loc"] if step not in (TRAINED, USED))
         if problem["type"] == "extra_forbidden":
-            known = _fields(problem["loc"][:-1])
+            known = _fields(problem["loc"][:-1], content)
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
             lines.append(f"{where}: unknown key; did you mean {near[0]!r}?")
         else:
@@ -119,16 +121,20 @@ def _explain(error: ValidationError, content: Any) -> list[str]:
     return lines
 
 
-def _fields(location: tuple[int | str, ...]) -> set[str]:
+def _fields(location: tuple[int | str, ...], content: Any) -> set[str]:
     """Names that the section at a location takes, found by walking there from the root.
 
-    Where a section may be of several kinds, the kind is a step of the location.
+    Where a section may be of several kinds, the kind is a step of the location; a method that is not in this package
+    has its own, by what the content there says.
     """
     models: set[Any] = {Recipe}
     for step in location:
         found = [m.model_fields[step].annotation for m in models if isinstance(step, str) and step in m.model_fields]
         chosen = {m for m in models if "kind" in m.model_fields and step in get_args(m.model_fields["kind"].annotation)}
         models = {model for annotation in found for model in _models(annotation)} or chosen or models
+        content = content.get(step, content) if isinstance(content, dict) else None
+        if OwnMethod in models and isinstance(content, dict) and (kind := content.get("kind")) and not is_ours(kind):
+            models = {settings_of(kind)}
     return {name for model in models for name in model.model_fields}
 
 

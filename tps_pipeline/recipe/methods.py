@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, SerializeAsAny, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from tps_pipeline.recipe.clips import ClipMethod
 from tps_pipeline.recipe.detection import Detector
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
+from tps_pipeline.recipe.own import OwnMethod, named, settings_of
 from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section
 from tps_pipeline.recipe.training import Training
 
@@ -184,8 +186,35 @@ class PartTrajectory(Section):
     """How the trained network is used."""
 
 
-Method = Annotated[
-    VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector | PartTrajectory,
-    Field(discriminator="kind"),
-]
+_Ours = VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector | PartTrajectory
+
+KINDS = tuple(str(get_args(each.model_fields["kind"].annotation)[0]) for each in get_args(_Ours))
+"""The methods that come with this package."""
+
+
+def is_ours(kind: object) -> bool:
+    """Whether a method comes with this package; all others are named by their classes."""
+    return kind in KINDS
+
+
+_TAGGED: Any = Annotated[_Ours, Field(discriminator="kind")]
+_ours = TypeAdapter[Any](_TAGGED)
+
+
+def _entry(content: Any) -> _Ours | OwnMethod:
+    """An entry as what its `kind` says."""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if isinstance(content, OwnMethod):
+        return content
+    if not isinstance(kind, str) or is_ours(kind):
+        return _ours.validate_python(content)
+    if ":" not in kind and kind not in named():
+        why = {"kind": kind, "known": ", ".join([*KINDS, *named()])}
+        raise PydanticCustomError(
+            "kind", "no method is called '{kind}'; there are {known}, and package.module:Class", why
+        )
+    return settings_of(kind).model_validate(content)
+
+
+Method = Annotated[SerializeAsAny[_Ours | OwnMethod], PlainValidator(_entry)]
 """An entry of a recipe's methods; `kind` says which of the sections it is."""

@@ -27,6 +27,15 @@ Amount = Annotated[float, Field(ge=0, le=MOST)]
 Size = Annotated[float, Field(gt=0, le=MOST)]
 """A number above 0."""
 
+Side = Annotated[int, Field(gt=0, le=4096)]
+"""Pixels of the longer side of a picture that a network sees: published detectors' are 1,280 at most."""
+
+ClipSide = Annotated[int, Field(gt=0, le=1024)]
+"""Pixels of the side of a clip that a network sees: published networks' are 320 at most."""
+
+ClipLength = Annotated[int, Field(gt=0, le=512)]
+"""Frames of a clip that a network sees: published networks' are 64 at most."""
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """A name that may be part of a path: small letters, digits and underscores, a letter first."""
 

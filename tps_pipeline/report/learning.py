@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,15 @@ class Learning:
 
 
 def learnings(logs: Mapping[str, Path]) -> list[Learning]:
-    """Read what trainings have left (`log.csv`), by the network's name; the longest training first."""
-    return sorted((_learning(name, pd.read_csv(path)) for name, path in logs.items()), key=lambda each: -each.seconds)
+    """Read what trainings have left (`log.csv`), by the network's name; the longest training first.
+
+    No version covers a log: one that is damaged is left out.
+    """
+    found: list[Learning] = []
+    for name, path in logs.items():
+        with suppress(ValueError, KeyError):
+            found.append(_learning(name, pd.read_csv(path)))
+    return sorted(found, key=lambda each: -each.seconds)
 
 
 def _learning(name: str, log: pd.DataFrame) -> Learning:

@@ -49,6 +49,13 @@ def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float
 
 
 def metrics(folder: Path) -> dict[str, float]:
-    """The figures that `describe` wrote; none for a folder or file that is no checkpoint."""
-    path = folder / "metrics.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    """The figures that `describe` wrote; none for a folder or file that is no checkpoint, or whose log is damaged."""
+    try:
+        said = json.loads((folder / "metrics.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return (
+        {name: value for name, value in said.items() if isinstance(value, float | int)}
+        if isinstance(said, dict)
+        else {}
+    )

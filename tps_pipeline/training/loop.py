@@ -33,6 +33,7 @@ from tps_pipeline.errors import TpsError
 from tps_pipeline.progress import bar as progress_bar
 from tps_pipeline.training.batches import Batches, Groups, Samples
 from tps_pipeline.training.budget import Budget, Progress, batch_size
+from tps_pipeline.training.losses import Losses
 from tps_pipeline.training.optimization import moving_average, parameter_groups, rates
 from tps_pipeline.whole_file import whole_file
 
@@ -225,19 +226,17 @@ class _Run:
         epoch, before = len(self.history), self.now
         _seed(self.seed, epoch, self.fabric.global_rank + 1)
         self.model.train()
-        began, sums, rate, seen = time.perf_counter(), {}, 0.0, len(self.batches)
+        began, losses, rate, seen = time.perf_counter(), Losses(epoch, show), 0.0, len(self.batches)
         for position, batch in enumerate(self.batches.of(epoch)):
             rate = self._set_rates()
-            parts = self._step(self.fabric.to_device(batch), epoch, position)
-            sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+            losses.add(self._step(self.fabric.to_device(batch), position))
             self.now = Progress(before.batches + position + 1, self._seconds(before, began))
-            show(parts["loss"])
             if self.used >= 1 and not self.settings.epochs:
                 seen = position + 1
                 break
         self.now = Progress(before.batches + seen, self._seconds(before, began))
         row = {"epoch": epoch + 1.0, "learning_rate": rate}
-        means: Any = self.fabric.all_reduce({name: value / seen for name, value in sums.items()})
+        means: Any = self.fabric.all_reduce({name: value / seen for name, value in losses.read().items()})
         row |= {name: float(mean) for name, mean in means.items()}
         if self.task.evaluate and self.budget.evaluates(epoch, before, self.now):
             row |= self._evaluate(self.task.evaluate)
@@ -330,27 +329,26 @@ class _Run:
                 group["momentum"] = now.momentum
         return now.learning_rate
 
-    def _step(self, batch: Any, epoch: int, position: int) -> dict[str, float]:
-        """Gradients of one batch, and an optimiser step where an accumulation is complete."""
+    def _step(self, batch: Any, position: int) -> dict[str, Tensor]:
+        """Gradients of one batch, and an optimiser step where an accumulation is complete.
+
+        It asks for no number: the device would have to finish all it has been given, and then wait for more.
+        """
         first = position - position % self.accumulate
         together = min(self.accumulate, len(self.batches) - first)
         stepping = position + 1 == first + together
         with self.fabric.no_backward_sync(self.model, enabled=not stepping):
             loss, parts = self.task.loss(self.model, batch)
-            if not torch.isfinite(loss):
-                raise TpsError(
-                    f"the loss is {loss.item()} at epoch {epoch + 1}, batch {position + 1}: lower `learning_rate`, set "
-                    f"`clip_norm` (1.0 is common) or use `precision: 32-true`; then train again"
-                )
             self.fabric.backward(loss / together)
         if stepping:
             if self.settings.clip_norm:
-                self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.settings.clip_norm)
+                most = self.settings.clip_norm
+                self.fabric.clip_gradients(self.model, self.optimizer, max_norm=most, error_if_nonfinite=False)
             self.optimizer.step()
             self.optimizer.zero_grad()
             if self.averaged:
                 self.averaged.update_parameters(self.network)
-        return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
+        return {name: part.detach() for name, part in {"loss": loss, **parts}.items()}
 
     def _evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
         """Metrics of the weights that would be kept; one process computes them, the others wait."""

@@ -179,7 +179,7 @@ def test_labels_that_are_not_there_no_labels_and_a_folder_that_is_full(videos: P
         "labelstudio": (label_studio(), "json"),
     }[kind]  # fmt: skip
     (tmp_path / "empty" / f"labels.{suffix}").write_text(content)
-    assert "is there already; name a new folder" in said(tmp_path / "empty", tmp_path)
+    assert "is there already, and is no data folder" in said(tmp_path / "empty", tmp_path)
     assert "in a folder that is not there" in said(tmp_path / "empty", tmp_path / "a" / "b")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", f"labels.{suffix}"]
 

@@ -17,6 +17,7 @@ from tps_pipeline.data.formats.neutral import Key, filled
 from tps_pipeline.data.kinetics_tps import read_all
 from tps_pipeline.data.lists import read_names
 from tps_pipeline.data.validation import validate
+from tps_pipeline.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +264,14 @@ def test_a_box_between_two_keys_lies_between_them(drawn: list[tuple[int, int, bo
             ends = sorted((before[-1].edges[0], after[0].edges[0] if after[0].shown else before[-1].edges[0]))
             assert ends[0] <= boxes[frame].box[0] <= ends[1]
             assert boxes[frame].state == str(before[-1].frame)
+
+
+def test_what_cvat_has_beside_tracks_is_counted(imports: Importer):
+    imports(cvat(PERSON, '<tag frame="0" label="blurred"/>'), "cvat")
+    assert imports.left_out() == {"elements that are no tracks": 1}
+    assert imports.imported.left_out.first["elements that are no tracks"].endswith("labels.xml: <tag>")
+
+
+def test_labels_without_people_say_how_people_are_labelled(imports: Importer):
+    with pytest.raises(DataError, match=r"leaves nothing to import: tracks of parts that .*; label people as `person`"):
+        imports(cvat(track(0, "Person", box(0))), "cvat")

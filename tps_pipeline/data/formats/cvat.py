@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape, quoteattr
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
+from tps_pipeline.data.encoding import printable
 from tps_pipeline.data.formats.footage import Footage, Library
 from tps_pipeline.data.formats.neutral import Key, LabelledVideo, LeftOut, Person, Seen, edges_of, filled, refused
 from tps_pipeline.labels import NO_STATE, PERSON
@@ -96,6 +97,8 @@ def read(source: Path, library: Library, left_out: LeftOut) -> list[LabelledVide
             raise refused(f"{source}: image {element.get('id')}", "is of `CVAT for images`", _EXPORT)
         elif element.tag == "track":
             _add_track(element, tasks, source, left_out)
+        elif element.tag != "version":
+            left_out.add("elements that are no tracks", f"{source}: <{printable(element.tag)}>")
     if not tasks:
         raise refused(f"{source}", "has no <meta> that names a video", _EXPORT)
     return [_video(each.task, each.footage, each.tracks, left_out) for each in tasks.values() if each.footage]

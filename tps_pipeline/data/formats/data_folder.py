@@ -40,9 +40,14 @@ def write(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out
         DataError: A name cannot stand in it, or a file cannot be written.
     """
     with whole_folder(out) as partial:
-        for video in videos:
-            _write_video(video, library, partial, left_out)
-        _write_lists(videos, partial)
+        fill(videos, library, partial, left_out)
+
+
+def fill(videos: Sequence[LabelledVideo], library: Library, out: Path, left_out: LeftOut) -> None:
+    """Write training videos into an empty folder; see `write`."""
+    for video in videos:
+        _write_video(video, library, out, left_out)
+    _write_lists(videos, out)
 
 
 def _write_video(video: LabelledVideo, library: Library, out: Path, left_out: LeftOut) -> None:

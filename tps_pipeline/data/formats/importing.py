@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tps_pipeline.data.formats import ava, coco, cvat, data_folder, label_studio
+from tps_pipeline.data.formats import adding, ava, coco, cvat, data_folder, label_studio
 from tps_pipeline.data.formats.footage import Library
 from tps_pipeline.data.formats.neutral import LabelledVideo, LeftOut, refused
 from tps_pipeline.data.formats.new_folder import must_be_free
@@ -29,7 +29,7 @@ class Imported:
     """What was made."""
 
     videos: list[LabelledVideo]
-    """Those of the new folder."""
+    """Those that were imported."""
     left_out: LeftOut
     """What could not be carried over as it is."""
 
@@ -48,11 +48,11 @@ class Imported:
 
 
 def import_labels(source: Path, out: Path, kind: Format, videos: Path | None = None) -> Imported:
-    """Make a data folder of the labels of another tool.
+    """Make a data folder of the labels of another tool, or add them to one.
 
     Args:
         source: A file, or a folder of files.
-        out: The folder, which must be new or empty.
+        out: The folder; one that holds something must be a data folder.
         kind: Which tool's.
         videos: The folder in which the videos are, or in folders in it; that of the labels without.
 
@@ -60,12 +60,15 @@ def import_labels(source: Path, out: Path, kind: Format, videos: Path | None = N
         What was made.
 
     Raises:
-        DataError: The labels break a rule of their format, or there is nothing to import. Nothing is written.
+        DataError: The labels break a rule of their format, there is nothing to import, or a video of theirs is there
+            already with other labels. Nothing is written.
     """
     suffix, read = _READERS[kind]
     if not source.exists():
         raise refused(f"{source}", "is not there", f"name the file or the folder of the {kind} labels")
-    must_be_free(out)
+    adds = adding.is_data_folder(out)
+    if not adds:
+        must_be_free(out)
     files = [path for path in entries(source) if path.suffix.lower() == suffix] if source.is_dir() else [source]
     if not files:
         raise refused(f"{source}", f"has no {suffix} file", f"name the file or the folder of the {kind} labels")
@@ -83,7 +86,9 @@ def import_labels(source: Path, out: Path, kind: Format, videos: Path | None = N
         left_out.add("videos without any labels", name)
     if not labelled:
         why = left_out.lines() or ["no labels"]
-        fix = "give --videos the folder of the videos, named as the labels name them"
+        fix = "label people as `person`, and say of each part whose it is"
+        if any(what.startswith("videos that") for what in left_out.counts):
+            fix = "give --videos the folder of the videos, named as the labels name them"
         raise refused(f"{source}", f"leaves nothing to import: {'; '.join(why)}", fix)
-    data_folder.write(labelled, library, out, left_out)
+    (adding.add if adds else data_folder.write)(labelled, library, out, left_out)
     return Imported(labelled, left_out)

@@ -20,7 +20,7 @@ def must_be_free(out: Path) -> None:
         DataError: It holds something already, or there is no folder to put it in.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise refused(f"{out}", "is there already", "name a new folder, or empty it")
+        raise refused(f"{out}", "is there already, and is no data folder", "name a data folder, or a new one")
     if not out.absolute().parent.is_dir():
         raise refused(f"{out}", "would be in a folder that is not there", f"make {out.parent} first")
 
@@ -39,14 +39,26 @@ def whole_folder(out: Path) -> Iterator[Path]:
         DataError: A file cannot be written.
     """
     partial = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.partial")
+    with written(out):
+        try:
+            partial.mkdir()
+            yield partial
+            move_whole(partial, out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def written(out: Path) -> Iterator[None]:
+    """Tell in one line of a file that cannot be written.
+
+    Raises:
+        DataError: It cannot.
+    """
     try:
-        partial.mkdir()
-        yield partial
-        move_whole(partial, out)
+        yield
     except OSError as error:
         if no_room(error):
             raise DataError(make_room(out)) from error
-        what = f"cannot be made ({error.strerror or error}: {error.filename})"
+        what = f"cannot be written ({error.strerror or error}: {error.filename})"
         raise refused(f"{out}", what, "see that it may be written and the videos read, then run again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -25,9 +25,11 @@ from tps_pipeline.device import choose_device
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
-from tps_pipeline.models import csn
+from tps_pipeline.models import csn, onnx
+from tps_pipeline.models.described import built_as_described, description_of
+from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.kept import kept
-from tps_pipeline.models.weights import load_checkpoint, load_strictly
+from tps_pipeline.models.weights import load_checkpoint
 from tps_pipeline.progress import progress
 from tps_pipeline.training.checkpoint import WEIGHTS
 
@@ -126,12 +128,21 @@ def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Modu
     """
     prepare_cpu()
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = as_in_force(type(entry).model_validate_json(metadata["settings"]), entry)
-    space = LabelSpace.from_json(metadata["labels"])
-    model = network(settings, len(space))
-    load_strictly(model, state)
-    frequencies = np.array(metadata["frequencies"].split(), np.float32)
-    return Classifier(model.to(choose_device()).eval(), settings, space, frequencies)
+    with description_of(checkpoint / WEIGHTS):
+        settings = as_in_force(type(entry).model_validate_json(metadata["settings"]), entry)
+        space = LabelSpace.from_json(metadata["labels"])
+        frequencies = np.array(metadata["frequencies"].split(), np.float32)
+    model = built_as_described(checkpoint / WEIGHTS, lambda: network(settings, len(space)), state)
+    return Classifier(_as_asked(model.to(choose_device()).eval(), settings), settings, space, frequencies)
+
+
+def _as_asked(model: nn.Module, settings: recipe.ClipMethod) -> nn.Module:
+    """A network as the runtime in force runs it; what follows who is in a clip is PyTorch's in any case."""
+    example = torch.zeros(2, 3, settings.frames, settings.image_size, settings.image_size)
+    if not isinstance(model, InstanceNet):
+        return onnx.as_asked(model, example)
+    model.backbone = onnx.as_asked(model.backbone, example)
+    return model
 
 
 def predict(classifier: Classifier[Entry], plan: Plan, detections: pa.Table, videos: pa.Table, data: Path) -> pa.Table:

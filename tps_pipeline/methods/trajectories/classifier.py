@@ -20,9 +20,10 @@ from tps_pipeline.device import choose_device
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.methods.trajectories.sequences import Trajectories, arrange, at_steps
+from tps_pipeline.models.described import built_as_described, description_of
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.part_trajectory import PartTrajectoryNet
-from tps_pipeline.models.weights import load_checkpoint, load_strictly
+from tps_pipeline.models.weights import load_checkpoint
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 TOGETHER = 256
@@ -61,10 +62,10 @@ class Classifier(NamedTuple):
 def load(checkpoint: Path) -> Classifier:
     """The network that `training.fit` left in a folder."""
     state, metadata = load_checkpoint(checkpoint / WEIGHTS)
-    settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
-    space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
-    network = build(settings.network, space, len(names))
-    load_strictly(network, state)
+    with description_of(checkpoint / WEIGHTS):
+        settings = recipe.PartTrajectory.model_validate_json(metadata["settings"])
+        space, names = LabelSpace.from_json(metadata["labels"]), json.loads(metadata["actions"])
+    network = built_as_described(checkpoint / WEIGHTS, lambda: build(settings.network, space, len(names)), state)
     return Classifier(network.to(choose_device()).eval(), settings, space, names)
 
 

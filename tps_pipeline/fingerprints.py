@@ -12,11 +12,12 @@ import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import syntax
-from tests.syntax import FUNCTIONS, Reference
+from tps_pipeline import syntax
+from tps_pipeline.syntax import FUNCTIONS, Reference
 
 PLUMBING = (
     "tps_pipeline.training.checkpoint",
@@ -53,10 +54,10 @@ class Definition(NamedTuple):
 
 
 class Code:
-    """A package's source, which is read once.
+    """A package's source, which is read once. A file that is no Python is passed over: nothing that runs reaches it.
 
     Args:
-        root: The package's folder.
+        root: The package's folder; or the file of a module that is in none.
     """
 
     def __init__(self, root: Path) -> None:
@@ -65,11 +66,12 @@ class Code:
         self._imports: dict[Symbol, list[Reference]] = defaultdict(list)
         self._methods: dict[Symbol, set[Symbol]] = defaultdict(set)
         self._definition = functools.cache(self._define)
-        for path in root.rglob("*.py"):
+        for path in root.rglob("*.py") if root.is_dir() else [root]:
             package = ".".join(path.parent.relative_to(root.parent).parts)
             self._names.setdefault(package, set())
-            tree = syntax.normalised(path.read_bytes(), package)
-            self._bind(package if path.stem == "__init__" else f"{package}.{path.stem}", tree)
+            with suppress(SyntaxError):
+                tree = syntax.normalised(path.read_bytes(), package)
+                self._bind(package if path.stem == "__init__" else f"{package}.{path.stem}".lstrip("."), tree)
 
     def fingerprint(self, entries: Iterable[str], extra: str = "") -> str:
         """A short hash of all that some definitions reach.

@@ -1,0 +1,90 @@
+"""What is left for `make run`: what the plan says is due, what no check has looked at, what Dagster does not know of.
+
+What is up to date is no event: of a hundred shards Dagster's records would be most of a run's time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import dagster as dg
+
+from assets.steps import SHARDS, key_of
+from tps_pipeline import outputs
+from tps_pipeline.graph import Graph, Run, Step, ingestion
+from tps_pipeline.graph.checking import Check, is_judged
+from tps_pipeline.graph.plan import Plan, plan
+from tps_pipeline.lineage import Snapshot
+from tps_pipeline.outputs import SPLITS, Output
+from tps_pipeline.stages.checks import checks_of
+
+
+def ingestion_is_due(run: Run, instance: dg.DagsterInstance) -> bool:
+    """Whether the data folder or the store's shards are other than when videos were last taken in, or anything is said.
+
+    Args:
+        run: The run.
+        instance: Whose partitions the shards are.
+    """
+    latest = run.lineage.latest()
+    checks = [check for check in checks_of(run.recipe) if check.output == outputs.SHARDS]
+    if {*instance.get_dynamic_partitions(str(SHARDS.name))} != {*latest.shards(*SPLITS)}:
+        return True
+    if not latest.shards(*SPLITS) or not all(is_judged(run, check, None, latest) for check in checks):
+        return True
+    found = ingestion.look(run)
+    moved = ingestion.place_of(run.lineage) != str(run.data.resolve())
+    return moved or bool(found.shards or found.changed or found.problems or found.missing or found.gone)
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is left to do, as of one moment."""
+
+    run: Run
+    graph: Graph
+    instance: dg.DagsterInstance
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the records and the recipe say of it."""
+        return plan(self.run, self.graph)
+
+    def of(self, stage: Sequence[Step]) -> tuple[list[Step], list[str]]:
+        """The steps of a stage that have anything to do, and the shards of which one of them has.
+
+        Args:
+            stage: Some steps; what comes before them is made.
+        """
+        shards = {step.name: self._shards(step) for step in stage}
+        some = {shard for of_step in shards.values() for shard in of_step}
+        return [step for step in stage if shards[step.name]], [s for s in self._latest.shards(*SPLITS) if s in some]
+
+    def _shards(self, step: Step) -> set[str | None]:
+        """The shards of which a step has anything to do, or None for a step that has no shards, if it has."""
+        shards = self._latest.shards(*self.graph.splits[step.name])
+        everywhere: set[str | None] = {*shards} if step.sharded else {None}
+        due = {shard for each in self.plan.outputs if each.step is step for shard in (*each.make, *each.follow)}
+        for output in step.makes:
+            due |= everywhere - self._known(output)
+            for check in self._checks.get(output, ()):
+                due |= {shard for shard in everywhere - due if not is_judged(self.run, check, shard, self._latest)}
+        return due
+
+    def _known(self, output: Output) -> set[str | None]:
+        """Of which shards of an output Dagster knows that there is one."""
+        key = key_of(output)
+        if output.sharded:
+            return {*self.instance.get_materialized_partitions(key)}
+        return {None} if self.instance.get_latest_materialization_event(key) else set()
+
+    @cached_property
+    def _checks(self) -> dict[Output, list[Check]]:
+        checks: dict[Output, list[Check]] = {}
+        for check in checks_of(self.run.recipe):
+            checks.setdefault(check.output, []).append(check)
+        return checks
+
+    @cached_property
+    def _latest(self) -> Snapshot:
+        return self.run.lineage.latest()
