@@ -207,7 +207,9 @@ def used(
     network = built_as_described(path, lambda: build(shape, classes=COCO_CLASSES), tensors)
     network.fuse().requires_grad_(False).to(choose_device(device))
     how = inference or recipe.DetectorInference()
-    return TrainedDetector(network, (PERSON,), size or COCO_SIZE, how.canvas, how.precision, only=0)
+    example, dynamic = exported_with()
+    ready = onnx.as_asked(network, example, dynamic=dynamic)
+    return TrainedDetector(ready, (PERSON,), size or COCO_SIZE, how.canvas, how.precision, only=0)
 
 
 def _ready(
