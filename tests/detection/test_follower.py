@@ -57,8 +57,15 @@ class Eyes:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> type[Eyes]:
     """Squares go to `Eyes` as they are, and not as pixels."""
-    monkeypatch.setattr("tps_pipeline.detection.follower.squares.cut", lambda _, square: square)
-    monkeypatch.setattr(BlazePose, "landmarks", lambda self, square: self.landmarker.landmarks_in(square))
+
+    def cut(_: np.ndarray, square: Square) -> Square:
+        return square
+
+    def landmarks(self: BlazePose, square: Square) -> Landmarks:
+        return self.landmarker.landmarks_in(square)
+
+    monkeypatch.setattr("tps_pipeline.detection.follower.squares.cut", cut)
+    monkeypatch.setattr(BlazePose, "landmarks", landmarks)
     return Eyes
 
 
@@ -89,7 +96,7 @@ def test_boxes_of_nobody_are_dropped(seen: type[Eyes]) -> None:
 def test_somebody_who_is_in_several_boxes_is_found_once(seen: type[Eyes]) -> None:
     boxes = np.array([[80, 60, 120, 180], [70, 70, 130, 190], [85, 80, 125, 150], [60, 40, 150, 200]], np.float32)
     eyes = seen((100, 120, 100), (250, 120, 100))
-    found = follower(eyes).find(PICTURE, np.concatenate((boxes, boxes + np.float32((150, 0, 150, 0)))))
+    found = follower(eyes).find(PICTURE, np.concatenate((boxes, boxes + np.array((150, 0, 150, 0), np.float32))))
     assert sorted(round(person.points[:, 0].mean()) for person in found) == [100, 250]
 
 

@@ -10,7 +10,7 @@ def suspects(*people: tuple[float, float, float]) -> Suspects:
     scores = np.array([score for score, _, _ in people], np.float32)
     centres = np.array([(x, y) for _, x, y in people], np.float32)
     faces = np.concatenate((centres - (5, 25), centres - (-5, 15)), 1).astype(np.float32)
-    return Suspects(scores, faces, centres, centres - np.float32((0, 40)))
+    return Suspects(scores, faces, centres, centres - np.array((0, 40), np.float32))
 
 
 def test_those_of_one_face_are_one_weighted_by_their_scores() -> None:

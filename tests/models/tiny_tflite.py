@@ -14,7 +14,8 @@ MEAN, FULLY_CONNECTED = schema.BuiltinOperator.MEAN, schema.BuiltinOperator.FULL
 
 def tiny(side: int, outputs: list[np.ndarray]) -> bytes:
     """A network of a picture (1, side, side, 3), that gives the mean times each (n, 3) of `outputs`: (1, n)."""
-    model, graph = schema.ModelT(), schema.SubGraphT()
+    model: Any = schema.ModelT()
+    graph: Any = schema.SubGraphT()
     model.version, model.buffers, graph.tensors, graph.operators = 3, [schema.BufferT()], [], []
 
     def tensor(shape: list[int], kind: int = FLOAT, content: np.ndarray | None = None) -> int:

@@ -105,7 +105,7 @@ def data_import(
         typer.echo(line)
 
 
-@data.command("annotate", epilog=example("data annotate clips mine --recipe pose"))
+@data.command("annotate", epilog=example("data annotate demo/data mine --recipe pose"))
 def data_annotate(
     videos: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder of videos.")],
     out: Annotated[Path, typer.Argument(help="The data folder to make; it must be empty or new.")],
