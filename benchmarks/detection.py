@@ -151,7 +151,7 @@ def measure(name: str, rounds: int, count: int | None) -> dict[str, Any]:
     width, height, usual = SIZES[name]
     with tempfile.TemporaryDirectory() as folder:
         frames = make_frames(Path(folder), width, height, count or usual)
-        detectors = settings.person_detector, settings.part_detector
+        detectors = settings.trained_detectors
         labels = ((PERSON,), PARTS)
         plain = [random_network(d, len(names), frames) for d, names in zip(detectors, labels, strict=True)]
         ours = [fused(network, names, d) for network, d, names in zip(plain, detectors, labels, strict=True)]

@@ -208,7 +208,7 @@ def measure(parser: Timed, clip: Path, frames: int, rounds: int) -> dict[str, An
         "stream": lambda: parser.streamed(clip),
         "loop": lambda: parser.loop(clip, videos).to_json(),
     }
-    size, every = parser.recipe.person_detector.image_size, parser.recipe.frames.sample_stride
+    size, every = parser.recipe.trained_detectors[0].image_size, parser.recipe.frames.sample_stride
     if outside := yolo_pose(clip, size=size if isinstance(size, int) else 640, every=every):
         outside()
         ways["yolo11n_pose"] = outside

@@ -82,7 +82,7 @@ def test_a_part_of_the_recipe_that_was_not_declared_cannot_be_read(run: Run):
 
 def test_who_trains_cannot_see_what_inference_is_set_to(run: Run):
     changed = recipe.DetectorInference(canvas="rectangle")
-    detector = run.recipe.person_detector.model_copy(update={"inference": changed})
+    detector = run.recipe.trained_detectors[0].model_copy(update={"inference": changed})
     other = Run(run.recipe.model_copy(update={"person_detector": detector}), run.data, run.lineage)
 
     @step(ACTION_NAMES, sections=("person_detector",))

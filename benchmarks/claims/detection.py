@@ -74,13 +74,14 @@ class Detectors(World):
 
 def inference_of(settings: Recipe) -> tuple[DetectorInference, DetectorInference]:
     """How the detectors of people and of parts look at pictures."""
-    return settings.person_detector.inference, settings.part_detector.inference
+    people, parts = settings.trained_detectors
+    return people.inference, parts.inference
 
 
 def trained(world: World, kind: Kind, flip: Flip, frames: FrameFile) -> Path:
     """A detector that learned from some frames of a world."""
     settings, of = world.settings, world.annotations
-    detectors = {"person": settings.person_detector, "part": settings.part_detector}
+    detectors = dict(zip(("person", "part"), settings.trained_detectors, strict=True))
     labelled, people, parts = of.labelled_frames, of.people, of.parts
     match kind:
         case "person":

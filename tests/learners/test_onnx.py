@@ -54,7 +54,7 @@ def lively(network: nn.Module) -> nn.Module:
 
 
 def person_detector(folder: Path) -> Computed:
-    settings = DEMO.person_detector
+    settings, _ = DEMO.trained_detectors
     settings = settings.model_copy(update={"network": recipe.Yolov7(variant="tiny", width=0.125, depth=0.5)})
     network = lively(detector.build(settings.network, classes=2))
     described = {"labels": json.dumps(["person", "dog"]), "settings": settings.model_dump_json(exclude={"inference"})}

@@ -24,7 +24,7 @@ from tps_pipeline.models.weights import save_checkpoint
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 DEMO = recipe.load("demo")
-PERSON = DEMO.person_detector
+PERSON, _ = DEMO.trained_detectors
 ACTION = DEMO.video_action.members
 assert ACTION.swin
 assert ACTION.trajectory

@@ -19,7 +19,7 @@ from tps_pipeline.detection import detector
 from tps_pipeline.models import onnx
 from tps_pipeline.models.kept import Networks, keeping
 
-PERSON = recipe.load("demo").person_detector
+PERSON, _ = recipe.load("demo").trained_detectors
 METHODS = ["segment_level", "instance_pcp", "part_state_detector", "video_category"]
 KEYS = ["frame", "person", "part", "state"]
 SCORES = ["person_score", "part_score", "state_score"]

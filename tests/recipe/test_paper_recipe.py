@@ -81,7 +81,7 @@ def test_the_report_s_instance_level_rows_are_its_second_table() -> None:
 
 
 def test_the_report_s_batch_is_128_images_however_many_fit() -> None:
-    training = recipe.load("paper").person_detector.training
+    training = recipe.load("paper").trained_detectors[0].training
     assert training.global_batch == 128
     assert training.batch_size != "auto"
     assert training.global_batch % training.batch_size == 0
@@ -89,7 +89,7 @@ def test_the_report_s_batch_is_128_images_however_many_fit() -> None:
 
 @pytest.mark.slow
 def test_the_report_s_detector_takes_an_optimiser_step_at_full_size(tmp_path: Path) -> None:
-    paper = recipe.load("paper").person_detector
+    paper, _ = recipe.load("paper").trained_detectors
     # Without warm-up, whose first step leaves all but the biases alone.
     once = {"epochs": 1, "batch_size": 1, "global_batch": None, "warmup": 0, "precision": "32-true", "workers": 0}
     settings = paper.model_copy(update={"training": paper.training.model_copy(update=once)})

@@ -31,10 +31,9 @@ def steps_of(boxes: Output) -> list[Step]:
     def stateless(read: Reader) -> pa.Table:
         """The detections, each part in the state that says nothing."""
         found = read(boxes)
-        columns = {name: found[name].to_pandas() for name in found.column_names}
-        states = [{NO_STATE: 1.0}] * len(found)
-        stated = {"state": [NO_STATE] * len(found), "state_score": [1.0] * len(found), "state_scores": states}
-        return tables.conform(columns | stated, tables.PREDICTIONS)
+        stated = found.to_pandas().assign(state=NO_STATE, state_score=1.0)
+        stated["state_scores"] = [{NO_STATE: 1.0}] * len(stated)
+        return tables.conform(stated, tables.PREDICTIONS)
 
     @step(VIDEO_ACTIONS, reads=(VIDEOS,))
     def no_action(read: Reader) -> pa.Table:

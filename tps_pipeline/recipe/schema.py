@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from tps_pipeline.errors import RecipeError
 from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import Detector, Pose, SingleStage, TwoStage, UsedDetector
@@ -79,6 +80,17 @@ class Recipe(Section):
     reported: dict[Name, Fraction] = Field(default_factory=dict)
     """The challenge paper's scores on the challenge's test set, by the name of the method or ensemble; `paper.yaml`
     has them, whatever recipe runs (see `reported`)."""
+
+    @property
+    def trained_detectors(self) -> tuple[Detector, Detector]:
+        """The detectors of people and of parts.
+
+        Raises:
+            RecipeError: There are not both, or that of people is used as it is.
+        """
+        if not isinstance(self.person_detector, Detector) or self.part_detector is None:
+            raise RecipeError("the recipe trains no detectors of people and of parts; name one that does")
+        return self.person_detector, self.part_detector
 
     @property
     def ways(self) -> list[str]:
