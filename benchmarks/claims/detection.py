@@ -81,7 +81,7 @@ def inference_of(settings: Recipe) -> tuple[DetectorInference, DetectorInference
 def trained(world: World, kind: Kind, flip: Flip, frames: FrameFile) -> Path:
     """A detector that learned from some frames of a world."""
     settings, of = world.settings, world.annotations
-    detectors = dict(zip(("person", "part"), settings.trained_detectors, strict=True))
+    detectors: dict[str, Detector] = dict(zip(("person", "part"), settings.trained_detectors, strict=True))
     labelled, people, parts = of.labelled_frames, of.people, of.parts
     match kind:
         case "person":

@@ -5,6 +5,7 @@ For stores in which no method has learned anything yet: the start of labelling (
 
 from __future__ import annotations
 
+import pandas as pd
 import pyarrow as pa
 
 from tps_pipeline import tables
@@ -31,8 +32,8 @@ def steps_of(boxes: Output) -> list[Step]:
     def stateless(read: Reader) -> pa.Table:
         """The detections, each part in the state that says nothing."""
         found = read(boxes)
-        stated = found.to_pandas().assign(state=NO_STATE, state_score=1.0)
-        stated["state_scores"] = [{NO_STATE: 1.0}] * len(stated)
+        states = pd.Series([{NO_STATE: 1.0}] * len(found))
+        stated = found.to_pandas().assign(state=NO_STATE, state_score=1.0, state_scores=states)
         return tables.conform(stated, tables.PREDICTIONS)
 
     @step(VIDEO_ACTIONS, reads=(VIDEOS,))
