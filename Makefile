@@ -49,11 +49,17 @@ run: setup $(DAGSTER_HOME)/dagster.yaml  ## The same for DATA= (Kinetics-TPS lay
 # The wheel has BlazePose's networks in it; it is read, never installed.
 WHEEL := mediapipe==0.10.14
 
-try: setup  ## People and parts in a clip of yours: VIDEO=me.mp4; the first time 36 MB are fetched.
+try: setup  ## People, parts and states in a clip of yours: VIDEO=me.mp4; the first time 36 MB are fetched, and two minutes of training.
 	@test -n "$(VIDEO)" || { echo "name a clip: make try VIDEO=me.mp4" >&2; exit 2; }
-	@$(MAKE) --no-print-directory try/wheel
+	@test -f try/store/leaderboard.parquet || $(MAKE) --no-print-directory try/store
+	$(BIN)/tps predict "$(VIDEO)" --store try/store --out try
+
+# States are learned from generated motion (tps_pipeline/recipes/motion.yaml).
+try/store: try/wheel
+	@test -d try/motion || $(BIN)/tps data synth try/motion --motion --videos 200 --seed 1 --frames 80
 	@test -d try/store/weights/blazepose || $(BIN)/tps weights import --as blazepose try/wheel/*.whl blazepose --store try/store > /dev/null
-	$(BIN)/tps predict "$(VIDEO)" --store try/store --recipe pose --method detections --out try
+	@$(MAKE) --no-print-directory run DATA=try/motion RECIPE=motion STORE=try/store
+.PHONY: try/store
 
 try/wheel: | setup
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \

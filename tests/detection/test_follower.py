@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tps_pipeline import recipe
-from tps_pipeline.detection.follower import Follower, Person, distinct
+from tps_pipeline.detection.follower import Follower, Person, distinct, doubted
 from tps_pipeline.detection.squares import Square
 from tps_pipeline.landmarks import LANDMARKS, person_box
 from tps_pipeline.models.blazepose import BlazePose, Landmarks
@@ -104,6 +104,18 @@ def test_who_overlaps_is_not_the_same(seen: type[Eyes]) -> None:
     """Two people of whom one stands before the other, by a fifth of their height."""
     boxes = np.array([[80, 60, 120, 180], [100, 60, 140, 180]], np.float32)
     assert len(follower(seen((100, 120, 100), (120, 120, 100))).find(PICTURE, boxes)) == 2
+
+
+def test_who_lies_within_somebody_larger_stays_and_counts_less() -> None:
+    points, sure = body(100, 120, 100), np.ones(33, np.float32)
+    square = Square(np.array((100.0, 120.0)), np.array((0.0, -60.0)))
+
+    def person(score: float, *box: float) -> Person:
+        return Person(score, points, sure, np.array(box), square, 0)
+
+    mother, child, beside = person(0.8, 50, 0, 150, 200), person(0.9, 80, 110, 120, 190), person(0.7, 120, 0, 220, 200)
+    scores = [round(each.score, 3) for each in doubted([child, mother, beside])]
+    assert scores == [0.8, 0.7, 0.27]
 
 
 def test_people_are_followed_from_frame_to_frame(seen: type[Eyes]) -> None:
