@@ -18,6 +18,7 @@ from tps_pipeline import recipe
 from tps_pipeline.fingerprints import Code
 from tps_pipeline.graph import Step
 from tps_pipeline.outputs import FRAMES, REPORT
+from tps_pipeline.recipe.loading import RECIPES
 from tps_pipeline.stages import graph_of
 
 FILE = Path(__file__).with_name("code_versions.json")
@@ -49,9 +50,9 @@ def current() -> dict[str, Versioned]:
 
 
 def steps() -> Iterator[Step]:
-    """The steps of the recipes that come with the project, which have every kind of everything."""
-    for name in ("demo", "paper"):
-        yield from graph_of(recipe.load(name)).steps
+    """The steps of the recipes that come with the project, which together have every kind of everything."""
+    for path in sorted(RECIPES.glob("*.yaml")):
+        yield from graph_of(recipe.load(path.stem)).steps
 
 
 def name_of(step: Step) -> str:
