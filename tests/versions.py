@@ -18,7 +18,6 @@ from tps_pipeline import recipe
 from tps_pipeline.fingerprints import Code
 from tps_pipeline.graph import Step
 from tps_pipeline.outputs import FRAMES, REPORT
-from tps_pipeline.recipe.loading import RECIPES
 from tps_pipeline.stages import graph_of
 
 FILE = Path(__file__).with_name("code_versions.json")
@@ -51,8 +50,8 @@ def current() -> dict[str, Versioned]:
 
 def steps() -> Iterator[Step]:
     """The steps of the recipes that come with the project, which together have every kind of everything."""
-    for path in sorted(RECIPES.glob("*.yaml")):
-        yield from graph_of(recipe.load(path.stem)).steps
+    for name in ("demo", "paper", "motion"):
+        yield from graph_of(recipe.load(name)).steps
 
 
 def name_of(step: Step) -> str:

@@ -33,8 +33,8 @@ SAME_PERSON, NEAR_PERSON, NEAR_BOX = 0.1, 0.2, 0.4
 if their boxes overlap so much (IoU)."""
 
 WITHIN, LARGER, DOUBT = 0.7, 1.5, 0.3
-"""Share of a box that lies in another one so many times as large, from which the score counts so much only. Of 27 who were
-found so on the pictures of `docs/real_people.md` other than sport 24 were nobody, of 23 on those of sport 19."""
+"""Share of a box that lies in another one so many times as large, from which the score counts so much only. Of 27 who
+were found so on the pictures of `docs/real_people.md` other than sport 24 were nobody, of 23 on those of sport 19."""
 
 MOVED = 0.2
 """The same distance as `SAME_SQUARE` from which the landmark network looks again, at the square that it names itself:
