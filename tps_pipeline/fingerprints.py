@@ -40,14 +40,24 @@ ON_IMPORT = "<module>"
 
 
 class Symbol(NamedTuple):
-    """What a module defines or imports at its top level, or `Class.method`; a class is without its methods."""
+    """What a module defines or imports at its top level, or `Class.method`; a class is without its methods.
+
+    Attributes:
+        module: Its dotted name.
+        name: The symbol's in it.
+    """
 
     module: str
     name: str
 
 
 class Definition(NamedTuple):
-    """A symbol's normalised source (an import's: where it is from), and the symbols that it uses."""
+    """What a symbol is.
+
+    Attributes:
+        text: Its normalised source; an import's: where it is from.
+        uses: The symbols that it uses.
+    """
 
     text: str
     uses: frozenset[Symbol]

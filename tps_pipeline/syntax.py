@@ -9,14 +9,21 @@ from importlib.util import resolve_name
 from typing import Any, NamedTuple
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+"""What defines a function."""
 EXPRESSION_SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+"""Expressions with names of their own."""
 
 Names = tuple[str, ...]
 """A name and the attributes after it: `("recipe", "VideoSwin")`."""
 
 
 class Reference(NamedTuple):
-    """A module and the names that are looked up from it, each in the one before; without any, the module itself."""
+    """Something that is looked up in a module.
+
+    Attributes:
+        module: Its dotted name.
+        names: Looked up from it, each in the one before; without any, the module itself.
+    """
 
     module: str
     names: Names

@@ -23,8 +23,11 @@ NEIGHBOURS = (0.5, 1.0, 0.5)
 """How much the step before, the step itself and the one after count in smoothing."""
 
 Numbers = NDArray[np.float64]
+"""Over time, people or parts."""
 Mask = NDArray[np.bool_]
+"""What is there."""
 Weights = Numbers | Mask
+"""How much each counts."""
 
 
 def described(boxes: Boxes, seconds: float, parts: Sequence[str] = PARTS) -> NDArray[np.float32]:

@@ -65,7 +65,12 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Fit:
-    """What is learned of each kind of part: the members' weights, `(members,)`, and the states' biases, `(S,)`."""
+    """What is learned of each kind of part.
+
+    Attributes:
+        weights: The members', `(members,)`.
+        biases: The states', `(S,)`.
+    """
 
     weights: dict[str, Floats]
     biases: dict[str, Floats]

@@ -60,6 +60,7 @@ GRIDS = ((28, 2), (14, 2), (7, 6))
 """The detector's anchors: for each grid its cells a side, and the anchors in each cell."""
 
 LANDMARK_COUNT = 33
+"""Of the body; the network gives six more points, for its own use."""
 
 
 class Suspects(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar
 
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 T = TypeVar("T")
 
 Runtime = Literal["torch", "onnx"]
@@ -52,11 +52,11 @@ def runtime() -> Runtime:
     return "torch" if networks is None else networks.runtime
 
 
-def kept(load: Callable[P, T]) -> Callable[P, T]:
+def kept(load: Callable[_P, T]) -> Callable[_P, T]:
     """Make a function that loads a network from a file heed `keeping`; its arguments say which network it is."""
 
     @wraps(load)
-    def loaded(*args: P.args, **kwargs: P.kwargs) -> T:
+    def loaded(*args: _P.args, **kwargs: _P.kwargs) -> T:
         networks = _kept.get()
         if networks is None:
             return load(*args, **kwargs)

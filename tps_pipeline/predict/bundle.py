@@ -45,7 +45,9 @@ SUFFIX = ".tps"
 """What a bundle's name ends with."""
 
 MANIFEST = "manifest.json"
+"""What is in a bundle, and the digest of each."""
 RECIPE = "recipe.yaml"
+"""What the networks were made with."""
 STORE = "store"
 """The folder that is a store's."""
 

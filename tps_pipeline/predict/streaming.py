@@ -107,6 +107,7 @@ class Window:
         tracks: Who they are.
         linker: Who has been seen at all.
         named: Tracks in the order in which they began, those of a single box too.
+        tracked: How many tracks have been named.
         start: How many frames went before it.
         turn: How often it has gone on.
         of_all: What was last found in the whole window (the action).

@@ -23,6 +23,7 @@ from tps_pipeline.labels import PARTS
 from tps_pipeline.whole_file import move_whole, whole_file
 
 VIDEOS = "train_videos"
+"""The folder that takes the videos."""
 
 
 def is_data_folder(folder: Path) -> bool:
