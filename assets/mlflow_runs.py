@@ -54,7 +54,7 @@ def url_of(run: Run, step: Step, outcome: Outcome) -> str | None:
 
 
 def _url(run: Run, step: Step, record: Record) -> str:
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
     client, name = MlflowClient(), os.environ.get(EXPERIMENT) or DEFAULT
     found = client.get_experiment_by_name(name)
@@ -67,7 +67,7 @@ def _url(run: Run, step: Step, record: Record) -> str:
 
 def _told(client: Any, experiment: str, run: Run, step: Step, record: Record, place: str) -> str:
     """A new run with all that a training has left."""
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
     assert step.learner is not None
     folder = run.store.local(record.path)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from tests.plain_psc import plain_psc, to_tables
 from tps_pipeline import psc, recipe, tables
@@ -18,6 +19,7 @@ from tps_pipeline.actions import trajectory
 from tps_pipeline.actions.motion import described
 from tps_pipeline.actions.people import people_of
 from tps_pipeline.checks import missing_sides
+from tps_pipeline.cli.app import app
 from tps_pipeline.data import submission
 from tps_pipeline.data.challenge_json import parse_submission, parse_truth
 from tps_pipeline.data.vocabulary import state_labels
@@ -115,6 +117,11 @@ def test_a_submission_of_other_parts_is_scored_and_a_slip_among_the_ten_is_not(t
                 submission.evaluate(tmp_path, tmp_path)
         else:
             assert submission.evaluate(tmp_path, tmp_path).psc == plain_psc(truth, found)
+            said = CliRunner().invoke(app, ["evaluate", "--gt", f"{tmp_path}", "--pred", f"{tmp_path}", "--json"])
+            assert "not a score of the Kinetics-TPS challenge" in said.stderr
+            assert json.loads(said.stdout)["parts"] == [*parts_of(TOOL)]
+    challenge = Path(__file__).parent / "golden" / "psc" / "case1"
+    assert submission.evaluate(challenge, challenge).note == ""
 
 
 def labels(parts: tuple[str, ...], *, frames: int = 4) -> tuple[Any, Any, Any]:

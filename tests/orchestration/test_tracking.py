@@ -75,7 +75,7 @@ def leading_to(graph: Graph, step: Step) -> set[Step]:
 def test_a_training_is_a_run_of_mlflow_whose_url_dagster_shows(
     folder: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ):
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
     monkeypatch.setenv(mlflow_runs.URI, server)
     pipeline = workplace.pipeline(folder)

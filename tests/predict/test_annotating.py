@@ -1,8 +1,9 @@
 """People and parts without states, and videos with what is found in them as a data folder."""
 
+from collections import Counter
 from pathlib import Path
 
-import pyarrow.compute as pc
+import pyarrow as pa
 import pytest
 
 import tps_pipeline
@@ -39,6 +40,10 @@ def parsers(store: Path) -> tuple[Parser, Parser]:
     return tps_pipeline.load(store, method="detections"), tps_pipeline.load(store, method="video_category")
 
 
+def labels_of(video: str, rows: pa.Table, columns: list[str]) -> list[dict[str, int]]:
+    return [{name: row[name] for name in columns} for row in rows.to_pylist() if row["video_id"] == video]
+
+
 def test_without_a_method_there_are_its_boxes_and_no_states(store: Path, videos: Path):
     plain, stated = (parser(videos / "b.mp4") for parser in parsers(store))
     assert plain.predictions.select(BOXES).equals(stated.predictions.select(BOXES))
@@ -56,10 +61,8 @@ def test_what_is_found_is_a_data_folder_and_a_broken_video_is_named(store: Path,
     assert labels.problems == []
     assert len(labels.people) == 2 * (3 + 2)
     found = parser(videos / "b.mp4").predictions
-    of_b = labels.parts.filter(pc.equal(labels.parts["video_id"].cast("string"), "b"))
-    order = [("frame", "ascending"), ("x1", "ascending"), ("y1", "ascending"), ("x2", "ascending")]
     corners = ["frame", "x1", "y1", "x2", "y2"]
-    assert of_b.select(corners).sort_by(order).to_pylist() == found.select(corners).sort_by(order).to_pylist()
+    assert Counter(map(str, labels_of("b", labels.parts, corners))) == Counter(map(str, labels_of("b", found, corners)))
     assert {path.name for path in (tmp_path / "out" / "train_videos").iterdir()} == {"swing", "unnamed"}
 
 

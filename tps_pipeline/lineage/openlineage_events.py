@@ -45,15 +45,19 @@ def send(record: Record, store: str) -> None:
 
 @functools.cache
 def _client() -> Any:
-    from openlineage.client import OpenLineageClient
+    from openlineage.client import OpenLineageClient  # pyright: ignore[reportMissingImports]
 
     return OpenLineageClient()
 
 
 def _events(record: Record, namespace: str) -> list[Any]:
     """That it was begun, and that it is there: https://openlineage.io/spec/2-0-2/OpenLineage.json."""
-    from openlineage.client import event_v2 as events
-    from openlineage.client.facet_v2 import dataset_version_dataset, output_statistics_output_dataset, parent_run
+    from openlineage.client import event_v2 as events  # pyright: ignore[reportMissingImports]
+    from openlineage.client.facet_v2 import (  # pyright: ignore[reportMissingImports]
+        dataset_version_dataset,
+        output_statistics_output_dataset,
+        parent_run,
+    )
 
     version = dataset_version_dataset.DatasetVersionDatasetFacet
     inputs = [
