@@ -121,6 +121,7 @@ def wheel(members: dict[str, bytes]) -> bytes:
         (wheel({place: b"TFL3" for place, _ in FILES.values()}), "is not pose_detection.tflite"),
         (wheel({place: b"TFL3" for place, _ in FILES.values()}).replace(b"TFL3", b"TFL0", 1), "is damaged"),
     ],
+    ids=["nothing", "another model", "another wheel", "other networks", "damaged"],
 )
 def test_another_file_is_refused_with_the_command_that_fetches_the_right_one(
     tmp_path: Path, content: bytes, message: str
