@@ -9,6 +9,8 @@ import pytest
 
 from tests.workplace import ROOT
 
+pytestmark = pytest.mark.whole
+
 STARTED = """
 import multiprocessing
 context = multiprocessing.get_context("forkserver")

@@ -20,6 +20,8 @@ from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import SHARDS
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 VIDEOS = {"train": tuple(f"lunge/l{i}" for i in range(4)), "test": ("t1", "t2")}
 
 

@@ -36,6 +36,8 @@ from tps_pipeline.outputs import (
 )
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 NETWORK = checkpoint("network")
 MADE = {ACTIONS: "train-000", FRAMES: "train-000", NETWORK: None}
 

@@ -18,6 +18,8 @@ from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import SHARDS, SPLITS, VIDEOS, Output, verdict
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 FAILED = verdict(VIDEOS, "not_bad")
 TEXT = (recipe.RECIPES / "demo.yaml").read_text()
 

@@ -18,6 +18,8 @@ from tps_pipeline.cli.app import app
 from tps_pipeline.lineage import Input
 from tps_pipeline.report import page, terminal
 
+pytestmark = pytest.mark.whole
+
 VOID = {"meta", "img", "br", "source", "wbr"}
 
 
