@@ -42,6 +42,8 @@ from tps_pipeline.data.submission import evaluate
 from tps_pipeline.data.validation import validate
 from tps_pipeline.errors import TpsError
 
+pytestmark = pytest.mark.whole
+
 SECONDS, BYTES = 10, 1 << 30
 LONGEST = 2000
 """Letters of a line: what is named is cut at 500."""

@@ -16,6 +16,8 @@ from tps_pipeline.errors import WeightsError
 from tps_pipeline.models import from_reference
 from tps_pipeline.models.csn import DEPTHS, Csn
 
+pytestmark = pytest.mark.whole
+
 PARITY = Path(__file__).parent.parent / "golden" / "parity"
 narrow = partial(Csn, depths=(1, 1, 1, 1), stem=8, classes=6)
 

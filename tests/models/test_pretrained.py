@@ -37,6 +37,8 @@ from tps_pipeline.reading import Reads
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
+pytestmark = pytest.mark.whole
+
 HEAD = "model.77"
 
 

@@ -22,6 +22,8 @@ from tps_pipeline.models import from_reference
 from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.weights import read_weights
 
+pytestmark = pytest.mark.whole
+
 PARITY = Path(__file__).parent.parent / "golden" / "parity"
 narrow = partial(SlowFast, depths=(1, 1, 1, 1), stem=16)
 ava = partial(SlowFast, lateral_norms=True, temporal_blocks=6, non_local=(6, 13, 20), full_span=True)

@@ -19,6 +19,8 @@ from tps_pipeline.models import from_reference
 from tps_pipeline.models.video_swin import GradientPatches, VideoSwin, inflate
 from tps_pipeline.models.weights import load_into
 
+pytestmark = pytest.mark.whole
+
 PARITY = Path(__file__).parent.parent / "golden" / "parity"
 narrow = partial(VideoSwin, embed=16, depths=(1, 2), heads=(2, 4), window=(4, 4, 4))
 
