@@ -25,7 +25,7 @@ from assets.console import SAID_ELSEWHERE
 from assets.dead_runs import PROCESS
 from assets.definitions import NETWORKS, definitions_of
 from assets.due import Due, ingestion_is_due
-from assets.executors import GPU
+from assets.executors import GPU, multiprocess
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
@@ -241,7 +241,7 @@ def _title(stage: Sequence[Step]) -> str:
 def networks_job(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:
     """The job that trains a pipeline's networks in processes, which call this function, too."""
     pipeline = Pipeline(data=data, recipe_name=recipe_name, store_root=store_root, recipe_digest=recipe_digest)
-    return definitions_of(pipeline, dg.multiprocess_executor).resolve_job_def(NETWORKS)
+    return definitions_of(pipeline, multiprocess).resolve_job_def(NETWORKS)
 
 
 def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
