@@ -5,7 +5,7 @@
 A 1280x720 clip with three people is drawn; all take turns on it, with the same networks, loaded before, on one thread.
 `loop` is what a script does that somebody writes first: each frame that is looked at is sought in the file, pictures
 and people go through the networks one by one, states are told frame by frame (of methods that look at tracks: track by
-track). `stream` is `--stream`. Where `ultralytics` is installed (AGPL-3.0: never in this project's environment),
+track). `stream` is `--stream`. Where `ultralytics` can be imported (AGPL-3.0: never in this project's environment),
 `yolo11n_pose` is its smallest network of people's poses with random weights, on the same frames at the size that our
 detector of people sees: it finds people and joints, neither tracks nor states nor actions. Prints one JSON line a
 method: frames of the clip a second of wall-clock time, medians; seconds divided by those of `file`, as the median over
@@ -16,11 +16,11 @@ goes.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -183,11 +183,19 @@ def draw(path: Path, frames: int) -> Path:
     return path
 
 
-def yolo_pose(clip: Path, *, size: int, every: int) -> Callable[[], object] | None:
-    """An outside yardstick, if it is installed."""
-    if importlib.util.find_spec("ultralytics") is None:
-        return None
-    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+def importable(module: str) -> bool:
+    """Whether a module can be imported here; a process of its own tries, as one that cannot may end it."""
+    libraries = "import av, cv2, torch"  # it may not go with what is loaded already
+    tried = [sys.executable, "-c", f"{libraries}; import {module}"]
+    done = subprocess.run(tried, capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        print(f"no {module} beside it: {why}", file=sys.stderr, flush=True)
+    return not done.returncode
+
+
+def yolo_pose(clip: Path, *, size: int, every: int) -> Callable[[], object]:
+    """The outside yardstick."""
     from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
 
     network = YOLO("yolo11n-pose.yaml")
@@ -200,18 +208,18 @@ def yolo_pose(clip: Path, *, size: int, every: int) -> Callable[[], object] | No
     return told
 
 
-def measure(parser: Timed, clip: Path, frames: int, rounds: int) -> dict[str, Any]:
-    """All ways, in turn."""
+def measure(parser: Timed, clip: Path, frames: int, rounds: int, *, beside: bool) -> dict[str, Any]:
+    """All ways, in turn; `beside`: the outside yardstick, too."""
     videos = parser(clip).videos
     ways: dict[str, Callable[[], object]] = {
         "file": lambda: parser.told(clip),
         "stream": lambda: parser.streamed(clip),
         "loop": lambda: parser.loop(clip, videos).to_json(),
     }
-    size, every = parser.recipe.trained_detectors[0].image_size, parser.recipe.frames.sample_stride
-    if outside := yolo_pose(clip, size=size if isinstance(size, int) else 640, every=every):
-        outside()
-        ways["yolo11n_pose"] = outside
+    if beside:
+        size, every = parser.recipe.trained_detectors[0].image_size, parser.recipe.frames.sample_stride
+        ways["yolo11n_pose"] = yolo_pose(clip, size=size if isinstance(size, int) else 640, every=every)
+        ways["yolo11n_pose"]()
     wall, cpu = ({name: list[float]() for name in ways} for _ in range(2))
     shares: dict[str, dict[str, float]] = {name: defaultdict(float) for name in ways}
     for _ in range(rounds):
@@ -249,16 +257,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # `prepare_cpu` heeds it
+    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
     torch.set_num_threads(1)
     lineage = Lineage(Store(arguments.store))
     if not lineage.records():
         print(f"{arguments.store} is no store: run `make demo` first, or name one", file=sys.stderr)
         return
+    beside = importable("ultralytics")
     with tempfile.TemporaryDirectory() as folder:
         clip = draw(Path(folder) / "clip.mp4", arguments.frames)
         for method in arguments.methods:
             timed = Timed(lineage, frozen.of_predictions(lineage), method=method)
-            print(json.dumps(measure(timed, clip, arguments.frames, arguments.rounds)), flush=True)
+            print(json.dumps(measure(timed, clip, arguments.frames, arguments.rounds, beside=beside)), flush=True)
 
 
 if __name__ == "__main__":
