@@ -79,7 +79,9 @@ def main() -> None:
         said = ["predict", str(long), "--stream", "--store", arguments.store, "--method", arguments.method]
         said += ["--save", arguments.save, "--out", folder, "--min-score", "0", "--json"]
         began = time.perf_counter()
-        with subprocess.Popen([sys.executable, "-m", "tps_pipeline.cli.app", *said], stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", "from tps_pipeline.cli.app import app; app()", *said], stdout=subprocess.PIPE
+        ) as process:
             lines = Path(folder) / f"long_{arguments.method}.jsonl"
             by_minute, last = list[int](), dict[str, int]()
             while process.poll() is None:

@@ -4,7 +4,10 @@ import itertools
 import json
 import weakref
 from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from tests.video.clips import picture, write_clip
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.live import Live
+from tps_pipeline.predict.saving import save_stream
 from tps_pipeline.video.probe import probe
 
 pytestmark = pytest.mark.whole
@@ -94,6 +98,39 @@ def test_a_camera_that_changes_its_size_goes_on(store: Path):
     parser = tps_pipeline.load(store, every=4)
     frames = list(parser.follow(Live("camera_0", 30.0, iter(pictures)), window=8))
     assert [frame.picture.shape[:2] for frame in frames] == [(64, 96), (64, 96), (96, 128), (96, 128)]
+
+
+def test_a_source_that_breaks_off_is_a_failure_and_leaves_what_was_found(store: Path, tmp_path: Path):
+    def breaking() -> Iterator[np.ndarray]:
+        yield from moving(range(8))
+        raise VideoError("the camera broke off")
+
+    parser = tps_pipeline.load(store, every=4)
+    frames = parser.follow(Live("camera_0", 30.0, breaking()), window=8)
+    with pytest.raises(VideoError, match="the camera broke off"):
+        save_stream(frames, tmp_path / "out", ["json", "mp4"], rate=6)
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == probe(tmp_path / "out.mp4").n_frames == 2
+
+
+def test_an_address_that_sends_damage_is_read_as_far_as_it_goes(store: Path, tmp_path: Path):
+    content = bytearray(write_clip(tmp_path / "a.ts", 48).read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+
+    class Sender(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/a.ts"
+        frames = list(tps_pipeline.load(store, every=4).stream(address, allow_network=True))
+        server.shutdown()
+    assert 4 <= len(frames) <= 12
 
 
 def test_what_is_no_stream_is_said_before_anything_is_opened(store: Path):

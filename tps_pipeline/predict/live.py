@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tps_pipeline.errors import VideoError
@@ -94,7 +96,20 @@ def _address(address: str) -> Iterator[Live]:
         if not container.streams.video:
             raise VideoError(f"{address}: there are no pictures in it")
         stream = container.streams.video[0]
-        reformatter = VideoReformatter()
-        frames = (reformatter.reformat(frame, format="rgb24") for frame in container.decode(stream))
-        pictures = (np.asarray(frame.to_ndarray(), np.uint8) for frame in frames)
-        yield Live("address", rate_of(stream) or UNKNOWN_RATE, pictures)
+        yield Live("address", rate_of(stream) or UNKNOWN_RATE, _sent(container, stream, address))
+
+
+def _sent(container: InputContainer, stream: VideoStream, address: str) -> Pictures:
+    """What an address sends, until its end; what cannot be decoded is passed over."""
+    reformatter = VideoReformatter()
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"{address}: broke off ({error.strerror})") from error
+        if packet is None:
+            return
+        with suppress(av.FFmpegError):
+            for frame in packet.decode():
+                yield np.asarray(reformatter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
