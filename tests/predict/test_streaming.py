@@ -112,13 +112,15 @@ def test_a_source_that_breaks_off_is_a_failure_and_leaves_what_was_found(store: 
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == probe(tmp_path / "out.mp4").n_frames == 2
 
 
-def test_an_address_that_sends_damage_is_read_as_far_as_it_goes(store: Path, tmp_path: Path):
+def test_an_address_is_read_as_far_as_it_goes(store: Path, tmp_path: Path):
     content = bytearray(write_clip(tmp_path / "a.ts", 48).read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
 
     class Sender(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
+            if "whole" in self.path:
+                self.send_header("Content-Length", f"{len(content)}")
             self.end_headers()
             self.wfile.write(content)
 
@@ -127,8 +129,13 @@ def test_an_address_that_sends_damage_is_read_as_far_as_it_goes(store: Path, tmp
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/a.ts"
-        frames = list(tps_pipeline.load(store, every=4).stream(address, allow_network=True))
+        address = f"http://127.0.0.1:{server.server_port}"
+        parser = tps_pipeline.load(store, every=4)
+        frames = list(parser.stream(f"{address}/whole.ts", allow_network=True, window=8))
+        broken = parser.stream(f"{address}/cut.ts", allow_network=True, window=8)
+        assert next(broken).frame == 1
+        with pytest.raises(VideoError, match=r"cut\.ts: broke off \(Input/output error\)"):
+            list(broken)
         server.shutdown()
     assert 4 <= len(frames) <= 12
 
