@@ -203,7 +203,7 @@ def yolo_pose(clip: Path, *, size: int, every: int) -> Callable[[], object]:
     asked = {"source": str(clip), "stream": True, "vid_stride": every, "imgsz": size, "device": "cpu"}
 
     def told() -> list[str]:
-        return [str(found.to_json()) for found in network.predict(**asked, verbose=False)]
+        return [json.dumps(found.summary()) for found in network.predict(**asked, verbose=False)]
 
     return told
 

@@ -176,3 +176,21 @@ def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Pa
     refused = CliRunner().invoke(app, ["predict", "99", "--save", "csv", *fixed])
     assert refused.exit_code == 2
     assert "csv: there are json, mp4" in refused.stderr
+
+
+def test_streams_of_one_name_are_numbered_and_none_is_written_over_a_source(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    sources = ["a.mp4", "sub/a.mp4", "a_video_category.mp4"]
+    for name in sources:
+        write_clip(Path(name), 2)
+    fixed = ["--store", str(store), "--method", "video_category", "--out", "."]
+    done = CliRunner().invoke(app, ["predict", *sources, "--stream", "--json", *fixed])
+    assert done.exit_code == 1
+    refused, *rows = json.loads(done.stdout)
+    assert refused["error"] == "a.mp4: its MP4 would be written over a_video_category.mp4; name another --out"
+    stems = ["a_video_category_2", "a_video_category_video_category"]
+    assert [row["files"] for row in rows] == [[f"{stem}.jsonl", f"{stem}.mp4"] for stem in stems]
+    assert all(Path(file).is_file() for row in rows for file in row["files"])

@@ -44,6 +44,13 @@ class Live(NamedTuple):
     pictures: Pictures
 
 
+def name_of(source: str | Path | Camera) -> str:
+    """What a source is called: a file by its name."""
+    if isinstance(source, Camera):
+        return f"camera_{source}"
+    return "address" if isinstance(source, str) and "://" in source else Path(source).stem
+
+
 @contextmanager
 def opened(source: str | Path | Camera, *, allow_network: bool = False) -> Iterator[Live]:
     """Open a source.
@@ -66,7 +73,7 @@ def opened(source: str | Path | Camera, *, allow_network: bool = False) -> Itera
         path = video(source)
         with open_video(path) as (_, stream):
             fps = rate_of(stream) or UNKNOWN_RATE
-        yield Live(path.stem, fps, (picture for _, picture in read_frames(path, nearest=True)))
+        yield Live(name_of(path), fps, (picture for _, picture in read_frames(path, nearest=True)))
 
 
 def _camera(number: Camera) -> Iterator[Live]:
@@ -77,7 +84,7 @@ def _camera(number: Camera) -> Iterator[Live]:
     try:
         if not camera.isOpened():
             raise refused
-        yield Live(f"camera_{number}", camera.get(cv2.CAP_PROP_FPS) or UNKNOWN_RATE, _seen_by(camera))
+        yield Live(name_of(number), camera.get(cv2.CAP_PROP_FPS) or UNKNOWN_RATE, _seen_by(camera))
     finally:
         camera.release()
 
@@ -96,7 +103,7 @@ def _address(address: str) -> Iterator[Live]:
         if not container.streams.video:
             raise VideoError(f"{address}: there are no pictures in it")
         stream = container.streams.video[0]
-        yield Live("address", rate_of(stream) or UNKNOWN_RATE, _sent(container, stream, address))
+        yield Live(name_of(address), rate_of(stream) or UNKNOWN_RATE, _sent(container, stream, address))
 
 
 def _sent(container: InputContainer, stream: VideoStream, address: str) -> Pictures:

@@ -27,6 +27,9 @@ Kind = Literal["json", "csv", "parquet", "coco", "cvat", "mot", "mp4"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """All of them."""
 
+STREAMED: dict[Kind, str] = {"json": ".jsonl", "mp4": ".mp4"}
+"""What a stream can be saved as, and what the name of each file ends with: a line a frame, and a video."""
+
 _SUFFIXES = {"coco": ".coco.json", "cvat": ".cvat.xml", "mot": ".mot.txt"}
 
 
@@ -69,7 +72,7 @@ def save_stream(
 
     Args:
         frames: What is found.
-        path: The files without their suffix: `.jsonl` has a line a frame, at once; `.mp4` appears at the end.
+        path: The files without what their names end with (`STREAMED`): lines come at once, the video at the end.
         kinds: What to write of these.
         rate: Frames a second that are looked at.
         min_score: People below this score are left out.
@@ -80,10 +83,10 @@ def save_stream(
     path.parent.mkdir(parents=True, exist_ok=True)
     broken: list[VideoError] = []
     with ExitStack() as stack:
-        lines = stack.enter_context(_beside(path, ".jsonl").open("w", encoding="utf-8")) if "json" in kinds else None
+        lines = stack.enter_context(_beside(path, "json").open("w", encoding="utf-8")) if "json" in kinds else None
         drawn = _written(frames, lines, broken, min_score=min_score)
         if "mp4" in kinds and (first := next(drawn, None)):
-            with whole_file(_beside(path, ".mp4")) as partial:
+            with whole_file(_beside(path, "mp4")) as partial:
                 pictures = (frame.draw(min_score=min_score) for frame in chain((first,), drawn))
                 encode(partial, pictures, rate=Fraction(rate).limit_denominator(1001))
         deque(drawn, maxlen=0)
@@ -106,8 +109,8 @@ def _written(
         broken.append(error)
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+def _beside(path: Path, kind: Kind) -> Path:
+    return path.with_name(path.name + STREAMED[kind])
 
 
 def _table(result: Result) -> pa.Table:
