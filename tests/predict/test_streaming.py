@@ -1,8 +1,10 @@
 """The sliding form: whom it detects are those of a whole file, and no source has to end or to fit in memory."""
 
+import gc
 import itertools
 import json
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -91,6 +93,19 @@ def test_results_come_from_a_source_without_an_end_and_no_picture_is_kept(store:
         most = max(most, sum(each() is not None for each in seen))
     assert numbers == [1 + 4 * index for index in range(12)]
     assert 8 <= most <= 16 + 8
+
+
+def test_a_stream_leaves_nothing_to_be_found_by_the_garbage_collector(store: Path):
+    parser = tps_pipeline.load(store, method="part_trajectory", every=4)
+    going = parser.follow(Live("camera_0", 30.0, moving(itertools.count())), window=16)
+    deque(itertools.islice(going, 8), maxlen=0)
+    gc.collect()
+    gc.disable()
+    try:
+        deque(itertools.islice(going, 8), maxlen=0)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_camera_that_changes_its_size_goes_on(store: Path):
