@@ -34,7 +34,7 @@ class Kind:
 PERSON = Kind("person_detector", dataset("person"), True, False, "YOLOv7 for people on whole frames.")
 """The first stage of the two-stage detection."""
 
-PART = Kind("part_detector", dataset("part"), False, True, "YOLOv7 for the parts on a person's crop.")
+PART = Kind("part_detector", dataset("part"), False, True, "A detector of the parts on a person's crop.")
 """The second stage of the two-stage detection."""
 
 SINGLE_STAGE = Kind(
@@ -85,7 +85,8 @@ class DetectorLearner:
     @property
     def weights(self) -> str | None:
         """The imported weights that it starts from."""
-        return self.settings.network.weights
+        network = self.settings.network
+        return network.weights if isinstance(network, recipe.Yolov7) else None
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
