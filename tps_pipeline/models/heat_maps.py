@@ -126,7 +126,7 @@ class HeatMaps(nn.Module):
         mean = _around((shares[:, :, None] * boxes).flatten(1, 2)).view_as(boxes) / likely[:, :, None].clamp(min=1e-9)
         score, best = likely.flatten(2).max(2)
         box = mean.flatten(3).gather(3, best[..., None, None].expand(-1, -1, 4, 1))[..., 0]
-        itself = torch.eye(score.shape[1], device=score.device).expand(len(score), -1, -1)
+        itself = torch.eye(score.shape[1], device=score.device).expand(*score.shape, -1)
         return torch.cat((box, score[..., None], itself), 2)
 
     @torch.no_grad()
@@ -172,4 +172,4 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> Con
 
 def _around(x: Tensor) -> Tensor:
     """The sum over each place's `WINDOW`, (B, N, h, w)."""
-    return avg_pool2d(x, WINDOW, 1, WINDOW // 2, divisor_override=1)
+    return WINDOW**2 * avg_pool2d(x, WINDOW, 1, WINDOW // 2)  # an ONNX file would not know of another divisor
