@@ -34,13 +34,6 @@ def test_the_image_size_follows_what_is_to_be_seen(given: pa.Table, size: int):
     assert image_size(given) == size
 
 
-def test_heat_maps_which_are_finer_see_smaller_pictures():
-    of_parts = samples(20, 20, of=(110, 110), label="head")
-    plain = {"optimizer": "adamw", "epochs": 1, "batch_size": 4, "learning_rate": 0.1}
-    left = {"network": {"kind": "heat_maps"}, "image_size": "auto", "training": plain}
-    assert fitted(recipe.Detector.model_validate(left), of_parts)[0].pixels == 96 < image_size(of_parts)
-
-
 def test_auto_becomes_numbers_and_the_rest_stays():
     plain = {"optimizer": "adamw", "epochs": 1, "batch_size": "auto", "learning_rate": 0.1}
     left = {"network": {"variant": "tiny"}, "image_size": "auto", "gains": {"objectness": "auto"}, "training": plain}

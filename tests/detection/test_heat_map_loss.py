@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_convert, box_iou, complete_box_iou_loss
 
 from tps_pipeline.detection.detector import boxes_and_scores
-from tps_pipeline.detection.heat_map_loss import BOX, NARROWEST, SPREAD, HeatMapLoss, spread_of
+from tps_pipeline.detection.heat_map_loss import BOX, FAINTEST, NARROWEST, SPREAD, HeatMapLoss, spread_of
 from tps_pipeline.models.heat_maps import STRIDE, HeatMaps, Maps
 
 SIZE, CLASSES = 64, 3
@@ -37,25 +37,28 @@ def test_a_centre_is_spread_over_the_places_around_it_the_larger_the_box_the_far
     boxes = torch.tensor([[18.0, 30, 4, 4], [32, 32, 60, 30]])
     spread = spread_of(boxes, PLACES, PLACES)
     torch.testing.assert_close(spread.sum((1, 2)), torch.ones(2))
-    assert divmod(int(spread[0].argmax()), PLACES) == (7, 4)
+    assert divmod(int(spread[0].argmax()), PLACES) == (3, 2)
     middles = (torch.arange(PLACES) + 0.5) * STRIDE
     for summed, side in enumerate((60, 30)):
         shares, centre = spread[1].sum(summed), 32
         assert (shares * middles).sum().item() == pytest.approx(centre, abs=1e-3)
         deviation = math.sqrt(float((shares * (middles - centre) ** 2).sum()))
-        assert deviation == pytest.approx(max(SPREAD * side, NARROWEST * STRIDE), rel=0.02)
+        assert deviation == pytest.approx(max(SPREAD * side, NARROWEST * STRIDE), rel=0.1)
 
 
 def test_it_is_the_cross_entropy_of_places_and_the_boxes_complete_iou() -> None:
     total, parts = HeatMapLoss(ANCHORS)(maps(batch=2), target(30, 30, 16, 16))
     # All places and nowhere are alike: whatever is wanted of them costs the same.
     assert parts["place"].item() == pytest.approx(math.log(PLACES**2 + 1))
-    # The four places nearest to the centre; the others' shares are below what counts.
-    shifts = torch.tensor([[x, y, x + 16, y + 16] for x in (0.0, 4) for y in (0.0, 4)]) + 22 - 2
-    overlaps = complete_box_iou_loss(shifts, torch.tensor([[22.0, 22, 38, 38]]).expand(4, -1))
-    shares = spread_of(torch.tensor([[30.0, 30, 16, 16]]), PLACES, PLACES)[0, 6:9, 6:9]
-    assert parts["box"].item() <= BOX * overlaps.max().item()
-    assert shares.sum() > 0.9
+    # At a place the anchor's box is as far aside as the place's middle is from the centre; it counts as its share does.
+    shares = spread_of(torch.tensor([[30.0, 30, 16, 16]]), PLACES, PLACES)[0]
+    row, column = (shares > FAINTEST).nonzero(as_tuple=True)
+    left, top = (column + 0.5) * STRIDE - 8, (row + 0.5) * STRIDE - 8
+    there = torch.stack((left, top, left + 16, top + 16), 1)
+    costs = complete_box_iou_loss(there, torch.tensor([[22.0, 22, 38, 38]]).expand(len(there), -1), reduction="none")
+    by_hand = (costs * shares[row, column]).sum() / shares[row, column].sum().clamp(min=1)
+    assert len(there) >= 4
+    assert parts["box"].item() == pytest.approx(BOX * by_hand.item(), rel=1e-4)
     assert total.item() == pytest.approx(2 * (parts["place"] + parts["box"]).item())
 
 
@@ -107,7 +110,7 @@ def scene(rng: np.random.Generator, images: int) -> tuple[Tensor, Tensor]:
 def test_minimising_it_finds_every_box_and_what_is_not_there() -> None:
     torch.manual_seed(0)
     images, targets = scene(np.random.default_rng(1), images=4)
-    model, loss = HeatMaps(classes=CLASSES, width=8, anchors=ANCHORS), HeatMapLoss(ANCHORS)
+    model, loss = HeatMaps(classes=CLASSES, width=0.25, anchors=ANCHORS), HeatMapLoss(ANCHORS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=100)
     for _ in range(100):

@@ -238,7 +238,7 @@ def test_parts_are_found_by_heat_maps_alike(tmp_path: Path, people_in_frames: An
     samples = part_samples(people, parts, known, margin=0.1, flip="none")
     settings = recipe.Detector.model_validate(
         detector_settings(64).model_dump(include={"image_size"})
-        | {"network": {"kind": "heat_maps", "width": 8}}
+        | {"network": {"kind": "heat_maps", "width": 0.125}}
         | {"training": {"epochs": 6, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.01}}
     )
     metrics = train(

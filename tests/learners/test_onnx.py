@@ -64,7 +64,7 @@ def person_detector(folder: Path) -> Computed:
 
 def part_detector(folder: Path) -> Computed:
     settings = recipe.Detector.model_validate(
-        {"network": {"kind": "heat_maps", "width": 8}, "image_size": 64}
+        {"network": {"kind": "heat_maps", "width": 0.125}, "image_size": 64}
         | {"training": DEMO.trained_detectors[1].training.model_dump()}
     )
     network = lively(detector.build(settings.network, classes=2, anchors=[[8, 9], [20, 10]]))

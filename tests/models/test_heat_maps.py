@@ -13,7 +13,7 @@ CLASSES, ROWS, COLUMNS = 2, 6, 8
 
 def network() -> HeatMaps:
     torch.manual_seed(0)
-    return HeatMaps(classes=CLASSES, width=8, anchors=[[8.0, 12.0], [16.0, 4.0]])
+    return HeatMaps(classes=CLASSES, width=0.25, anchors=[[8.0, 12.0], [16.0, 4.0]])
 
 
 def silent() -> Maps:
@@ -25,10 +25,10 @@ def silent() -> Maps:
     )
 
 
-def test_a_picture_gives_maps_of_a_quarter_of_its_size_and_a_box_of_each_class() -> None:
+def test_a_picture_gives_maps_of_an_eighth_of_its_size_and_a_box_of_each_class() -> None:
     model, images = network(), torch.rand(3, 3, 64, 96)
     maps = model.train()(images)
-    assert (maps.places.shape, maps.nowhere.shape) == ((3, CLASSES, 16, 24), (3, CLASSES))
+    assert (maps.places.shape, maps.nowhere.shape) == ((3, CLASSES, 8, 12), (3, CLASSES))
     decoded, _ = model.eval()(images)
     assert decoded.shape == (3, CLASSES, 5 + CLASSES)
     assert torch.equal(decoded[..., 5:], torch.eye(CLASSES).expand(3, -1, -1))

@@ -86,18 +86,9 @@ HEAT_MAPS = """part_detector:
     [
         ("heat_maps}", "heat_map}", "part_detector.network.kind: Input should be 'heat_maps'"),
         ("heat_maps}", "heat_maps, widht: 8}", "part_detector.network.widht: unknown key; did you mean 'width'?"),
-        ("heat_maps}", "heat_maps, width: 4}", "part_detector.network.width: Input should be greater than or equal to"),
-        (
-            "  image",
-            "  augment: {mosaic: 0.5}\n  image",
-            "augment: heat maps see one person",
-        ),
+        ("heat_maps}", "heat_maps, anchors: auto}", "part_detector.network.anchors: unknown key"),
+        ("  image", "  augment: {mosaic: 0.5}\n  image", "augment: heat maps see one person"),
         ("  image", "  gains: {box: 0.1}\n  image", "gains: those of a YOLOv7"),
-        (
-            "  image",
-            "  start_from: person_detector\n  image",
-            "start_from: heat maps begin",
-        ),
         ("part_detector", "single_stage_detector", "single_stage_detector.network: only part_detector finds"),
     ],
 )

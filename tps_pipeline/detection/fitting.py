@@ -17,8 +17,6 @@ from tps_pipeline.tables import BOX, CROP
 PERSON_HEIGHT, PART_SIDE = 72.0, 28.0
 """Pixels that the median person's height and the median part's side (of a square of its area) get of the network's
 input: below them detection falls off, above them it only costs."""
-FINE_PART_SIDE = 20.0
-"""The part's for heat maps, whose places are half as far apart."""
 SMALLEST, LARGEST = 96, 640
 """Bounds of an image size that follows the data."""
 ENLARGED = 1.5
@@ -42,8 +40,7 @@ def fitted(settings: recipe.Detector, samples: pa.Table) -> tuple[recipe.Detecto
     found: dict[str, float] = {}
     size, gains = settings.image_size, settings.gains
     if size == "auto":
-        heat_maps = isinstance(settings.network, recipe.HeatMaps)
-        size = image_size(samples, part_side=FINE_PART_SIDE if heat_maps else PART_SIDE)
+        size = image_size(samples)
         found["image_size"] = float(size)
     if gains.objectness == "auto":
         found["objectness_gain"] = objectness = OBJECTNESS * (640 / size) ** 2
@@ -51,14 +48,13 @@ def fitted(settings: recipe.Detector, samples: pa.Table) -> tuple[recipe.Detecto
     return settings.model_copy(update={"image_size": size, "gains": gains}), found
 
 
-def image_size(samples: pa.Table, *, part_side: float = PART_SIDE) -> int:
+def image_size(samples: pa.Table) -> int:
     """Side of the network's input at which the median object is large enough, and not larger.
 
     On whole frames people count, by their height; on people's crops their parts.
 
     Args:
         samples: `tables.SAMPLES`; without any objects the pictures' own size decides.
-        part_side: Pixels that the median part's side is to get.
     """
     rows = to_frame(samples, "person", "label", *CROP, *BOX)
     longer = (rows[["crop_x2", "crop_y2"]].to_numpy() - rows[["crop_x1", "crop_y1"]].to_numpy() + 1).max(1)
@@ -69,7 +65,7 @@ def image_size(samples: pa.Table, *, part_side: float = PART_SIDE) -> int:
     if of_people.any():
         wanted = PERSON_HEIGHT / np.median((height / longer)[of_people])
     elif objects.any():
-        wanted = part_side / np.median((np.sqrt(width * height) / longer)[objects])
+        wanted = PART_SIDE / np.median((np.sqrt(width * height) / longer)[objects])
     else:
         wanted = most
     grid = STRIDES[-1]

@@ -85,8 +85,7 @@ class DetectorLearner:
     @property
     def weights(self) -> str | None:
         """The imported weights that it starts from."""
-        network = self.settings.network
-        return network.weights if isinstance(network, recipe.Yolov7) else None
+        return self.settings.network.weights
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:

@@ -9,25 +9,21 @@ How it is trained stands in `tps_pipeline.detection.heat_map_loss`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, log_softmax
 
-from tps_pipeline.models.yolov7_layers import ConvBlock, cells
+from tps_pipeline.models.yolov7 import Body
+from tps_pipeline.models.yolov7_layers import STRIDES, cells
 
-STRIDE = 4
-"""Image pixels a place: of a person who is 150 px high hands are 8."""
+STRIDE = STRIDES[0]
+"""Image pixels a place: that of the finest level; boxes lie between places."""
 WINDOW = 3
 """Side of the square of places around the best one whose boxes are averaged by how likely each is: the mean lies
 between places, as that of a whole map does (arXiv 1711.08229), and only one peak is in it."""
-BLOCKS = (1, 2, 2, 2)
-"""Residual blocks at strides 4, 8, 16 and 32."""
-CHANNELS = (1, 2, 4, 4)
-"""Channels at these strides, as multiples of the width."""
 
 
 class Maps(NamedTuple):
@@ -49,12 +45,17 @@ class Maps(NamedTuple):
         return log_softmax(torch.cat((self.places.float().flatten(2), self.nowhere.float()[..., None]), 2), 2)
 
 
-class HeatMaps(nn.Module):
-    """A residual network with maps of a quarter of the picture's resolution, put together of coarser ones.
+class HeatMaps(Body):
+    """A YOLOv7's body with maps in place of anchors.
+
+    Each of its three levels says where a class is and which box it has there, and what they say is added up: the coarse
+    ones see the whole person, and so which side is the left one, the fine one where exactly a hand is.
 
     Args:
+        variant: See `Body`.
         classes: Number of classes.
-        width: Channels at a quarter of the resolution.
+        width: See `Body`.
+        depth: See `Body`.
         anchors: A class's usual width and height in pixels, which boxes are told as shares of, (C, 2); by default one
             pixel, until weights are loaded.
 
@@ -64,28 +65,24 @@ class HeatMaps(nn.Module):
 
     anchors: Tensor
 
-    def __init__(self, *, classes: int, width: int, anchors: ArrayLike | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        variant: Literal["tiny", "x"] = "tiny",
+        *,
+        classes: int,
+        width: float = 1.0,
+        depth: float = 1.0,
+        anchors: ArrayLike | None = None,
+    ) -> None:
+        super().__init__(variant, width=width, depth=depth)
         sizes = torch.ones(classes, 2) if anchors is None else torch.as_tensor(anchors, dtype=torch.float32)
         self.register_buffer("anchors", sizes.clone())
-        channels = [width * multiple for multiple in CHANNELS]
-        merged = 2 * width
-        self.stem = nn.Sequential(_conv(3, width, stride=2), _conv(width, width, stride=2))
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                *([_conv(channels[i - 1], channels[i], stride=2)] if i else []),
-                *(Residual(channels[i]) for _ in range(blocks)),
-            )
-            for i, blocks in enumerate(BLOCKS)
-        )
-        self.lateral = nn.ModuleList(_conv(each, merged, kernel=1) for each in channels)
-        self.merge = nn.ModuleList(_conv(merged, merged) for _ in channels[1:])
-        self.last = _conv(merged, merged)
-        self.maps = nn.Conv2d(merged, classes * 5, 1)
-        self.nowhere = nn.Linear(merged, classes)
-        for layer in (self.maps, self.nowhere):  # every place as likely as any other, every box its class's anchor
-            nn.init.normal_(layer.weight, std=0.01)
+        self.maps = nn.ModuleList(nn.Conv2d(channels, classes * 5, 1) for channels in self.channels)
+        self.nowhere = nn.Linear(self.channels[-1], classes)
+        for layer in (*self.maps, self.nowhere):  # every place as likely as any other, every box its class's anchor
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
             assert layer.bias is not None
+            nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Maps | tuple[Tensor, Maps]:
@@ -97,21 +94,14 @@ class HeatMaps(nn.Module):
         Returns:
             In training the maps at `STRIDE`; in evaluation `(decoded, maps)`, see `decode`.
         """
-        x, levels = self.stem(images), []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        x = self.last(self._merged(levels))
-        maps = self.maps(x).unflatten(1, (-1, 5))
-        found = Maps(maps[:, :, 0], self.nowhere(x.mean((2, 3))), maps[:, :, 1:])
+        levels = self.features(images)
+        said = [layer(level) for layer, level in zip(self.maps, levels, strict=True)]
+        maps = said[-1]
+        for finer in said[-2::-1]:
+            maps = finer + interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+        maps = maps.unflatten(1, (-1, 5))
+        found = Maps(maps[:, :, 0], self.nowhere(levels[-1].mean((2, 3))), maps[:, :, 1:])
         return found if self.training else (self.decode(found), found)
-
-    def _merged(self, levels: Sequence[Tensor]) -> Tensor:
-        """Maps of all resolutions in those of the finest (feature pyramid, arXiv 1612.03144)."""
-        x = self.lateral[-1](levels[-1])
-        for i in reversed(range(len(levels) - 1)):
-            x = self.merge[i](self.lateral[i](levels[i]) + interpolate(x, scale_factor=2.0, mode="nearest"))
-        return x
 
     def decode(self, maps: Maps) -> Tensor:
         """Each class's one box, as a YOLOv7 gives its boxes.
@@ -129,29 +119,6 @@ class HeatMaps(nn.Module):
         itself = torch.eye(score.shape[1], device=score.device).expand(*score.shape, -1)
         return torch.cat((box, score[..., None], itself), 2)
 
-    @torch.no_grad()
-    def fuse(self) -> HeatMaps:
-        """Fold normalisations into the convolutions, in place, for evaluation only."""
-        self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvBlock):
-                module.fuse()
-        return self
-
-
-class Residual(nn.Module):
-    """Two convolutions and what went in (arXiv 1512.03385, figure 2)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = _conv(channels, channels)
-        self.second = ConvBlock(channels, channels, kernel=3, activation=nn.Identity())
-        self.activation = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, h, w) -> the same."""
-        return self.activation(x + self.second(self.first(x)))
-
 
 def boxes_of(maps: Maps, anchors: Tensor) -> Tensor:
     """The box at every place: centre x, y, width and height in pixels, (B, C, 4, h, w).
@@ -164,10 +131,6 @@ def boxes_of(maps: Maps, anchors: Tensor) -> Tensor:
     middles = cells(told[:, :1, 0, ..., None]).permute(2, 0, 1) + 0.5
     sizes = told[:, :, 2:].clamp(-4, 4).exp() * anchors[..., None, None]
     return torch.cat((STRIDE * (middles + told[:, :, :2]), sizes), 2)
-
-
-def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> ConvBlock:
-    return ConvBlock(inputs, outputs, kernel=kernel, stride=stride, activation=nn.ReLU(inplace=True))
 
 
 def _around(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Tag, model_validator
 
 from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Side, Size
 from tps_pipeline.recipe.training import Training
@@ -28,14 +28,20 @@ class Yolov7(Section):
 class HeatMaps(Section):
     """A network for what is in a picture once at most, as each part is in its person's crop.
 
-    It has of each class a map of where it is (Objects as Points, arXiv 1904.07850), and its box there. It starts from
-    random weights.
+    It has a YOLOv7's body, and of each class a map of where it is (Objects as Points, arXiv 1904.07850), and its box
+    there, in place of anchors.
     """
 
     kind: Literal["heat_maps"]
     """Says that it is this network."""
-    width: Annotated[int, Field(ge=8, le=512)] = 16
-    """Channels at a quarter of the picture's resolution; up to four times as many at coarser ones."""
+    variant: Literal["tiny", "x"] = "tiny"
+    """See `Yolov7`."""
+    width: Size = 1.0
+    """See `Yolov7`."""
+    depth: Size = 1.0
+    """See `Yolov7`."""
+    weights: str | None = None
+    """Name of imported weights of a YOLOv7 whose body it starts from (`tps weights import`)."""
 
 
 YOLOV7, HEAT_MAPS = "Yolov7", "HeatMaps"
@@ -125,8 +131,6 @@ class Detector(Section):
         """Nothing is set that heat maps do not look at, and a picture has each class once."""
         if not isinstance(self.network, HeatMaps):
             return self
-        if self.start_from:
-            raise ValueError("start_from: heat maps begin with random weights, as those of a YOLOv7 do not fit them")
         if self.gains != DetectionGains():
             raise ValueError("gains: those of a YOLOv7; heat maps have none")
         if self.augment.mosaic or self.augment.mixup:

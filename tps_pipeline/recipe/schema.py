@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from tps_pipeline.errors import RecipeError
 from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
-from tps_pipeline.recipe.detection import Detector, HeatMaps, Pose, SingleStage, TwoStage, UsedDetector, Yolov7
+from tps_pipeline.recipe.detection import Detector, HeatMaps, Pose, SingleStage, TwoStage, UsedDetector
 from tps_pipeline.recipe.ensembles import Ensemble
 from tps_pipeline.recipe.methods import Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
@@ -153,7 +153,7 @@ class Recipe(Section):
             if detector.start_from is not None:
                 raise ValueError(f"{name}.start_from: only part_detector starts from another detector")
         part = self.part_detector
-        if part and part.start_from and isinstance(part.network, Yolov7) and part.network.weights:
+        if part and part.start_from and part.network.weights:
             raise ValueError("part_detector has start_from and network.weights: give one")
         if part and part.start_from and not isinstance(self.person_detector, Detector):
             raise ValueError("part_detector.start_from: the person detector is not trained, so nothing starts from it")
