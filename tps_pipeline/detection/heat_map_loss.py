@@ -55,9 +55,9 @@ class HeatMapLoss(nn.Module):
         place_loss = -(wanted * maps.log_probabilities().flatten(0, 1)).sum(1).mean()
         found, row, column = (spread > FAINTEST).nonzero(as_tuple=True)
         told = boxes_of(maps, self.anchors)[image[found], label[found], :, row, column]
-        corners = (box_convert(each, "cxcywh", "xyxy") for each in (told, boxes[found]))
+        told, right = (box_convert(each, "cxcywh", "xyxy") for each in (told, boxes[found]))
         shares = spread[found, row, column]
-        box_loss = (complete_box_iou_loss(*corners) * shares).sum() / shares.sum().clamp(min=1)
+        box_loss = (complete_box_iou_loss(told, right) * shares).sum() / shares.sum().clamp(min=1)
         parts = {"place": place_loss, "box": BOX * box_loss}
         total = (parts["place"] + parts["box"]) * batch
         return total, {name: part.detach() for name, part in parts.items()}
