@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline.models.heat_maps import STRIDE, HeatMaps, Maps
+from tps_pipeline.models.weights import load_into
+from tps_pipeline.models.yolov7 import YOLOv7
 
 CLASSES, ROWS, COLUMNS = 2, 6, 8
 
@@ -78,3 +80,12 @@ def test_folded_norms_change_nothing() -> None:
         before: Tensor = model.eval()(images)[0]
         assert not any(isinstance(module, nn.BatchNorm2d) for module in model.fuse().modules())
         torch.testing.assert_close(model(images)[0], before, rtol=1e-4, atol=1e-4)
+
+
+def test_a_yolov7_s_body_is_taken_over_whole() -> None:
+    model, other = network(), YOLOv7("tiny", classes=3, width=0.25)
+    load_into(model, other.state_dict(), keep=["head.anchors"])
+    own = {name for name in model.state_dict() if name.split(".")[0] in ("anchors", "maps", "nowhere")}
+    for name, tensor in model.state_dict().items():
+        assert name in own or torch.equal(tensor, other.state_dict()[name])
+    assert len(own) == 1 + 2 * (3 + 1)
