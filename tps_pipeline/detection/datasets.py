@@ -203,7 +203,7 @@ class DetectorImages:
         size: int,
         augmentation: BoxAugmentation | None = None,
     ) -> None:
-        self.size, self.augmentation = size, augmentation or BoxAugmentation()
+        self.size, self.augmentation, self.classes = size, augmentation or BoxAugmentation(), len(labels)
         self._files = {video: file for file in frames for video, _ in file.keys()}  # noqa: SIM118
         rows = to_frame(samples, "video_id", "frame", "person", "flipped", *CROP, "label", *BOX)
         rows = rows.sort_values(["video_id", "frame", "person", "flipped"], kind="stable", na_position="first")
@@ -230,6 +230,10 @@ class DetectorImages:
         crop, box = self._crop[real], self._box[real]
         scale = self.size / (crop[:, 2:] - crop[:, :2] + 1).max(1, keepdims=True)
         return ((box[:, 2:] - box[:, :2] + 1) * scale).astype(np.float32)
+
+    def box_labels(self) -> NDArray[np.int64]:
+        """The class of every box, in the order of `box_sizes`, (M,)."""
+        return self._label[self._label >= 0]
 
     def sample(self, index: int, rng: np.random.Generator) -> Example:
         """One augmented image, (size, size, 3), with its boxes in its own continuous pixels."""
