@@ -27,7 +27,8 @@ import numpy as np
 from tps_pipeline import recipe
 from tps_pipeline.boxes import iou
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.detection.detector import TrainedDetector, used
+from tps_pipeline.detection.detector import TrainedDetector
+from tps_pipeline.detection.detector import load as load_detector
 from tps_pipeline.detection.follower import Follower, Person
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.labels import PARTS, swap
@@ -127,7 +128,7 @@ def main() -> None:
     asked = parser.parse_args()
     prepare_cpu()
     networks = load(Store(asked.store).local(path_of("blazepose")))
-    detector, counts = used(SHIPPED["people"], device="cpu"), defaultdict[str, list[int]](list)
+    detector, counts = load_detector(SHIPPED["people"], device="cpu"), defaultdict[str, list[int]](list)
     for picture, people in pictures(asked.labels, asked.pictures):
         count(people, look(networks, detector, picture), asked.iou, counts)
     print(json.dumps({name: f"{np.mean(hits):.3f} of {len(hits)}" for name, hits in counts.items()}))
