@@ -40,6 +40,14 @@ MOVED = 0.2
 """The same distance as `SAME_SQUARE` from which the landmark network looks again, at the square that it names itself:
 who is in a box is not yet in the middle, upright, and as large as the network has learned people."""
 
+TURNS = (2, 1, 3)
+"""Quarters of a turn that boxes are looked at once more, in which nobody was found: the landmark network sees those
+alone who are more or less upright, and people stand on their hands, tumble and lie. All in a video's first frame, then
+one a frame in turn: who is found is followed then, as they are turned."""
+
+MOST_TURNED = 4
+"""Likely boxes, the best ones, that are looked at so."""
+
 SMALLEST = 8.0
 """Pixels of the side of a square in which anybody can be told."""
 
@@ -117,6 +125,11 @@ class Follower:
             tiles = tiles_for(self.frames, (picture.shape[1], picture.shape[0]))
             yield from (
                 (square, None, None) for _, square in look_in(self.networks, picture, tiles, threshold=threshold)
+            )
+        for turn in TURNS if self.frames == 0 else TURNS[self.frames % 3 :][:1]:
+            yield from (
+                (squares.turned(squares.of_box(box), turn), box, None)
+                for box in (likely if likely is not None else ())[:MOST_TURNED]
             )
 
     def _look(self, picture: NDArray[np.uint8], square: Square, number: int) -> Person | None:

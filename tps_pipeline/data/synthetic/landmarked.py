@@ -20,7 +20,6 @@ from tps_pipeline.data.synthetic import cast
 from tps_pipeline.data.synthetic.cast import Actor, Plan, Role, manner
 from tps_pipeline.data.synthetic.motion import Action, Motion
 from tps_pipeline.data.synthetic.skeleton import SIDES, Joints
-from tps_pipeline.data.synthetic.stances import stances
 from tps_pipeline.data.synthetic.states import STATES as ALL_STATES
 from tps_pipeline.data.synthetic.varied.crowd import anything, rolled
 from tps_pipeline.data.synthetic.varied.wardrobe import stranger
@@ -75,9 +74,6 @@ video for which each time lasts; measured on the same clips: two of eleven, 24 o
 
 MISSED = 0.01
 """Share of frames in which somebody is not found, once found; measured: 0.002, of people who stay in the picture."""
-
-ANY = 0.5
-"""Share of those beside the performers who move in any way; the others take stances."""
 
 _LIMBS = {"arm": ("elbow", ("wrist", "pinky", "index", "thumb")), "leg": ("knee", ("ankle", "heel", "toe"))}
 
@@ -138,10 +134,9 @@ def _bare(motion: Action) -> Action:
 
 
 def _extra(distance: float, rng: np.random.Generator) -> Role:
-    """Somebody beside the others who moves in any way, or stands in one."""
-    motion = anything if rng.random() < ANY else stances
+    """Somebody beside the others who moves in any way."""
     place = (float(rng.choice([-1, 1]) * rng.uniform(0.6, 1.4)), float(rng.normal(0, 0.15 * distance)))
-    return Role(motion, manner(rng), stranger(rng), place, rng.uniform(-180, 180), rng.random() < 0.5)
+    return Role(anything, manner(rng), stranger(rng), place, rng.uniform(-180, 180), rng.random() < 0.5)
 
 
 def landmarks_of(joints: Joints) -> NDArray[np.float64]:
