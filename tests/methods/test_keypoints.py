@@ -171,7 +171,7 @@ def test_landmarks_go_where_the_people_go_and_change_sides_in_the_mirror() -> No
     places = box[:, None, :2] + points[..., :2] * (box[:, None, 2:] - box[:, None, :2])
     targets = np.array([[labels[at % 2] for at, labels in enumerate(space.of_part)]])
     landmarks = np.concatenate([places, points[..., 2:]], 2)
-    key_frame = KeyFrame(box, targets, *np.zeros((2, 1), int), landmarks)
+    key_frame = KeyFrame(box, targets, np.zeros(1, int), np.zeros(1, int), landmarks)
     flips, dropped = set(), 0
     for seed in range(60):
         picture = np.zeros((2, 60, 80, 3), np.uint8)

@@ -12,17 +12,19 @@ from torch.nn import functional
 from tps_pipeline.models.keypoints import Keypoints
 from tps_pipeline.models.relations import People, Person, PersonContextPerson, PersonPerson
 
-HEADS: dict[str, Callable[..., Person | PersonContextPerson | PersonPerson]] = {
-    "person": lambda **more: Person(6, person=8, hidden=8, **more),
-    "person_context_person": lambda **more: PersonContextPerson(6, person=8, hidden=8, blocks=1, dropout=0.2, **more),
-    "person_person": lambda **more: PersonPerson(6, person=8, hidden=8, blocks=1, dropout=0.2, **more),
+HEADS: dict[str, Callable[[bool], Person | PersonContextPerson | PersonPerson]] = {
+    "person": lambda with_: Person(6, person=8, hidden=8, keypoints=with_),
+    "person_context_person": lambda with_: PersonContextPerson(
+        6, person=8, hidden=8, blocks=1, dropout=0.2, keypoints=with_
+    ),
+    "person_person": lambda with_: PersonPerson(6, person=8, hidden=8, blocks=1, dropout=0.2, keypoints=with_),
 }
 
 
 def made(kind: str) -> Person | PersonContextPerson | PersonPerson:
     """A head in eval mode whose every weight matters, those that begin as zero included."""
     torch.manual_seed(0)
-    head = HEADS[kind](keypoints=True)
+    head = HEADS[kind](True)
     for weight in head.parameters():
         if not weight.any():
             nn.init.normal_(weight, std=0.5)
@@ -49,7 +51,7 @@ def some(everyone: People, rows: Tensor, *, clip: int = 0) -> People:
 def test_before_anything_is_learned_a_head_is_what_it_is_without(kind: str) -> None:
     features, everyone = torch.randn(2, 6, 5, 5), people(0, 1, 1)
     torch.manual_seed(0)
-    new, old = HEADS[kind](keypoints=True).eval(), HEADS[kind]().eval()
+    new, old = HEADS[kind](True).eval(), HEADS[kind](False).eval()
     old.load_state_dict({name: new.state_dict()[name] for name in old.state_dict()})
     torch.testing.assert_close(new(features, everyone), old(features, everyone))
 
@@ -98,7 +100,7 @@ def test_what_only_landmarks_tell_is_learned_by_heart(kind: str) -> None:
     everyone = everyone._replace(boxes=torch.tensor([0.2, 0.2, 0.7, 0.7]).expand(4, 4))
     features = torch.ones(2, 6, 5, 5)  # all see the same
     torch.manual_seed(0)
-    head = HEADS[kind](keypoints=True)
+    head = HEADS[kind](True)
     classify = nn.Linear(head.channels, 2)
     optimizer = torch.optim.AdamW([*head.parameters(), *classify.parameters()], 0.01)
     for _ in range(100):

@@ -45,7 +45,7 @@ TURNS = (2, 1, 3)
 alone who are more or less upright, and people stand on their hands, tumble and lie. All in a video's first frame, then
 one a frame in turn: who is found is followed then, as they are turned."""
 
-MOST_TURNED, TURNED = 3, 0.8
+MOST_TURNED, TURNED = 3, 0.93
 """Likely boxes, the best ones, that are looked at so, and the presence of somebody who is found so."""
 
 SMALLEST = 8.0

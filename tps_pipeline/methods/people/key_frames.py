@@ -146,13 +146,14 @@ def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 def joined(videos: list[list[KeyFrame]]) -> dict[str, Tensor]:
     """The people of clips of some videos: the fields of `KeyFrame`, and `clip_of`, each one's clip, `(N,)`."""
     key_frames = [key_frame for video in videos for key_frame in video]
-    people = KeyFrame(*(None if rows[0] is None else np.concatenate(rows) for rows in zip(*key_frames, strict=True)))
+    fields = dict(zip(KeyFrame._fields, zip(*key_frames, strict=True), strict=True))
+    rows = {name: np.concatenate(each) for name, each in fields.items() if each[0] is not None}
     sizes = [len(key_frame.boxes) for key_frame in key_frames]
     clip_of = np.repeat(np.arange(len(key_frames)), sizes)
     video_of = np.repeat(np.repeat(np.arange(len(videos)), [len(video) for video in videos]), sizes)
-    _, tracks = np.unique(np.stack([video_of, people.tracks]), axis=1, return_inverse=True)
-    rows = people._replace(tracks=tracks.astype(np.int64))._asdict() | {"clip_of": clip_of}
-    return {name: torch.from_numpy(array) for name, array in rows.items() if array is not None}
+    _, tracks = np.unique(np.stack([video_of, rows["tracks"]]), axis=1, return_inverse=True)
+    rows |= {"tracks": tracks.astype(np.int64), "clip_of": clip_of}
+    return {name: torch.from_numpy(array) for name, array in rows.items()}
 
 
 def people_of(batch: dict[str, Tensor], settings: recipe.InstanceLevel) -> People:

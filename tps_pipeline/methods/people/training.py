@@ -174,7 +174,7 @@ def _through(places: np.ndarray, warp: np.ndarray, width: int, height: int) -> n
 
 def mirrored_landmarks(landmarks: np.ndarray) -> np.ndarray:
     """The landmarks `(N, 33, 3)` of the mirrored picture."""
-    return (landmarks * np.float32([-1, 1, 1]) + np.float32([1, 0, 0]))[:, list(MIRRORED)]
+    return (landmarks * np.array([-1, 1, 1]) + np.array([1, 0, 0])).astype(np.float32)[:, list(MIRRORED)]
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
