@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tps_pipeline.detection.squares import MARGIN, Square, around, cut, of_box, to_picture, turned
+from tps_pipeline.detection.squares import MARGIN, Square, around, cut, of_box, to_picture
 
 
 def test_a_square_is_as_the_person_is_turned() -> None:
@@ -19,14 +19,6 @@ def test_a_box_is_upright_in_its_square() -> None:
     square = of_box(np.array([10, 20, 30, 100]))
     assert square.centre == pytest.approx([20, 60])
     assert to_picture(np.array([128, 0]), square) == pytest.approx([20, 60 - 40 * MARGIN])
-
-
-def test_a_quarter_of_a_turn_is_clockwise() -> None:
-    square = of_box(np.array([10, 20, 30, 100]))
-    half = 40 * MARGIN
-    tops = [to_picture(np.array([128, 0]), turned(square, quarters)) for quarters in range(5)]
-    around_it = [[20, 60 - half], [20 + half, 60], [20, 60 + half], [20 - half, 60], [20, 60 - half]]
-    assert np.array(tops) == pytest.approx(np.array(around_it))
 
 
 @settings(max_examples=25, deadline=None)

@@ -40,14 +40,6 @@ MOVED = 0.2
 """The same distance as `SAME_SQUARE` from which the landmark network looks again, at the square that it names itself:
 who is in a box is not yet in the middle, upright, and as large as the network has learned people."""
 
-TURNS = (2, 1, 3)
-"""Quarters of a turn that boxes are looked at once more, in which nobody was found: the landmark network sees those
-alone who are more or less upright, and people stand on their hands, tumble and lie. All in a video's first frame, then
-one a frame in turn: who is found is followed then, as they are turned."""
-
-MOST_TURNED, TURNED = 3, 0.93
-"""Likely boxes, the best ones, that are looked at so, and the presence of somebody who is found so."""
-
 SMALLEST = 8.0
 """Pixels of the side of a square in which anybody can be told."""
 
@@ -98,13 +90,13 @@ class Follower:
             likely: Boxes of a person detector, best first: edges x1 y1 x2 y2, (N, 4).
         """
         found: list[Person] = []
-        for square, box, number, least in self._places(picture, likely):
+        for square, box, number in self._places(picture, likely):
             if box is not None and any(_overlap(box, person.box) > SAME_BOX for person in found):
                 continue
             if any(_way(square, person.square) < SAME_SQUARE for person in found):
                 continue
             person = self._look(picture, square, self.known if number is None else number)
-            if person is not None and person.score >= least:
+            if person is not None:
                 found.append(person)
                 self.known += number is None
         self.people = distinct(found)[: self.settings.people_per_frame]
@@ -113,27 +105,18 @@ class Follower:
 
     def _places(
         self, picture: NDArray[np.uint8], likely: NDArray[np.float32] | None
-    ) -> Iterator[tuple[Square, NDArray[np.float32] | None, int | None, float]]:
-        """Where to look, what is surest first.
-
-        Yields:
-            A square, the box where one is known, who it is if they are followed, and how sure it must be of them.
-        """
+    ) -> Iterator[tuple[Square, NDArray[np.float32] | None, int | None]]:
+        """Where to look, what is surest first; with a box where one is known, and who it is if they are followed."""
         if self.settings.follow:
-            yield from ((person.square, None, person.number, 0.0) for person in self.people)
+            yield from ((person.square, None, person.number) for person in self.people)
         threshold = self.settings.own_detector
         if threshold is not None and self.networks.detector is not None:
-            yield from ((square, None, None, 0.0) for _, square in look(self.networks, picture, threshold=threshold))
-        yield from ((squares.of_box(box), box, None, 0.0) for box in (likely if likely is not None else ()))
+            yield from ((square, None, None) for _, square in look(self.networks, picture, threshold=threshold))
+        yield from ((squares.of_box(box), box, None) for box in (likely if likely is not None else ()))
         if threshold is not None and self.networks.detector is not None and self.settings.tiles:
             tiles = tiles_for(self.frames, (picture.shape[1], picture.shape[0]))
             yield from (
-                (square, None, None, 0.0) for _, square in look_in(self.networks, picture, tiles, threshold=threshold)
-            )
-        for turn in TURNS if self.frames == 0 else TURNS[self.frames % 3 :][:1]:
-            yield from (
-                (squares.turned(squares.of_box(box), turn), box, None, TURNED)
-                for box in (likely if likely is not None else ())[:MOST_TURNED]
+                (square, None, None) for _, square in look_in(self.networks, picture, tiles, threshold=threshold)
             )
 
     def _look(self, picture: NDArray[np.uint8], square: Square, number: int) -> Person | None:

@@ -55,14 +55,6 @@ def of_box(box: NDArray[Any]) -> Square:
     return Square((low + high) / 2, np.array([0.0, -MARGIN * (high - low).max() / 2]))
 
 
-def turned(square: Square, quarters: int) -> Square:
-    """The same square with its upper side so many quarters of a turn further, clockwise in the picture."""
-    up = square.up
-    for _ in range(quarters % 4):
-        up = np.array([-up[1], up[0]])
-    return Square(square.centre, up)
-
-
 def cut(picture: NDArray[np.uint8], square: Square) -> NDArray[np.uint8]:
     """A square of a picture as the landmark network takes it; what lies outside the picture is black.
 
