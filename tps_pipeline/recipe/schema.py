@@ -15,7 +15,7 @@ from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import Detector, HeatMaps, Pose, SingleStage, TwoStage, UsedDetector
 from tps_pipeline.recipe.ensembles import Ensemble
-from tps_pipeline.recipe.methods import Method, PartStateDetector
+from tps_pipeline.recipe.methods import InstanceLevel, Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
 
 ENSEMBLES = ("voting", "stacked", "by_category")
@@ -25,7 +25,7 @@ WHOLE = "*"
 """The name of the whole recipe among its sections."""
 
 NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "annotated", "start_from": None,
-         "detections": "two_stage", "pose": None}  # fmt: skip
+         "detections": "two_stage", "pose": None, "keypoints": False}  # fmt: skip
 """Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
 
 
@@ -144,6 +144,16 @@ class Recipe(Section):
         missing = [name for name in needed.get(self.detections, ("pose",)) if getattr(self, name) is None]
         if missing:
             raise ValueError(f"detections is {self.detections}, which needs {' and '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _landmarks_come_from_somewhere(self) -> Self:
+        """There are landmarks if a method looks at them."""
+        for name, method in self.methods.items():
+            if isinstance(method, InstanceLevel) and method.keypoints and self.pose is None:
+                raise ValueError(
+                    f"methods.{name}.keypoints needs landmarks, which pose finds: add `pose: {{}}` to the recipe"
+                )
         return self
 
     @model_validator(mode="after")
