@@ -70,8 +70,8 @@ def fit(
     start_from(weights, model, settings.network)
     videos, held_out = (labelled_videos(source, keys, space) for source in (train, val))
 
-    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        return network(normalise(batch["clip"], settings.network)), batch["targets"]
+    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, None]:
+        return network(normalise(batch["clip"], settings.network)), batch["targets"], None
 
     def classify(network: nn.Module, clips: Tensor, targets: np.ndarray) -> tuple[Tensor, np.ndarray]:
         return network(normalise(clips, settings.network)), targets
