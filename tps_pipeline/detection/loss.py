@@ -6,6 +6,7 @@ anchor shape and place as in YOLOv5; gains and constants are those of YOLOv7 (ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchvision.ops import box_convert, complete_box_iou_loss
+from torchvision.ops import box_convert
 
 from tps_pipeline.models.yolov7_layers import cells
 
@@ -23,6 +24,8 @@ IOU_COST = 3.0
 """Weight of the overlap against the class in an assignment's cost (YOLOX)."""
 TOP_IOUS = 10
 """An object gets as many cells as its best candidates' overlaps add up to (YOLOX's dynamic k)."""
+EPSILON = 1e-7
+"""What keeps the overlap of boxes without a size from dividing by zero."""
 LEVEL_GAINS = (4.0, 1.0, 0.4)
 """Weight of the objectness at strides 8, 16, 32, which have ever fewer cells."""
 
@@ -128,7 +131,7 @@ class DetectionLoss(nn.Module):
             classes = objects.classes.gather(1, owner).flatten()
             share = _shares(paired.flatten(), places.level[place].flatten(), len(places.counts))
         chosen = predictions.gather(1, place[..., None].expand(-1, -1, predictions.shape[2]))
-        box_loss = complete_box_iou_loss(_decode(chosen, place, places).flatten(0, 1), boxes)
+        box_loss = complete_iou_loss(_decode(chosen, place, places).flatten(0, 1), boxes)
         overlap = _at_places((1 - box_loss.detach()).clamp(min=0).view_as(place), place, paired, predictions.shape[1])
         objectness = [
             binary_cross_entropy_with_logits(logits, wanted)
@@ -251,6 +254,26 @@ def match(overlap: Tensor, cost: Tensor, possible: Tensor | None = None) -> Tens
     if possible is not None:
         wanted &= possible
     return torch.where(wanted.any(-2), cost.masked_fill(~wanted, torch.inf).argmin(-2), -1)
+
+
+def complete_iou_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
+    """One less the complete IoU of pairs of boxes x1 y1 x2 y2, (K, 4): (K,).
+
+    From the overlap is taken how far apart their centres are, as a share of the diagonal around both, and by how much
+    the angles of their own diagonals differ (arXiv 1911.08287, equations 7 to 11). torchvision's waits for a GPU.
+    """
+    low, high = torch.maximum(boxes[:, :2], wanted[:, :2]), torch.minimum(boxes[:, 2:], wanted[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    size, wanted_size = boxes[:, 2:] - boxes[:, :2], wanted[:, 2:] - wanted[:, :2]
+    overlap = shared / (size.prod(1) + wanted_size.prod(1) - shared + EPSILON)
+    around = torch.maximum(boxes[:, 2:], wanted[:, 2:]) - torch.minimum(boxes[:, :2], wanted[:, :2])
+    apart = (boxes[:, :2] + boxes[:, 2:] - wanted[:, :2] - wanted[:, 2:]) / 2
+    far = apart.square().sum(1) / (around.square().sum(1) + EPSILON)
+    angles = (torch.atan(each[:, 0] / each[:, 1]) for each in (wanted_size, size))
+    unlike = 4 / math.pi**2 * torch.sub(*angles).square()
+    with torch.no_grad():
+        weight = unlike / (1 - overlap + unlike + EPSILON)
+    return 1 - overlap + far + weight * unlike
 
 
 def _pairs(objects: Objects, owner: Tensor) -> tuple[Tensor, Tensor]:
