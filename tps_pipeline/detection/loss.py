@@ -166,8 +166,8 @@ class DetectionLoss(nn.Module):
                 anchor.append(sizes[:, None, None].expand(*shape, 2).flatten(0, 2))
                 number.append(torch.full((len(cell[-1]),), len(number), device=level.device))
             grids = self.anchors.new_tensor([level.shape[3:1:-1] for level in raw])
-            columns = (torch.cat(each) for each in (cell, stride, anchor, number))
-            self._last = key, Places(*columns, [len(c) for c in cell], grids)
+            cells_, strides, anchors, levels = (torch.cat(each) for each in (cell, stride, anchor, number))
+            self._last = key, Places(cells_, strides, anchors, levels, [len(c) for c in cell], grids)
         return self._last[1]
 
     def _objects(self, targets: Tensor, images: int, most: int, places: Places) -> Objects:

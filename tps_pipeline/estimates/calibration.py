@@ -260,7 +260,7 @@ class _Trials:
         outcomes = make(self.run, step)
         first = time.perf_counter() - began
         made = sum(record.bytes for outcome in outcomes.values() for record in outcome.made.values())
-        video = self._video(step, lambda began: time.perf_counter() - began)
+        video = self._video(step, Trial(1.0))
         videos = amount(self.shards, self.labels, step.splits).videos
         return Cost(max(0.0, first - video * videos), 0.0, video, made)
 
@@ -281,14 +281,17 @@ class _Trials:
         if trial.tried is None and not step.learner.alone:  # another entry's network is this one's
             return Cost()
         with trying(Trial(times)) as again:
-            video = self._video(step, lambda began: (again.began or time.perf_counter()) - began)
+            video = self._video(step, again)
         videos = amount(self.shards, self.labels, step.splits).videos
         first = (trial.began if trial.tried else ended) - began
         computed = trial.tried is not None and trial.tried.step is None
         return Cost(max(0.0, first - video * videos), 0.0, video, made, tried=trial.tried, computed=computed)
 
-    def _video(self, step: Step, seconds: Any) -> float:
-        """Seconds a video of a step without shards: what it takes longer with all shards than with few of them."""
+    def _video(self, step: Step, trial: Trial) -> float:
+        """Seconds a video of a step without shards: what it takes longer with all shards than with few of them.
+
+        Of a training until its first step would be taken, of all else to the end.
+        """
         inputs = work_of(self.run, step, step.makes[0], None, self.run.lineage.latest()).inputs
         fewest = {}
         for shard in sorted(self.shards, key=lambda name: self.shards[name].num_rows, reverse=True):
@@ -301,7 +304,7 @@ class _Trials:
             self.work.mkdir()
             began = time.perf_counter()
             step.make(replace(step.reader(self.run, tuple(read)), scratch=self.work, workspace=self.work))
-            times.append((amount(few, self.labels, step.splits).videos, seconds(began)))
+            times.append((amount(few, self.labels, step.splits).videos, (trial.began or time.perf_counter()) - began))
         return line(times)[1]
 
     def _speed(self) -> float:
@@ -331,5 +334,5 @@ def _matrices(side: int = 1024) -> float:
     one = torch.ones(side, side)
     began = time.perf_counter()
     for _ in range(4):
-        one @ one
+        torch.mm(one, one)
     return 4 * side**3 / (time.perf_counter() - began)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from tps_pipeline.estimates.calibration import Calibration
-from tps_pipeline.estimates.counts import Labels, amount
-from tps_pipeline.graph import Graph, Step
+from tps_pipeline.estimates.counts import Labels, amount, labelled
+from tps_pipeline.graph import Graph, Run, Step
+from tps_pipeline.graph.lost import manifest_of
+from tps_pipeline.graph.plan import Plan
+from tps_pipeline.outputs import SPLITS
 from tps_pipeline.recipe import Recipe
 
 GPUS = (1, 4, 8)
@@ -103,10 +106,47 @@ class Estimate:
         }
 
 
+def estimated(run: Run, graph: Graph, plan: Plan, arriving: Mapping[str, pa.Table]) -> Estimate:
+    """Say what a run takes that does what a plan says.
+
+    Args:
+        run: The run.
+        graph: The steps of its recipe.
+        plan: What it would do.
+        arriving: The shards that it takes in first, by name (`tables.SHARD`).
+
+    Raises:
+        TpsError: There are no labelled training videos.
+    """
+    from tps_pipeline.estimates.kept import calibrated
+
+    latest = run.lineage.latest()
+    there = {shard: manifest_of(latest, shard) for shard in latest.shards(*SPLITS)}
+    manifests = {shard: manifest for shard, manifest in there.items() if manifest is not None} | dict(arriving)
+    labels = labelled(run.data, manifests)
+    due: dict[str, set[str | None]] = {}
+    for planned in plan.outputs:
+        due.setdefault(planned.step.name, set()).update(planned.make, planned.follow)
+
+    def share(step: Step) -> float:
+        if not step.sharded:
+            return float(bool(due[step.name]) or (step.learner is None and bool(arriving)))
+        videos = {name: table.num_rows for name, table in manifests.items() if name.startswith(graph.splits[step.name])}
+        made = due[step.name] | arriving.keys()
+        return sum(count for name, count in videos.items() if name in made) / max(1, sum(videos.values()))
+
+    return estimate(run.recipe, graph, manifests, labels, calibrated(run, graph, manifests, labels), share)
+
+
 def estimate(
-    recipe: Recipe, graph: Graph, manifests: Mapping[str, pa.Table], labels: Labels, calibration: Calibration
+    recipe: Recipe,
+    graph: Graph,
+    manifests: Mapping[str, pa.Table],
+    labels: Labels,
+    calibration: Calibration,
+    share: Callable[[Step], float] = lambda _: 1.0,
 ) -> Estimate:
-    """Say what all of a run takes, from nothing.
+    """Say what a run takes.
 
     Args:
         recipe: Its recipe.
@@ -114,16 +154,19 @@ def estimate(
         manifests: All shards that there are or will be, by name (`tables.SHARD`).
         labels: Labelled frames and people of each labelled training video.
         calibration: What a few of the videos took.
+        share: How much of a step there is to do, of all of its videos; all without.
     """
     rows = {}
+    held_out = amount(manifests, labels, ["val"]).videos / max(1, calibration.held_out)
     for step in graph.steps:
-        splits = graph.splits[step.name] if step.sharded else step.splits
-        much = amount(manifests, labels, splits)
-        shards = math.ceil(much.videos / recipe.shards.videos_per_shard) if step.sharded else 0
-        videos = much.frames / calibration.density
-        held_out = amount(manifests, labels, ["val"]).videos / max(1, calibration.held_out)
-        rows[step.name] = _row(step, calibration, shards, videos, held_out, recipe)
-    return Estimate(rows, [[step.name for step in stage] for stage in graph.stages], calibration)
+        if done := share(step):
+            splits = graph.splits[step.name] if step.sharded else step.splits
+            much = amount(manifests, labels, splits)
+            videos = (done if step.sharded else 1) * much.frames / calibration.density
+            shards = math.ceil(videos / recipe.shards.videos_per_shard) if step.sharded else 0
+            rows[step.name] = _row(step, calibration, shards, videos, held_out, recipe)
+    stages = [[step.name for step in stage if step.name in rows] for stage in graph.stages]
+    return Estimate(rows, stages, calibration)
 
 
 def _row(step: Step, calibration: Calibration, shards: int, videos: float, held_out: float, recipe: Recipe) -> Row:

@@ -112,17 +112,17 @@ def learn(
         Loss and, measured on held-out videos, the share of labelled parts that get the right state.
     """
     every = np.concatenate(lesson.targets) if lesson.targets else np.empty((0, len(space.parts)), np.int64)
-    often, counts = frequencies(every, space), on_device(torch.from_numpy(target_counts(every, space)))
+    usual, counts = frequencies(every, space), on_device(torch.from_numpy(target_counts(every, space)))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits, targets, among = lesson.answer(network, batch)
-        how = {"kind": settings.loss, "long_tail": settings.long_tail, "counts": counts(logits.device)}
-        return part_state_loss(logits, targets, space, **how, among=among), {}
+        kind, tail, often = settings.loss, settings.long_tail, counts(logits.device)
+        return part_state_loss(logits, targets, space, kind=kind, long_tail=tail, counts=often, among=among), {}
 
     def save(trained: nn.Module) -> None:
         metadata = {
             "labels": space.to_json(),
-            "frequencies": " ".join(map(str, often.tolist())),
+            "frequencies": " ".join(map(str, usual.tolist())),
             "settings": settings.model_dump_json(exclude={"inference"}),
         }
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)

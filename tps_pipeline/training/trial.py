@@ -210,7 +210,7 @@ def _tell(where: Any, training: Training, batch: Any) -> None:
 
     def note(tensor: Tensor) -> Tensor:
         if not (tensor.is_leaf and tensor.requires_grad):  # weights, which are counted by themselves
-            held.setdefault(tensor.untyped_storage()._cdata, tensor)
+            held.setdefault(tensor.untyped_storage()._cdata, tensor)  # pyright: ignore[reportPrivateUsage]
         return tensor
 
     counter = FlopCounterMode(display=False)

@@ -79,8 +79,8 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(batch["corners"], batch["confidences"], batch["actions"])
         logits, targets = logits.flatten(0, 1), batch["targets"].flatten(0, 1)
-        how = {"long_tail": settings.long_tail, "counts": counts(logits.device)}
-        return part_state_loss(logits, targets, space, kind="softmax", **how), {}
+        tail, often = settings.long_tail, counts(logits.device)
+        return part_state_loss(logits, targets, space, kind="softmax", long_tail=tail, counts=often), {}
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         best = space.best(classify(network, held_out.people, held_out.actions, space))
