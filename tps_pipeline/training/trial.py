@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -215,6 +216,7 @@ def _tell(where: Any, training: Training, batch: Any) -> None:
 
     counter = FlopCounterMode(display=False)
     logging.disable()
+    sys.unraisablehook = lambda _: None  # of loaders that are another process's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fake, counter:
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):

@@ -129,5 +129,6 @@ def labelled_videos(source: Reads, keys: Sequence[str], space: LabelSpace) -> li
         inside = frames < row["n_frames"]
         if inside.any():
             path = source.data / row["path"]
-            labelled.append(LabelledVideo(path, row["n_frames"], frames[inside], of_video.to_numpy()[inside]))
+            targets = of_video.to_numpy(np.int64)[inside]
+            labelled.append(LabelledVideo(path, row["n_frames"], frames[inside], targets))
     return labelled

@@ -6,8 +6,9 @@ further.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,33 @@ class KeyFrame(NamedTuple):
     frames: np.ndarray
 
 
+class KeyFrames(Sequence[KeyFrame]):
+    """The labelled frames of a video, each made when it is asked for: an object for each array of each would be more.
+
+    Args:
+        people: The people of all of them, frame by frame.
+        starts: The first of each frame's, `(F,)`.
+        kept: Which of the frames there are, `(K,)`.
+    """
+
+    def __init__(self, people: KeyFrame, starts: np.ndarray, kept: np.ndarray) -> None:
+        self.people, self.starts, self.ends = people, starts[kept], np.append(starts[1:], len(people.boxes))[kept]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, at: int) -> KeyFrame: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[KeyFrame]: ...
+    def __getitem__(self, at: int | slice) -> KeyFrame | list[KeyFrame]:
+        """The people of a frame."""
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        boxes, targets, tracks, frames = (rows[self.starts[at] : self.ends[at]] for rows in self.people)
+        return KeyFrame(boxes, targets.astype(np.int64), tracks.astype(np.int64), frames.astype(np.int64))
+
+
 class KeyFrameVideo(NamedTuple):
     """A video to learn from.
 
@@ -56,7 +84,7 @@ class KeyFrameVideo(NamedTuple):
     path: Path
     n_frames: int
     frames: np.ndarray
-    key_frames: list[KeyFrame]
+    key_frames: Sequence[KeyFrame]
 
 
 def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[KeyFrameVideo]:
@@ -75,13 +103,13 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
         matched = matching(people, source(outputs.DETECTIONS), settings.matching_detections)
         people = pd.concat([people, matched]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
-    tracks = np.arange(len(people))
+    tracks = np.arange(len(people), dtype=np.int32)
     if settings.tracked:
         linked = track(annotated).to_pandas().astype({"video_id": str}).set_index(_PERSON)
-        tracks = linked.track_id.reindex(keys).to_numpy(np.int64)
+        tracks = linked.track_id.reindex(keys).to_numpy(np.int32)
     # Who has no labelled part is seen by the others all the same.
-    labels = targets.reindex(keys).fillna(UNLABELLED).to_numpy(np.int64)
-    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int64) - 1
+    labels = targets.reindex(keys, fill_value=UNLABELLED).to_numpy(np.int16)
+    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int32) - 1
     by_video = people.groupby("video_id").indices
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
     videos = []
@@ -91,16 +119,12 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
             continue
         boxes = shares(corners[of_video], row["width"], row["height"])
         frames, starts = np.unique(times[of_video], return_index=True)
-        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[of_video], tracks[of_video], times[of_video]))
-        key_frames = [KeyFrame(*rows) for rows in zip(*by_frame, strict=True)]
-        kept = [
-            at
-            for at, key_frame in enumerate(key_frames)
-            if frames[at] < row["n_frames"] and (key_frame.targets >= 0).any()
-        ]
-        if kept:
-            path = source.data / row["path"]
-            videos.append(KeyFrameVideo(path, row["n_frames"], frames[kept], [key_frames[at] for at in kept]))
+        told = np.logical_or.reduceat((labels[of_video] >= 0).any(1), starts)
+        kept = np.flatnonzero(told & (frames < row["n_frames"]))
+        if len(kept):
+            people_of_video = KeyFrame(boxes, labels[of_video], tracks[of_video], times[of_video])
+            key_frames = KeyFrames(people_of_video, starts, kept)
+            videos.append(KeyFrameVideo(source.data / row["path"], row["n_frames"], frames[kept], key_frames))
     return videos
 
 
