@@ -212,8 +212,8 @@ class _Trials:
             try:
                 with sharing_cores(among):
                     self.costs[step.name] = self._cost(step)
-            except TpsError as error:
-                self.failed[step.name] = str(error).splitlines()[0]
+            except Exception as error:  # a method may be anybody's, and what needs what failed fails too
+                self.failed[step.name] = next(iter(str(error).splitlines()), "") or type(error).__name__
         here = amount(self.shards, self.labels, SPLITS)
         held_out = amount(self.shards, self.labels, ["val"]).videos
         return Calibration(self.costs, self.failed, held_out, here.frames / here.videos, cores(), gpu, self._speed())
@@ -228,7 +228,7 @@ class _Trials:
         flops = sum(self._looks(key) * (each.flops or 0) / each.batch / TRAINED for key, each in networks.items())
         large = any(used[key].computed for key in networks)
         other = stand_ins.stand_in(step) if large else None
-        cost = replace(self._sharded(other or step), flops=flops)
+        cost = replace(self._sharded(stand_ins.sure(other or step)), flops=flops)
         return replace(cost, video=cost.video + flops / self._speed(), computed=True) if other else cost
 
     def _sharded(self, step: Step) -> Cost:

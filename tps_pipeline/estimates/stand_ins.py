@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tps_pipeline import tables
 from tps_pipeline.graph import Step
@@ -17,6 +18,25 @@ from tps_pipeline.outputs import ACTION_NAMES, PARTS, PEOPLE, VIDEOS, Output
 
 if TYPE_CHECKING:
     from tps_pipeline.graph import Reader
+
+SURE = 0.5
+"""Score that detections have at least."""
+
+
+def sure(step: Step) -> Step:
+    """A step whose detections are as sure as those of networks that have learned; others as they are."""
+    if step.makes[0].schema is not tables.DETECTIONS or len(step.makes) > 1:
+        return step
+
+    def make(read: Reader) -> pa.Table:
+        made = step.make(read)
+        assert isinstance(made, pa.Table)
+        for name in ("person_score", "part_score"):
+            at_least = pc.max_element_wise(made[name], pa.scalar(SURE, pa.float32()))
+            made = made.set_column(made.schema.get_field_index(name), made.schema.field(name), at_least)
+        return made
+
+    return replace(step, make=make)
 
 
 def stand_in(step: Step) -> Step | None:
