@@ -272,7 +272,8 @@ def by_videos(table: pa.Table, rows: int) -> Iterator[pa.Table]:
     import numpy as np
 
     table = table.unify_dictionaries()
-    video = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in table["video_id"].chunks)])
+    chunks: list[Any] = table["video_id"].chunks
+    video = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in chunks)])
     starts = np.append(np.flatnonzero(np.diff(video, prepend=-1)), len(video))
     start = 0
     while True:

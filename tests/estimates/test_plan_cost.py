@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from tps_pipeline.stages import graph_of
 from tps_pipeline.training import loop
 
 aten = torch.ops.aten
-NUMBERS = {aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.bincount.default}
-NUMBERS |= {aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default, aten.is_nonzero.default}
-NUMBERS |= {aten.equal.default, aten.repeat_interleave.Tensor, aten.lift_fresh.default}
+NUMBERS = {
+    aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.bincount.default,
+    aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default, aten.is_nonzero.default,
+    aten.equal.default, aten.repeat_interleave.Tensor, aten.lift_fresh.default,
+}  # fmt: skip
 """What a GPU is waited for: numbers and shapes that depend on what it computes, and to hand it Python's numbers."""
 INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 """The same, where an index is a mask."""
@@ -86,7 +89,7 @@ def planned(data: Path) -> Iterator[tuple[dict[str, Any], dict[str, Counter[str]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(data.parent / "cache"))
         patch.setattr(calibration, "SECONDS", 0.01)
-        patch.setattr(loop.Training, "take", lambda *step: counting(*step, waits))
+        patch.setattr(loop.Training, "take", partialmethod(counting, waits=waits))
         yield command(data, "--json"), waits
 
 
@@ -127,7 +130,10 @@ def test_no_training_step_waits_for_its_device(planned: tuple[Any, dict[str, Cou
 
 
 def test_a_calibration_is_kept(planned: Any, data: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(kept, "calibrate", lambda *_: pytest.fail("calibrated again"))
+    def again(*_: Any) -> None:
+        pytest.fail("calibrated again")
+
+    monkeypatch.setattr(kept, "calibrate", again)
     shown = command(data)
     assert "in all" in shown
     assert "nothing of it" not in shown

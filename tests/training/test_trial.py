@@ -55,7 +55,7 @@ def test_operations_and_memory_are_counted_without_computing(tmp_path: Path):
 
 
 def test_a_network_that_asks_for_numbers_is_timed_all_the_same(tmp_path: Path):
-    def asks(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def asks(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         loss, parts = squares(model, batch)
         return (loss if loss.item() > 0 else loss * 2), parts
 

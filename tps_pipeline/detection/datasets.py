@@ -18,7 +18,7 @@ from tps_pipeline import tables
 from tps_pipeline.detection.augment import Example, augment
 from tps_pipeline.labels import PARTS, PERSON, parts_of, swap
 from tps_pipeline.recipe import BoxAugmentation
-from tps_pipeline.tables import BOX, CROP
+from tps_pipeline.tables import BOX, CROP, PIXEL
 
 if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
@@ -210,7 +210,7 @@ class DetectorImages:
         self._files = {video: file for file in frames for video, _ in file.keys()}  # noqa: SIM118
         self._names, video = coded(samples["video_id"])
         frame, flipped = samples["frame"].to_numpy(), samples["flipped"].to_numpy()
-        person = samples["person"].fill_null(-1).to_numpy()
+        person = samples["person"].fill_null(pa.scalar(-1, pa.int16())).to_numpy()
         order = np.lexsort((flipped, person, frame, video)).astype(np.int32)
         image = [column[order] for column in (video, frame, person)]
         new_image = np.append(True, np.logical_or.reduce([np.diff(column) != 0 for column in image]))[: len(order)]
@@ -226,7 +226,7 @@ class DetectorImages:
         self._label = np.array([*(places.get(name, -1) for name in named), -1], np.int16)[label[order]]
         self._box = np.empty((len(order), 4), np.float32)
         for at, name in enumerate(BOX):
-            self._box[:, at] = samples[name].fill_null(0).to_numpy()[order]
+            self._box[:, at] = samples[name].fill_null(pa.scalar(0, PIXEL)).to_numpy()[order]
 
     def __len__(self) -> int:
         """Number of images, the mirrored half not counted."""
@@ -274,11 +274,11 @@ class DetectorImages:
         return Example(window, boxes[real].astype(np.float32), self._label[start:end][real].astype(np.int64))
 
 
-def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
+def coded(column: pa.ChunkedArray[Any]) -> tuple[list[str], NDArray[np.int32]]:
     """A column of names as those that there are, ascending, and the place of each row's among them, -1 for none."""
-    plain = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    chunks: list[pa.DictionaryArray] = [*plain.iterchunks()]
-    names = sorted({name for chunk in chunks for name in chunk.dictionary.to_pylist()})
+    plain: Any = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    chunks: list[Any] = plain.chunks
+    names = sorted({str(name) for chunk in chunks for name in chunk.dictionary.to_pylist()})
     places = {name: place for place, name in enumerate(names)}
     codes = [np.empty(0, np.int32)]
     for chunk in chunks:
