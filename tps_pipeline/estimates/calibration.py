@@ -23,11 +23,11 @@ from tps_pipeline.cpu import cores, sharing_cores
 from tps_pipeline.errors import TpsError
 from tps_pipeline.estimates import stand_ins
 from tps_pipeline.estimates.counts import Amount, Labels, amount
-from tps_pipeline.graph import Graph, Run, Step, make
+from tps_pipeline.graph import Graph, Outcome, Run, Step, make
 from tps_pipeline.graph.ingestion import take_in
 from tps_pipeline.graph.work import work_of
 from tps_pipeline.lineage import Lineage, Work
-from tps_pipeline.outputs import CHECKPOINTS, SHARDS, SPLITS, VIDEOS, WEIGHTS, dataset
+from tps_pipeline.outputs import CHECKPOINTS, SHARDS, SPLITS, VIDEOS, WEIGHTS, Output, dataset
 from tps_pipeline.progress import progress
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
@@ -59,6 +59,7 @@ class Cost:
         shard: Seconds more for each shard.
         video: Seconds more for each video.
         bytes: Of what it makes: a video's, or all where it has no shards.
+        shard_bytes: More for each shard.
         flops: Operations a video of the networks that it uses.
         tried: Where it trains a network, what a few steps told.
         computed: Whether a network in it was counted, not run: it is too large for this machine.
@@ -68,6 +69,7 @@ class Cost:
     shard: float = 0.0
     video: float = 0.0
     bytes: float = 0.0
+    shard_bytes: float = 0.0
     flops: float = 0.0
     tried: Tried | None = None
     computed: bool = False
@@ -234,15 +236,15 @@ class _Trials:
     def _sharded(self, step: Step) -> Cost:
         """That of a step with shards: what the first takes longer is for what is loaded once."""
         times: list[tuple[int, float]] = []
-        made = 0
+        sizes: list[tuple[int, float]] = []
         for shard in self.run.lineage.latest().shards(*self.graph.splits[step.name]):
             began = time.perf_counter()
             outcomes = make(self.run, step, [shard])
             times.append((self.shards[shard].num_rows, time.perf_counter() - began))
-            made += sum(record.bytes for outcome in outcomes.values() for record in outcome.made.values())
-        shard, video = line(times[1:] or times)
+            sizes.append((self.shards[shard].num_rows, _made(outcomes)))
+        (shard, video), (shard_bytes, video_bytes) = line(times[1:] or times), line(sizes)
         fixed = max(0.0, times[0][1] - shard - video * times[0][0])
-        return Cost(fixed, shard, video, made / sum(videos for videos, _ in times))
+        return Cost(fixed, shard, video, video_bytes, shard_bytes)
 
     def _looks(self, key: str) -> float:
         """How often a network looks at a video when it is used: at all of it, at its frames, or at people in them."""
@@ -259,10 +261,9 @@ class _Trials:
         began = time.perf_counter()
         outcomes = make(self.run, step)
         first = time.perf_counter() - began
-        made = sum(record.bytes for outcome in outcomes.values() for record in outcome.made.values())
         video = self._video(step, Trial(1.0))
         videos = amount(self.shards, self.labels, step.splits).videos
-        return Cost(max(0.0, first - video * videos), 0.0, video, made)
+        return Cost(max(0.0, first - video * videos), 0.0, video, _made(outcomes))
 
     def _learner(self, step: Step) -> Cost:
         """That of a training without its batches: to read what it learns from."""
@@ -277,7 +278,6 @@ class _Trials:
             began = time.perf_counter()
             outcomes = make(self.run, step)
             ended = time.perf_counter()
-        made = sum(record.bytes for outcome in outcomes.values() for record in outcome.made.values())
         if trial.tried is None and not step.learner.alone:  # another entry's network is this one's
             return Cost()
         with trying(Trial(times)) as again:
@@ -285,7 +285,8 @@ class _Trials:
         videos = amount(self.shards, self.labels, step.splits).videos
         first = (trial.began if trial.tried else ended) - began
         computed = trial.tried is not None and trial.tried.step is None
-        return Cost(max(0.0, first - video * videos), 0.0, video, made, tried=trial.tried, computed=computed)
+        fixed = max(0.0, first - video * videos)
+        return Cost(fixed, 0.0, video, _made(outcomes), tried=trial.tried, computed=computed)
 
     def _video(self, step: Step, trial: Trial) -> float:
         """Seconds a video of a step without shards: what it takes longer with all shards than with few of them.
@@ -313,8 +314,13 @@ class _Trials:
         return max((each.flops / each.step for each in tried if each.flops and each.step), default=0.0) or _matrices()
 
 
+def _made(outcomes: Mapping[Output, Outcome]) -> int:
+    """Bytes of what was made."""
+    return sum(record.bytes for outcome in outcomes.values() for record in outcome.made.values())
+
+
 def line(times: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """Seconds that are always taken, and those for each video, of times for so many videos; neither below nought.
+    """What is always there (seconds, bytes), and what each video adds, of what some videos take; neither below nought.
 
     >>> line([(1, 3.0), (4, 9.0), (4, 9.0)])
     (1.0, 2.0)

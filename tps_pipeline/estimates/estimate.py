@@ -174,7 +174,7 @@ def _row(step: Step, calibration: Calibration, shards: int, videos: float, held_
     if cost is None:
         return Row(step.name, network=step.gpu, fails=calibration.failed.get(step.name, "was not tried"))
     seconds = cost.fixed + cost.shard * shards + cost.video * videos
-    disk = cost.bytes * (videos if step.sharded else 1)
+    disk = cost.shard_bytes * shards + cost.bytes * (videos if step.sharded else 1)
     if (tried := cost.tried) is None:
         network = step.gpu and not (step.learner and step.learner.alone)
         return Row(step.name, seconds, disk, flops=cost.flops * videos, network=network, tried=not cost.computed)
