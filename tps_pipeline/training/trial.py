@@ -7,6 +7,7 @@ are, and tells what it has found. How that becomes an estimate stands in `tps_pi
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import sys
@@ -153,12 +154,13 @@ def try_out(training: Training, trial: Trial) -> None:
     saving = time.perf_counter() - began
     budget, settings = training.budget, training.settings
     every = 0.0 if settings.minutes else budget.batches(training.now)
+    epochs = every / len(training.batches)
     trial.tried = Tried(
         samples=len(training.task.data),
         batch=training.batches.size,
         batches=every,
-        epochs=every / len(training.batches),
-        evaluations=budget.evaluations if training.task.evaluate else 0,
+        epochs=epochs,
+        evaluations=min(budget.evaluations, math.ceil(epochs)) if training.task.evaluate else 0,
         step=step,
         evaluation=evaluation or 0.0,
         saving=saving,
