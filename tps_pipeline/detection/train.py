@@ -85,9 +85,9 @@ def train(
     together = settings.training.global_batch or each * processes()
     beside = {"batch_size": float(each)} if settings.training.batch_size == "auto" else {}
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        pictures, objects = batch
-        total, parts = criterion.to(pictures.device)(model(pictures), objects)
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor, int]) -> tuple[Tensor, dict[str, Tensor]]:
+        pictures, objects, most = batch
+        total, parts = criterion.to(pictures.device)(model(pictures), objects, most)
         # YOLOv7's learning rate is for a sum over the accumulated batches, and processes, where the loop averages.
         return total * (together / len(pictures)), parts
 
@@ -129,11 +129,12 @@ def validate(checkpoint: Path, samples: pa.Table, frames: Sequence[FrameFile]) -
         return evaluate(trained.network, images, classes=len(trained.labels))
 
 
-def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor, int]:
     """A batch of augmented images.
 
     Returns:
-        Images (B, 3, S, S) in 0..1, and objects (M, 6): image, class, centre x and y, width and height as shares of S.
+        Images (B, 3, S, S) in 0..1; objects (M, 6): image, class, centre x and y, width and height as shares of S; and
+        how many the image has that has most.
     """
     objects = []
     for i, example in enumerate(examples):
@@ -141,7 +142,8 @@ def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
         shares = np.concatenate(((low + high) / 2, high - low), 1) / example.image.shape[0]
         objects.append(np.column_stack((np.full(len(shares), i), example.labels, shares)))
     pictures = np.stack([example.image for example in examples])
-    return as_input(pictures), torch.from_numpy(np.concatenate(objects).astype(np.float32))
+    most = max(len(example.boxes) for example in examples)
+    return as_input(pictures), torch.from_numpy(np.concatenate(objects).astype(np.float32)), most
 
 
 def evaluate(network: nn.Module, images: DetectorImages, *, classes: int) -> dict[str, float]:

@@ -45,7 +45,9 @@ class People(NamedTuple):
     def of(self, features: Tensor) -> Tensor:
         """Their features `(N, C)` in those of the clips, `(B, C, H, W)`."""
         height, width = features.shape[2:]
-        scaled = self.boxes.to(features.dtype) * self.boxes.new_tensor([width, height, width, height]).to(features)
+        boxes = self.boxes.to(features.dtype)
+        # Number by number: a GPU would be waited for to hand it a tensor of Python's.
+        scaled = torch.stack([edge * side for edge, side in zip(boxes.unbind(1), 2 * (width, height), strict=True)], 1)
         rois = torch.cat([self.clips[:, None].to(features.dtype), scaled], 1)
         return roi_align(features, rois, PLACES).amax((2, 3))
 

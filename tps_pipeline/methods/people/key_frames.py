@@ -6,8 +6,9 @@ further.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,35 @@ class KeyFrame(NamedTuple):
     landmarks: np.ndarray | None = None
 
 
+class KeyFrames(Sequence[KeyFrame]):
+    """The labelled frames of a video, each made when it is asked for: an object for each array of each would be more.
+
+    Args:
+        people: The people of all of them, frame by frame.
+        starts: The first of each frame's, `(F,)`.
+        kept: Which of the frames there are, `(K,)`.
+    """
+
+    def __init__(self, people: KeyFrame, starts: np.ndarray, kept: np.ndarray) -> None:
+        self.people, self.starts, self.ends = people, starts[kept], np.append(starts[1:], len(people.boxes))[kept]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, at: int) -> KeyFrame: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[KeyFrame]: ...
+    def __getitem__(self, at: int | slice) -> KeyFrame | list[KeyFrame]:
+        """The people of a frame."""
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        here = slice(self.starts[at], self.ends[at])
+        boxes, targets, tracks, frames, landmarks = (None if rows is None else rows[here] for rows in self.people)
+        assert boxes is not None and targets is not None and tracks is not None and frames is not None
+        return KeyFrame(boxes, targets.astype(np.int64), tracks.astype(np.int64), frames.astype(np.int64), landmarks)
+
+
 class KeyFrameVideo(NamedTuple):
     """A video to learn from.
 
@@ -60,7 +90,7 @@ class KeyFrameVideo(NamedTuple):
     path: Path
     n_frames: int
     frames: np.ndarray
-    key_frames: list[KeyFrame]
+    key_frames: Sequence[KeyFrame]
 
 
 def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[KeyFrameVideo]:
@@ -80,13 +110,13 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
         matched = matching(people, source(outputs.DETECTIONS), settings.matching_detections)
         people = pd.concat([people, matched]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
-    tracks = np.arange(len(people))
+    tracks = np.arange(len(people), dtype=np.int32)
     if settings.tracked:
         linked = track(annotated).to_pandas().astype({"video_id": str}).set_index(_PERSON)
-        tracks = linked.track_id.reindex(keys).to_numpy(np.int64)
+        tracks = linked.track_id.reindex(keys).to_numpy(np.int32)
     # Who has no labelled part is seen by the others all the same.
-    labels = targets.reindex(keys).fillna(UNLABELLED).to_numpy(np.int64)
-    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int64) - 1
+    labels = targets.reindex(keys, fill_value=UNLABELLED).to_numpy(np.int16)
+    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int32) - 1
     landmarks = landmarks_of(people, source(outputs.POSES)) if settings.keypoints else None
     by_video = people.groupby("video_id").indices
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
@@ -97,24 +127,30 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
             continue
         boxes = shares(corners[of_video], row["width"], row["height"])
         frames, starts = np.unique(times[of_video], return_index=True)
-        of_people = [boxes, labels[of_video], tracks[of_video], times[of_video]]
+        everyone = KeyFrame(boxes, labels[of_video], tracks[of_video], times[of_video])
         if landmarks is not None:
-            of_people.append(landmarks[of_video] / np.array([row["width"], row["height"], 1], np.float32))
-        by_frame = (np.split(rows, starts[1:]) for rows in of_people)
-        key_frames = [KeyFrame(*rows) for rows in zip(*by_frame, strict=True)]
-        if kept := _to_learn_from(frames, key_frames, row["n_frames"]):
-            path = source.data / row["path"]
-            videos.append(KeyFrameVideo(path, row["n_frames"], frames[kept], [key_frames[at] for at in kept]))
+            scale = np.array([row["width"], row["height"], 1], np.float32)
+            everyone = everyone._replace(landmarks=landmarks[of_video] / scale)
+        kept = _to_learn_from(everyone, starts, frames < row["n_frames"])
+        if len(kept):
+            key_frames = KeyFrames(everyone, starts, kept)
+            videos.append(KeyFrameVideo(source.data / row["path"], row["n_frames"], frames[kept], key_frames))
     return videos
 
 
-def _to_learn_from(frames: np.ndarray, key_frames: list[KeyFrame], n_frames: int) -> list[int]:
-    """Which key frames of a video are learned from, counted from 0."""
-    labelled = [
-        at for at, key_frame in enumerate(key_frames) if frames[at] < n_frames and (key_frame.targets >= 0).any()
-    ]
-    posed = [at for at in labelled if (points := key_frames[at].landmarks) is not None and not np.isnan(points).all()]
-    return posed or labelled
+def _to_learn_from(people: KeyFrame, starts: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Which key frames of a video are learned from, counted from 0.
+
+    Args:
+        people: Those of all of them, frame by frame.
+        starts: The first of each frame's, `(F,)`.
+        there: Whether the video has the frame, `(F,)`.
+    """
+    labelled = there & np.logical_or.reduceat((people.targets >= 0).any(1), starts)
+    if people.landmarks is None:
+        return np.flatnonzero(labelled)
+    posed = labelled & np.logical_or.reduceat(~np.isnan(people.landmarks).all((1, 2)), starts)
+    return np.flatnonzero(posed if posed.any() else labelled)
 
 
 def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.MatchingDetections) -> pd.DataFrame:

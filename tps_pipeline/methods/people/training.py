@@ -64,10 +64,9 @@ def fit(
     start_from(weights, model.backbone, settings.network)
     videos, held_out = (key_frame_videos(source, space, settings) for source in (train, val))
 
-    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         logits = network(normalise(batch["clips"], settings.network), people_of(batch, settings))
-        labelled = (batch["targets"] >= 0).any(1)
-        return logits[labelled], batch["targets"][labelled]
+        return logits, batch["targets"], (batch["targets"] >= 0).any(1)
 
     def classify(network: nn.Module, clips: Tensor, key_frames: list[KeyFrame]) -> tuple[Tensor, np.ndarray]:
         people = {name: rows.to(clips.device) for name, rows in joined([key_frames]).items()}
