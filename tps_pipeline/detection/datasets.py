@@ -241,7 +241,7 @@ class DetectorImages:
 
     def box_labels(self) -> NDArray[np.int64]:
         """The class of every box, in the order of `box_sizes`, (M,)."""
-        return self._label[self._label >= 0]
+        return self._label[self._label >= 0].astype(np.int64)
 
     def sample(self, index: int, rng: np.random.Generator) -> Example:
         """One augmented image, (size, size, 3), with its boxes in its own continuous pixels."""

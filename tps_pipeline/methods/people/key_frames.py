@@ -72,9 +72,14 @@ class KeyFrames(Sequence[KeyFrame]):
         if isinstance(at, slice):
             return [self[each] for each in range(*at.indices(len(self)))]
         here = slice(self.starts[at], self.ends[at])
-        boxes, targets, tracks, frames, landmarks = (None if rows is None else rows[here] for rows in self.people)
-        assert boxes is not None and targets is not None and tracks is not None and frames is not None
-        return KeyFrame(boxes, targets.astype(np.int64), tracks.astype(np.int64), frames.astype(np.int64), landmarks)
+        everyone = self.people
+        return KeyFrame(
+            everyone.boxes[here],
+            everyone.targets[here].astype(np.int64),
+            everyone.tracks[here].astype(np.int64),
+            everyone.frames[here].astype(np.int64),
+            None if everyone.landmarks is None else everyone.landmarks[here],
+        )
 
 
 class KeyFrameVideo(NamedTuple):
@@ -179,7 +184,7 @@ def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
 
 
-def joined(videos: list[list[KeyFrame]]) -> dict[str, Tensor]:
+def joined(videos: Sequence[Sequence[KeyFrame]]) -> dict[str, Tensor]:
     """The people of clips of some videos: the fields of `KeyFrame`, and `clip_of`, each one's clip, `(N,)`."""
     key_frames = [key_frame for video in videos for key_frame in video]
     fields = dict(zip(KeyFrame._fields, zip(*key_frames, strict=True), strict=True))
