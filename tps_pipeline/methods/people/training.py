@@ -127,7 +127,7 @@ def moved(
     if flip and (mirrored >= 0).any():
         clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
-    return clip, key_frame._replace(boxes=_jittered(boxes, settings.box_jitter, rng), targets=labels)
+    return clip, key_frame._replace(boxes=jittered(boxes, settings.box_jitter, rng), targets=labels)
 
 
 def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +157,7 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     return {"clips": clips} | joined([sample["key_frames"] for sample in samples])
 
 
-def _jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Boxes each edge of which moves by up to a share of the box's size (ACAR-Net: 0.075)."""
     sizes = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     return (boxes + sizes * rng.uniform(-share, share, boxes.shape)).clip(0, 1).astype(np.float32)
