@@ -10,6 +10,8 @@ from typing import Any
 import av
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -57,7 +59,7 @@ def settings(*, epochs: int = 16, learning_rate: float = 0.005, **changes: Any) 
 
 def with_frames(source: InMemory) -> InMemory:
     """A source of which frames 1, 6, 11 are extracted, and of which no detections can be read."""
-    videos = source(outputs.VIDEOS)["video_id"].to_pylist()
+    videos = [str(video) for video in source(outputs.VIDEOS)["video_id"].to_pylist()]
     path = source.data / "frames.arrow"
     extract([(video, source.data / f"{video}.mp4", [1, 6, 11]) for video in videos], path)
     unseen = {output: table for output, table in source.tables.items() if output != outputs.DETECTIONS}
@@ -93,7 +95,7 @@ def test_people_parts_and_states_are_found_where_nobody_has_detected_any(
     assert (rows.groupby(["video_id", "frame", "person"], observed=True).size() == len(PARTS)).all()
     best_first = rows.drop_duplicates(["video_id", "frame", "person"]).groupby(["video_id", "frame"], observed=True)
     assert best_first.person_score.agg(lambda scores: scores.is_monotonic_decreasing).all()
-    assert best_first.person.agg(lambda numbers: (numbers == range(len(numbers))).all()).all()
+    assert (best_first.person.max() == best_first.size() - 1).all()
     seen = rows[rows.person_score > 0.5].groupby("part", observed=True).part_score.mean()
     assert seen["head"] > 0.7 > 0.3 > seen["left_foot"]  # nobody's feet are ever annotated
 
@@ -117,7 +119,7 @@ def test_what_comes_later_changes_nothing_that_was_said(trained: tuple[Path, dic
     for name, shown in {"a.nut": pictures, "b.nut": np.concatenate([pictures[:6], pictures[5::-1]])}.items():
         write_raw(tmp_path / name, shown)
         videos = tables.conform(video.assign(path=name), tables.VIDEOS)
-        table = tables.pa.Table.from_pandas(frames)
+        table = pa.Table.from_pandas(frames)
         said.append(classifier.predict(network, EndToEnd(settings()).clips, table, videos, tmp_path).to_pandas())
     (one, other), columns = said, ["frame", "person_score", "part_score", "state_score"]
     earlier = [rows[rows.frame <= 6][columns].to_numpy() for rows in said]
@@ -140,22 +142,16 @@ def test_an_empty_picture_has_nobody_and_a_lost_video_says_nothing(
 
 
 def test_frames_without_people_are_learned_from_too(tmp_path: Path) -> None:
-    source = several_people.make(tmp_path / "data", range(3))
-    people, parts = (source(output) for output in (outputs.PEOPLE, outputs.PARTS))
-    first = tables.pa.array(people["video_id"].cast("string").to_numpy() == "video_000")
-    gone = {
-        outputs.PEOPLE: people.filter(tables.pa.compute.invert(first)),
-        outputs.PARTS: parts.filter(tables.pa.array(parts["video_id"].cast("string").to_numpy() != "video_000")),
-    }
-    empty = replace(source, tables=source.tables | gone)
+    source = several_people.make(tmp_path / "data", range(2))
     space = LabelSpace.of(source(outputs.STATE_LABELS), pairs="all")
-    videos = key_frame_videos(empty, space)
-    assert [len(video.frames) for video in videos] == [6, 6, 6]
+    first = pc.field("video_id").cast(pa.string()) == "video_000"
+    gone = {output: source(output).filter(~first) for output in (outputs.PEOPLE, outputs.PARTS)}
+    videos = key_frame_videos(replace(source, tables={**source.tables, **gone}), space)
+    assert [len(video.frames) for video in videos] == [6, 6]
     assert {len(key_frame.boxes) for key_frame in videos[0].key_frames} == {0}
-    only = replace(empty, tables={o: t.filter(tables.pa.array(t["video_id"].cast("string").to_numpy() == "video_000"))
-                                  if "video_id" in t.column_names else t for o, t in empty.tables.items()})  # fmt: skip
-    (tmp_path / "checkpoint").mkdir()
-    fitted = build(settings(epochs=1)).fit(only, only, tmp_path / "checkpoint", seed=0)
+    nobody = {output: source(output).slice(0, 0) for output in (outputs.PEOPLE, outputs.PARTS)}
+    empty = replace(source, tables={**source.tables, **nobody})
+    fitted = build(settings(epochs=1)).fit(empty, empty, tmp_path, seed=0)
     assert np.isfinite(fitted["loss"])
 
 

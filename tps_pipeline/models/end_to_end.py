@@ -225,14 +225,15 @@ def middles(height: int, width: int, like: Tensor) -> Tensor:
 
 def _around_places(raw: Tensor) -> Tensor:
     """Boxes `(B, H, W, 4)` by the logarithms of how far each edge is from the place's middle, `(B, 4, H, W)`."""
-    distances = HALF * raw.clamp(-FARTHEST, FARTHEST).exp().permute(0, 2, 3, 1)
-    middle = middles(*raw.shape[2:], raw)
+    distances = HALF * raw.float().clamp(-FARTHEST, FARTHEST).exp().permute(0, 2, 3, 1)  # half precision is too coarse
+    middle = middles(raw.shape[2], raw.shape[3], distances)
     return torch.cat([middle - distances[..., :2], middle + distances[..., 2:]], -1)
 
 
 def _beside(raw: Tensor, people: Tensor) -> Tensor:
     """Parts' boxes `(B, H, W, parts, 4)` by offsets from the place and sizes, in terms of the person's box."""
     height, width = people.shape[1:3]
+    raw = raw.float()
     size = (people[..., 2:] - people[..., :2])[..., None, :]
     middle = middles(height, width, people)[..., None, :] + raw[..., :2] * size
     half = SIZE * size * raw[..., 2:].clamp(-FARTHEST, FARTHEST).exp() / 2
