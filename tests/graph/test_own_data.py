@@ -237,7 +237,8 @@ def test_the_method_that_finds_people_itself_is_made_alone_and_of_frames_only(fo
                                        for shard in latest.shards("val", "test"))}  # fmt: skip
     assert own <= {*made}
     assert {name.partition("/")[0] for name in {*made} - own} == {
-        "psc", "ensemble", "stacking", "method_by_category", "leaderboard", "report"
+        "psc", "average_precision", "detector_confusion", "ensemble", "stacking", "method_by_category", "leaderboard",
+        "report",
     }  # fmt: skip
     inputs = {each.asset for each in latest.records[predictions("end_to_end").at("test-000")].inputs}
     assert inputs == {"checkpoints/end_to_end", "videos", "frames"}

@@ -83,7 +83,7 @@ def make(folder: Path, indices: range) -> InMemory:
             }
         )  # fmt: skip
         for frame in range(0, FRAMES, 2):
-            labelled.append({"video_id": name, "frame": frame + 1})
+            labelled.append({"video_id": name, "frame": frame + 1, "n_people": len(squares)})
             for person, square in enumerate(squares):
                 key = {"video_id": name, "frame": frame + 1, "person": person}
                 key |= dict(zip(tables.BOX, square.box(frame), strict=True))

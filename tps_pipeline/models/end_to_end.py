@@ -11,7 +11,7 @@ Boxes are left, upper, right and lower edge as shares of the picture throughout.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import gcd
+from math import gcd, log
 from typing import NamedTuple
 
 import torch
@@ -104,7 +104,7 @@ class Look(nn.Module):
         self.aside = nn.ModuleList(nn.Conv2d(each, width, 1) for each in channels)
         self.smooth = _convolved(width, width)
         self.heat, self.people, self.parts = (_head(width, outputs) for outputs in (1, 4, 4 * parts))
-        nn.init.constant_(self.heat[-1].bias, -torch.logit(torch.tensor(1 - PRIOR)).item())  # pyright: ignore
+        nn.init.constant_(self.heat[-1].bias, log(PRIOR / (1 - PRIOR)))  # pyright: ignore[reportArgumentType]
 
     def forward(self, clips: Tensor) -> Maps:
         """Look at clips, `(B, 3, T, H, W)`, normalised."""

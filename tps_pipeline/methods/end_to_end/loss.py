@@ -59,7 +59,7 @@ def places(boxes: Tensor, clip_of: Tensor, shape: torch.Size, *, spread: float) 
     across = torch.exp(-(((columns - middle[:, :1]) / sigma[:, :1]) ** 2) / 2)
     down = torch.exp(-(((rows - middle[:, 1:]) / sigma[:, 1:]) ** 2) / 2)
     own = down[:, :, None] * across[:, None]  # (N, H, W)
-    heat = own.new_zeros(shape).index_reduce(0, clip_of, own, "amax")
+    heat = own.new_zeros(shape).scatter_reduce(0, clip_of[:, None, None].expand_as(own), own, "amax")
     of, row, column = ((own == heat[clip_of]) & (own > FAINTEST)).nonzero(as_tuple=True)
     weight = own[of, row, column]
     total = weight.new_zeros(len(boxes)).index_add(0, of, weight)

@@ -159,5 +159,5 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 def jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Boxes each edge of which moves by up to a share of the box's size (ACAR-Net: 0.075)."""
-    sizes = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    sizes = np.tile(boxes[..., 2:] - boxes[..., :2], 2)
     return (boxes + sizes * rng.uniform(-share, share, boxes.shape)).clip(0, 1).astype(np.float32)
