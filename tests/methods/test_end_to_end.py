@@ -44,7 +44,7 @@ PLAIN: dict[str, Any] = {
     "image_size": 64,
     "loss": "softmax",
     "training": {
-        "epochs": 16, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.005, "warmup": 0.2, "clip_norm": 1,
+        "epochs": 10, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.005, "warmup": 0.2, "clip_norm": 1,
     },
     "clips_per_video": 3,
     "box_jitter": 0.05,
@@ -52,7 +52,7 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def settings(*, epochs: int = 16, learning_rate: float = 0.005, **changes: Any) -> recipe.EndToEnd:
+def settings(*, epochs: int = 10, learning_rate: float = 0.005, **changes: Any) -> recipe.EndToEnd:
     fitted = PLAIN["training"] | {"epochs": epochs, "learning_rate": learning_rate}
     return recipe.EndToEnd.model_validate(PLAIN | {"training": fitted} | changes)
 
@@ -264,7 +264,7 @@ class Fixed:
 
 
 def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
-    entry = settings(epochs=60, learning_rate=0.01, relation_dropout=0.0, network=PLAIN["network"] | {"stem": 8})
+    entry = settings(epochs=40, learning_rate=0.01, relation_dropout=0.0, network=PLAIN["network"] | {"stem": 8})
     space = LabelSpace(tuple((part, state) for part in sorted(PARTS) for state in ("a", "b", "c")))
     torch.manual_seed(0)
     network, data = classifier.build(entry, space), Fixed(space)

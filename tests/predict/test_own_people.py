@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -10,9 +11,10 @@ from typer.testing import CliRunner
 import tps_pipeline
 from tests.predict.untrained import make_store
 from tests.video.clips import write_clip
-from tps_pipeline import recipe
+from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.drawing.video import own_people, with_tracks
+from tps_pipeline.predict.following import Following
 
 pytestmark = pytest.mark.whole
 
@@ -29,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_detector_is_read_nor_put_in_a_bundle(store: Path, tmp_path: Path):
     clip = write_clip(tmp_path / "a.mp4", 13)
     networks = tps_pipeline.load(store, method="end_to_end").bundle(tmp_path / "a.tps")
-    assert {network.name for network in networks} == {"end_to_end", "video_action"}
+    assert {network.name for network in networks} == {"checkpoints/end_to_end", "checkpoints/video_action"}
     found = tps_pipeline.load(tmp_path / "a.tps")(clip)
     assert found.detections.num_rows == 0
     rows = found.to_pandas()
@@ -42,23 +44,36 @@ def test_no_detector_is_read_nor_put_in_a_bundle(store: Path, tmp_path: Path):
     assert (tmp_path / "drawn.mp4").is_file()
 
 
-def test_a_stream_finds_whom_a_whole_file_has_and_keeps_their_tracks(store: Path, tmp_path: Path):
+def test_what_a_stream_says_does_not_depend_on_what_follows(store: Path, tmp_path: Path):
     clip = write_clip(tmp_path / "a.mp4", 48)
     parser = tps_pipeline.load(store, method="end_to_end")
-    whole, frames = parser(clip), list(parser.stream(clip, window=20))
-    assert [frame.frame for frame in frames] == list(whole.frames)
-    told, once = (
-        rows.sort_values(KEYS).reset_index(drop=True)
-        for rows in (pd.concat([frame.people for frame in frames]), whole.to_pandas())
+    short, long = (
+        pd.concat([frame.people for frame in parser.stream(clip, window=window)])
+        .sort_values(KEYS)
+        .reset_index(drop=True)
+        for window in (20, 40)
     )
-    assert (
-        told[[*KEYS, "person_x1", "track_id"]].to_numpy().tolist()
-        == once[[*KEYS, "person_x1", "track_id"]].to_numpy().tolist()
-    )
-    assert told.person_score.to_numpy() == pytest.approx(once.person_score.to_numpy(), abs=1e-5)
-    assert told.state.astype(str).tolist() == once.state.astype(str).tolist()
+    assert sorted({*short.frame}) == list(range(1, 48, 5))
+    assert short.drop(columns="state_scores").equals(long.drop(columns="state_scores"))
+    assert short.track_id.notna().all()
+    assert not short.duplicated(["frame", "track_id", "part"]).any()
 
 
+def test_who_is_followed_stays_who_it_is_when_frames_are_forgotten():
+    def seen(*frames: int) -> pa.Table:
+        box = {"x1": 1, "y1": 1, "x2": 5, "y2": 5, "person_x1": 10, "person_y1": 10, "person_x2": 40, "person_y2": 90}
+        row = {"video_id": "a", "part": "head", "part_score": 0.5, "person": 0, "person_score": 0.9, **box}
+        return tables.conform(pd.DataFrame([{**row, "frame": frame} for frame in frames]), tables.DETECTIONS)
+
+    following = Following(5)
+    following.link(seen(1, 6), start=0)
+    following.forget(5)
+    following.link(seen(6, 11), start=5)
+    assert following.tracks.select(["frame", "track_id"]).to_pydict() == {"frame": [1, 6, 11], "track_id": [0, 0, 0]}
+    assert following.detections["frame"].to_pylist() == [1, 6, 11]
+
+
+@pytest.mark.slow
 def test_the_network_is_onnx_too(store: Path, tmp_path: Path):
     pytest.importorskip("onnxruntime")
     clip = write_clip(tmp_path / "a.mp4", 6)
