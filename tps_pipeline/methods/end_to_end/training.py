@@ -116,11 +116,11 @@ def loss(
     assert where is not None
     of_people, of_rough = box_losses(maps, where, boxes, parts, clip_of)
     again = overlap_loss(described.parts, parts)
-    labelled = (batch["targets"] >= 0).any(1)
-    states = part_state_loss(
-        described.states[labelled], batch["targets"][labelled], space,
-        kind=settings.loss, long_tail=settings.long_tail, counts=counts,
-    )  # fmt: skip
+    states = described.states.sum() * 0  # there may be nobody whose parts are labelled
+    if (labelled := (batch["targets"] >= 0).any(1)).any():
+        logits, targets = described.states[labelled], batch["targets"][labelled]
+        kind, long_tail = settings.loss, settings.long_tail
+        states = part_state_loss(logits, targets, space, kind=kind, long_tail=long_tail, counts=counts)
     terms = {
         "people": heat_loss(maps.heat, where.heat) * settings.gains.people,
         "boxes": of_people * settings.gains.boxes,
