@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from tps_pipeline.labels import swapped
 from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.end_to_end.classifier import Findings, build, find
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, KeyFrameVideo, joined, key_frame_videos
-from tps_pipeline.methods.end_to_end.loss import Places, box_losses, heat_loss, overlap_loss, places, sight_loss
+from tps_pipeline.methods.end_to_end.loss import box_losses, heat_loss, overlap_loss, places, sight_loss
 from tps_pipeline.methods.lessons import Draw, TrainingClips, begin, groups_of, held_out_clips, saving, start_from
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
@@ -96,24 +97,9 @@ def loss(
         batch: From `collate`.
     """
     boxes, parts, clip_of = batch["boxes"], batch["parts"], batch["clip_of"]
-    where: Places | None = None
-
-    def whom(maps: Maps) -> Found:
-        """The annotated people, some in the boxes that the network finds them in."""
-        nonlocal where
-        where = places(boxes, clip_of, maps.heat.shape, spread=settings.spread)
-        row, column = where.middle.unbind(1)
-        own_people, own_parts = (found[clip_of, row, column].detach() for found in (maps.people, maps.parts))
-        own = batch["own"][:, None] | batch["rough"].isnan().any(2)
-        people = torch.where(batch["own"][:, None], own_people, batch["people"])
-        return Found(
-            People(people, clip_of),
-            people.new_ones(len(people)),
-            torch.where(own[..., None], own_parts, batch["rough"]),
-        )
-
-    maps, _, described = network(normalise(batch["clips"], settings.network), whom)
-    assert where is not None
+    clips, side = batch["clips"], math.ceil(settings.image_size / settings.stride)
+    where = places(boxes, clip_of, torch.Size([len(clips), side, side]), spread=settings.spread)
+    maps, _, described = network(normalise(clips, settings.network), partial(taught, batch, where.middle))
     of_people, of_rough = box_losses(maps, where, boxes, parts, clip_of)
     again = overlap_loss(described.parts, parts)
     states = described.states.sum() * 0  # there may be nobody whose parts are labelled
@@ -129,6 +115,22 @@ def loss(
         "states": states * settings.gains.states,
     }
     return torch.stack([*terms.values()]).sum(), terms
+
+
+def taught(batch: dict[str, Tensor], middle: Tensor, maps: Maps) -> Found:
+    """The annotated people of a batch, some in the boxes that the network finds them in.
+
+    Args:
+        batch: From `collate`.
+        middle: Row and column of each one's middle, `(N, 2)`.
+        maps: Of its clips.
+    """
+    row, column = middle.unbind(1)
+    people, parts = (found[batch["clip_of"], row, column].detach() for found in (maps.people, maps.parts))
+    own = batch["own"][:, None]
+    people = torch.where(own, people, batch["people"])
+    parts = torch.where((own | batch["rough"].isnan().any(2))[..., None], parts, batch["rough"])
+    return Found(People(people, batch["clip_of"]), people.new_ones(len(people)), parts)
 
 
 def augmented(
