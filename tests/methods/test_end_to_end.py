@@ -23,7 +23,7 @@ from tps_pipeline.methods import build
 from tps_pipeline.methods.end_to_end import classifier, training
 from tps_pipeline.methods.end_to_end.end_to_end import EndToEnd
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, key_frame_videos
-from tps_pipeline.methods.end_to_end.loss import heat_loss, overlap_loss, places
+from tps_pipeline.methods.end_to_end.loss import distance, heat_loss, places
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.end_to_end import Maps, people_in
 from tps_pipeline.parsing import annotated, predicted
@@ -227,15 +227,18 @@ def test_places_learn_the_person_whose_middle_they_are() -> None:
     assert heat_loss(torch.full((1, 4, 4), -9.0), nobody.heat) < 1e-3
 
 
-def test_a_box_that_is_not_annotated_costs_nothing() -> None:
+def test_a_box_that_is_not_annotated_costs_nothing_and_a_far_one_does_not_grow() -> None:
     found = torch.tensor([[0.1, 0.1, 0.4, 0.4]] * 3, requires_grad=True)
-    loss = overlap_loss(found, torch.tensor([[0.1, 0.1, 0.4, 0.4], [0.6, 0.6, 0.9, 0.9], [torch.nan] * 4]))
-    assert loss[0].item() == pytest.approx(0, abs=1e-3)
-    assert loss[1] > 1.3
-    assert loss[2] == 0
+    boxes = torch.tensor([[0.1, 0.1, 0.4, 0.4], [0.8, 0.8, 0.9, 0.9], [torch.nan] * 4])
+    loss = distance(found, boxes, torch.full((3, 2), 0.3))
+    assert loss.tolist() == pytest.approx([0, (0.6 / 0.3 + np.log(3)) / 2, 0], abs=1e-5)
     loss.sum().backward()
     assert found.grad is not None
-    assert found.grad.isfinite().all()
+    assert found.grad[2].tolist() == [0] * 4
+    moved = found.detach() - 0.1 * found.grad
+    size = moved[1, 2:] - moved[1, :2]
+    assert (moved[1, :2] + moved[1, 2:] > 0.5).all()
+    assert (size < 0.3).all()
 
 
 class Fixed:

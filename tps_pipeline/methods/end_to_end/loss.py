@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import distance_box_iou_loss
 
 from tps_pipeline.models.end_to_end import Maps
 
@@ -84,27 +83,37 @@ def heat_loss(logits: Tensor, heat: Tensor) -> Tensor:
 def box_losses(maps: Maps, where: Places, boxes: Tensor, parts: Tensor, clip_of: Tensor) -> tuple[Tensor, Tensor]:
     """How far the boxes that places tell are from people's and, roughly told, from their parts'; means over people."""
     clip, (row, column) = clip_of[where.of], where.at.unbind(1)
-    people = overlap_loss(maps.people[clip, row, column], boxes[where.of])
-    each = overlap_loss(maps.parts[clip, row, column], parts[where.of])
+    size = boxes[:, 2:] - boxes[:, :2]
+    people = distance(maps.people[clip, row, column], boxes[where.of], size[where.of])
+    each = distance(maps.parts[clip, row, column], parts[where.of], size[where.of, None])
     there = (~parts[where.of].isnan().any(2)).to(each)
-    of_parts = (each * there).sum(1) / there.sum(1).clamp(min=1)
+    of_parts = each.sum(1) / there.sum(1).clamp(min=1)
     count = max(1, len(boxes))
     return (people * where.weight).sum() / count, (of_parts * where.weight).sum() / count
 
 
-def overlap_loss(found: Tensor, boxes: Tensor) -> Tensor:
-    """How little boxes overlap those that they should be, and how far their middles are apart (arXiv 1911.08287).
+def distance(found: Tensor, boxes: Tensor, unit: Tensor) -> Tensor:
+    """How far boxes are from those that they should be: a mean over what Faster R-CNN (arXiv 1506.01497) tells them by.
+
+    These are the middle's place in some unit and the logarithms of width and height. Unlike an overlap's, this loss
+    also draws a box near that is small and far away: by their overlap (GIoU, DIoU) such boxes grow over the picture.
 
     Args:
         found: `(..., 4)`.
         boxes: `(..., 4)`; NaN where there is none.
+        unit: Width and height that places are told in, `(..., 2)`.
 
     Returns:
-        `(...)`: 0 to 2; 0 where there is none.
+        `(...)`; 0 where there is none.
     """
     there = ~boxes.isnan().any(-1)
     safe = torch.where(there[..., None], boxes, found.detach())
-    return distance_box_iou_loss(found, safe) * there
+    (middle, size), (other, other_size) = (
+        (box[..., :2] + box[..., 2:], box[..., 2:] - box[..., :2]) for box in (found, safe)
+    )
+    apart = (middle - other).abs() / 2 / unit.clamp(min=_LEAST)
+    scale = (size.clamp(min=_LEAST).log() - other_size.clamp(min=_LEAST).log()).abs()
+    return torch.cat([apart, scale], -1).mean(-1) * there
 
 
 def sight_loss(logits: Tensor, parts: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tps_pipeline.labels import swapped
 from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.end_to_end.classifier import Findings, build, find
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, KeyFrameVideo, joined, key_frame_videos
-from tps_pipeline.methods.end_to_end.loss import box_losses, heat_loss, overlap_loss, places, sight_loss
+from tps_pipeline.methods.end_to_end.loss import box_losses, distance, heat_loss, places, sight_loss
 from tps_pipeline.methods.lessons import Draw, TrainingClips, begin, groups_of, held_out_clips, saving, start_from
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
@@ -101,7 +101,7 @@ def loss(
     where = places(boxes, clip_of, torch.Size([len(clips), side, side]), spread=settings.spread)
     maps, _, described = network(normalise(clips, settings.network), partial(taught, batch, where.middle))
     of_people, of_rough = box_losses(maps, where, boxes, parts, clip_of)
-    again = overlap_loss(described.parts, parts)
+    again = distance(described.parts, parts, (parts[..., 2:] - parts[..., :2]).nan_to_num(1.0))
     states = described.states.sum() * 0  # there may be nobody whose parts are labelled
     if (labelled := (batch["targets"] >= 0).any(1)).any():
         logits, targets = described.states[labelled], batch["targets"][labelled]
