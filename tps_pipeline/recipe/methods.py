@@ -109,13 +109,13 @@ class EndToEndGains(Section):
 
     people: Amount = 1.0
     """Of where people are (Objects as Points: 1)."""
-    boxes: Amount = 5.0
-    """Of people's boxes (TTFNet, arXiv 1909.00700: 5)."""
-    parts: Amount = 5.0
+    boxes: Amount = 2.0
+    """Of people's boxes. Ours, as are the next."""
+    parts: Amount = 2.0
     """Of parts' boxes, told roughly and told again."""
-    seen: Amount = 1.0
+    seen: Amount = 0.5
     """Of which parts are to be seen."""
-    states: Amount = 1.0
+    states: Amount = 2.0
     """Of parts' states."""
 
 
