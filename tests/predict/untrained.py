@@ -45,11 +45,20 @@ ACTIONS = ["pull_ups", "push_up"]
 STATES = [(part, state) for part in PARTS for state in ("bend", "none")]
 
 
-def make_store(root: Path, *, methods: Sequence[str] = ("video_category", "part_trajectory"), **changes: Any) -> Path:
-    """A store with what some methods need, of the demo or else of `bench`; `changes` replace recipe sections."""
+def make_store(
+    root: Path,
+    *,
+    methods: Sequence[str] = ("video_category", "part_trajectory"),
+    entries: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
+    """A store with what some methods need, of the demo or else of `bench`, or the entries given.
+
+    Others than these arguments replace recipe sections.
+    """
     settings, bench = (yaml.safe_load((recipe.RECIPES / f"{name}.yaml").read_text()) for name in ("demo", "bench"))
     known = bench["methods"] | settings["methods"]
-    settings["methods"] = {name: known[name] for name in methods}
+    settings["methods"] = {name: known[name] for name in methods} | dict(entries or {})
     settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
     swin = settings["video_action"]["members"]["swin"]

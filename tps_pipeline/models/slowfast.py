@@ -140,7 +140,9 @@ class SlowFast(nn.Module):
         Returns:
             Slow and fast features; the slow ones of all but the last have what came over from the fast ones in them.
         """
-        pathways, found = [x[:, :, self._slow_frames(x.shape[2])], x], []
+        # One by one: a list of Python's as an index is handed to a GPU, which is waited for.
+        pathways = [torch.stack([x[:, :, at] for at in self._slow_frames(x.shape[2])], 2), x]
+        found = []
         for block in self.blocks:
             pathways = block([*pathways])  # a block changes the list that it is given
             found.append((pathways[0], pathways[1]))

@@ -35,7 +35,7 @@ class Following:
 
     def forget(self, count: int) -> None:
         """The window's first frames are gone."""
-        self.detections, self.tracks = (_moved(table, count) for table in (self.detections, self.tracks))
+        self.detections, self.tracks = (moved(table, count) for table in (self.detections, self.tracks))
 
     def link(self, new: pa.Table, *, start: int) -> None:
         """Give the people of new frames their tracks.
@@ -66,7 +66,7 @@ class Following:
         return self.named[track]
 
 
-def _moved(table: pa.Table, count: int) -> pa.Table:
+def moved(table: pa.Table, count: int) -> pa.Table:
     """A table of frames, so many of which are gone."""
     left = table.filter(pc.field("frame") > count)
     frames = pc.subtract(left["frame"], pa.scalar(count, pa.int32()))

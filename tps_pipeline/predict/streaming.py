@@ -29,9 +29,9 @@ from tps_pipeline.drawing.video import SHOWN_SCORE, own_people, with_tracks
 from tps_pipeline.graph import Run, Step
 from tps_pipeline.lineage import Input
 from tps_pipeline.models.kept import Networks, keeping
-from tps_pipeline.outputs import DETECTIONS, FRAMES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
+from tps_pipeline.outputs import DETECTIONS, FRAMES, POSES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
-from tps_pipeline.predict.following import Following
+from tps_pipeline.predict.following import Following, moved
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
 from tps_pipeline.video.frames import write_frames
@@ -104,6 +104,7 @@ class Window:
         pictures: The window's, none larger than `SIDE`.
         detected: Its people, as detected once.
         own: Its people as the method finds them itself, if it does.
+        poses: The landmarks of those detected, where these are looked for.
         start: How many frames went before it.
         turn: How often it has gone on.
         of_all: What was last found in the whole window (the action).
@@ -119,6 +120,7 @@ class Window:
     detected: Following
     own: Following
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    poses: pa.Table = field(default_factory=lambda: tables.empty(tables.POSES))
     start: int = 0
     turn: int = 0
     of_all: dict[Output, pa.Table] = field(default_factory=dict)
@@ -151,6 +153,7 @@ class Window:
         del self.pictures[:count]
         self.detected.forget(count)
         self.own.forget(count)
+        self.poses = moved(self.poses, count)
 
     def _make(self, shown: dict[int, NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> memory.Made:
         """Run the steps: of the new frames what looks at frames, of the window what looks at more."""
@@ -174,12 +177,15 @@ class Window:
                 self.detected.link(new, start=self.start)
                 made[TRACKS] = self.detected.tracks
                 continue
-            seen = made | ({detections: self.detected.detections} if TRACKS in step.reads else {})
+            of_window = {detections: self.detected.detections, POSES: self.poses}
+            seen = made | (of_window if TRACKS in step.reads else {})
             reader = memory.VideoReader(
                 run, step.name, step.reads, step.sections, self.inputs, memory.SHARD, folder, made=seen
             )
             for output, product in memory.products(step, reader).items():
                 assert isinstance(product, pa.Table)
+                if output == POSES:
+                    self.poses = pa.concat_tables([self.poses, product]).unify_dictionaries()
                 if "frame" in product.column_names:
                     made[output] = product.filter(pc.field("frame") >= since)
                 else:
