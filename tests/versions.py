@@ -50,7 +50,7 @@ def current() -> dict[str, Versioned]:
 
 def steps() -> Iterator[Step]:
     """The steps of the recipes that come with the project, which together have every kind of everything."""
-    for name in ("demo", "paper", "motion"):
+    for name in ("demo", "paper", "motion", "bench"):
         yield from graph_of(recipe.load(name)).steps
 
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.claims import detection, ensembles, few, states
+from benchmarks.claims import detection, end_to_end, ensembles, few, states
 from benchmarks.claims.claim import Claim
 from tps_pipeline import recipe
 
 SUBJECTS = {
     "detection": (detection.Detectors, detection.CLAIMS),
     "states": (states.States, states.CLAIMS + ensembles.CLAIMS),
+    "at_once": (end_to_end.AtOnce, end_to_end.CLAIMS),
     "all_x12": (few.AllActions, few.ALL_ACTIONS),
     "six_x8": (few.SixActions, few.SIX_ACTIONS),
 }

@@ -36,7 +36,7 @@ CASES: list[tuple[Callable[[Any], nn.Module], recipe.Section, Mapping[str, Any]]
         recipe.SlowFast.model_validate(NARROW),
         {
             "depths": (1, 1, 1, 1), "stem": 8, "alpha": 8, "beta": 0.25, "lateral_kernel": 7, "lateral_norms": True,
-            "temporal_blocks": 1, "non_local": (1,), "full_span": True, "frozen_norms": True,
+            "temporal_blocks": 1, "non_local": (1,), "full_span": True, "from_last": True, "frozen_norms": True,
         },
     ),
     (

@@ -227,6 +227,31 @@ def test_a_method_of_one_s_own_is_made_alone(folder: Path, monkeypatch: pytest.M
         load(folder / "bundled" / "me.tps")
 
 
+def test_the_method_that_finds_people_itself_is_made_alone_and_of_frames_only(folder: Path) -> None:
+    network = {"depths": [1, 1, 1, 1], "stem": 8, "beta": 0.25, "from_last": True}
+    narrow = dict.fromkeys(("width", "part_width", "person_width", "relation_width"), 8)
+    entry = {"kind": "end_to_end", "network": network, "frames": 4, "image_size": 64, "training": TRAINING, **narrow}
+    run, made, _ = work(folder, {"end_to_end": entry})
+    latest = run.lineage.latest()
+    own = {"checkpoints/end_to_end", *(f"{each}/end_to_end/{shard}" for each in ("predictions", "psc")
+                                       for shard in latest.shards("val", "test"))}  # fmt: skip
+    assert own <= {*made}
+    assert {name.partition("/")[0] for name in {*made} - own} == {
+        "psc", "average_precision", "detector_confusion", "ensemble", "stacking", "method_by_category", "leaderboard",
+        "report",
+    }  # fmt: skip
+    inputs = {each.asset for each in latest.records[predictions("end_to_end").at("test-000")].inputs}
+    assert inputs == {"checkpoints/end_to_end", "videos", "frames"}
+    assert {*run.store.read(predictions("end_to_end").path("test-000"))["part"].to_pylist()} == {*HORSE}
+    assert "end_to_end" in run.store.read(LEADERBOARD.path())["method"].to_pylist()
+
+    bundle, foal = folder / "me.tps", folder / "data" / "test_videos" / "foal.mp4"
+    words("bundle", folder / "store", bundle, "--method", "end_to_end")
+    found = load(bundle)(foal)
+    assert found.predictions.equals(load(folder / "store", method="end_to_end")(foal).predictions)
+    assert found.to_pandas().track_id.notna().all()
+
+
 def test_predicted_corrected_imported_and_learned_from(folder: Path) -> None:
     new, labels = folder / "new", folder / "corrected"
     for name in ("colt", "filly"):

@@ -32,6 +32,14 @@ class Square(NamedTuple):
         top = (32 - 2 * frame) if self.up else (10 + 2 * frame)
         return LEFT[self.place], top, LEFT[self.place] + SIDE - 1, top + SIDE - 1
 
+    def part_box(self, part: str, frame: int) -> tuple[int, int, int, int]:
+        """The head is the upper half, the hip the lower one, each arm a side."""
+        x1, y1, x2, y2 = self.box(frame)
+        half = SIDE // 2
+        cut = {"head": (0, 0, 0, -half), "hip": (0, half, 0, 0), "left_arm": (0, 0, -half, 0)}
+        left, upper, right, lower = cut.get(part, (half, 0, 0, 0))
+        return x1 + left, y1 + upper, x2 + right, y2 + lower
+
     def states(self) -> dict[str, str]:
         """The hip tells the motion, the head the colour, the arms the edge."""
         arms = {"left_arm": "none", "right_arm": "none"} | {"left_arm" if self.left else "right_arm": "raise"}
@@ -64,7 +72,7 @@ def write_video(path: Path, squares: list[Square]) -> None:
 def make(folder: Path, indices: range) -> InMemory:
     """Videos with annotations of every second frame; in frames 1, 6, ... everyone is detected, and a faint ghost."""
     folder.mkdir(parents=True, exist_ok=True)
-    videos, annotated, parts, detections, tracks = [], [], [], [], []
+    videos, labelled, annotated, parts, detections, tracks = [], [], [], [], [], []
     for index in indices:
         name, squares = f"video_{index:03d}", people(index)
         write_video(folder / f"{name}.mp4", squares)
@@ -75,11 +83,14 @@ def make(folder: Path, indices: range) -> InMemory:
             }
         )  # fmt: skip
         for frame in range(0, FRAMES, 2):
+            labelled.append({"video_id": name, "frame": frame + 1, "n_people": len(squares)})
             for person, square in enumerate(squares):
                 key = {"video_id": name, "frame": frame + 1, "person": person}
                 key |= dict(zip(tables.BOX, square.box(frame), strict=True))
                 annotated.append(key)
-                parts += [key | {"part": part, "state": state} for part, state in square.states().items()]
+                for part, state in square.states().items():
+                    box = dict(zip(tables.BOX, square.part_box(part, frame), strict=True))
+                    parts.append(key | box | {"part": part, "state": state})
         for frame in range(0, FRAMES, 5):
             found = [(square.box(frame), 0.9) for square in squares] + [((0, 0, 9, 9), 0.05)]
             for person, (box, score) in enumerate(found):
@@ -89,6 +100,7 @@ def make(folder: Path, indices: range) -> InMemory:
                 tracks.append(key | {"track_id": person})
     content = {
         outputs.VIDEOS: tables.conform(pd.DataFrame(videos), tables.VIDEOS),
+        outputs.LABELLED_FRAMES: tables.conform(pd.DataFrame(labelled), tables.LABELLED_FRAMES),
         outputs.PEOPLE: tables.conform(pd.DataFrame(annotated), tables.PEOPLE),
         outputs.PARTS: tables.conform(pd.DataFrame(parts), tables.PARTS),
         outputs.TRACKS: tables.conform(pd.DataFrame(tracks), tables.TRACKS),

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.whole
 
 NETWORKS = [
     "video_category", "video_level", "segment_level", "instance_pcp", "instance_pp", "part_state_detector",
-    "part_trajectory",
+    "part_trajectory", "end_to_end",
 ]  # fmt: skip
 METHODS = [*NETWORKS, "voting", "stacked", "by_category"]
 
@@ -56,7 +56,7 @@ def test_by_itself_a_video_is_predicted_as_among_others(method: str, graph_store
     for name, frames in FOLDER.items():
         found = parser(graph_store.parent / "data" / f"{name}.mp4")
         there = of_graph.filter(pc.field("video_id").cast(pa.string()) == name)
-        assert len(there) == 10 * 5 * len(range(0, frames, 5))
+        assert len(there) == 10 * (10 if method == "end_to_end" else 5) * len(range(0, frames, 5))
         assert found.predictions.to_pylist() == there.to_pylist()
 
 

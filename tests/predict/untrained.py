@@ -18,8 +18,10 @@ from tps_pipeline.detection import detector
 from tps_pipeline.ensemble.stacking import LOG_ODDS
 from tps_pipeline.graph import frozen
 from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.learners.video_action import members_of
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.methods.clips import classifier as clips
+from tps_pipeline.methods.end_to_end import classifier as end_to_end
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.methods.people import classifier as people
 from tps_pipeline.methods.trajectories.classifier import build
@@ -50,9 +52,13 @@ def make_store(
     entries: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """A store with what some methods of the demo need, or the entries given; `changes` replace recipe sections."""
-    settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    settings["methods"] = {name: settings["methods"][name] for name in methods} | dict(entries or {})
+    """A store with what some methods need, of the demo or else of `bench`, or the entries given.
+
+    Others than these arguments replace recipe sections.
+    """
+    settings, bench = (yaml.safe_load((recipe.RECIPES / f"{name}.yaml").read_text()) for name in ("demo", "bench"))
+    known = bench["methods"] | settings["methods"]
+    settings["methods"] = {name: known[name] for name in methods} | dict(entries or {})
     settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
     swin = settings["video_action"]["members"]["swin"]
@@ -63,7 +69,7 @@ def make_store(
     frozen.freeze(store, yaml.safe_dump(settings), "recipe.yaml")
     lineage, made = Lineage(store), Recipe.model_validate(settings)
     torch.manual_seed(0)
-    members = ("video_action", "video_action_trajectory", "video_action_statistics")
+    members = [learner.name for learner in members_of(made.video_action).values()]
     for name in ("person_detector", "part_detector", *members, *made.methods):
         folder = root / "making"
         folder.mkdir()
@@ -120,6 +126,8 @@ def _save_method(folder: Path, entry: recipe.Method) -> None:
             network = build(entry.network, space, len(names))
         case recipe.InstanceLevel():
             network = people.build(entry, len(space))
+        case recipe.EndToEnd():
+            network = end_to_end.build(entry, space)
         case recipe.VideoLevel() | recipe.SegmentLevel():
             network = clips.build_for(entry, len(space))
         case recipe.PartStateDetector():

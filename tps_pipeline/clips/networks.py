@@ -48,5 +48,6 @@ def slowfast(section: recipe.SlowFast) -> SlowFast:
         temporal_blocks=section.temporal_blocks,
         non_local=section.non_local,
         full_span=section.full_span,
+        from_last=section.from_last,
         frozen_norms=section.frozen_norms,
     )

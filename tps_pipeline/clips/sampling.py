@@ -6,6 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+Label = Literal["start", "middle", "end"]
+"""Where in a clip the frame is that the clip is about."""
+
 
 def uniform_sample(n_frames: int, length: int, rng: np.random.Generator | None = None) -> np.ndarray:
     """One frame from each of `length` equal segments of a video (Wang et al., TSN, 2016, section 3.1).
@@ -27,9 +30,7 @@ def uniform_sample(n_frames: int, length: int, rng: np.random.Generator | None =
     return np.minimum(indices, n_frames - 1)
 
 
-def dense_sample(
-    key_frame: int, n_frames: int, *, length: int, interval: int, label: Literal["start", "middle"] = "middle"
-) -> np.ndarray:
+def dense_sample(key_frame: int, n_frames: int, *, length: int, interval: int, label: Label = "middle") -> np.ndarray:
     """A window of frames at a fixed interval around one frame; past the video's ends its edge frame repeats.
 
     Args:
@@ -37,7 +38,8 @@ def dense_sample(
         n_frames: Frames in the video.
         length: Frames in the window.
         interval: Step between them.
-        label: Where in the window the key frame is: `start` (position 0) or `middle` (position `length // 2`).
+        label: Where in the window the key frame is: `start` (position 0), `middle` (position `length // 2`) or `end`
+            (the last position: the window is causal).
 
     Returns:
         Indices from 0, ascending, int64, shape (length,).
@@ -48,13 +50,11 @@ def dense_sample(
     _check(n_frames, length)
     if not 0 <= key_frame < n_frames:
         raise ValueError(f"key_frame {key_frame} is not in a video of {n_frames} frames")
-    before = length // 2 if label == "middle" else 0
+    before = {"start": 0, "middle": length // 2, "end": length - 1}[label]
     return np.clip(key_frame + (np.arange(length) - before) * interval, 0, n_frames - 1)
 
 
-def dense_samples(
-    key_frames: np.ndarray, n_frames: int, *, length: int, interval: int, label: Literal["start", "middle"]
-) -> np.ndarray:
+def dense_samples(key_frames: np.ndarray, n_frames: int, *, length: int, interval: int, label: Label) -> np.ndarray:
     """A `dense_sample` around each of some frames: `(K, length)`."""
     return np.stack(
         [dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames.tolist()]

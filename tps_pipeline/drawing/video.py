@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tps_pipeline.detection.tracks import link
 from tps_pipeline.drawing.frame import beside, draw
 from tps_pipeline.errors import VideoError
 from tps_pipeline.tables import PERSON_BOX
@@ -110,22 +111,40 @@ def predicted(
         tracks: Its rows of `tables.TRACKS`.
         min_score: People below this score are left out.
     """
-    kept = with_tracks(parts.loc[parts["person_score"] >= min_score], detections, tracks)
+    linked = with_tracks(parts, detections, tracks)
+    kept = linked.loc[linked["person_score"] >= min_score]
     named = [f"{name} {score:.2f}" for name, score in zip(action["action"], action["score"], strict=True)]
     return Layer(kept, action=f"{by}: {named[0] if named else 'no action'}")
 
 
 def with_tracks(parts: pd.DataFrame, detections: pd.DataFrame, tracks: pd.DataFrame) -> pd.DataFrame:
-    """Add each person's `track_id`, which is missing where a method has another box of the person.
+    """Add the `track_id` of each person of a video, which is missing where a method has another box of the person.
 
     Methods number people as they like; a person is the tracked one if their boxes are equal. Of several people in one
-    box the first is the first, as all number them from the best down.
+    box the first is the first, as all number them from the best down. If a method finds its people itself they are
+    linked by themselves.
     """
+    if own_people(parts, detections):
+        detections, tracks = parts, _linked(parts)
     where = ["frame", *PERSON_BOX]
     tracked = _numbered_within(detections, where).merge(tracks[["frame", "person", "track_id"]], on=["frame", "person"])
     own = _numbered_within(parts, where)
     known = own.merge(tracked.drop(columns="person"), on=[*where, "within"])
     return parts.merge(known.drop(columns="within"), on=[*where, "person"], how="left")
+
+
+def own_people(parts: pd.DataFrame, detections: pd.DataFrame) -> bool:
+    """Whether a method finds its people itself: hardly any of those in a video is a detected one, box for box."""
+    where = ["frame", *PERSON_BOX]
+    people = parts[where].drop_duplicates()
+    return 2 * len(people.merge(detections[where].drop_duplicates())) < len(people)
+
+
+def _linked(parts: pd.DataFrame) -> pd.DataFrame:
+    """A video's people from frame to frame: `frame`, `person`, `track_id`."""
+    people = parts.drop_duplicates(["frame", "person"]).sort_values(["frame", "person"])
+    boxes, scores = people[[*PERSON_BOX]].to_numpy(np.float32), people.person_score.to_numpy(np.float32)
+    return people[["frame", "person"]].assign(track_id=link(people.frame.to_numpy(np.int32), boxes, scores))
 
 
 def _numbered_within(parts: pd.DataFrame, where: list[str]) -> pd.DataFrame:

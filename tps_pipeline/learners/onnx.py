@@ -1,7 +1,8 @@
 """What a name of a store means as an ONNX file: a trained detector or clip network, or imported weights of one.
 
 A file takes what the network takes (`normalisation` in its metadata), and gives what it gives: no box is suppressed,
-and of the people's method it has the SlowFast alone, as what follows depends on who is in a clip.
+and of the people's method it has the SlowFast alone, of the end-to-end method the maps (`models.end_to_end.Maps`), as
+what follows depends on who is in a clip.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from tps_pipeline.errors import WeightsError
 from tps_pipeline.learners import pretrained
 from tps_pipeline.lineage import Lineage, Record, Snapshot
 from tps_pipeline.methods.clips import classifier
+from tps_pipeline.methods.end_to_end import classifier as end_to_end
 from tps_pipeline.methods.people import classifier as people
 from tps_pipeline.models import onnx
 from tps_pipeline.models.conversion import KINDS
+from tps_pipeline.models.end_to_end import Maps
 from tps_pipeline.models.heat_maps import HeatMaps
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.models.yolov7 import YOLOv7
@@ -122,6 +125,11 @@ def trained(checkpoint: Path, name: str) -> Exportable:
             backbone = people.load(checkpoint, entry).model.get_submodule("backbone").cpu()
             about = {"normalisation": _normalisation(entry.network)}
             return Exportable(backbone, _clip(entry.frames, entry.image_size), about, ("slow", "fast"))
+        case "end_to_end":
+            whole = recipe.EndToEnd.model_validate_json(described["settings"])
+            look = end_to_end.load(checkpoint, whole).model.get_submodule("look").cpu()
+            about = {"labels": described["labels"], "normalisation": _normalisation(whole.network)}
+            return Exportable(look, _clip(whole.frames, whole.image_size), about, Maps._fields)
         case None if "actions" in described and "image_size" in settings:
             return _action(checkpoint, described)
         case None if "labels" in described:

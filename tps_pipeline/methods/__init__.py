@@ -75,6 +75,10 @@ def build(settings: recipe.Method) -> Method:
             from tps_pipeline.methods.people.instance_level import InstanceLevel
 
             return InstanceLevel(settings)
+        case recipe.EndToEnd():
+            from tps_pipeline.methods.end_to_end.end_to_end import EndToEnd
+
+            return EndToEnd(settings)
         case recipe.PartStateDetector():
             from tps_pipeline.methods.part_state_detector import PartStateDetector
 

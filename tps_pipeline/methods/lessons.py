@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -112,27 +112,44 @@ def learn(
         Loss and, measured on held-out videos, the share of labelled parts that get the right state.
     """
     every = np.concatenate(lesson.targets) if lesson.targets else np.empty((0, len(space.parts)), np.int64)
-    usual, counts = frequencies(every, space), on_device(torch.from_numpy(target_counts(every, space)))
+    counts = on_device(torch.from_numpy(target_counts(every, space)))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits, targets, among = lesson.answer(network, batch)
         kind, tail, often = settings.loss, settings.long_tail, counts(logits.device)
         return part_state_loss(logits, targets, space, kind=kind, long_tail=tail, counts=often, among=among), {}
 
-    def save(trained: nn.Module) -> None:
-        metadata = {
-            "labels": space.to_json(),
-            "frequencies": " ".join(map(str, usual.tolist())),
-            "settings": settings.model_dump_json(exclude={"inference"}),
-        }
-        save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
-
     evaluate = accuracy_on(lesson, settings, space) if lesson.held_out else None
+    save = saving(settings, space, every, folder)
     task = loop.Task(
         lesson.model, lesson.samples, loss, lesson.collate, evaluate, save, lesson.groups, figure="part_accuracy"
     )
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", "part_accuracy")}
+
+
+def saving(
+    settings: recipe.ClipMethod, space: LabelSpace, targets: np.ndarray, folder: Path
+) -> Callable[[nn.Module], None]:
+    """Leaves a trained network in a folder with what is needed to use it.
+
+    Args:
+        settings: The recipe's entry.
+        space: The labels.
+        targets: All that there are to learn from, `(N, parts)`.
+        folder: Gets `model.safetensors`.
+    """
+    often = frequencies(targets, space)
+
+    def save(trained: nn.Module) -> None:
+        metadata = {
+            "labels": space.to_json(),
+            "frequencies": " ".join(map(str, often.tolist())),
+            "settings": settings.model_dump_json(exclude={"inference"}),
+        }
+        save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)
+
+    return save
 
 
 class TrainingClips:
@@ -162,23 +179,28 @@ def accuracy_on(
     lesson: Lesson, settings: recipe.ClipMethod, space: LabelSpace
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Measures a network on held-out videos: the share of labelled parts that get the right state."""
-    drawn = [lesson.draw(video, None) for video in lesson.held_out]
-    indices, beside = [list(each) for each in zip(*drawn, strict=True)]
-    files, budget = _files(lesson.held_out), settings.cache_megabytes
-    read = held_out(files, indices, size=settings.image_size, cache_megabytes=budget)
+    again = held_out_clips(lesson.held_out, lesson.draw, settings)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
         right = np.zeros(0, bool)
-        for clips, labels in zip(read(), beside, strict=True):
-            if clips is None:
-                continue
+        for clips, labels in again():
             logits, targets = lesson.classify(model, torch.from_numpy(clips).to(device), labels)
             best = space.best(logits.float().cpu().numpy())
             right = np.append(right, best[targets >= 0] == targets[targets >= 0])
         return {"part_accuracy": float(right.mean()) if len(right) else 0.0}
 
     return evaluate
+
+
+def held_out_clips(
+    videos: Sequence[Any], draw: Draw[Any], settings: recipe.ClipMethod
+) -> Callable[[], Iterator[tuple[np.ndarray, Any]]]:
+    """The clips that tell most of each held-out video that can be decoded, and what was drawn with them."""
+    drawn = [draw(video, None) for video in videos]
+    indices, beside = [list(each) for each in zip(*drawn, strict=True)]
+    read = held_out(_files(videos), indices, size=settings.image_size, cache_megabytes=settings.cache_megabytes)
+    return lambda: ((clips, with_them) for clips, with_them in zip(read(), beside, strict=True) if clips is not None)
 
 
 def _files(videos: Sequence[Any]) -> list[Video]:

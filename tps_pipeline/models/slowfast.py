@@ -39,6 +39,8 @@ TEMPORAL = ((1, 1, 3, 3), (3, 3, 3, 3))
 """Frames that a block's first convolution sees, by pathway and stage (paper, table 1)."""
 STRIDES, DILATIONS = (1, 2, 2, 1), (1, 1, 1, 2)
 """Of the stages, in rows and columns (paper, section 4.3)."""
+STAGE_STRIDES = (4, 4, 8, 16, 16)
+"""Pixels of a place after the stem and after each stage."""
 ACAR_MEAN, ACAR_STD = (110.6, 103.2, 96.3), (38.8, 37.9, 40.0)
 """Of red, green and blue, 0 to 255, which ACAR-Net's 101-layer network expects (its configuration)."""
 PYSLOWFAST_MEAN, PYSLOWFAST_STD = (114.75, 114.75, 114.75), (57.375, 57.375, 57.375)
@@ -58,14 +60,17 @@ class SlowFast(nn.Module):
         temporal_blocks: So many first blocks of the third stage convolve in time; None for all.
         non_local: Blocks of the slow pathway's third stage, from 0, that are followed by a non-local block.
         full_span: The slow pathway's frames reach from the first to the last; else every `alpha`-th from the first.
+        from_last: They are every `alpha`-th counted back from the last, whatever `full_span` says.
         frozen_norms: Batch norms keep the statistics that were loaded, in training too.
 
     Attributes:
         alpha: As given.
         beta: As given.
         full_span: As given.
+        from_last: As given.
         frozen_norms: As given.
         channels: Of the slow and of the fast features.
+        stage_channels: The same of what each of `stages` gives.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class SlowFast(nn.Module):
         temporal_blocks: int | None = None,
         non_local: Sequence[int] = (),
         full_span: bool = False,
+        from_last: bool = False,
         frozen_norms: bool = False,
     ) -> None:
         reduction = round(1 / beta)
@@ -93,6 +99,7 @@ class SlowFast(nn.Module):
         )
         slow, fast = stem, stem // reduction
         blocks = [_fused([_stem(slow, 1), _stem(fast, 5)], fusion, slow, 0)]
+        widths = [(slow + FUSION * fast, fast)]
         for stage, depth in enumerate(depths):
             wide = (stem * 2**stage, stem * 2**stage // reduction)
             in_time = depth if stage != 2 or temporal_blocks is None else temporal_blocks
@@ -102,9 +109,12 @@ class SlowFast(nn.Module):
             ]
             slow, fast = 4 * wide[0], 4 * wide[1]
             blocks.append(_fused(pathways, fusion, slow, stage + 1))
+            widths.append((slow + FUSION * fast, fast))
         super().__init__()
         self.blocks, self.channels = nn.ModuleList(blocks), (slow, fast)
+        self.stage_channels = (*widths[:-1], self.channels)  # nothing comes over after the last stage
         self.alpha, self.beta, self.full_span, self.frozen_norms = alpha, beta, full_span, frozen_norms
+        self.from_last = from_last
         for at in non_local:
             block = self.get_submodule(f"blocks.3.multipathway_blocks.0.res_blocks.{at}")
             block.activation = nn.Sequential(block.activation, _non_local(16 * stem))  # pyright: ignore
@@ -119,16 +129,30 @@ class SlowFast(nn.Module):
             Slow features `(B, 32 stem, T / alpha, H / 16, W / 16)` and fast ones `(B, 32 stem beta, T, H / 16,
             W / 16)`, rounded up.
         """
+        return self.stages(x)[-1]
+
+    def stages(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Describe clips as each stage sees them, the stem's first: `STAGE_STRIDES` pixels a place.
+
+        Args:
+            x: As in `forward`.
+
+        Returns:
+            Slow and fast features; the slow ones of all but the last have what came over from the fast ones in them.
+        """
         # One by one: a list of Python's as an index is handed to a GPU, which is waited for.
         pathways = [torch.stack([x[:, :, at] for at in self._slow_frames(x.shape[2])], 2), x]
+        found = []
         for block in self.blocks:
-            pathways = block(pathways)
-        slow, fast = pathways
-        return slow, fast
+            pathways = block([*pathways])  # a block changes the list that it is given
+            found.append((pathways[0], pathways[1]))
+        return found
 
     def _slow_frames(self, frames: int) -> list[int]:
         if frames % self.alpha:
             raise ValueError(f"{frames} frames are no multiple of alpha, {self.alpha}")
+        if self.from_last:
+            return list(range(self.alpha - 1, frames, self.alpha))
         if self.full_span:
             return list(_spread(frames, frames // self.alpha))
         return list(range(0, frames, self.alpha))

@@ -15,7 +15,7 @@ from tps_pipeline import reading, tables
 from tps_pipeline.errors import StoreError, VideoError
 from tps_pipeline.graph import Graph, Reader, Run, Step
 from tps_pipeline.lineage import Input
-from tps_pipeline.outputs import DETECTIONS, FRAMES, LABELLED_FRAMES, SHARDS, VIDEOS, Output, name_of
+from tps_pipeline.outputs import DETECTIONS, FRAMES, LABELLED_FRAMES, SHARDS, TRACKS, VIDEOS, Output, name_of
 from tps_pipeline.video.frames import FrameFile
 
 SHARD = "test-000"
@@ -97,7 +97,7 @@ def predict(run: Run, steps: Sequence[Step], inputs: tuple[Input, ...], video: P
         scratch: A folder for its frames.
 
     Returns:
-        Every output that was made.
+        Every output that was made, `DETECTIONS` and `TRACKS` in any case: none where no step detects.
 
     Raises:
         VideoError: It cannot be read.
@@ -112,7 +112,9 @@ def predict(run: Run, steps: Sequence[Step], inputs: tuple[Input, ...], video: P
         made |= products(step, reader)
         if VIDEOS in step.makes:
             _check(made[VIDEOS])
-    return made | {DETECTIONS: made[run.meant(DETECTIONS)]}
+    nobody = {DETECTIONS: tables.empty(tables.DETECTIONS), TRACKS: tables.empty(tables.TRACKS)}
+    detections = run.meant(DETECTIONS)
+    return nobody | made | ({DETECTIONS: made[detections]} if detections in made else {})
 
 
 def products(step: Step, reader: Reader) -> dict[Output, pa.Table | Path]:

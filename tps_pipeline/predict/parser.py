@@ -14,7 +14,7 @@ from pathlib import Path
 from tps_pipeline import __version__, outputs
 from tps_pipeline import recipe as recipes
 from tps_pipeline.errors import BundleError, RecipeError, StoreError
-from tps_pipeline.graph import Run, frozen
+from tps_pipeline.graph import Run, Step, frozen
 from tps_pipeline.lineage import Input, Lineage
 from tps_pipeline.models import onnx
 from tps_pipeline.models.kept import Networks, Runtime, keeping
@@ -99,13 +99,20 @@ class Parser:
         self.recipe = recipe if every is None else _sampling(recipe, every)
         self._networks = Networks(runtime)
         self._run = Run(self.recipe, Path(), lineage)
-        wanted = [outputs.DETECTIONS, outputs.TRACKS]
-        if self.method != boxes_only.METHOD:
-            wanted += [outputs.predictions(self.method), outputs.VIDEO_ACTIONS]
-        self._steps = memory.steps_for(graph_of(self.recipe), map(self._run.meant, wanted))
-        if self.method == boxes_only.METHOD:
-            self._steps += boxes_only.steps_of(self._run.meant(outputs.DETECTIONS))
+        self._steps = self._leading_to(self.method)
         self._inputs = memory.inputs_of(self._run, self._steps, among=inputs)
+
+    def _leading_to(self, method: str) -> list[Step]:
+        """The steps that lead to a method's people, parts and states, their tracks, and the action."""
+        graph, detections = graph_of(self.recipe), self._run.meant(outputs.DETECTIONS)
+        if method == boxes_only.METHOD:
+            steps = memory.steps_for(graph, [detections, outputs.TRACKS])
+            return steps + boxes_only.steps_of(detections)
+        found = outputs.predictions(method)
+        detects = any(detections in step.makes for step in memory.steps_for(graph, [found]))
+        # Who finds people itself needs no detector: its people are linked as they are.
+        wanted = [found, outputs.VIDEO_ACTIONS, *([detections, outputs.TRACKS] if detects else [])]
+        return memory.steps_for(graph, wanted)
 
     def __call__(self, source: str | Path) -> Result:
         """Predict a video.

@@ -24,17 +24,16 @@ from numpy.typing import NDArray
 
 from tps_pipeline import tables
 from tps_pipeline.cpu import share_freed_memory
-from tps_pipeline.detection.tracks import ALONE, Linker
 from tps_pipeline.drawing.frame import draw
-from tps_pipeline.drawing.video import SHOWN_SCORE, with_tracks
+from tps_pipeline.drawing.video import SHOWN_SCORE, own_people, with_tracks
 from tps_pipeline.graph import Run, Step
 from tps_pipeline.lineage import Input
 from tps_pipeline.models.kept import Networks, keeping
 from tps_pipeline.outputs import DETECTIONS, FRAMES, POSES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
+from tps_pipeline.predict.following import Following, moved
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
-from tps_pipeline.tables import PERSON_BOX
 from tps_pipeline.video.frames import write_frames
 
 WINDOW = 60
@@ -103,12 +102,9 @@ class Window:
         fps: Frames a second of the source.
         stride: Between the frames that are looked at.
         pictures: The window's, none larger than `SIDE`.
-        detections: Its people, as detected once.
-        poses: Their landmarks, where these are looked for.
-        tracks: Who they are.
-        linker: Who has been seen at all.
-        named: Tracks in the order in which they began, those of a single box too.
-        tracked: How many tracks have been named.
+        detected: Its people, as detected once.
+        own: Its people as the method finds them itself, if it does.
+        poses: The landmarks of those detected, where these are looked for.
         start: How many frames went before it.
         turn: How often it has gone on.
         of_all: What was last found in the whole window (the action).
@@ -121,13 +117,10 @@ class Window:
     method: str
     fps: float
     stride: int
+    detected: Following
+    own: Following
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
-    detections: pa.Table = field(default_factory=lambda: tables.empty(tables.DETECTIONS))
     poses: pa.Table = field(default_factory=lambda: tables.empty(tables.POSES))
-    tracks: pa.Table = field(default_factory=lambda: tables.empty(tables.TRACKS))
-    linker: Linker = field(default_factory=Linker)
-    named: dict[int, int] = field(default_factory=dict)
-    tracked: int = 0
     start: int = 0
     turn: int = 0
     of_all: dict[Output, pa.Table] = field(default_factory=dict)
@@ -158,8 +151,9 @@ class Window:
     def _forget(self, count: int) -> None:
         self.start += count
         del self.pictures[:count]
-        of_frames = (self.detections, self.poses, self.tracks)
-        self.detections, self.poses, self.tracks = (_moved(table, count) for table in of_frames)
+        self.detected.forget(count)
+        self.own.forget(count)
+        self.poses = moved(self.poses, count)
 
     def _make(self, shown: dict[int, NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> memory.Made:
         """Run the steps: of the new frames what looks at frames, of the window what looks at more."""
@@ -178,10 +172,12 @@ class Window:
             if output in made:
                 continue
             if output == TRACKS:
-                self._link(made[detections])
-                made[TRACKS] = self.tracks
+                new = made[detections]
+                assert isinstance(new, pa.Table)
+                self.detected.link(new, start=self.start)
+                made[TRACKS] = self.detected.tracks
                 continue
-            of_window = {detections: self.detections, POSES: self.poses}
+            of_window = {detections: self.detected.detections, POSES: self.poses}
             seen = made | (of_window if TRACKS in step.reads else {})
             reader = memory.VideoReader(
                 run, step.name, step.reads, step.sections, self.inputs, memory.SHARD, folder, made=seen
@@ -204,35 +200,16 @@ class Window:
         }  # fmt: skip
         return tables.conform({name: [value] for name, value in facts.items()}, tables.VIDEOS)
 
-    def _link(self, new: pa.Table | Path) -> None:
-        """Give the people of the new frames their tracks."""
-        assert isinstance(new, pa.Table)
-        people = new.select(["video_id", "frame", "person", "person_score", *PERSON_BOX]).to_pandas()
-        people = people.drop_duplicates(["frame", "person"])
-        tracks: list[int] = []
-        for frame, rows in people.groupby("frame"):
-            time = (self.start + int(str(frame)) - 1) / self.stride
-            boxes, scores = rows[[*PERSON_BOX]].to_numpy(np.float32), rows.person_score.to_numpy(np.float32)
-            tracks += map(self._name, self.linker.update(time, boxes, scores).tolist())
-        linked = tables.conform(people.assign(track_id=np.array(tracks, np.int32)), tables.TRACKS)
-        self.detections = pa.concat_tables([self.detections, new]).unify_dictionaries()
-        self.tracks = pa.concat_tables([self.tracks, linked]).unify_dictionaries()
-
-    def _name(self, track: int) -> int:
-        """What a track is called: they are numbered as they begin."""
-        if track not in self.named:
-            self.tracked += 1
-            if track == ALONE:
-                return self.tracked - 1
-            self.named[track] = self.tracked - 1
-        return self.named[track]
-
     def _tell(self, made: memory.Made, shown: dict[int, NDArray[np.uint8]]) -> list[Frame]:
         found, actions = made[predictions(self.method)], made[VIDEO_ACTIONS]
         assert isinstance(found, pa.Table)
         assert isinstance(actions, pa.Table)
         (action,) = actions.to_pylist()
-        parts = with_tracks(found.to_pandas(), self.detections.to_pandas(), self.tracks.to_pandas())
+        people = self.detected
+        if own_people(found.to_pandas(), people.detections.to_pandas()):
+            people = self.own
+            people.link(found, start=self.start)
+        parts = with_tracks(found.to_pandas(), people.detections.to_pandas(), people.tracks.to_pandas())
         parts = parts.assign(track_id=parts.track_id.astype("Int32")).drop(columns="video_id")
         told = []
         for at, picture in shown.items():
@@ -266,7 +243,7 @@ def follow(
     """
     share_freed_memory()
     stride = run.recipe.frames.sample_stride
-    going = Window(run, steps, inputs, networks, method, live.fps, stride)
+    going = Window(run, steps, inputs, networks, method, live.fps, stride, Following(stride), Following(stride))
     return going.follow(live.pictures, window=window)
 
 
@@ -277,13 +254,6 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return picture
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _moved(table: pa.Table, count: int) -> pa.Table:
-    """A table of frames, so many of which are gone."""
-    left = table.filter(pc.field("frame") > count)
-    frames = pc.subtract(left["frame"], pa.scalar(count, pa.int32()))
-    return left.set_column(left.column_names.index("frame"), table.schema.field("frame"), frames)
 
 
 def _write(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:

@@ -30,6 +30,9 @@ from tps_pipeline.recipe.detection import (
 from tps_pipeline.recipe.ensembles import ByCategory, Ensemble, Stacked, Voting
 from tps_pipeline.recipe.loading import RECIPES, load, parse, path_of, read_text, reported
 from tps_pipeline.recipe.methods import (
+    EndToEnd,
+    EndToEndGains,
+    EndToEndInference,
     InstanceLevel,
     InstanceLevelInference,
     MatchingDetections,
@@ -64,6 +67,9 @@ __all__ = [
     "DetectionGains",
     "Detector",
     "DetectorInference",
+    "EndToEnd",
+    "EndToEndGains",
+    "EndToEndInference",
     "Ensemble",
     "Frames",
     "HeatMaps",

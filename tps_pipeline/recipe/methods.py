@@ -11,7 +11,7 @@ from tps_pipeline.recipe.clips import ClipMethod
 from tps_pipeline.recipe.detection import Detector
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
 from tps_pipeline.recipe.own import OwnMethod, named, settings_of
-from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section
+from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Share
 from tps_pipeline.recipe.training import Training
 
 
@@ -107,6 +107,69 @@ class InstanceLevel(ClipMethod):
     """How the trained network is used."""
 
 
+class EndToEndGains(Section):
+    """Weights of the losses."""
+
+    people: Amount = 1.0
+    """Of where people are (Objects as Points: 1)."""
+    boxes: Amount = 2.0
+    """Of people's boxes. Ours, as are the next."""
+    parts: Amount = 2.0
+    """Of parts' boxes, told roughly and told again."""
+    seen: Amount = 0.5
+    """Of which parts are to be seen."""
+    states: Amount = 2.0
+    """Of parts' states."""
+
+
+class EndToEndInference(Section):
+    """How a trained end-to-end network is used."""
+
+    person_threshold: Fraction = 0.01
+    """People with a lower score are dropped."""
+    person_iou: Fraction = 0.65
+    """Overlap above which the fainter of two people is dropped."""
+    people_per_frame: Positive = 10
+    """No more than so many are kept, those with the best scores."""
+
+
+class EndToEnd(ClipMethod):
+    """Method: people, parts and states from one look at the clip that a frame ends; no detector before it."""
+
+    kind: Literal["end_to_end"]
+    """Chooses this method."""
+    network: SlowFast
+    """The network of the clip and what it starts from."""
+    stride: Literal[4, 8, 16] = 4
+    """Pixels of a place in which people and parts are found; the network's own places are 16 wide."""
+    width: Positive = 256
+    """Channels of what is found in."""
+    part_width: Positive = 256
+    """Channels of what a part is described by."""
+    part_margin: Amount = 0.5
+    """Share of a part's box added on each side of where it is looked at."""
+    relation_blocks: Positive = 1
+    """Layers that relate a person to the others by way of the scene, one after the other (ACAR)."""
+    person_width: Positive = 1024
+    """Channels of a person's features."""
+    relation_width: Positive = 512
+    """Channels of what a person is described by."""
+    relation_dropout: Fraction = 0.2
+    """Share of features left out in these layers in training."""
+    interval: Positive = 1
+    """Step between the frames of a clip; its last is the frame that is looked at."""
+    spread: Share = 0.54
+    """How far around its middle a person is learned, as a share of its size (TTFNet's beta)."""
+    own_boxes: Fraction = 0.5
+    """Share of people who are learned in the boxes that the network itself gives; others in the annotated ones."""
+    box_jitter: Fraction = 0.0
+    """These are moved: each edge by up to this share of the box's size, either way."""
+    gains: EndToEndGains = EndToEndGains()
+    """Weights of the losses."""
+    inference: EndToEndInference = EndToEndInference()
+    """How the trained network is used."""
+
+
 class PartStateDetectorInference(Section):
     """What is made of the boxes that the detector finds."""
 
@@ -189,7 +252,7 @@ class PartTrajectory(Section):
     """How the trained network is used."""
 
 
-_Ours = VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | PartStateDetector | PartTrajectory
+_Ours = VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | EndToEnd | PartStateDetector | PartTrajectory
 
 KINDS = tuple(str(get_args(each.model_fields["kind"].annotation)[0]) for each in get_args(_Ours))
 """The methods that come with this package."""

@@ -66,6 +66,8 @@ class SlowFast(Section):
     """Blocks of the slow pathway's third stage, from 0, that are followed by a non-local block."""
     full_span: bool = False
     """The slow pathway's frames reach from the first to the last; else they are every `alpha`-th from the first."""
+    from_last: bool = False
+    """The slow pathway's frames are every `alpha`-th back from the last, for clips that are labelled by their last."""
     mean: tuple[float, float, float] = (110.6, 103.2, 96.3)
     """Of red, green and blue, 0 to 255, as `weights` expect (ACAR-Net's 101-layer network)."""
     std: tuple[Size, Size, Size] = (38.8, 37.9, 40.0)

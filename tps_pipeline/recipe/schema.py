@@ -15,7 +15,7 @@ from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import Detector, HeatMaps, Pose, SingleStage, TwoStage, UsedDetector
 from tps_pipeline.recipe.ensembles import Ensemble
-from tps_pipeline.recipe.methods import InstanceLevel, Method, PartStateDetector
+from tps_pipeline.recipe.methods import EndToEnd, InstanceLevel, Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
 
 ENSEMBLES = ("voting", "stacked", "by_category")
@@ -126,6 +126,11 @@ class Recipe(Section):
     def part_state_detectors(self) -> dict[str, PartStateDetector]:
         """The methods that are trained on `datasets/part_state`, by name."""
         return {name: method for name, method in self.methods.items() if isinstance(method, PartStateDetector)}
+
+    @property
+    def with_own_boxes(self) -> list[str]:
+        """The methods whose boxes are not the detected ones."""
+        return [name for name, method in self.methods.items() if isinstance(method, PartStateDetector | EndToEnd)]
 
     @model_validator(mode="after")
     def _one_part_state_data_set(self) -> Self:

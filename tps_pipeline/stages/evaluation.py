@@ -56,7 +56,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
 def boxes_of(recipe: Recipe) -> dict[str, Output]:
     """What has people's and parts' boxes of its own, by the name that its precision goes by."""
     ways = {way: WAYS[way] for way in recipe.ways}
-    return ways | {name: predictions(name) for name in recipe.part_state_detectors}
+    return ways | {name: predictions(name) for name in recipe.with_own_boxes}
 
 
 def scored(read: Reader, names: Iterable[str]) -> pa.Table:

@@ -133,7 +133,7 @@ def moved(
         clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
         landmarks = None if landmarks is None else mirrored_landmarks(landmarks)
-    boxes = _jittered(boxes, settings.box_jitter, rng)
+    boxes = jittered(boxes, settings.box_jitter, rng)
     if landmarks is not None:
         landmarks = np.where(rng.random((len(landmarks), 1, 1)) < WITHOUT, np.float32(np.nan), landmarks)
     return clip, key_frame._replace(boxes=boxes, targets=labels, landmarks=landmarks)
@@ -182,7 +182,7 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     return {"clips": clips} | joined([sample["key_frames"] for sample in samples])
 
 
-def _jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def jittered(boxes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Boxes each edge of which moves by up to a share of the box's size (ACAR-Net: 0.075)."""
-    sizes = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    sizes = np.tile(boxes[..., 2:] - boxes[..., :2], 2)
     return (boxes + sizes * rng.uniform(-share, share, boxes.shape)).clip(0, 1).astype(np.float32)

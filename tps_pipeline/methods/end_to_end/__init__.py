@@ -1,0 +1,1 @@
+"""The method that finds people, parts and states itself, in one pass over a clip."""
