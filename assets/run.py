@@ -60,9 +60,6 @@ def main() -> int:
     with _interrupts() as interrupted:
         try:
             ingestion.recognised(pipeline.run())  # before anything is written
-            if not pipeline.store.is_local:
-                remote = escape(pipeline.store_root)
-                console.print(f"{remote}: run from one machine at a time; locks hold among its processes alone")
             pipeline = pipeline.freeze()
             with dg.DagsterInstance.get() as instance:
                 before = {record.record for record in pipeline.lineage.records()}

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
+from tps_pipeline import lease
 from tps_pipeline.errors import StoreError
 from tps_pipeline.plain_file import unreachable
 from tps_pipeline.whole_file import move_whole
@@ -247,11 +248,10 @@ class Store:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Do something that one process at a time may do; others wait. A process that dies lets go.
-
-        It holds among the processes that share a local store, or one machine's that share a remote one.
-        """
-        with FileLock(self.workspace("locks") / f"{name.replace('/', '.')}.lock"):
+        """Do something that one process at a time may do, of whatever machine; others wait. One that dies lets go."""
+        name = name.replace("/", ".")
+        far = None if self.is_local else lease.held(self.fs, self.full(f".work/locks/{name}"))
+        with far or FileLock(self.workspace("locks") / f"{name}.lock"):
             yield
 
     def _replace(self, path: str, content: bytes | pa.Buffer) -> None:
