@@ -104,7 +104,7 @@ def materialize(
         if ingestion_is_due(pipeline.run(), instance):
             making.run([dg.AssetKey("shards")])
     due = making.due()
-    console.print(due.plan.summary(), highlight=False, markup=False, soft_wrap=True)
+    console.print(due.plan().summary(), highlight=False, markup=False, soft_wrap=True)
     for stage in graph.stages:
         with _stage(_title(stage), stopped):
             steps, shards = due.of(stage)
@@ -156,7 +156,7 @@ class _Making:
         """
         import torch
 
-        planned = self.due().plan
+        planned = self.due().plan(stage)
         names = {step.learner.name: step for step in stage if step.learner}
         networks = [*planned.networks(), *planned.networks(sure=False)]
         due = [names[name] for shared in networks for name in [name for name in shared if name in names][:1]]

@@ -53,7 +53,7 @@ def commands_of(folder: Path, share: float) -> dict[str, Callable[[], object]]:
             made(graph.step(name), [shard])
 
     commands: dict[str, Callable[[], object]] = {
-        "generate": lambda: stand_in.data_of(folder / "data", round(stand_in.VIDEOS * share)),
+        "generate": lambda: stand_in.data_of(folder / "data", round(stand_in.VIDEOS * share), folder.parent / "drawn"),
         "tps data validate": partial(_tps, "data", "validate", str(folder / "data")),
         "shards": lambda: take_in(run),
     }
@@ -150,7 +150,7 @@ def page(shares: list[float], folder: Path) -> str:
         "# Kinetics-TPS as a whole",
         "",
         "Written by `python -m benchmarks.full_size`; do not edit. A stand-in at 64 x 64 goes through every step that",
-        "is no network; what networks would find is made up. A tenth of its videos is drawn, the others are copies,",
+        "is no network; what networks would find is made up. Some seventy videos are drawn, the others are copies,",
         "each with bytes of its own. Processor seconds of one process a step, its start (about a second) included;",
         f"the exponent is that of the growth from {shares[0]:g} to {shares[-1]:g} of the size (4,741 videos, 151",
         "labelled frames a training video). Of `generate` files and bytes are the data folder's, else the store's.",

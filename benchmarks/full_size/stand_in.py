@@ -1,6 +1,6 @@
 """A stand-in of Kinetics-TPS's size: its data folder, and in its store what networks would make.
 
-A tenth of the videos is drawn; the others are copies under other names, each with a few bytes of its own behind the
+Some seventy videos are drawn; the others are copies under other names, each with a few bytes of its own behind the
 picture, so that no two files are the same. What networks would find is made of the annotations, by the steps' own
 machinery: the store's records are those of a finished run, and nothing is left to do.
 """
@@ -27,8 +27,8 @@ from tps_pipeline.outputs import ACTION_NAMES, ACTIONS, PARTS, PEOPLE
 
 VIDEOS, TESTED, LABELLED, FRAMES = 4741, 932, 151, 252
 """Of Kinetics-TPS: videos, those of them that test, labelled frames a training video, and about how many it has."""
-DRAWN = 474
-"""At most so many videos are drawn, a tenth; the others are copies."""
+DRAWN = 71
+"""So many videos are drawn, about three an action; the others are copies."""
 METHODS = ("video_level", "segment_level")
 """Whose states are made up."""
 MADE_UP = {"detections/two_stage", "video_actions/swin", *(f"predictions/{name}" for name in METHODS)}
@@ -47,17 +47,32 @@ def recipe_of(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
 
 
-def data_of(data: Path, videos: int) -> None:
-    """Make a data folder with so many videos."""
-    drawn = min(videos, DRAWN)
+def data_of(data: Path, videos: int, drawn: Path) -> None:
+    """Make a data folder with so many videos.
+
+    Args:
+        data: The folder.
+        videos: How many.
+        drawn: Where the drawn ones stay, for the next folder.
+    """
     size: dict[str, Any] = {"width": SIDE, "height": SIDE, "frames": FRAMES, "test_fraction": TESTED / VIDEOS}
-    generate(data, videos=drawn, seed=0, processes=2, **size)
+    if videos <= DRAWN:
+        generate(data, videos=videos, seed=0, processes=2, **size)
+        return
+    if not drawn.exists():
+        generate(drawn, videos=DRAWN, seed=0, processes=2, **size)
+    shutil.copytree(drawn, data)
+    _grow(data, videos - DRAWN)
+
+
+def _grow(data: Path, more: int) -> None:
+    """Add copies of a folder's videos, with their labels."""
     truth = {of: msgspec.json.decode((data / "gt" / f"gt_{of}_result.json").read_bytes()) for of in ("vid", "part")}
     lists = {split: data / "list" / f"video_{split}_flist.csv" for split in ("train", "test")}
     counts = {split: list(csv.reader(path.read_text().splitlines())) for split, path in lists.items()}
     lengths = {name: length for rows in counts.values() for name, length in rows}
     originals = sorted(data.glob("*_videos/*/*.mp4"))
-    for original, name in itertools.islice(_copies(originals), videos - drawn):
+    for original, name in itertools.islice(_copies(originals), more):
         split = original.parts[-3].removesuffix("_videos")
         copied = original.with_stem(name)
         copied.write_bytes(original.read_bytes() + _behind(name))
