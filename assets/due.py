@@ -6,6 +6,7 @@ What is up to date is no event: of a hundred shards Dagster's records would be m
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import dagster as dg
 
@@ -59,6 +60,28 @@ class Due:
         shards = {step.name: self._shards(step, planned) for step in stage}
         some = {shard for of_step in shards.values() for shard in of_step}
         return [step for step in stage if shards[step.name]], [s for s in self._latest.shards(*SPLITS) if s in some]
+
+    def along(self, steps: Sequence[Step], shards: Sequence[str], later: Sequence[Sequence[Step]]) -> list[Step]:
+        """Steps of later stages that can be made in one run with some steps.
+
+        Those of the same kind of which the same shards are due, if no other run makes anything that they read.
+
+        Args:
+            steps: What is to be made; no training.
+            shards: The shards of which it is.
+            later: The stages after it.
+        """
+        sharded, wanted = steps[0].sharded, {*(shards or [None])}
+        due: dict[str, set[str | None]] = {}
+        for each in self.plan([*steps, *chain(*later)]).outputs:
+            due.setdefault(each.step.name, set()).update(each.make, each.follow)
+        together, more = {step.name for step in steps}, []
+        for step in chain(*later):
+            elsewhere = any(due.get(read.name) and read.name not in together for read in self.graph.before(step))
+            if step.sharded == sharded and not step.learner and due[step.name] == wanted and not elsewhere:
+                together.add(step.name)
+                more.append(step)
+        return more
 
     def _shards(self, step: Step, planned: Sequence[Planned]) -> set[str | None]:
         """The shards of which a step has anything to do, or None for a step that has no shards, if it has."""

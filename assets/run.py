@@ -105,11 +105,13 @@ def materialize(
             making.run([dg.AssetKey("shards")])
     due = making.due()
     console.print(due.plan().summary(), highlight=False, markup=False, soft_wrap=True)
-    for stage in graph.stages:
-        with _stage(_title(stage), stopped):
-            steps, shards = due.of(stage)
+    for number, stage in enumerate(graph.stages, 1):
+        steps, shards = due.of(stage)
+        alone = not steps or steps[0].learner
+        along = [] if alone else due.along(steps, shards, graph.stages[number:])
+        with _stage(_title([*stage, *along]), stopped):
             if steps:
-                making.make(steps, shards)
+                making.make([*steps, *along], shards)
                 due = making.due()
 
 

@@ -25,10 +25,10 @@ class Failing(LocalFileSystem):
     broken = False
     cachable = False
 
-    def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
         if self.broken and path.endswith(".beat"):
             raise OSError("the network is away")
-        super().pipe_file(path, value, **options)
+        super().pipe_file(path, value, mode=mode, **options)
 
 
 def there(fs: LocalFileSystem | None = None) -> Any:

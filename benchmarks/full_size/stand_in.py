@@ -12,6 +12,7 @@ import itertools
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _behind(name: str) -> bytes:
 
 def made_up(step: Step) -> Step:
     """A step that reads, and is recorded, as the given one, but has no network: it makes it of the annotations."""
-    return replace(step, make=_checkpoint if step.learner else lambda read: _table(step, read))
+    return replace(step, make=_checkpoint if step.learner else partial(_table, step))
 
 
 def _checkpoint(read: Reader) -> Path:
