@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 from faster_coco_eval import COCO, COCOeval_faster
+from numpy.typing import ArrayLike, NDArray
 
 from tps_pipeline import tables
 from tps_pipeline.detection.datasets import to_frame
@@ -17,9 +18,23 @@ from tps_pipeline.tables import BOX, PERSON_BOX
 
 ALL_PARTS = "parts"
 """Label of the mean over the parts."""
-_OVERLAPS, _RECALLS = torch.linspace(0.5, 0.95, 10).double().numpy(), torch.linspace(0, 1, 101).double().numpy()
-"""COCO's thresholds, rounded to single precision: what decides of a box that lies right on one."""
 _IMAGE = ["video_id", "frame"]
+
+
+Boxes = Mapping[str, ArrayLike]
+"""An image's `boxes` (N, 4) continuous, `labels` (N,) and, of detections, `scores` (N,)."""
+
+
+def _in_steps(first: float, last: float, number: int) -> NDArray[np.float64]:
+    """Thresholds as `torch.linspace` has them in single precision: the last digit decides of what lies on one."""
+    low, high = np.float32(first), np.float32(last)
+    step, nth = np.float64((high - low) / np.float32(number - 1)), np.arange(number)
+    steps = np.where(nth < number // 2, np.float64(low) + step * nth, np.float64(high) - step * nth[::-1])
+    return steps.astype(np.float32).astype(np.float64)
+
+
+_OVERLAPS, _RECALLS = _in_steps(0.5, 0.95, 10), _in_steps(0, 1, 101)
+"""COCO's."""
 
 
 def average_precision(
@@ -77,7 +92,7 @@ def _boxes(people: pd.DataFrame, parts: pd.DataFrame, labels: tuple[str, ...], i
     return rows.assign(label=rows.label.map(labels.index).astype(np.int64)).sort_values("image", kind="stable")
 
 
-def _by_image(rows: pd.DataFrame, images: int) -> list[dict[str, torch.Tensor]]:
+def _by_image(rows: pd.DataFrame, images: int) -> list[dict[str, np.ndarray]]:
     """What `precision_of_classes` takes: one dictionary an image, continuous boxes."""
     columns = {
         "boxes": rows[list(BOX)].to_numpy(np.float32) + np.array((0, 0, 1, 1), np.float32),
@@ -87,17 +102,17 @@ def _by_image(rows: pd.DataFrame, images: int) -> list[dict[str, torch.Tensor]]:
         columns["scores"] = rows.score.to_numpy(np.float32)
     ends = np.searchsorted(rows.image.to_numpy(), np.arange(1, images))
     split = {name: np.split(values, ends) for name, values in columns.items()}
-    return [{name: torch.tensor(values[i]) for name, values in split.items()} for i in range(images)]
+    return [{name: values[i] for name, values in split.items()} for i in range(images)]
 
 
 def precision_of_classes(
-    found: list[dict[str, torch.Tensor]], truth: list[dict[str, torch.Tensor]], *, classes: int
+    found: Sequence[Boxes], truth: Sequence[Boxes], *, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """COCO's average precision, class by class, so that only one class's boxes are objects at a time.
 
     Args:
-        found: An image's `boxes` (N, 4) continuous, `scores` (N,) and `labels` (N,).
-        truth: The same images' `boxes` and `labels`.
+        found: What was found in each image.
+        truth: What is in the same images.
         classes: Number of classes.
 
     Returns:
@@ -113,10 +128,11 @@ def precision_of_classes(
     return ap, ap50
 
 
-def _rows(images: list[dict[str, torch.Tensor]], *names: str) -> dict[str, np.ndarray]:
+def _rows(images: Sequence[Boxes], *names: str) -> dict[str, np.ndarray]:
     """Boxes of all images one after the other, each with its `image`."""
-    rows = {name: np.concatenate([i[name].cpu().numpy() for i in images] or [np.empty(0)]) for name in names}
-    return rows | {"image": np.repeat(np.arange(len(images)), [len(i["labels"]) for i in images])}
+    rows = {name: np.concatenate([np.asarray(image[name]) for image in images] or [np.empty(0)]) for name in names}
+    sizes = [len(np.asarray(image["labels"])) for image in images]
+    return rows | {"image": np.repeat(np.arange(len(images)), sizes)}
 
 
 def _of_class(rows: dict[str, np.ndarray], label: int) -> dict[str, np.ndarray]:
