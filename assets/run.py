@@ -109,7 +109,7 @@ def materialize(
         steps, shards = due.of(stage)
         alone = not steps or steps[0].learner
         along = [] if alone else due.along(steps, shards, graph.stages[number:])
-        with _stage(_title([*stage, *along]), stopped):
+        with _stage(_title(stage), stopped):
             if steps:
                 making.make([*steps, *along], shards)
                 due = making.due()
