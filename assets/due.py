@@ -64,7 +64,7 @@ class Due:
     def along(self, steps: Sequence[Step], shards: Sequence[str], later: Sequence[Sequence[Step]]) -> list[Step]:
         """Steps of later stages that can be made in one run with some steps.
 
-        Those of the same kind of which the same shards are due, if no other run makes anything that they read.
+        Those of the same kind that are surely made of the same shards, if no other run makes anything that they read.
 
         Args:
             steps: What is to be made; no training.
@@ -73,12 +73,15 @@ class Due:
         """
         sharded, wanted = steps[0].sharded, {*(shards or [None])}
         due: dict[str, set[str | None]] = {}
+        unsure: set[str] = set()
         for each in self.plan([*steps, *chain(*later)]).outputs:
             due.setdefault(each.step.name, set()).update(each.make, each.follow)
+            unsure |= {each.step.name} if each.follow else set()
         together, more = {step.name for step in steps}, []
         for step in chain(*later):
             elsewhere = any(due.get(read.name) and read.name not in together for read in self.graph.before(step))
-            if step.sharded == sharded and not step.learner and due[step.name] == wanted and not elsewhere:
+            alike = step.sharded == sharded and not step.learner and due[step.name] == wanted
+            if alike and step.name not in unsure and not elsewhere:
                 together.add(step.name)
                 more.append(step)
         return more
