@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets import environment
+from assets.dead_runs import end_dead_runs
 
 GPU = "gpu"
 """The pool of all that trains or infers; its limit is the number of devices."""
@@ -32,6 +33,19 @@ TRAINS = _asking_for(GPUS * PROCESSES)
 INFERS = _asking_for(GPUS)
 
 
+@dg.executor(
+    name="multiprocess",
+    config_schema=dg.multiprocess_executor.config_schema.as_field(),
+    requirements=dg.multiple_process_executor_requirements(),
+)
+def multiprocess(context: dg.InitExecutorContext) -> dg.Executor:
+    """Dagster's, begun free of dead runs: its steps wait for a place in the pool before anything of ours is asked."""
+    end_dead_runs(context.instance)
+    create = dg.multiprocess_executor.executor_creation_fn
+    assert create
+    return create(context)
+
+
 def executor() -> dg.ExecutorDefinition:
     """The executor that `TPS_EXECUTOR` names: `in_process` (the default), `multiprocess`, `ray` or `k8s`.
 
@@ -41,7 +55,7 @@ def executor() -> dg.ExecutorDefinition:
         case "in_process":
             return dg.in_process_executor
         case "multiprocess":
-            return dg.multiprocess_executor
+            return multiprocess
         case "ray":
             from dagster_ray import ray_executor  # pyright: ignore[reportMissingImports]
 

@@ -25,13 +25,14 @@ from assets.console import SAID_ELSEWHERE
 from assets.dead_runs import PROCESS
 from assets.definitions import NETWORKS, definitions_of
 from assets.due import Due, ingestion_is_due
-from assets.executors import GPU
+from assets.executors import GPU, multiprocess
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores
 from tps_pipeline.errors import TpsError, disk_failure
 from tps_pipeline.graph import Graph, Step, ingestion
+from tps_pipeline.mounts import of_several_machines
 from tps_pipeline.outputs import ACTION_ACCURACY, CHECKS, LEADERBOARD, REPORT, SUBMISSION, UNREADABLE
 from tps_pipeline.stages import graph_of
 
@@ -60,6 +61,8 @@ def main() -> int:
     with _interrupts() as interrupted:
         try:
             ingestion.recognised(pipeline.run())  # before anything is written
+            if said := _of_several_machines(pipeline):
+                console.print(said, highlight=False, markup=False, soft_wrap=True)
             pipeline = pipeline.freeze()
             with dg.DagsterInstance.get() as instance:
                 before = {record.record for record in pipeline.lineage.records()}
@@ -82,6 +85,16 @@ def main() -> int:
     pipeline.lineage.compact()
     _print_results(pipeline, made, time.perf_counter() - begin)
     return 0
+
+
+def _of_several_machines(pipeline: Pipeline) -> str | None:
+    """What to say of a store that other machines may reach, too."""
+    kind = of_several_machines(pipeline.store_root) if pipeline.store.is_local else None
+    if not kind:  # an object store's locks hold among machines
+        return None
+    return (
+        f"{pipeline.store_root} is on {kind}: run from one machine at a time; its locks may hold on each machine alone"
+    )
 
 
 def materialize(
@@ -228,7 +241,7 @@ def _title(stage: Sequence[Step]) -> str:
 def networks_job(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:
     """The job that trains a pipeline's networks in processes, which call this function, too."""
     pipeline = Pipeline(data=data, recipe_name=recipe_name, store_root=store_root, recipe_digest=recipe_digest)
-    return definitions_of(pipeline, dg.multiprocess_executor).resolve_job_def(NETWORKS)
+    return definitions_of(pipeline, multiprocess).resolve_job_def(NETWORKS)
 
 
 def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
