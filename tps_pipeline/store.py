@@ -125,7 +125,9 @@ class Store:
         """The first rows of a table, without reading the others."""
         with self.fs.open(self.full(path), "rb") as file:
             table = pq.ParquetFile(file)
-            return pa.Table.from_batches(itertools.islice(table.iter_batches(rows, use_threads=False), 1), table.schema_arrow)
+            return pa.Table.from_batches(
+                itertools.islice(table.iter_batches(rows, use_threads=False), 1), table.schema_arrow
+            )
 
     def read_all(self, paths: Iterable[str], schema: pa.Schema) -> pa.Table:
         """Read tables of one schema into one; no paths give an empty table."""
