@@ -1,7 +1,7 @@
 """A stand-in of Kinetics-TPS's size through everything that is no network: `docs/scale.md`.
 
 Every step is a process of its own: seconds of processor time, peak memory, and what it wrote. `--share 1` is the whole
-size (4,741 videos, 575,000 label files), and two shares give the exponent with which each step grows. What was
+size (4,741 videos, 575,000 label files), and two shares or more give the exponent with which each step grows. What was
 measured stays in `--folder`: a run that is cut off goes on, and what failed is tried again.
 """
 
@@ -127,7 +127,7 @@ def _size(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def rows_of(folder: Path, share: float) -> list[Row]:
+def rows_of(folder: Path, share: float) -> dict[str, Row]:
     """What every step costs at a share; what is known of it already is not measured again."""
     folder.mkdir(exist_ok=True, parents=True)
     names = subprocess.run([*_itself(folder, share), "--list"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
@@ -140,52 +140,71 @@ def rows_of(folder: Path, share: float) -> list[Row]:
             print(share, rows[name], file=sys.stderr, flush=True)
         if rows[name]["failed"] and name in ("generate", "shards"):
             raise SystemExit(f"{name} failed: {rows[name]['failed']}")
-    return list(rows.values())
+    return rows
 
 
-def page(shares: list[float], folder: Path) -> str:
-    """Measure; the figures as Markdown."""
-    smallest, *_, largest = [rows_of(folder / f"{share:g}", share) for share in shares]
+def page(found: dict[float, dict[str, Row]]) -> str:
+    """The figures as Markdown.
+
+    Args:
+        found: What every step cost, by share; of a larger one some may be missing.
+    """
+    shares = sorted(found)
     lines = [
         "# Kinetics-TPS as a whole",
         "",
         "Written by `python -m benchmarks.full_size`; do not edit. A stand-in at 64 x 64 goes through every step that",
         "is no network; what networks would find is made up. Some seventy videos are drawn, the others are copies,",
-        "each with bytes of its own. Processor seconds of one process a step, its start (about a second) included;",
-        f"the exponent is that of the growth from {shares[0]:g} to {shares[-1]:g} of the size (4,741 videos, 151",
-        "labelled frames a training video). Of `generate` files and bytes are the data folder's, else the store's.",
+        "each with bytes of its own. Seconds of the processor of one process a step, its start (about a second)",
+        "included; the exponent is that of the growth between the two largest shares that were measured (1 is all:",
+        "4,741 videos, 151 labelled frames a training video). Memory at its peak, files and bytes are of the largest,",
+        "those of `generate` the data folder's, else the store's.",
         "",
         f"- date: {datetime.now(UTC):%Y-%m-%d}",
         f"- machine: {os.cpu_count()} CPU cores, no GPU; load average {os.getloadavg()[2]:.1f} over 15 minutes",
         "",
-        f"| step | seconds at {shares[0]:g} | seconds at {shares[-1]:g} | exponent | peak memory | files | bytes |",
-        "|---|---|---|---|---|---|---|",
+        f"| step | {' | '.join(f'{share:g}' for share in shares)} | exponent | peak memory | files | bytes |",
+        f"|---|{'---|' * len(shares)}---|---|---|---|",
+        *(_line(name, found) for name in found[shares[0]]),
     ]
-    steep = []
-    for small, large in zip(smallest, largest, strict=True):
-        if small["failed"] or large["failed"]:
-            lines.append(f"| `{large['name']}` | failed: {(large['failed'] or small['failed'])[:100]} | | | | | |")
-            continue
-        grows = math.log(large["seconds"] / small["seconds"]) / math.log(shares[-1] / shares[0])
-        steep += [f"`{large['name']}`"] if grows > BOUND_EXPONENT and large["seconds"] > LEAST_SECONDS else []
-        lines.append(
-            f"| `{large['name']}` | {small['seconds']:.1f} | {large['seconds']:.1f} | {grows:.2f} "
-            f"| {large['gb']:.2f} GB | {large['files']} | {large['bytes'] / 1e6:.1f} MB |"
-        )
-    return "\n".join([*lines, "", *_bounds(largest, steep), ""])
+    return "\n".join([*lines, "", *_bounds(found), ""])
 
 
-def _bounds(rows: list[Row], steep: list[str]) -> list[str]:
+def _line(name: str, found: dict[float, dict[str, Row]]) -> str:
+    """A step's row of the table."""
+    rows = {share: found[share].get(name) for share in sorted(found)}
+    whole = [row for row in rows.values() if row and not row["failed"]]
+    cells = ["" if row is None else row["failed"][:60] or f"{row['seconds']:.1f}" for row in rows.values()]
+    grows = _exponent(name, found)
+    cells.append("" if grows is None else f"{grows:.2f}")
+    if whole:
+        cells += [f"{whole[-1]['gb']:.2f} GB", str(whole[-1]["files"]), f"{whole[-1]['bytes'] / 1e6:.1f} MB"]
+    return f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _exponent(name: str, found: dict[float, dict[str, Row]]) -> float | None:
+    """How a step grows between the two largest shares that it is known of."""
+    known = [(share, found[share][name]) for share in sorted(found) if name in found[share]]
+    known = [(share, row["seconds"]) for share, row in known if not row["failed"]]
+    if len(known) < 2:
+        return None
+    (small, before), (large, after) = known[-2:]
+    return math.log(after / before) / math.log(large / small)
+
+
+def _bounds(found: dict[float, dict[str, Row]]) -> list[str]:
+    """What the bounds are held against, of all shares."""
+    rows = [row for of_share in found.values() for row in of_share.values()]
     heaviest = max(rows, key=lambda row: row["gb"])
-    idle = next(row for row in rows if row["name"] == NOTHING)
-    store = sum(row["bytes"] for row in rows if row["name"] != "generate")
+    slow = {row["name"] for row in rows if row["seconds"] > LEAST_SECONDS}
+    steep = [f"`{name}`" for name in slow if (_exponent(name, found) or 0) > BOUND_EXPONENT]
+    idle = [of_share[NOTHING] for _, of_share in sorted(found.items()) if NOTHING in of_share][-1]
     said = f"{idle['wall']:.1f} s of the clock, {idle['seconds']:.1f} s of the processor"
     return [
         f"- most memory: {heaviest['gb']:.2f} GB, `{heaviest['name']}` (bound: {BOUND_GB:g} GB)",
         f"- nothing to do: {idle['failed'] or said} (bound: {BOUND_NOTHING_TO_DO:g} s)",
         f"- steeper than linear (exponent above {BOUND_EXPONENT:g}, of {LEAST_SECONDS:g} s or more): "
-        f"{', '.join(steep) or 'none'}",
-        f"- the store: {store / 1e9:.2f} GB in {sum(row['files'] for row in rows if row['name'] != 'generate')} files",
+        f"{', '.join(sorted(steep)) or 'none'}",
     ]
 
 
@@ -207,7 +226,8 @@ def main() -> None:
         commands_of(given.folder, given.share[0])[given.one]()
         return
     with tempfile.TemporaryDirectory() as scratch:
-        text = page(given.share or [0.01, 0.1], given.folder or Path(scratch))
+        folder = given.folder or Path(scratch)
+        text = page({share: rows_of(folder / f"{share:g}", share) for share in given.share or [0.01, 0.1]})
     given.out.write_text(text)
     print(json.dumps({"benchmark": "full_size", "page": str(given.out)}))
 
