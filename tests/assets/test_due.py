@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from assets.due import Due
 from tps_pipeline import recipe, tables
-from tps_pipeline.graph import Graph, Run, Step, make
+from tps_pipeline.graph import Graph, Reader, Run, Step, make
 from tps_pipeline.lineage import Lineage, Work
-from tps_pipeline.outputs import SHARDS, TRACKS
+from tps_pipeline.outputs import SHARDS, TRACKS, Output
 from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Store
 
@@ -32,8 +33,12 @@ def make_all(run: Run, graph: Graph, *, sharded_alone: bool = False) -> None:
     """Record all there is to make, or all of shards; what it holds does not matter here."""
 
     def empty(step: Step) -> Step:
-        made = {o: b"" if o.schema is None else tables.empty(o.schema) for o in step.makes}
-        return replace(step, make=lambda _: made)
+        made: dict[Output, Any] = {o: b"" if o.schema is None else tables.empty(o.schema) for o in step.makes}
+
+        def give(_: Reader) -> dict[Output, Any]:
+            return made
+
+        return replace(step, make=give)
 
     for step in graph.steps:
         if step.sharded or not sharded_alone:
