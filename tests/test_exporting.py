@@ -1,8 +1,9 @@
 """What a store holds, written as other tools have it, and read again."""
 
+import json
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from tps_pipeline.graph import Run, frozen, ingestion
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import SHARDS, SPLITS, Output
 from tps_pipeline.store import Store
+from tps_pipeline.video.probe import probe
 
 TRACK_OF = 7
 """Tracks are numbered differently from the people of a frame."""
@@ -140,6 +142,59 @@ def test_mot_and_cvat_have_a_file_for_each_video(made: Path, tmp_path: Path) -> 
         assert tps(made, "--to", kind, "--method", "best", "--out", str(tmp_path / kind)).exit_code == 0
     assert {f.stem for f in (tmp_path / "mot").iterdir()} == {f.stem for f in (tmp_path / "cvat").iterdir()}
     assert sum(len(f.read_text().splitlines()) for f in (tmp_path / "mot").iterdir()) == len(people)
+
+
+def test_fiftyone_has_people_parts_states_tracks_and_links_to_the_videos(made: Path, tmp_path: Path) -> None:
+    done = tps(made, "--to", "fiftyone", "--method", "best", "--data", str(made / "data"), "--out", f"{tmp_path}/out")
+    assert done.exit_code == 0, done.output
+    index = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert index["type"] == "eta.core.datasets.LabeledVideoDataset"
+    expected = predictions(labels_of(made, "test")).to_pandas()
+    assert len(index["index"]) == expected.video_id.nunique()
+    videos = labels_of(made, "test").actions.to_pandas().set_index("video_id").action
+    for entry in index["index"]:
+        video = Path(entry["data"]).stem
+        facts = probe(tmp_path / "out" / entry["data"])
+        labels = json.loads((tmp_path / "out" / entry["labels"]).read_text())
+        (action,) = labels["attrs"]["attrs"]
+        assert (action["name"], action["value"], action["confidence"]) == ("action", videos[video], 0.625)
+        found = [
+            (frame["frame_number"], said(box)["person"], box["index"], box["label"], said(box)["state"],
+             box["confidence"], said(box)["state_score"], *pixels_of(box, facts.width, facts.height))
+            for frame in labels["frames"].values() for box in frame["objects"]["objects"] if box["name"] == "parts"
+        ]  # fmt: skip
+        rows = expected[expected.video_id == video]
+        columns = ["frame", "person", "track", "part", "state", "part_score", "state_score", *tables.BOX]
+        wanted = rows.assign(track=TRACK_OF - rows.person)[columns].to_numpy().tolist()
+        assert sorted(map(list, found)) == sorted(wanted)
+        people = [box for frame in labels["frames"].values() for box in frame["objects"]["objects"]
+                  if box["name"] == "people"]  # fmt: skip
+        assert len(people) == len(rows.drop_duplicates(["frame", "person"]))
+        assert {(box["label"], box["confidence"]) for box in people} <= {("person", 0.75), ("person", 0.25)}
+
+
+def said(box: dict[str, Any]) -> dict[str, Any]:
+    return {attribute["name"]: attribute["value"] for attribute in box["attrs"]["attrs"]}
+
+
+def pixels_of(box: dict[str, Any], width: int, height: int) -> tuple[int, int, int, int]:
+    first, last = box["bounding_box"]["top_left"], box["bounding_box"]["bottom_right"]
+    return (round(first["x"] * width), round(first["y"] * height),
+            round(last["x"] * width) - 1, round(last["y"] * height) - 1)  # fmt: skip
+
+
+def test_fiftyone_of_annotations_has_no_scores_and_needs_the_videos(made: Path, tmp_path: Path) -> None:
+    words = ["--to", "fiftyone", "--annotations", "--split", "train", "--out", f"{tmp_path}/out"]
+    refused = tps(made, *words, "--data", str(tmp_path))
+    assert refused.exit_code == 1
+    assert "is not there; name the folder that the store's videos are in: --data" in refused.stderr
+    assert not list(tmp_path.iterdir())
+    assert tps(made, *words, "--data", str(made / "data")).exit_code == 0
+    text = "".join(file.read_text() for file in (tmp_path / "out" / "labels").iterdir())
+    assert text.count('"name":"people"') == labels_of(made, "train").people.num_rows
+    assert text.count('"name":"parts"') == labels_of(made, "train").parts.num_rows
+    assert "confidence" not in text
+    assert "state_score" not in text
 
 
 def test_the_method_that_is_submitted_is_exported_unless_another_is_named(

@@ -7,7 +7,7 @@ import functools
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 _among = 1
@@ -53,12 +53,9 @@ def keep_freed_memory() -> None:
     time of anything that works on pictures or tensors. Without glibc nothing is done.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(m_mmap_threshold, 2**31 - 1)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
+    if libc := _glibc():
+        libc.mallopt(m_mmap_threshold, 2**31 - 1)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def share_freed_memory() -> None:
@@ -67,8 +64,16 @@ def share_freed_memory() -> None:
     For what runs without an end, where `keep_freed_memory` would let it grow. Without glibc nothing is done.
     """
     m_arena_max = -8
-    with suppress(OSError):
-        ctypes.CDLL("libc.so.6").mallopt(m_arena_max, 1)
+    if libc := _glibc():
+        libc.mallopt(m_arena_max, 1)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tps_pipeline import outputs, tables
-from tps_pipeline.data.formats import coco, cvat, mot, tidy_csv
+from tps_pipeline.data.formats import coco, cvat, fiftyone, mot, tidy_csv
 from tps_pipeline.data.formats.from_tables import from_annotations, from_predictions
 from tps_pipeline.data.formats.neutral import LabelledVideo
 from tps_pipeline.data.formats.new_folder import must_be_free, whole_folder
@@ -26,7 +26,7 @@ from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage import Lineage, Snapshot
 from tps_pipeline.outputs import Output
 
-Format = Literal["csv", "coco", "cvat", "mot"]
+Format = Literal["csv", "coco", "cvat", "mot", "fiftyone"]
 """What can be written."""
 
 
@@ -50,10 +50,19 @@ class _Found(NamedTuple):
     video: LabelledVideo
     rows: pd.DataFrame
     """As `tidy_csv.write` takes them."""
+    file: str
+    """The video itself, from its data folder on."""
 
 
 def export_predictions(
-    lineage: Lineage, method: str, kind: Format, out: Path, *, split: str | None = None, min_score: float = 0.0
+    lineage: Lineage,
+    method: str,
+    kind: Format,
+    out: Path,
+    *,
+    split: str | None = None,
+    min_score: float = 0.0,
+    data: Path = Path(),
 ) -> Exported:
     """Write what a method predicts.
 
@@ -64,10 +73,11 @@ def export_predictions(
         out: The folder, which must be new or empty. It appears whole or not at all.
         split: The videos of this split alone.
         min_score: People below this score are left out.
+        data: The folder that the videos are in; `fiftyone` shows them.
 
     Raises:
         StoreError: There is nothing to export, or it is damaged or has failed a check.
-        DataError: The folder cannot be made.
+        DataError: The folder cannot be made, or a video is not where `data` says.
     """
     must_be_free(out)
     store = _Verified(lineage, split)
@@ -88,11 +98,13 @@ def export_predictions(
             for video in store.readable(videos, shard, exported):
                 yield _predicted(video, *(_of(table, video) for table in (parts, detections, tracks, actions)))
 
-    _write(found(), kind, out, exported)
+    _write(found(), kind, out, exported, data=data)
     return exported
 
 
-def export_annotations(lineage: Lineage, kind: Format, out: Path, *, split: str | None = None) -> Exported:
+def export_annotations(
+    lineage: Lineage, kind: Format, out: Path, *, split: str | None = None, data: Path = Path()
+) -> Exported:
     """Write the annotations of the videos that have some.
 
     Args:
@@ -100,10 +112,11 @@ def export_annotations(lineage: Lineage, kind: Format, out: Path, *, split: str 
         kind: As what.
         out: The folder, which must be new or empty. It appears whole or not at all.
         split: The videos of this split alone.
+        data: See `export_predictions`.
 
     Raises:
         StoreError: There is nothing to export, or it is damaged or has failed a check.
-        DataError: The folder cannot be made.
+        DataError: The folder cannot be made, or a video is not where `data` says.
     """
     must_be_free(out)
     store = _Verified(lineage, split)
@@ -119,15 +132,15 @@ def export_annotations(lineage: Lineage, kind: Format, out: Path, *, split: str 
                 if annotations.labelled_frames.num_rows:
                     yield _annotated(video, annotations)
 
-    _write(found(), kind, out, exported)
+    _write(found(), kind, out, exported, data=data)
     return exported
 
 
-def _write(found: Iterator[_Found], kind: Format, out: Path, exported: Exported) -> None:
+def _write(found: Iterator[_Found], kind: Format, out: Path, exported: Exported, *, data: Path) -> None:
     """Fill the folder: a file a video, or one of all."""
     together: list[LabelledVideo] = []
     with whole_folder(out) as partial:
-        for video, rows in found:
+        for video, rows, file in found:
             exported.videos += 1
             match kind:
                 case "csv":
@@ -138,10 +151,14 @@ def _write(found: Iterator[_Found], kind: Format, out: Path, exported: Exported)
                     mot.write(video, partial / f"{video.video_id}.txt")
                 case "coco":
                     together.append(video)
+                case "fiftyone":
+                    fiftyone.write(video, rows, data / file, partial)
         if not exported.videos:
             raise StoreError(f"there is nothing to export: {'; '.join(exported.notes) or 'no video has any labels'}")
         if together:
             coco.write(together, partial / "coco.json")
+        if kind == "fiftyone":
+            fiftyone.finish(partial)
 
 
 def _predicted(video: pa.Table, parts: pa.Table, detections: pa.Table, tracks: pa.Table, actions: pa.Table) -> _Found:
@@ -150,13 +167,14 @@ def _predicted(video: pa.Table, parts: pa.Table, detections: pa.Table, tracks: p
     people = rows.dropna(subset="track_id").drop_duplicates(["frame", "person"]).drop_duplicates(["frame", "track_id"])
     (labelled,) = from_predictions(video, parts, tables.conform(people, tables.TRACKS), actions)
     score = next(iter(actions["score"].to_pylist()), None)
-    return _Found(labelled, rows.assign(action=labelled.action, action_score=score))
+    return _Found(labelled, rows.assign(action=labelled.action, action_score=score), video["path"][0].as_py())
 
 
 def _annotated(video: pa.Table, annotations: Annotations) -> _Found:
     (labelled,) = from_annotations(video, annotations)
     people, parts = (table.to_pandas() for table in (annotations.people, annotations.parts))
-    return _Found(labelled, tidy_csv.labelled(labelled.video_id, labelled.action, people, parts))
+    rows = tidy_csv.labelled(labelled.video_id, labelled.action, people, parts)
+    return _Found(labelled, rows, video["path"][0].as_py())
 
 
 def _of(table: pa.Table, video: pa.Table) -> pa.Table:

@@ -14,7 +14,9 @@ T = TypeVar("T")
 def progress(items: Iterable[T], doing: str, *, total: int | None = None) -> Iterable[T]:
     """Iterate with a bar, which goes when it is full; `total` says how many there are of what has no length."""
     console = Console(stderr=True)
-    return track(items, doing, total, console=console, transient=True, disable=not console.is_terminal)
+    if not console.is_terminal:  # of a stream there are thousands, and what rich makes is freed late
+        return items
+    return track(items, doing, total, console=console, transient=True)
 
 
 def bar(doing: str, total: int, *, done: int = 0, shown: bool = True) -> tuple[Progress, TaskID]:

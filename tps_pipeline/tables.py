@@ -8,7 +8,7 @@ structs and lists read 12 to 20 times slower in pandas. Repeated strings are dic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -260,6 +260,28 @@ def conform(rows: pa.Table | pd.DataFrame | Mapping[str, Sequence[Any] | np.ndar
 def empty(schema: pa.Schema) -> pa.Table:
     """A table without rows."""
     return schema.empty_table()
+
+
+def by_videos(table: pa.Table, rows: int) -> Iterator[pa.Table]:
+    """A table in stretches of whole videos, each of so many rows or a video's more; one without rows as it is.
+
+    Args:
+        table: The rows of a video follow each other, as they do in every table of one shard or several.
+        rows: About how many a stretch has.
+    """
+    import numpy as np
+
+    table = table.unify_dictionaries()
+    chunks: list[Any] = table["video_id"].chunks
+    video = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in chunks)])
+    starts = np.append(np.flatnonzero(np.diff(video, prepend=-1)), len(video))
+    start = 0
+    while True:
+        end = int(starts[min(np.searchsorted(starts, start + rows), len(starts) - 1)])
+        yield table.slice(start, end - start)
+        if end >= len(video):
+            return
+        start = end
 
 
 def distinct(column: pa.ChunkedArray[Any]) -> list[str]:

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from tps_pipeline import recipe, tables
-from tps_pipeline.detection.fitting import anchors_fit, fitted, image_size
+from tps_pipeline.detection.datasets import DetectorImages
+from tps_pipeline.detection.fitting import anchors, anchors_fit, fitted, image_size
 from tps_pipeline.models.yolov7 import VARIANTS
 
 
@@ -42,6 +43,14 @@ def test_auto_becomes_numbers_and_the_rest_stays():
     assert settings.gains.objectness == found["objectness_gain"]
     given = recipe.Detector.model_validate(left | {"image_size": 64, "gains": {}})
     assert fitted(given, samples(120, 50)) == (given, {})
+
+
+def test_anchors_of_heat_maps_are_each_class_s_median_box():
+    of_heads = samples(20, 10, of=(100, 100), label="head")
+    images = DetectorImages(of_heads, [], ["hip", "head"], size=200)
+    found, said = anchors(recipe.HeatMaps(kind="heat_maps"), images, seed=0)
+    assert np.asarray(found).tolist() == [[20, 40], [20, 40]]  # hips, of which there are none, get those of all
+    assert said == {}
 
 
 def test_anchors_fit_boxes_of_nearly_their_shape():

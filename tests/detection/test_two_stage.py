@@ -231,6 +231,30 @@ def test_two_stages_from_training_to_detections_even_beside_damaged_frames(
     assert scored["label"].to_pylist() == ["person", *PARTS, "parts"]
 
 
+def test_parts_are_found_by_heat_maps_alike(tmp_path: Path, people_in_frames: Annotated) -> None:
+    rows, (labelled, people, parts) = people_in_frames
+    frames = FrameFile(write_frames(tmp_path / "frames.arrow", rows))
+    known = labelled.append_column("width", [[WIDTH] * 32]).append_column("height", [[HEIGHT] * 32])
+    samples = part_samples(people, parts, known, margin=0.1, flip="none")
+    settings = recipe.Detector.model_validate(
+        detector_settings(64).model_dump(include={"image_size"})
+        | {"network": {"kind": "heat_maps", "width": 0.125}}
+        | {"training": {"epochs": 6, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.01}}
+    )
+    metrics = train(
+        settings, samples, [frames], PARTS, val_samples=samples, val_frames=[frames], folder=tmp_path / "part", seed=0
+    )
+    assert {"loss", "place", "box", "ap", "ap50"} <= metrics.keys()
+    losses = pd.read_csv(tmp_path / "part" / "log.csv").loss
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
+    knows, trained = network([BODY], ("person",)), load(tmp_path / "part" / WEIGHTS)
+    found = two_stage.find(frames, knows, trained, settings=recipe.TwoStage(mirror=True)).to_pandas()
+    everyone = found.groupby(["video_id", "frame", "person"], observed=True)
+    assert (everyone.part.nunique() == everyone.size()).all()
+    assert (everyone.size() == len(PARTS)).all()
+    assert found.part_score.le(found.person_score).all()
+
+
 def test_a_checkpoint_is_all_that_a_detector_needs(tmp_path: Path) -> None:
     settings = detector_settings(64)
     torch.manual_seed(0)

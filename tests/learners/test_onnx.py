@@ -62,6 +62,17 @@ def person_detector(folder: Path) -> Computed:
     return lambda images: detector.boxes_and_scores(network(images)[0])
 
 
+def part_detector(folder: Path) -> Computed:
+    settings = recipe.Detector.model_validate(
+        {"network": {"kind": "heat_maps", "width": 0.125}, "image_size": 64}
+        | {"training": DEMO.trained_detectors[1].training.model_dump()}
+    )
+    network = lively(detector.build(settings.network, classes=2, anchors=[[8, 9], [20, 10]]))
+    described = {"labels": json.dumps(["head", "hip"]), "settings": settings.model_dump_json(exclude={"inference"})}
+    keep(folder, "part_detector", network.state_dict(), **described)
+    return lambda images: detector.boxes_and_scores(network(images)[0])
+
+
 def video_action(folder: Path) -> Computed:
     settings = DEMO.video_action.members.swin
     assert settings
@@ -117,11 +128,16 @@ def same(folder: Path, ours: Computed, *examples: Tensor) -> dict[str, str]:
 
 
 @pytest.mark.whole
-def test_a_detector_takes_any_number_of_pictures_of_any_size(tmp_path: Path) -> None:
-    ours = person_detector(tmp_path)
-    assert export(tmp_path, "person_detector").exit_code == 0
+@pytest.mark.parametrize(
+    ("make", "labels"), [(person_detector, ["person", "dog"]), (part_detector, ["head", "hip"])], ids=["yolo", "maps"]
+)
+def test_a_detector_takes_any_number_of_pictures_of_any_size(
+    tmp_path: Path, make: Callable[[Path], Computed], labels: list[str]
+) -> None:
+    ours = make(tmp_path)
+    assert export(tmp_path, make.__name__).exit_code == 0
     about = same(tmp_path, ours, torch.rand(1, 3, 32, 32), torch.rand(3, 3, 160, 96))
-    assert (about["labels"], about["normalisation"]) == ('["person", "dog"]', "RGB, 0..1")
+    assert (json.loads(about["labels"]), about["normalisation"]) == (labels, "RGB, 0..1")
 
 
 @pytest.mark.whole

@@ -1,4 +1,4 @@
-"""What docs/own_video.md shows runs as it stands, where a store and a video are."""
+"""What docs/own_video.md and the README show of own videos runs as it stands, where a store and a video are."""
 
 import json
 import re
@@ -16,7 +16,12 @@ from tps_pipeline.predict.saving import KINDS
 
 pytestmark = pytest.mark.whole
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "own_video.md").read_text()
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "own_video.md").read_text()
+PAGES = "\n".join(((ROOT / "README.md").read_text(), PAGE))
+SHOWN = [line.partition("  #")[0].strip() for line in re.findall(r"^tps (?:predict|bundle) .*", PAGES, re.MULTILINE)]
+ELSEWHERE = ("tps predict 0", "tps predict rtsp://camera/1 --allow-network --show", "tps predict me.mp4 --runtime onnx")
+"""What needs a camera, or takes its time: tests of their own."""
 
 
 def blocks(language: str) -> list[str]:
@@ -28,6 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     make_store(folder / "demo" / "store", two_stage={"person_threshold": 0.0, "people_per_frame": 2})
     write_clip(folder / "me.mp4", 12)
+    write_clip(folder / "long.mp4", 12)
     return folder
 
 
@@ -44,6 +50,15 @@ def test_the_command_runs_and_its_json_has_the_fields_that_are_shown(place: Path
     assert (program, done.exit_code) == ("tps", 0), done.output
     (written,) = place.glob("predictions/me_*.json")
     assert shape(json.loads(written.read_text())) == shape(json.loads(blocks("json")[0]))
+
+
+def test_the_other_commands_run(place: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(place)
+    assert {*ELSEWHERE} < {*SHOWN}
+    for command in [command for command in dict.fromkeys(SHOWN) if command not in ELSEWHERE]:
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert done.exit_code == 0, f"{command}: {done.output}"
+        assert "tps: " not in done.stderr
 
 
 def test_the_kinds_that_are_named_are_those_that_there_are():

@@ -1,13 +1,17 @@
 """ONNX Runtime in PyTorch's place finds the same, but for the last digits."""
 
 import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import tps_pipeline
@@ -17,13 +21,21 @@ from tps_pipeline import recipe
 from tps_pipeline.cli.app import app
 from tps_pipeline.detection import detector
 from tps_pipeline.models import onnx
-from tps_pipeline.models.kept import Networks, keeping
+from tps_pipeline.models.kept import Networks, keeping, kept
 
 PERSON, _ = recipe.load("demo").trained_detectors
 METHODS = ["segment_level", "instance_pcp", "part_state_detector", "video_category"]
 KEYS = ["frame", "person", "part", "state"]
 SCORES = ["person_score", "part_score", "state_score"]
 CORNERS = ["x1", "y1", "x2", "y2", "person_x1", "person_y1", "person_x2", "person_y2"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "tps_pipeline" / "onnx"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +75,39 @@ def test_a_network_is_run_by_it_where_that_is_asked():
         assert run is not network
         torch.testing.assert_close(run(clips), network(clips), rtol=1e-4, atol=1e-4)
     assert next(run.parameters()).device.type == "cpu"
+
+
+@kept
+def load(path: Path, *, strides: int = 1) -> nn.Module:
+    network = nn.Conv2d(3, 2, 1, stride=strides)
+    network.load_state_dict(load_file(path))
+    return onnx.as_asked(network, torch.zeros(2, 3, 4, 4))
+
+
+def test_an_export_is_kept_by_what_it_is_made_from_and_made_again_where_it_is_damaged(cache: Path, tmp_path: Path):
+    def run(path: Path, strides: int = 1) -> Tensor:
+        with keeping(Networks("onnx")), torch.inference_mode():
+            return load(path, strides=strides)(pictures)
+
+    def there() -> dict[str, int]:
+        return {file.name: file.stat().st_ino for file in cache.iterdir()} if cache.exists() else {}
+
+    pictures, before = torch.randn(3, 3, 4, 4), there()
+    save_file(nn.Conv2d(3, 2, 1).state_dict(), tmp_path / "a.safetensors")
+    shutil.copy(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    found = run(tmp_path / "a.safetensors")
+    ((name, inode),) = there().items() - before.items()
+    assert torch.equal(run(tmp_path / "b.safetensors"), found)
+    assert run(tmp_path / "a.safetensors", strides=2).shape != found.shape
+    assert there()[name] == inode
+    assert len(there()) == len(before) + 2
+    (cache / name).write_bytes((cache / name).read_bytes()[:-1])
+    assert torch.equal(run(tmp_path / "a.safetensors"), found)
+    assert there()[name] != inode
+    os.utime(cache / name, (0, 0))
+    save_file(nn.Conv2d(3, 2, 1).state_dict(), tmp_path / "b.safetensors")
+    assert not torch.equal(run(tmp_path / "b.safetensors"), found)
+    assert name not in there()  # nobody has asked for it for long
 
 
 @pytest.mark.slow

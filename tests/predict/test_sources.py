@@ -175,6 +175,16 @@ def test_what_is_read_is_not_written_over(store: Path, here: Path):
     assert "a.mp4: its MP4 would be written over a_video_category.mp4" in done.stderr
 
 
+def test_a_file_that_cannot_be_written_is_one_line_and_the_others_are_done(store: Path, here: Path):
+    write_clip(here / "more.mp4", 2)
+    (here / "predictions" / "good_video_category.csv" / "full").mkdir(parents=True)
+    done = predict("good.mp4", "more.mp4", store=store, save="json,csv")
+    assert done.exit_code == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("tps: ")]
+    assert line == ("tps: predictions/good_video_category.csv cannot be written (Is a directory); name another --out")
+    assert (here / "predictions" / "more_video_category.csv").is_file()
+
+
 @pytest.mark.parametrize(("save", "said"), [("gif", "gif: there are json, csv"), (",", "nothing: there are json")])
 def test_what_cannot_be_saved_is_wrong_usage(save: str, said: str, store: Path):
     done = predict("good.mp4", store=store, save=save)

@@ -1,10 +1,15 @@
 """The sliding form: whom it detects are those of a whole file, and no source has to end or to fit in memory."""
 
+import gc
 import itertools
 import json
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +22,7 @@ from tests.video.clips import picture, write_clip
 from tps_pipeline.cli.app import app
 from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.live import Live
+from tps_pipeline.predict.saving import save_stream
 from tps_pipeline.video.probe import probe
 
 pytestmark = pytest.mark.whole
@@ -89,11 +95,64 @@ def test_results_come_from_a_source_without_an_end_and_no_picture_is_kept(store:
     assert 8 <= most <= 16 + 8
 
 
+def test_a_stream_leaves_nothing_to_be_found_by_the_garbage_collector(store: Path):
+    parser = tps_pipeline.load(store, method="part_trajectory", every=4)
+    going = parser.follow(Live("camera_0", 30.0, moving(itertools.count())), window=16)
+    deque(itertools.islice(going, 8), maxlen=0)
+    gc.collect()
+    gc.disable()
+    try:
+        deque(itertools.islice(going, 8), maxlen=0)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 def test_a_camera_that_changes_its_size_goes_on(store: Path):
     pictures = [*moving(range(8)), *(picture(index, 128, 96) for index in range(8))]
     parser = tps_pipeline.load(store, every=4)
     frames = list(parser.follow(Live("camera_0", 30.0, iter(pictures)), window=8))
     assert [frame.picture.shape[:2] for frame in frames] == [(64, 96), (64, 96), (96, 128), (96, 128)]
+
+
+def test_a_source_that_breaks_off_is_a_failure_and_leaves_what_was_found(store: Path, tmp_path: Path):
+    def breaking() -> Iterator[np.ndarray]:
+        yield from moving(range(8))
+        raise VideoError("the camera broke off")
+
+    parser = tps_pipeline.load(store, every=4)
+    frames = parser.follow(Live("camera_0", 30.0, breaking()), window=8)
+    with pytest.raises(VideoError, match="the camera broke off"):
+        save_stream(frames, tmp_path / "out", ["json", "mp4"], rate=6)
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == probe(tmp_path / "out.mp4").n_frames == 2
+
+
+def test_an_address_is_read_as_far_as_it_goes(store: Path, tmp_path: Path):
+    content = bytearray(write_clip(tmp_path / "a.ts", 48).read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+
+    class Sender(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if "whole" in self.path:
+                self.send_header("Content-Length", f"{len(content)}")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        parser = tps_pipeline.load(store, every=4)
+        frames = list(parser.stream(f"{address}/whole.ts", allow_network=True, window=8))
+        broken = parser.stream(f"{address}/cut.ts", allow_network=True, window=8)
+        assert next(broken).frame == 1
+        with pytest.raises(VideoError, match=r"cut\.ts: broke off \(Input/output error\)"):
+            list(broken)
+        server.shutdown()
+    assert 4 <= len(frames) <= 12
 
 
 def test_what_is_no_stream_is_said_before_anything_is_opened(store: Path):
@@ -132,3 +191,21 @@ def test_the_command_writes_a_line_a_frame_and_a_video(store: Path, tmp_path: Pa
     refused = CliRunner().invoke(app, ["predict", "99", "--save", "csv", *fixed])
     assert refused.exit_code == 2
     assert "csv: there are json, mp4" in refused.stderr
+
+
+def test_streams_of_one_name_are_numbered_and_none_is_written_over_a_source(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    sources = ["a.mp4", "sub/a.mp4", "a_video_category.mp4"]
+    for name in sources:
+        write_clip(Path(name), 2)
+    fixed = ["--store", str(store), "--method", "video_category", "--out", "."]
+    done = CliRunner().invoke(app, ["predict", *sources, "--stream", "--json", *fixed])
+    assert done.exit_code == 1
+    refused, *rows = json.loads(done.stdout)
+    assert refused["error"] == "a.mp4: its MP4 would be written over a_video_category.mp4; name another --out"
+    stems = ["a_video_category_2", "a_video_category_video_category"]
+    assert [row["files"] for row in rows] == [[f"{stem}.jsonl", f"{stem}.mp4"] for stem in stems]
+    assert all(Path(file).is_file() for row in rows for file in row["files"])

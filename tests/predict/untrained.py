@@ -43,10 +43,16 @@ ACTIONS = ["pull_ups", "push_up"]
 STATES = [(part, state) for part in PARTS for state in ("bend", "none")]
 
 
-def make_store(root: Path, *, methods: Sequence[str] = ("video_category", "part_trajectory"), **changes: Any) -> Path:
-    """A store with what some methods of the demo need; `changes` replace recipe sections."""
+def make_store(
+    root: Path,
+    *,
+    methods: Sequence[str] = ("video_category", "part_trajectory"),
+    entries: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
+    """A store with what some methods of the demo need, or the entries given; `changes` replace recipe sections."""
     settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    settings["methods"] = {name: settings["methods"][name] for name in methods}
+    settings["methods"] = {name: settings["methods"][name] for name in methods} | dict(entries or {})
     settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
     swin = settings["video_action"]["members"]["swin"]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tps_pipeline import recipe
@@ -68,5 +70,37 @@ def test_what_cannot_work_is_one_line(tmp_path_factory: pytest.TempPathFactory, 
         text = text[:start] + text[text.index("part_detector:") :]
     with pytest.raises(RecipeError) as refused:
         recipe.parse(f"{line}\n{text}", tmp_path_factory.mktemp("recipes") / "mine.yaml")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+HEAT_MAPS = """part_detector:
+  network: {kind: heat_maps}
+  image_size: 160
+  training: {epochs: 1, batch_size: 8, optimizer: adamw, learning_rate: 0.003}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("heat_maps}", "heat_map}", "part_detector.network.kind: Input should be 'heat_maps'"),
+        ("heat_maps}", "heat_maps, widht: 8}", "part_detector.network.widht: unknown key; did you mean 'width'?"),
+        ("heat_maps}", "heat_maps, anchors: auto}", "part_detector.network.anchors: unknown key"),
+        ("  image", "  augment: {mosaic: 0.5}\n  image", "augment: heat maps see one person"),
+        ("  image", "  gains: {box: 0.1}\n  image", "gains: those of a YOLOv7"),
+        ("part_detector", "single_stage_detector", "single_stage_detector.network: only part_detector finds"),
+    ],
+)
+def test_heat_maps_are_of_parts_and_have_settings_of_their_own(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    demo = (RECIPES / "demo.yaml").read_text()
+    start, end = demo.index("part_detector:"), demo.index("two_stage:")
+    rest, named = demo[:start] + demo[end:], tmp_path / "mine.yaml"
+    assert isinstance(recipe.parse(HEAT_MAPS + rest, named).trained_detectors[1].network, recipe.HeatMaps)
+    kept = demo if before == "part_detector" else rest
+    with pytest.raises(RecipeError) as refused:
+        recipe.parse(HEAT_MAPS.replace(before, after) + kept, named)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ def test_decord_reads_the_same_pictures(tmp_path: Path, name: str, indices: rang
 def test_decord_is_kept_from_transport_streams(tmp_path: Path):
     with pytest.raises(VideoError, match="pyav"):
         list(read_frames(write_clip(tmp_path / "clip.ts", 5), decoder="decord"))
+
+
+def test_what_was_decoded_is_freed_at_once(tmp_path: Path):
+    path = rotate(write_clip(tmp_path / "a.mp4", 8), 90)
+    list(read_frames(path))
+    gc.collect()
+    gc.disable()
+    try:
+        list(read_frames(path, [0, 3, 5], nearest=True))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_opencv_agrees_on_colours(tmp_path: Path):

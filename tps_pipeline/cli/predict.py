@@ -5,23 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tps_pipeline.cli.console import DEMO_STORE, Json, Root, print_json, print_table
-from tps_pipeline.errors import TpsError
+from tps_pipeline.errors import TpsError, make_room, no_room
 
 if TYPE_CHECKING:
     from tps_pipeline.predict.parser import Parser
     from tps_pipeline.predict.results import Result
     from tps_pipeline.predict.saving import Kind
     from tps_pipeline.predict.streaming import Frame
-
-STREAMED: tuple[Kind, ...] = ("json", "mp4")
-"""What a stream can be saved as: a line a frame, and a video."""
 
 
 def predict(
@@ -67,21 +65,19 @@ def predict(
     if show:
         _must_show()
     from tps_pipeline.predict.parser import load
+    from tps_pipeline.predict.saving import KINDS, STREAMED
     from tps_pipeline.predict.sources import find
 
     found = list(find(sources, allow_network=allow_network))
     live = [source for source in found if isinstance(source, int | str) or (stream and isinstance(source, Path))]
     files = [source for source in found if isinstance(source, Path) and source not in live]
-    kinds = _kinds(save, among=STREAMED if live else None)
+    kinds = _kinds(save, among=[*STREAMED] if live else KINDS)
     if show and not live:
         raise typer.BadParameter("shows what is followed: add --stream, or name a camera", param_hint="--show")
     parser = load(bundle or store, method=method, every=every, runtime=runtime, recipe=recipe)
     rows = [_refused(source) for source in found if isinstance(source, TpsError)]
     rows += _predict(parser, files, kinds, out, min_score=min_score)
-    rows += [
-        _follow(parser, source, kinds, out, min_score=min_score, show=show, allow_network=allow_network)
-        for source in live
-    ]
+    rows += _follow(parser, live, kinds, out, min_score=min_score, show=show, allow_network=allow_network)
     if as_json:
         print_json(rows)
     elif any("error" not in row for row in rows):
@@ -128,20 +124,19 @@ def _predict(
     """A row of the table for each video; one that fails is told of, and the others are done."""
     from tps_pipeline.predict.saving import names, save, suffix
 
-    rows, read = [], {video.resolve() for video in videos}
+    rows = []
     called = names([f"{video.stem}_{parser.method}" for video in videos])
     for number, (video, name) in enumerate(zip(videos, called, strict=True), 1):
         typer.echo(f"[{number}/{len(videos)}] {video}", err=True)
         targets: dict[Kind, Path] = {kind: out / f"{name}{suffix(kind)}" for kind in kinds}
         try:
-            for kind, target in targets.items():
-                if target.resolve() in read:
-                    raise TpsError(f"{video}: its {kind.upper()} would be written over {target}; name another --out")
+            _keep_sources(videos, video, targets)
             result = parser(video)
             for note in result.notes:
                 typer.echo(note, err=True)
-            for kind, target in targets.items():
-                save(result, kind, target, min_score=min_score)
+            with _written(out):
+                for kind, target in targets.items():
+                    save(result, kind, target, min_score=min_score)
         except (TpsError, OSError) as error:
             rows.append(_refused(error, video))
             continue
@@ -151,43 +146,71 @@ def _predict(
 
 def _follow(
     parser: Parser,
-    source: Path | int | str,
+    sources: Sequence[Path | int | str],
     kinds: Sequence[Kind],
     out: Path,
     *,
     min_score: float,
     show: bool,
     allow_network: bool,
-) -> dict[str, Any]:
-    """The row of a source that is followed to its end, or until somebody interrupts."""
+) -> list[dict[str, Any]]:
+    """The row of each source, which is followed to its end, or until somebody interrupts."""
     from tps_pipeline.predict import live
-    from tps_pipeline.predict.saving import save_stream
+    from tps_pipeline.predict.saving import STREAMED, names, save_stream
     from tps_pipeline.predict.streaming import WINDOW
 
-    rows: list[dict[str, Any]] = []
-    people: set[int] = set()
+    rows = []
+    called = names([f"{live.name_of(source)}_{parser.method}" for source in sources])
+    for source, name in zip(sources, called, strict=True):
+        targets: dict[Kind, Path] = {kind: out / f"{name}{STREAMED[kind]}" for kind in kinds}
+        row: dict[str, Any] = {}
+        try:
+            _keep_sources(sources, source, targets)
+            with live.opened(source, allow_network=allow_network) as opened:
+                sliding = f"states and the action are those of the last {WINDOW} frames (docs/own_video.md)"
+                typer.echo(f"{source}: {sliding}; Ctrl-C ends it", err=True)
+                rate = opened.fps / parser.recipe.frames.sample_stride
+                frames = _seen(parser.follow(opened), row, min_score=min_score, show=show)
+                with _written(out):
+                    save_stream(frames, out / name, kinds, rate=rate, min_score=min_score)
+            if not row:
+                raise TpsError(f"{source}: nothing came from it")
+        except (TpsError, OSError) as error:
+            rows.append(_refused(error, source))
+            continue
+        rows.append({"video": str(source), **row, "files": [str(target) for target in targets.values()]})
+    return rows
 
-    def seen(frames: Iterator[Frame]) -> Iterator[Frame]:
-        began = time.perf_counter()
-        for frame in frames:
-            people.update(frame.people.track_id[frame.people.person_score >= min_score].dropna())
-            seconds, last = frame.seconds, {"action": frame.action, "score": frame.action_score}
-            speed = frame.frame / (time.perf_counter() - began)
-            rows[:] = [{"video": str(source), "seconds": seconds, "people": len(people), **last, "fps": speed}]
-            if show and not _shown(frame, min_score=min_score):
-                return
-            yield frame
 
+def _seen(frames: Iterator[Frame], row: dict[str, Any], *, min_score: float, show: bool) -> Iterator[Frame]:
+    """The same frames; the row of the table says what was seen so far."""
+    began, people = time.perf_counter(), set[int]()
+    for frame in frames:
+        people.update(frame.people.track_id[frame.people.person_score >= min_score].dropna())
+        row |= {"seconds": frame.seconds, "people": len(people), "action": frame.action, "score": frame.action_score}
+        row["fps"] = frame.frame / (time.perf_counter() - began)
+        if show and not _shown(frame, min_score=min_score):
+            return
+        yield frame
+
+
+def _keep_sources(sources: Sequence[Path | int | str], source: Path | int | str, targets: Mapping[Kind, Path]) -> None:
+    """Refuse to write over what is read, now or later."""
+    read = {each.resolve() for each in sources if isinstance(each, Path)}
+    for kind, target in targets.items():
+        if target.resolve() in read:
+            raise TpsError(f"{source}: its {kind.upper()} would be written over {target}; name another --out")
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """Tell in one line of a file that cannot be written."""
     try:
-        with live.opened(source, allow_network=allow_network) as opened:
-            sliding = f"states and the action are those of the last {WINDOW} frames (docs/own_video.md)"
-            typer.echo(f"{source}: {sliding}; Ctrl-C ends it", err=True)
-            rate = opened.fps / parser.recipe.frames.sample_stride
-            target = out / f"{opened.name}_{parser.method}"
-            save_stream(seen(parser.follow(opened)), target, kinds, rate=rate, min_score=min_score)
-    except (TpsError, OSError) as error:
-        return _refused(error, source)
-    return rows[0] if rows else _refused(TpsError(f"{source}: nothing came from it"), source)
+        yield
+    except OSError as error:
+        where = error.filename2 or error.filename or out
+        why = make_room(out) if no_room(error) else f"{where} cannot be written ({error.strerror}); name another --out"
+        raise TpsError(why) from error
 
 
 def _must_show() -> None:
@@ -210,17 +233,14 @@ def _shown(frame: Frame, *, min_score: float) -> bool:
     return cv2.waitKey(1) != ord("q")
 
 
-def _kinds(save: str, among: Sequence[Kind] | None = None) -> list[Kind]:
-    from tps_pipeline.predict.saving import KINDS
-
-    known = among or KINDS
+def _kinds(save: str, among: Sequence[Kind]) -> list[Kind]:
     wanted = [kind.strip() for kind in save.split(",") if kind.strip()]
-    unknown = [kind for kind in wanted if kind not in known]
+    unknown = [kind for kind in wanted if kind not in among]
     if unknown or not wanted:
         raise typer.BadParameter(
-            f"{', '.join(unknown) or 'nothing'}: there are {', '.join(known)}", param_hint="--save"
+            f"{', '.join(unknown) or 'nothing'}: there are {', '.join(among)}", param_hint="--save"
         )
-    return [kind for kind in KINDS if kind in wanted]
+    return [kind for kind in among if kind in wanted]
 
 
 def _row(result: Result, targets: dict[Kind, Path], *, min_score: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tps_pipeline.cli.console import DEMO_STORE, Json, Root, example, print_json
-from tps_pipeline.cli.plan import Data, planned, show
+from tps_pipeline.cli.plan import Data, foreseen, show, show_cost
 
 recipes = typer.Typer(no_args_is_help=True, help="Recipes: check and show.")
 """`tps recipe`."""
@@ -40,13 +40,25 @@ def recipe_show(name: Annotated[str, typer.Argument(help="A recipe's name or fil
     typer.echo(yaml.safe_dump(recipe.load(name).model_dump(mode="json"), sort_keys=False), nl=False)
 
 
-@recipes.command("plan", epilog=example("recipe plan demo"))
+@recipes.command("plan", epilog=example("recipe plan demo --cost"))
 def recipe_plan(
     name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
     store: Root = DEMO_STORE,
     data: Data = None,
+    cost: Annotated[
+        bool,
+        typer.Option(
+            "--cost",
+            help="Also estimate time, disk and a GPU's memory: at first in minutes, from a few training steps.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a run would make, keep and train with this recipe, and why, asset by asset; nothing is computed."""
-    plan = planned(store, name, data)
-    print_json(plan.to_dict()) if as_json else show(plan)
+    """Say what a run would make, keep and train with this recipe, and why, asset by asset; nothing is made."""
+    plan, estimate = foreseen(store, name, data, cost=cost)
+    if as_json:
+        print_json(plan.to_dict() | ({"cost": estimate.to_dict()} if estimate else {}))
+        return
+    show(plan)
+    if estimate:
+        show_cost(estimate)

@@ -55,7 +55,7 @@ def overlay(
 
 
 def export(
-    to: Annotated[Literal["csv", "coco", "cvat", "mot"], typer.Option(help="Whose format.")],
+    to: Annotated[Literal["csv", "coco", "cvat", "mot", "fiftyone"], typer.Option(help="Whose format.")],
     store: Annotated[str, typer.Argument(envvar="TPS_STORE", help="The store: a folder or a URL.")] = DEMO_STORE,
     method: Annotated[
         str | None,
@@ -67,10 +67,13 @@ def export(
         Path | None, typer.Option(file_okay=False, help="The folder, empty or new; METHOD_FORMAT without.")
     ] = None,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave people with a lower score out.")] = 0.0,
+    data: Annotated[
+        Path, typer.Option(envvar="TPS_DATA", file_okay=False, help="The folder with the videos, for fiftyone.")
+    ] = DEMO_DATA,
 ) -> None:
     """Write predictions or annotations in another tool's format: a file a video, of COCO one of all.
 
-    CSV has everything, COCO no scores of states, CVAT no scores, MOT people alone.
+    CSV and FiftyOne have everything, COCO no scores of states, CVAT no scores, MOT people alone.
     """
     from tps_pipeline import exporting, recipe
     from tps_pipeline.graph import frozen
@@ -82,11 +85,11 @@ def export(
     lineage = Lineage(Store(store))
     if annotations:
         out = out or Path(f"annotations_{to}")
-        done = exporting.export_annotations(lineage, to, out, split=split)
+        done = exporting.export_annotations(lineage, to, out, split=split, data=data)
     else:
         method = method or recipe.parse(frozen.last(lineage.store), Path(frozen.FOLDER)).submission
         out = out or Path(f"{method}_{to}")
-        done = exporting.export_predictions(lineage, method, to, out, split=split, min_score=min_score)
+        done = exporting.export_predictions(lineage, method, to, out, split=split, min_score=min_score, data=data)
     for note in done.notes:
         typer.echo(note, err=True)
     typer.echo(f"{done.videos} video(s) in {out}", err=True)

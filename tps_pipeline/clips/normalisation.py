@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -23,5 +24,11 @@ IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 def normalise(clips: Tensor, pixels: Pixels) -> Tensor:
     """Clips `(B, T, H, W, 3)` uint8 as a network takes them: `(B, 3, T, H, W)`, zero mean, unit deviation."""
-    mean, std = (torch.tensor(values, device=clips.device) for values in pixels)
+    mean, std = (_on(clips.device, values) for values in pixels)
     return clips.float().sub_(mean).div_(std).permute(0, 4, 1, 2, 3)
+
+
+@functools.cache
+def _on(device: torch.device, values: tuple[float, float, float]) -> Tensor:
+    """Numbers on a device, where they stay: a GPU is waited for to hand it Python's."""
+    return torch.tensor(values, device=device)

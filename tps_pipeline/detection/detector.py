@@ -22,6 +22,7 @@ from tps_pipeline.labels import PERSON
 from tps_pipeline.models import onnx
 from tps_pipeline.models.conversion import OURS
 from tps_pipeline.models.described import built_as_described, description_of
+from tps_pipeline.models.heat_maps import HeatMaps
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
 from tps_pipeline.models.yolov7 import YOLOv7
@@ -134,9 +135,12 @@ def boxes_and_scores(decoded: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat((center - half, center + half), -1), scores
 
 
-def build(settings: recipe.Yolov7, *, classes: int, anchors: ArrayLike | None = None) -> YOLOv7:
+def build(
+    settings: recipe.Yolov7 | recipe.HeatMaps, *, classes: int, anchors: ArrayLike | None = None
+) -> YOLOv7 | HeatMaps:
     """The network of a recipe, with random weights, channels last in memory (a fifth faster on CPUs)."""
-    network = YOLOv7(settings.variant, classes=classes, width=settings.width, depth=settings.depth, anchors=anchors)
+    kind = HeatMaps if isinstance(settings, recipe.HeatMaps) else YOLOv7
+    network = kind(settings.variant, classes=classes, width=settings.width, depth=settings.depth, anchors=anchors)
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
@@ -226,7 +230,7 @@ def _ready(
 
 
 def _in_use(
-    network: YOLOv7,
+    network: YOLOv7 | HeatMaps,
     labels: tuple[str, ...],
     size: int,
     inference: recipe.DetectorInference | None,

@@ -73,9 +73,16 @@ def image_size(samples: pa.Table) -> int:
 
 
 def anchors(
-    settings: recipe.Yolov7, images: DetectorImages, *, seed: int
+    settings: recipe.Yolov7 | recipe.HeatMaps, images: DetectorImages, *, seed: int
 ) -> tuple[NDArray[np.float32] | None, dict[str, float]]:
-    """The anchors to begin with (None: COCO's), and for `auto` the share of boxes that COCO's fit."""
+    """The anchors to begin with (None: COCO's), and for `auto` the share of boxes that COCO's fit.
+
+    Of heat maps they are each class's median width and height; of a class without boxes those of all.
+    """
+    if isinstance(settings, recipe.HeatMaps):
+        of_class, sizes = images.box_labels(), images.box_sizes()
+        groups = [sizes[of_class == i] for i in range(images.classes)]
+        return np.array([np.median(each if len(each) else sizes, axis=0) for each in groups], np.float32), {}
     if settings.anchors == "auto":
         fit = anchors_fit(images.box_sizes(), np.array(VARIANTS[settings.variant].anchors))
         return None if fit >= FITTING else kmeans_anchors(images.box_sizes(), seed=seed), {"coco_anchors_fit": fit}

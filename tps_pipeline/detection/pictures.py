@@ -14,11 +14,10 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from tps_pipeline.detection.detector import BATCH, Batch, TrainedDetector
 from tps_pipeline.errors import StoreError
+from tps_pipeline.progress import progress
 from tps_pipeline.video.frames import FrameFile
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def steps(keys: Sequence[tuple[str, int]]) -> Iterable[Sequence[tuple[str, int]]
     """
     videos = [list(of_video) for _, of_video in groupby(keys, key=itemgetter(0))]
     batches = [of_video[i : i + BATCH] for of_video in videos for i in range(0, len(of_video), BATCH)]
-    return track(batches, "detecting", console=Console(stderr=True), disable=not Console(stderr=True).is_terminal)
+    return progress(batches, "detecting")
 
 
 def read(frames: FrameFile, keys: Sequence[tuple[str, int]]) -> Pictures:

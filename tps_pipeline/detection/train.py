@@ -17,9 +17,12 @@ from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import precision_of_classes
 from tps_pipeline.detection.datasets import DetectorImages
 from tps_pipeline.detection.detector import as_input, boxes_and_scores, build, load, save
+from tps_pipeline.detection.heat_map_loss import HeatMapLoss
 from tps_pipeline.detection.loss import DetectionLoss
 from tps_pipeline.detection.suppression import suppress
+from tps_pipeline.models.heat_maps import HeatMaps
 from tps_pipeline.models.weights import load_checkpoint, load_into
+from tps_pipeline.models.yolov7 import YOLOv7
 from tps_pipeline.models.yolov7_layers import STRIDES
 from tps_pipeline.training.budget import batch_size
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -77,20 +80,14 @@ def train(
     network = build(settings.network, classes=len(labels), anchors=anchors)
     if weights is not None:
         load_into(network, load_checkpoint(weights)[0], keep=["head.anchors"])
-    criterion = DetectionLoss(
-        network.head.anchors,
-        STRIDES,
-        classes=len(labels),
-        image_size=size,
-        **settings.gains.model_dump(),
-    )
+    criterion = _criterion(network, settings)
     each = batch_size(settings.training, len(images))
     together = settings.training.global_batch or each * processes()
     beside = {"batch_size": float(each)} if settings.training.batch_size == "auto" else {}
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        pictures, objects = batch
-        total, parts = criterion.to(pictures.device)(model(pictures), objects)
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor, int]) -> tuple[Tensor, dict[str, Tensor]]:
+        pictures, objects, most = batch
+        total, parts = criterion.to(pictures.device)(model(pictures), objects, most)
         # YOLOv7's learning rate is for a sum over the accumulated batches, and processes, where the loop averages.
         return total * (together / len(pictures)), parts
 
@@ -105,6 +102,14 @@ def train(
     )
     metrics = fit(task, settings.training, folder=folder, seed=seed, accelerator=accelerator).metrics
     return {**came_to, **fit_of_anchors, **beside, **metrics}
+
+
+def _criterion(network: YOLOv7 | HeatMaps, settings: recipe.Detector) -> DetectionLoss | HeatMapLoss:
+    """What the network is trained with."""
+    if isinstance(network, HeatMaps):
+        return HeatMapLoss(network.anchors)
+    head, gains = network.head, settings.gains.model_dump()
+    return DetectionLoss(head.anchors, STRIDES, classes=head.classes, image_size=settings.pixels, **gains)
 
 
 def validate(checkpoint: Path, samples: pa.Table, frames: Sequence[FrameFile]) -> dict[str, float]:
@@ -124,11 +129,12 @@ def validate(checkpoint: Path, samples: pa.Table, frames: Sequence[FrameFile]) -
         return evaluate(trained.network, images, classes=len(trained.labels))
 
 
-def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor, int]:
     """A batch of augmented images.
 
     Returns:
-        Images (B, 3, S, S) in 0..1, and objects (M, 6): image, class, centre x and y, width and height as shares of S.
+        Images (B, 3, S, S) in 0..1; objects (M, 6): image, class, centre x and y, width and height as shares of S; and
+        how many the image has that has most.
     """
     objects = []
     for i, example in enumerate(examples):
@@ -136,7 +142,8 @@ def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
         shares = np.concatenate(((low + high) / 2, high - low), 1) / example.image.shape[0]
         objects.append(np.column_stack((np.full(len(shares), i), example.labels, shares)))
     pictures = np.stack([example.image for example in examples])
-    return as_input(pictures), torch.from_numpy(np.concatenate(objects).astype(np.float32))
+    most = max(len(example.boxes) for example in examples)
+    return as_input(pictures), torch.from_numpy(np.concatenate(objects).astype(np.float32)), most
 
 
 def evaluate(network: nn.Module, images: DetectorImages, *, classes: int) -> dict[str, float]:

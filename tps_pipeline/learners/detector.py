@@ -34,7 +34,7 @@ class Kind:
 PERSON = Kind("person_detector", dataset("person"), True, False, "YOLOv7 for people on whole frames.")
 """The first stage of the two-stage detection."""
 
-PART = Kind("part_detector", dataset("part"), False, True, "YOLOv7 for the parts on a person's crop.")
+PART = Kind("part_detector", dataset("part"), False, True, "A detector of the parts on a person's crop.")
 """The second stage of the two-stage detection."""
 
 SINGLE_STAGE = Kind(

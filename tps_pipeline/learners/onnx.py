@@ -26,6 +26,7 @@ from tps_pipeline.methods.clips import classifier
 from tps_pipeline.methods.people import classifier as people
 from tps_pipeline.models import onnx
 from tps_pipeline.models.conversion import KINDS
+from tps_pipeline.models.heat_maps import HeatMaps
 from tps_pipeline.models.weights import load_checkpoint, load_strictly
 from tps_pipeline.models.yolov7 import YOLOv7
 from tps_pipeline.training.checkpoint import LOGS, WEIGHTS
@@ -57,7 +58,7 @@ class Exportable:
 class _Boxes(nn.Module):
     """A detector that gives boxes x1 y1 x2 y2 (B, N, 4) and a score for each class (B, N, C)."""
 
-    def __init__(self, network: YOLOv7) -> None:
+    def __init__(self, network: YOLOv7 | HeatMaps) -> None:
         super().__init__()
         self.network = network
 
@@ -125,7 +126,7 @@ def trained(checkpoint: Path, name: str) -> Exportable:
             return _action(checkpoint, described)
         case None if "labels" in described:
             found = detector.load(checkpoint / WEIGHTS, device="cpu")
-            assert isinstance(found.network, YOLOv7)
+            assert isinstance(found.network, YOLOv7 | HeatMaps)
             return _detector(found.network, {"labels": described["labels"], "image_size": str(found.size)})
         case _:
             what = "sees neither pictures nor clips: it has no ONNX file; name a detector, video_action or a method"
@@ -182,7 +183,7 @@ def _imported(folder: Path) -> Exportable:
     return Exportable(network, clip, about, gives)
 
 
-def _detector(network: YOLOv7, about: Mapping[str, str]) -> Exportable:
+def _detector(network: YOLOv7 | HeatMaps, about: Mapping[str, str]) -> Exportable:
     """Of any number of pictures and any size that its strides divide."""
     example, dynamic = detector.exported_with()
     normalisation = {"normalisation": KINDS["yolov7x"].normalisation}

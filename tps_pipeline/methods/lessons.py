@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ class Lesson:
     Attributes:
         model: The network.
         samples: What it learns from.
-        answer: Of the network and a batch: logits, `(N, labels)`, and their targets, `(N, parts)`.
+        answer: Of the network and a batch: logits, `(N, labels)`, their targets, `(N, parts)`, and which rows count,
+            `(N,)` (None: all).
         classify: Of the network, a held-out video's clips, `(K, T, H, W, 3)` uint8, and what was drawn with them:
             logits and targets.
         held_out: Videos to measure on; may be none.
@@ -54,7 +56,7 @@ class Lesson:
 
     model: nn.Module
     samples: TrainingClips
-    answer: Callable[[nn.Module, dict[str, Tensor]], tuple[Tensor, Tensor]]
+    answer: Callable[[nn.Module, dict[str, Tensor]], tuple[Tensor, Tensor, Tensor | None]]
     classify: Callable[[nn.Module, Tensor, Any], tuple[Tensor, np.ndarray]]
     held_out: list[Any]
     draw: Draw[Any]
@@ -84,6 +86,11 @@ def start_from(
         raise WeightsError(f"the weights {network.weights} were not given; set `weights: null` or import them")
 
 
+def on_device(tensor: Tensor) -> Callable[[torch.device], Tensor]:
+    """Gives a tensor on a device, where it then stays: to bring it there for each batch, a GPU would be waited for."""
+    return functools.cache(tensor.to)
+
+
 def groups_of(settings: recipe.ClipMethod) -> Groups:
     """How clips are mixed; single ones of videos in random order as they are."""
     return Groups(settings.clips_per_video, settings.shuffle_buffer if settings.clips_per_video > 1 else 0)
@@ -105,17 +112,17 @@ def learn(
         Loss and, measured on held-out videos, the share of labelled parts that get the right state.
     """
     every = np.concatenate(lesson.targets) if lesson.targets else np.empty((0, len(space.parts)), np.int64)
-    often, counts = frequencies(every, space), torch.from_numpy(target_counts(every, space))
+    usual, counts = frequencies(every, space), on_device(torch.from_numpy(target_counts(every, space)))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, targets = lesson.answer(network, batch)
-        kind, long_tail = settings.loss, settings.long_tail
-        return part_state_loss(logits, targets, space, kind=kind, long_tail=long_tail, counts=counts), {}
+        logits, targets, among = lesson.answer(network, batch)
+        kind, tail, often = settings.loss, settings.long_tail, counts(logits.device)
+        return part_state_loss(logits, targets, space, kind=kind, long_tail=tail, counts=often, among=among), {}
 
     def save(trained: nn.Module) -> None:
         metadata = {
             "labels": space.to_json(),
-            "frequencies": " ".join(map(str, often.tolist())),
+            "frequencies": " ".join(map(str, usual.tolist())),
             "settings": settings.model_dump_json(exclude={"inference"}),
         }
         save_checkpoint(folder / WEIGHTS, trained.state_dict(), metadata=metadata)

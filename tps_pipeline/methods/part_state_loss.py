@@ -31,8 +31,9 @@ def part_state_loss(
     kind: Loss,
     long_tail: LongTail | None = None,
     counts: Tensor | None = None,
+    among: Tensor | None = None,
 ) -> Tensor:
-    """The loss of a batch.
+    """The loss of a batch; a GPU is not waited for.
 
     `bce` asks of every label whether it holds (the paper's); those of a part without a target do not. `softmax`
     asks for one state of each part that has a target: the mean cross-entropy over all such parts.
@@ -49,12 +50,9 @@ def part_state_loss(
         kind: Which.
         long_tail: What is done for rare states.
         counts: How often each label is a training target, `(labels,)`; `class_balanced` and `logit_adjusted` need it.
+        among: Which rows count, `(B,)`; all without.
     """
-    logits, labelled = logits.float(), targets >= 0
-    if long_tail is None:
-        if kind == "bce":
-            return functional.binary_cross_entropy_with_logits(logits, _holds(logits, targets))
-        return _states_loss(logits, targets, space).sum() / labelled.sum().clamp(min=1)
+    logits = logits.float()
     if counts is not None:
         counts = counts.to(logits)
     if long_tail == "logit_adjusted":
@@ -62,15 +60,17 @@ def part_state_loss(
         logits = logits + prior_logits(counts, space, kind=kind)
     if kind == "bce":
         losses = functional.binary_cross_entropy_with_logits(logits, _holds(logits, targets), reduction="none")
+        counted = torch.ones_like(losses) if among is None else among[:, None].expand_as(losses)
     else:
-        losses = _states_loss(logits, targets, space)
+        losses = -_log_softmax(logits, space).gather(1, targets.clamp(min=0))
+        counted = targets >= 0 if among is None else (targets >= 0) & among[:, None]
     if long_tail == "focal":
         losses = losses * (1 - (-losses).exp()) ** FOCUS
     if long_tail == "class_balanced":
         assert counts is not None
         weights = class_weights(counts, space)
-        losses = losses * (weights if kind == "bce" else weights[targets[labelled]])
-    return losses.mean() if kind == "bce" else losses.sum() / labelled.sum().clamp(min=1)
+        losses = losses * (weights if kind == "bce" else weights[targets.clamp(min=0)])
+    return losses.where(counted.bool(), 0).sum() / counted.sum().clamp(min=1)
 
 
 def class_weights(counts: Tensor, space: LabelSpace) -> Tensor:
@@ -102,11 +102,6 @@ def part_state_scores(logits: Tensor, space: LabelSpace, *, kind: Loss) -> Tenso
 def _holds(logits: Tensor, targets: Tensor) -> Tensor:
     """Which labels are targets, as zeros and ones, `(B, labels)`."""
     return torch.zeros_like(logits).scatter_add_(1, targets.clamp(min=0), (targets >= 0).float())
-
-
-def _states_loss(logits: Tensor, targets: Tensor, space: LabelSpace) -> Tensor:
-    """The cross-entropy of each target, `(targets,)`."""
-    return -_log_softmax(logits, space).gather(1, targets.clamp(min=0))[targets >= 0]
 
 
 def _log_softmax(logits: Tensor, space: LabelSpace) -> Tensor:

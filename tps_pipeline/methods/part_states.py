@@ -25,6 +25,8 @@ UNLABELLED = -1
 """The label of a part that is not annotated, or in a state outside the label space."""
 LIKELIEST = 5
 """States kept in `state_scores`."""
+AT_ONCE = 200_000
+"""Rows of a table that are arranged at once."""
 UNKNOWN = ((NO_STATE, 1.0),)
 """The states of a part whose state cannot be told."""
 
@@ -117,6 +119,8 @@ class LabelSpace:
 def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.DataFrame:
     """The most frequent state of each part in each video, or in each of a video's frames; ties go by name.
 
+    Some videos at a time, for what is between takes a hundred times as much memory as what comes out.
+
     Args:
         keys: `video_id`, with or without `frame`.
         parts: `tables.PARTS`.
@@ -125,8 +129,15 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
     Returns:
         Targets: a row for each key, sorted, a column for each of its parts.
     """
+    import pandas as pd
+
+    found = [_targets(keys, few, space) for few in tables.by_videos(parts.select([*keys, "part", "state"]), AT_ONCE)]
+    return pd.concat(found).sort_index() if len(found) != 1 else found[0]
+
+
+def _targets(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.DataFrame:
     names = ["part", "state"]
-    table = parts.select([*keys, *names]).unify_dictionaries().group_by([*keys, *names], use_threads=False)
+    table = parts.group_by([*keys, *names], use_threads=False)
     counts = table.aggregate([([], "count_all")]).to_pandas()
     for name in ("video_id", *names):  # the order of names, not that of their first appearance
         counts[name] = counts[name].cat.reorder_categories(sorted(counts[name].cat.categories))
@@ -136,7 +147,7 @@ def targets_by(keys: Sequence[str], parts: pa.Table, space: LabelSpace) -> pd.Da
     pairs = zip(chosen.part, chosen.state, strict=True)
     chosen["label"] = [space.labels.get(pair, UNLABELLED) for pair in pairs]
     by_part = chosen.set_index([*keys, "part"])["label"].unstack("part")
-    return by_part.reindex(columns=list(space.parts)).fillna(UNLABELLED).astype(np.int64)
+    return by_part.reindex(columns=list(space.parts)).fillna(UNLABELLED).astype(np.int16)
 
 
 def target_counts(targets: np.ndarray, space: LabelSpace) -> np.ndarray:

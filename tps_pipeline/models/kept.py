@@ -5,12 +5,17 @@ A step of the graph loads its own and goes, and PyTorch runs them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
+from pathlib import Path
+from types import FunctionType
 from typing import Any, Literal, ParamSpec, TypeVar
+
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 _P = ParamSpec("_P")
 T = TypeVar("T")
@@ -30,6 +35,8 @@ class Networks:
 
 
 _kept: ContextVar[Networks | None] = ContextVar("kept", default=None)
+_loading: ContextVar[tuple[object, ...] | None] = ContextVar("loading", default=None)
+"""The function that loads a network just now, and its arguments."""
 
 
 @contextmanager
@@ -62,7 +69,25 @@ def kept(load: Callable[_P, T]) -> Callable[_P, T]:
             return load(*args, **kwargs)
         key = f"{load.__module__}.{load.__qualname__} {args!r} {kwargs!r}"
         if key not in networks.loaded:
-            networks.loaded[key] = load(*args, **kwargs)
+            token = _loading.set((load, *args, *sorted(kwargs.items())))
+            try:
+                networks.loaded[key] = load(*args, **kwargs)
+            finally:
+                _loading.reset(token)
         return networks.loaded[key]
 
     return loaded
+
+
+def loading() -> str | None:
+    """A hash that says which network is loaded just now: how, and the content of its file; None if none is."""
+    said = _loading.get()
+    return None if said is None else hashlib.sha256("\0".join(map(_content, said)).encode()).hexdigest()
+
+
+def _content(said: object) -> str:
+    if isinstance(said, Path):
+        return hashlib.sha256((said / WEIGHTS if said.is_dir() else said).read_bytes()).hexdigest()
+    if isinstance(said, tuple):
+        return "\0".join(map(_content, said))
+    return f"{said.__module__}.{said.__qualname__}" if isinstance(said, FunctionType) else repr(said)

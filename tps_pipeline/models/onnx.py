@@ -5,9 +5,15 @@ Which network a name of a store means is not known here.
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib.metadata
 import importlib.util
+import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+import tps_pipeline
 from tps_pipeline.errors import WeightsError
-from tps_pipeline.models.kept import runtime
+from tps_pipeline.models.kept import loading, runtime
 from tps_pipeline.whole_file import whole_file
 
 EXTRA = "tps-pipeline[onnx]"
 """The optional packages that this needs."""
+
+UNUSED = 30 * 24 * 3600
+"""Seconds after which a file that nobody has asked for is deleted."""
 
 
 def must_be_installed(*, to_run: bool = False) -> None:
@@ -69,7 +79,7 @@ class _OnnxRuntime(nn.Module):
         )  # who calls it asks for its device
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
-        content = encode(network.cpu(), example, dynamic=dynamic)
+        content = _encoded(network.cpu(), example, dynamic)
         self._session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -77,6 +87,49 @@ class _OnnxRuntime(nn.Module):
         taken = {self._session.get_inputs()[0].name: np.ascontiguousarray(x.float().cpu().numpy())}
         given = tuple(torch.from_numpy(np.asarray(each)).to(x.device) for each in self._session.run(None, taken))
         return given[0] if len(given) == 1 else given
+
+
+def _encoded(network: nn.Module, example: Tensor, dynamic: Mapping[int, Any]) -> bytes:
+    """What `encode` writes, or has written before: that takes some ten seconds a network.
+
+    It is kept in the user's cache, by what the network is loaded from and by the code; never in a store.
+    """
+    network_is = loading()
+    if network_is is None:
+        return encode(network, example, dynamic=dynamic)
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tps_pipeline" / "onnx"
+    except RuntimeError:  # whoever this is has no home
+        return encode(network, example, dynamic=dynamic)
+    name = hashlib.sha256(f"{network_is} {tuple(example.shape)} {_code()}".encode()).hexdigest()[:32]
+    with suppress(OSError):
+        for file in folder.glob(f"{name}-*.onnx"):
+            content = file.read_bytes()
+            if file.stem.endswith(_digest(content)):
+                os.utime(file)
+                return content
+    content = encode(network, example, dynamic=dynamic)
+    with suppress(OSError):  # it may be full, or not ours
+        with whole_file(folder / f"{name}-{_digest(content)}.onnx") as partial:
+            partial.write_bytes(content)
+        for file in folder.glob("*.onnx"):
+            if file.stat().st_mtime < time.time() - UNUSED:
+                file.unlink()
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+@functools.cache
+def _code() -> str:
+    """A hash of this package's source and of what exports."""
+    versions = [importlib.metadata.version(name) for name in ("torch", "onnx", "onnxscript")]
+    source = hashlib.sha256(" ".join(versions).encode())
+    for file in sorted(Path(tps_pipeline.__file__).parent.rglob("*.py")):
+        source.update(file.read_bytes())
+    return source.hexdigest()
 
 
 def write(

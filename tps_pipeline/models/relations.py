@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import roi_align
 
+from tps_pipeline.models.keypoints import Keypoints
+
 PLACES = 7
 """Rows and columns that a box is sampled at (ACAR paper, section 4)."""
 
@@ -31,19 +33,30 @@ class People(NamedTuple):
         tracks: A number that someone has in all clips in which they are, and nobody else has, `(N,)`; None if who is
             who is not known.
         frames: Each one's frame in the video, `(N,)`; None if all are of the same time.
+        landmarks: Each one's, as `Keypoints` takes them, `(N, 33, 3)`; None for heads without keypoints.
     """
 
     boxes: Tensor
     clips: Tensor
     tracks: Tensor | None = None
     frames: Tensor | None = None
+    landmarks: Tensor | None = None
 
     def of(self, features: Tensor) -> Tensor:
         """Their features `(N, C)` in those of the clips, `(B, C, H, W)`."""
         height, width = features.shape[2:]
-        scaled = self.boxes.to(features.dtype) * self.boxes.new_tensor([width, height, width, height]).to(features)
+        boxes = self.boxes.to(features.dtype)
+        # Number by number: a GPU would be waited for to hand it a tensor of Python's.
+        scaled = torch.stack([edge * side for edge, side in zip(boxes.unbind(1), 2 * (width, height), strict=True)], 1)
         rois = torch.cat([self.clips[:, None].to(features.dtype), scaled], 1)
         return roi_align(features, rois, PLACES).amax((2, 3))
+
+    def with_landmarks(self, features: Tensor, keypoints: Keypoints | None) -> Tensor:
+        """The same, and what their landmarks add to it."""
+        if keypoints is None:
+            return self.of(features)
+        assert self.landmarks is not None
+        return self.of(features) + keypoints(self.boxes, self.landmarks)
 
     def together(self) -> Tensor:
         """Who is in a clip with whom, themselves included: `(N, N)`."""
@@ -68,20 +81,22 @@ class Person(nn.Module):
         channels: Of the clips' features.
         person: Of a person's features.
         hidden: Of the description.
+        keypoints: Landmarks are part of what is known of a person.
 
     Attributes:
         channels: Of the description.
     """
 
-    def __init__(self, channels: int, *, person: int, hidden: int) -> None:
+    def __init__(self, channels: int, *, person: int, hidden: int, keypoints: bool = False) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, person, 1, bias=False)
         self.describe = nn.Linear(person, hidden, bias=False)
+        self.keypoints = Keypoints(person) if keypoints else None
         self.channels = hidden
 
     def forward(self, features: Tensor, people: People) -> Tensor:
         """Describe people: `(N, channels)` from the clips' features `(B, C, H, W)`."""
-        return self.describe(people.of(self.reduce(features))).relu()
+        return self.describe(people.with_landmarks(self.reduce(features), self.keypoints)).relu()
 
 
 class PersonContextPerson(nn.Module):
@@ -96,12 +111,15 @@ class PersonContextPerson(nn.Module):
         hidden: Of the maps (512).
         blocks: How many relate them (ACAR-Net: one for the 101-layer network, two for the 50-layer one).
         dropout: In the blocks (0.2).
+        keypoints: Landmarks are part of what is known of a person.
 
     Attributes:
         channels: Of the description.
     """
 
-    def __init__(self, channels: int, *, person: int, hidden: int, blocks: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, *, person: int, hidden: int, blocks: int, dropout: float, keypoints: bool = False
+    ) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, person, 1, bias=False)
         # One 1x1 convolution of scene and tiled person, cut in two: the scene's part is the same for all its people.
@@ -110,12 +128,13 @@ class PersonContextPerson(nn.Module):
         self.around = nn.Conv2d(hidden, hidden, 3, bias=False)
         self.blocks = nn.ModuleList(HighOrder(hidden, dropout) for _ in range(blocks))
         self.describe = nn.Linear(person, hidden, bias=False)
+        self.keypoints = Keypoints(person) if keypoints else None
         self.channels = 2 * hidden
 
     def forward(self, features: Tensor, people: People) -> Tensor:
         """Describe people: `(N, channels)` from the clips' features `(B, C, H, W)`, 3 by 3 places at least."""
         features = self.reduce(features)
-        actors = people.of(features)
+        actors = people.with_landmarks(features, self.keypoints)
         maps = (self.scene(features)[people.clips] + self.actor(actors)[..., None, None]).relu()
         maps = functional.max_pool2d(self.around(maps).relu(), 3, stride=2, padding=1)
         together = people.together()
@@ -162,13 +181,23 @@ class PersonPerson(nn.Module):
         dropout: Wherever AIA drops out (0.2).
         reach: How many steps of time the neighbouring clips are away at most, either way (30).
         step: Frames of a step (a second's).
+        keypoints: Landmarks are part of what is known of a person.
 
     Attributes:
         channels: Of the description.
     """
 
     def __init__(
-        self, channels: int, *, person: int, hidden: int, blocks: int, dropout: float, reach: int = 0, step: int = 1
+        self,
+        channels: int,
+        *,
+        person: int,
+        hidden: int,
+        blocks: int,
+        dropout: float,
+        reach: int = 0,
+        step: int = 1,
+        keypoints: bool = False,
     ) -> None:
         super().__init__()
         self.ask, self.answer = (nn.Sequential(nn.Linear(channels, person), nn.Dropout(dropout)) for _ in range(2))
@@ -177,11 +206,12 @@ class PersonPerson(nn.Module):
         self.describe = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout)
         )
+        self.keypoints = Keypoints(channels) if keypoints else None
         self.channels, self.step = hidden, step
 
     def forward(self, features: Tensor, people: People) -> Tensor:
         """Describe people: `(N, channels)` from the clips' features `(B, C, H, W)`."""
-        pooled = people.of(features)
+        pooled = people.with_landmarks(features, self.keypoints)
         related, others = self.ask(pooled), self.answer(pooled)
         known, later = people.known(), (people.later() / self.step).round().long()
         for block in self.blocks:

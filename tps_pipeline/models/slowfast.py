@@ -119,7 +119,8 @@ class SlowFast(nn.Module):
             Slow features `(B, 32 stem, T / alpha, H / 16, W / 16)` and fast ones `(B, 32 stem beta, T, H / 16,
             W / 16)`, rounded up.
         """
-        pathways = [x[:, :, self._slow_frames(x.shape[2])], x]
+        # One by one: a list of Python's as an index is handed to a GPU, which is waited for.
+        pathways = [torch.stack([x[:, :, at] for at in self._slow_frames(x.shape[2])], 2), x]
         for block in self.blocks:
             pathways = block(pathways)
         slow, fast = pathways

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -78,35 +78,24 @@ VARIANTS = {
 """The family's members that a recipe can name (arXiv 2207.02696)."""
 
 
-class YOLOv7(nn.Module):
-    """A member of the YOLOv7 family.
+class Body(nn.Module):
+    """A member of the YOLOv7 family without what says where objects are.
 
     Blocks are registered in the order of the published layer lists: `from_reference` relies on it.
 
     Args:
         variant: Which member: `tiny` or `x`.
-        classes: Number of classes.
         width: Factor on all channel counts, which stay multiples of 8.
         depth: Factor on the number of groups in every ELAN block, at least one.
-        anchors: Widths and heights in pixels, in ascending size, shape (9, 2) or (3, 3, 2); COCO's by default.
+
+    Attributes:
+        channels: What it gives at strides 8, 16 and 32.
     """
 
-    def __init__(
-        self,
-        variant: Literal["tiny", "x"] = "tiny",
-        *,
-        classes: int = 80,
-        width: float = 1.0,
-        depth: float = 1.0,
-        anchors: ArrayLike | None = None,
-    ) -> None:
+    def __init__(self, variant: Literal["tiny", "x"], *, width: float, depth: float) -> None:
         super().__init__()
         self.variant = variant
-        channels = self._build(VARIANTS[variant], width=width, depth=depth)
-        if anchors is None:
-            anchors = VARIANTS[variant].anchors
-        boxes = torch.from_numpy(np.array(anchors, dtype=np.float32).reshape(3, -1, 2))
-        self.head = Head(channels, classes=classes, anchors=boxes)
+        self.channels = self._build(VARIANTS[variant], width=width, depth=depth)
 
     def _build(self, v: Variant, *, width: float, depth: float) -> list[int]:
         """Everything before the head; returns the channels that the head gets."""
@@ -147,6 +136,53 @@ class YOLOv7(nn.Module):
         self.outputs = nn.ModuleList(conv(n, 2 * n, 3) for n in (n3, n4, n5))
         return [2 * n for n in (n3, n4, n5)]
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What it sees in pictures (B, 3, H, W): maps (B, channels, h, w) at strides 8, 16, 32."""
+        p3 = self.stage3(self.stage2(self.stem(images)))
+        p4 = self.stage4(p3)
+        p5 = self.pyramid(self.stage5(p4))
+        n4 = self.merge4(torch.cat((self.lateral4(p4), _double(self.reduce5(p5))), 1))
+        n3 = self.merge3(torch.cat((self.lateral3(p3), _double(self.reduce4(n4))), 1))
+        n4 = self.refine4(torch.cat((self.down3(n3), n4), 1))
+        n5 = self.refine5(torch.cat((self.down4(n4), p5), 1))
+        return [output(n) for output, n in zip(self.outputs, (n3, n4, n5), strict=True)]
+
+    @torch.no_grad()
+    def fuse(self) -> Self:
+        """Fold normalisations and implicit knowledge into the convolutions, in place, for evaluation only."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, ConvBlock | ImplicitConv):
+                module.fuse()
+        return self
+
+
+class YOLOv7(Body):
+    """A member of the YOLOv7 family.
+
+    Args:
+        variant: Which member: `tiny` or `x`.
+        classes: Number of classes.
+        width: See `Body`.
+        depth: See `Body`.
+        anchors: Widths and heights in pixels, in ascending size, shape (9, 2) or (3, 3, 2); COCO's by default.
+    """
+
+    def __init__(
+        self,
+        variant: Literal["tiny", "x"] = "tiny",
+        *,
+        classes: int = 80,
+        width: float = 1.0,
+        depth: float = 1.0,
+        anchors: ArrayLike | None = None,
+    ) -> None:
+        super().__init__(variant, width=width, depth=depth)
+        if anchors is None:
+            anchors = VARIANTS[variant].anchors
+        boxes = torch.from_numpy(np.array(anchors, dtype=np.float32).reshape(3, -1, 2))
+        self.head = Head(self.channels, classes=classes, anchors=boxes)
+
     def forward(self, images: Tensor) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
         """Detect.
 
@@ -157,24 +193,8 @@ class YOLOv7(nn.Module):
             In training the raw maps, (B, 3, h, w, 5 + classes) at strides 8, 16, 32, before the sigmoid. In evaluation
             `(decoded, raw maps)`, see `Head.decode`.
         """
-        p3 = self.stage3(self.stage2(self.stem(images)))
-        p4 = self.stage4(p3)
-        p5 = self.pyramid(self.stage5(p4))
-        n4 = self.merge4(torch.cat((self.lateral4(p4), _double(self.reduce5(p5))), 1))
-        n3 = self.merge3(torch.cat((self.lateral3(p3), _double(self.reduce4(n4))), 1))
-        n4 = self.refine4(torch.cat((self.down3(n3), n4), 1))
-        n5 = self.refine5(torch.cat((self.down4(n4), p5), 1))
-        raw = self.head([output(n) for output, n in zip(self.outputs, (n3, n4, n5), strict=True)])
+        raw = self.head(self.features(images))
         return raw if self.training else (self.head.decode(raw), raw)
-
-    @torch.no_grad()
-    def fuse(self) -> YOLOv7:
-        """Fold normalisations and implicit knowledge into the convolutions, in place, for evaluation only."""
-        self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvBlock | ImplicitConv):
-                module.fuse()
-        return self
 
 
 def _double(x: Tensor) -> Tensor:

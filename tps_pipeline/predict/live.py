@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tps_pipeline.errors import VideoError
@@ -42,6 +44,13 @@ class Live(NamedTuple):
     pictures: Pictures
 
 
+def name_of(source: str | Path | Camera) -> str:
+    """What a source is called: a file by its name."""
+    if isinstance(source, Camera):
+        return f"camera_{source}"
+    return "address" if isinstance(source, str) and "://" in source else Path(source).stem
+
+
 @contextmanager
 def opened(source: str | Path | Camera, *, allow_network: bool = False) -> Iterator[Live]:
     """Open a source.
@@ -64,7 +73,7 @@ def opened(source: str | Path | Camera, *, allow_network: bool = False) -> Itera
         path = video(source)
         with open_video(path) as (_, stream):
             fps = rate_of(stream) or UNKNOWN_RATE
-        yield Live(path.stem, fps, (picture for _, picture in read_frames(path, nearest=True)))
+        yield Live(name_of(path), fps, (picture for _, picture in read_frames(path, nearest=True)))
 
 
 def _camera(number: Camera) -> Iterator[Live]:
@@ -75,7 +84,7 @@ def _camera(number: Camera) -> Iterator[Live]:
     try:
         if not camera.isOpened():
             raise refused
-        yield Live(f"camera_{number}", camera.get(cv2.CAP_PROP_FPS) or UNKNOWN_RATE, _seen_by(camera))
+        yield Live(name_of(number), camera.get(cv2.CAP_PROP_FPS) or UNKNOWN_RATE, _seen_by(camera))
     finally:
         camera.release()
 
@@ -94,7 +103,20 @@ def _address(address: str) -> Iterator[Live]:
         if not container.streams.video:
             raise VideoError(f"{address}: there are no pictures in it")
         stream = container.streams.video[0]
-        reformatter = VideoReformatter()
-        frames = (reformatter.reformat(frame, format="rgb24") for frame in container.decode(stream))
-        pictures = (np.asarray(frame.to_ndarray(), np.uint8) for frame in frames)
-        yield Live("address", rate_of(stream) or UNKNOWN_RATE, pictures)
+        yield Live(name_of(address), rate_of(stream) or UNKNOWN_RATE, _sent(container, stream, address))
+
+
+def _sent(container: InputContainer, stream: VideoStream, address: str) -> Pictures:
+    """What an address sends, until its end; what cannot be decoded is passed over."""
+    reformatter = VideoReformatter()
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"{address}: broke off ({error.strerror})") from error
+        if packet is None:
+            return
+        with suppress(av.FFmpegError):
+            for frame in packet.decode():
+                yield np.asarray(reformatter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)

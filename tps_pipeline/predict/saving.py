@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tps_pipeline.data.formats import cvat, mot
 from tps_pipeline.drawing.video import SHOWN_SCORE, encode
+from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.results import Result
 from tps_pipeline.predict.streaming import Frame
 from tps_pipeline.whole_file import whole_file
@@ -25,6 +26,9 @@ Kind = Literal["json", "csv", "parquet", "coco", "cvat", "mot", "mp4"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """All of them."""
+
+STREAMED: dict[Kind, str] = {"json": ".jsonl", "mp4": ".mp4"}
+"""What a stream can be saved as, and what the name of each file ends with: a line a frame, and a video."""
 
 _SUFFIXES = {"coco": ".coco.json", "cvat": ".cvat.xml", "mot": ".mot.txt"}
 
@@ -64,37 +68,49 @@ def suffix(kind: Kind) -> str:
 def save_stream(
     frames: Iterable[Frame], path: Path, kinds: Collection[Kind], *, rate: float, min_score: float = SHOWN_SCORE
 ) -> None:
-    """Write what is found in a source while it goes on; an interrupt is its end.
+    """Write what is found in a source while it goes on; an interrupt is its end, and so is a source that breaks off.
 
     Args:
         frames: What is found.
-        path: The files without their suffix: `.jsonl` has a line a frame, at once; `.mp4` appears at the end.
+        path: The files without what their names end with (`STREAMED`): lines come at once, the video at the end.
         kinds: What to write of these.
         rate: Frames a second that are looked at.
         min_score: People below this score are left out.
+
+    Raises:
+        VideoError: The source broke off; what was found before is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    broken: list[VideoError] = []
     with ExitStack() as stack:
-        lines = stack.enter_context(_beside(path, ".jsonl").open("w", encoding="utf-8")) if "json" in kinds else None
-        drawn = _written(frames, lines, min_score=min_score)
+        lines = stack.enter_context(_beside(path, "json").open("w", encoding="utf-8")) if "json" in kinds else None
+        drawn = _written(frames, lines, broken, min_score=min_score)
         if "mp4" in kinds and (first := next(drawn, None)):
-            with whole_file(_beside(path, ".mp4")) as partial:
+            with whole_file(_beside(path, "mp4")) as partial:
                 pictures = (frame.draw(min_score=min_score) for frame in chain((first,), drawn))
                 encode(partial, pictures, rate=Fraction(rate).limit_denominator(1001))
         deque(drawn, maxlen=0)
+    for error in broken:
+        raise error
 
 
-def _written(frames: Iterable[Frame], lines: TextIO | None, *, min_score: float) -> Iterator[Frame]:
-    with suppress(KeyboardInterrupt):
+def _written(
+    frames: Iterable[Frame], lines: TextIO | None, broken: list[VideoError], *, min_score: float
+) -> Iterator[Frame]:
+    try:
         for frame in frames:
             if lines:
                 lines.write(json.dumps(frame.to_dict(min_score=min_score), ensure_ascii=False) + "\n")
                 lines.flush()
             yield frame
+    except KeyboardInterrupt:
+        return
+    except VideoError as error:
+        broken.append(error)
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+def _beside(path: Path, kind: Kind) -> Path:
+    return path.with_name(path.name + STREAMED[kind])
 
 
 def _table(result: Result) -> pa.Table:

@@ -30,7 +30,7 @@ from tps_pipeline.drawing.video import SHOWN_SCORE, with_tracks
 from tps_pipeline.graph import Run, Step
 from tps_pipeline.lineage import Input
 from tps_pipeline.models.kept import Networks, keeping
-from tps_pipeline.outputs import DETECTIONS, FRAMES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
+from tps_pipeline.outputs import DETECTIONS, FRAMES, POSES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
@@ -104,6 +104,7 @@ class Window:
         stride: Between the frames that are looked at.
         pictures: The window's, none larger than `SIDE`.
         detections: Its people, as detected once.
+        poses: Their landmarks, where these are looked for.
         tracks: Who they are.
         linker: Who has been seen at all.
         named: Tracks in the order in which they began, those of a single box too.
@@ -122,6 +123,7 @@ class Window:
     stride: int
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
     detections: pa.Table = field(default_factory=lambda: tables.empty(tables.DETECTIONS))
+    poses: pa.Table = field(default_factory=lambda: tables.empty(tables.POSES))
     tracks: pa.Table = field(default_factory=lambda: tables.empty(tables.TRACKS))
     linker: Linker = field(default_factory=Linker)
     named: dict[int, int] = field(default_factory=dict)
@@ -156,7 +158,8 @@ class Window:
     def _forget(self, count: int) -> None:
         self.start += count
         del self.pictures[:count]
-        self.detections, self.tracks = (_moved(table, count) for table in (self.detections, self.tracks))
+        of_frames = (self.detections, self.poses, self.tracks)
+        self.detections, self.poses, self.tracks = (_moved(table, count) for table in of_frames)
 
     def _make(self, shown: dict[int, NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> memory.Made:
         """Run the steps: of the new frames what looks at frames, of the window what looks at more."""
@@ -178,12 +181,15 @@ class Window:
                 self._link(made[detections])
                 made[TRACKS] = self.tracks
                 continue
-            seen = made | ({detections: self.detections} if TRACKS in step.reads else {})
+            of_window = {detections: self.detections, POSES: self.poses}
+            seen = made | (of_window if TRACKS in step.reads else {})
             reader = memory.VideoReader(
                 run, step.name, step.reads, step.sections, self.inputs, memory.SHARD, folder, made=seen
             )
             for output, product in memory.products(step, reader).items():
                 assert isinstance(product, pa.Table)
+                if output == POSES:
+                    self.poses = pa.concat_tables([self.poses, product]).unify_dictionaries()
                 if "frame" in product.column_names:
                     made[output] = product.filter(pc.field("frame") >= since)
                 else:

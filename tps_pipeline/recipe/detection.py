@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Tag, model_validator
 
 from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Side, Size
 from tps_pipeline.recipe.training import Training
@@ -21,6 +23,40 @@ class Yolov7(Section):
     """`kmeans` fits nine anchors to the training boxes, `auto` does so where COCO's do not fit them."""
     weights: str | None = None
     """Name of imported weights to start from (`tps weights import`)."""
+
+
+class HeatMaps(Section):
+    """A network for what is in a picture once at most, as each part is in its person's crop.
+
+    It has a YOLOv7's body, and of each class a map of where it is (Objects as Points, arXiv 1904.07850), and its box
+    there, in place of anchors.
+    """
+
+    kind: Literal["heat_maps"]
+    """Says that it is this network."""
+    variant: Literal["tiny", "x"] = "tiny"
+    """See `Yolov7`."""
+    width: Size = 1.0
+    """See `Yolov7`."""
+    depth: Size = 1.0
+    """See `Yolov7`."""
+    weights: str | None = None
+    """Name of imported weights of a YOLOv7 whose body it starts from (`tps weights import`)."""
+
+
+YOLOV7, HEAT_MAPS = "Yolov7", "HeatMaps"
+"""The two kinds of a detector's network, as steps of a place in a recipe; people do not write them."""
+
+
+def _kind_of_network(content: Any) -> str:
+    heat_maps = "kind" in content if isinstance(content, dict) else isinstance(content, HeatMaps)
+    return HEAT_MAPS if heat_maps else YOLOV7
+
+
+DetectorNetwork = Annotated[
+    Annotated[Yolov7, Tag(YOLOV7)] | Annotated[HeatMaps, Tag(HEAT_MAPS)], Discriminator(_kind_of_network)
+]
+"""A network that detects."""
 
 
 class BoxAugmentation(Section):
@@ -51,7 +87,7 @@ class BoxAugmentation(Section):
 
 
 class DetectionGains(Section):
-    """Weights of a detector's three losses (YOLOv7's by default)."""
+    """Weights of the three losses of a YOLOv7 (its own by default)."""
 
     box: Amount = 0.05
     """Of the boxes' overlap with their targets."""
@@ -74,8 +110,8 @@ class DetectorInference(Section):
 class Detector(Section):
     """A detector and how it is trained."""
 
-    network: Yolov7
-    """The network and what it starts from."""
+    network: DetectorNetwork
+    """The network and what it starts from. `{kind: heat_maps}` is for the part detector alone."""
     start_from: Literal["person_detector"] | None = None
     """Of the part detector: begin with what the person detector has learned, in place of imported weights (null: it
     does not). Of few videos parts are then learned in fewer steps."""
@@ -84,11 +120,22 @@ class Detector(Section):
     training: Training
     """A sample is an image."""
     gains: DetectionGains = DetectionGains()
-    """Weights of the losses."""
+    """Weights of the losses; heat maps have none of these."""
     augment: BoxAugmentation = BoxAugmentation()
     """What is done to training images."""
     inference: DetectorInference = DetectorInference()
     """How the trained network is used."""
+
+    @model_validator(mode="after")
+    def _heat_maps_have_what_they_can_use(self) -> Self:
+        """Nothing is set that heat maps do not look at, and a picture has each class once."""
+        if not isinstance(self.network, HeatMaps):
+            return self
+        if self.gains != DetectionGains():
+            raise ValueError("gains: those of a YOLOv7; heat maps have none")
+        if self.augment.mosaic or self.augment.mixup:
+            raise ValueError("augment: heat maps see one person in a picture; set mosaic and mixup to 0")
+        return self
 
     @property
     def pixels(self) -> int:

@@ -11,12 +11,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tps_pipeline.errors import RecipeError
+from tps_pipeline.recipe.detection import HEAT_MAPS, YOLOV7
 from tps_pipeline.recipe.methods import is_ours
 from tps_pipeline.recipe.own import OwnMethod, settings_of
 from tps_pipeline.recipe.schema import TRAINED, USED, Recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 """The folder of the recipes that come with the package."""
+
+KINDS = TRAINED, USED, YOLOV7, HEAT_MAPS
+"""Steps of a place in a recipe that people do not write: of which kind a section is."""
 
 LONGEST = 1_000_000
 """Characters of a recipe. `paper.yaml` has some 20,000."""
@@ -111,7 +115,7 @@ def _explain(error: ValidationError, content: Any) -> list[str]:
     """One line a problem, with the nearest known key for an unknown one."""
     lines = []
     for problem in error.errors():
-        steps = (str(step).replace("\n", "\\n") for step in problem["loc"] if step not in (TRAINED, USED))
+        steps = (str(step).replace("\n", "\\n") for step in problem["loc"] if step not in KINDS)
         where = ".".join(steps)
         if problem["type"] == "extra_forbidden":
             known = _fields(problem["loc"][:-1], content)

@@ -83,6 +83,9 @@ class InstanceLevel(ClipMethod):
     `person_person` people are seen with themselves in all of them."""
     track_stride: Positive = 5
     """`tracked`: frames from one clip to the next in training; that of the sampled frames."""
+    keypoints: bool = False
+    """A person's landmarks are looked at, too (the recipe has `pose`); people are then detected by them in all training
+    videos first, and frames are learned from in which somebody's landmarks are known."""
     relation_blocks: Positive = 1
     """Layers that relate a person to what `relation` names, one after the other."""
     person_width: Positive = 1024

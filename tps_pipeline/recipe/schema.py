@@ -13,9 +13,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from tps_pipeline.errors import RecipeError
 from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
-from tps_pipeline.recipe.detection import Detector, Pose, SingleStage, TwoStage, UsedDetector
+from tps_pipeline.recipe.detection import Detector, HeatMaps, Pose, SingleStage, TwoStage, UsedDetector
 from tps_pipeline.recipe.ensembles import Ensemble
-from tps_pipeline.recipe.methods import Method, PartStateDetector
+from tps_pipeline.recipe.methods import InstanceLevel, Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
 
 ENSEMBLES = ("voting", "stacked", "by_category")
@@ -25,7 +25,7 @@ WHOLE = "*"
 """The name of the whole recipe among its sections."""
 
 NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "annotated", "start_from": None,
-         "detections": "two_stage", "pose": None}  # fmt: skip
+         "detections": "two_stage", "pose": None, "keypoints": False}  # fmt: skip
 """Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
 
 
@@ -147,12 +147,20 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _landmarks_come_from_somewhere(self) -> Self:
+        """There are landmarks if a method looks at them."""
+        for name, method in self.methods.items():
+            if isinstance(method, InstanceLevel) and method.keypoints and self.pose is None:
+                raise ValueError(
+                    f"methods.{name}.keypoints needs landmarks, which pose finds: add `pose: {{}}` to the recipe"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_detector_starts_from_another(self) -> Self:
         """Only the part detector begins with another network of the recipe, and then with that one alone."""
-        others = {"person_detector": self.person_detector, "single_stage_detector": self.single_stage_detector}
-        others |= {f"methods.{name}.detector": method.detector for name, method in self.part_state_detectors.items()}
-        for name, detector in others.items():
-            if isinstance(detector, Detector) and detector.start_from is not None:
+        for name, detector in self._others_than_of_parts.items():
+            if detector.start_from is not None:
                 raise ValueError(f"{name}.start_from: only part_detector starts from another detector")
         part = self.part_detector
         if part and part.start_from and part.network.weights:
@@ -160,6 +168,24 @@ class Recipe(Section):
         if part and part.start_from and not isinstance(self.person_detector, Detector):
             raise ValueError("part_detector.start_from: the person detector is not trained, so nothing starts from it")
         return self
+
+    @model_validator(mode="after")
+    def _heat_maps_are_of_parts(self) -> Self:
+        """Only of a person's crop is it known that everything is in it once at most."""
+        for name, detector in self._others_than_of_parts.items():
+            if isinstance(detector.network, HeatMaps):
+                raise ValueError(f"{name}.network: only part_detector finds what is there once, and can be heat_maps")
+        return self
+
+    @property
+    def _others_than_of_parts(self) -> dict[str, Detector]:
+        """The trained detectors but for that of parts, by where they stand."""
+        others: dict[str, Any] = {
+            "person_detector": self.person_detector,
+            "single_stage_detector": self.single_stage_detector,
+            **{f"methods.{name}.detector": method.detector for name, method in self.part_state_detectors.items()},
+        }
+        return {name: detector for name, detector in others.items() if isinstance(detector, Detector)}
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

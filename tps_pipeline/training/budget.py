@@ -69,6 +69,13 @@ class Budget:
         return due or self.used(after) >= 1
 
     @property
+    def evaluations(self) -> int:
+        """How often a training is evaluated."""
+        return (
+            self.settings.epochs // max(1, self.settings.epochs // EVALUATIONS) if self.settings.epochs else EVALUATIONS
+        )
+
+    @property
     def _steps_per_epoch(self) -> int:
         return math.ceil(self.per_epoch / self.accumulate)
 

@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from tps_pipeline import recipe
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.errors import TpsError
 from tps_pipeline.progress import bar as progress_bar
+from tps_pipeline.training import trial as trials
 from tps_pipeline.training.batches import Batches, Groups, Samples
 from tps_pipeline.training.budget import Budget, Progress, batch_size
 from tps_pipeline.training.losses import Losses
@@ -136,7 +137,12 @@ def fit(
     fabric.launch()
     devices.note(*_devices(fabric))
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(fabric, task, settings, folder, seed)
+    if trial := trials.wanted():
+        run = Training(fabric, replace(task, data=trials.repeated(task.data, trial)), settings, folder, seed)
+        trials.try_out(run, trial)
+        run.history.append({"epoch": 0.0})
+        return run.finish()
+    run = Training(fabric, task, settings, folder, seed)
     run.restore()
     done, shown = len(run.history), progress and fabric.is_global_zero
     bar, line = progress_bar("training", 100, done=int(100 * run.used), shown=shown)
@@ -173,7 +179,7 @@ def _seed(*entropy: int) -> None:
 
 
 @dataclass
-class _Run:
+class Training:
     """A training under way: what `fit` sets up, and what the resume file holds."""
 
     fabric: Fabric
@@ -229,7 +235,7 @@ class _Run:
         began, losses, rate, seen = time.perf_counter(), Losses(epoch, show), 0.0, len(self.batches)
         for position, batch in enumerate(self.batches.of(epoch)):
             rate = self._set_rates()
-            losses.add(self._step(self.fabric.to_device(batch), position))
+            losses.add(self.take(self.fabric.to_device(batch), position))
             self.now = Progress(before.batches + position + 1, self._seconds(before, began))
             if self.used >= 1 and not self.settings.epochs:
                 seen = position + 1
@@ -239,7 +245,7 @@ class _Run:
         means: Any = self.fabric.all_reduce({name: value / seen for name, value in losses.read().items()})
         row |= {name: float(mean) for name, mean in means.items()}
         if self.task.evaluate and self.budget.evaluates(epoch, before, self.now):
-            row |= self._evaluate(self.task.evaluate)
+            row |= self.evaluate()
             self.now = Progress(self.now.batches, self._seconds(before, began))
         if not self.settings.epochs:
             row["used"] = min(1.0, self.used)
@@ -329,7 +335,7 @@ class _Run:
                 group["momentum"] = now.momentum
         return now.learning_rate
 
-    def _step(self, batch: Any, position: int) -> dict[str, Tensor]:
+    def take(self, batch: Any, position: int) -> dict[str, Tensor]:
         """Gradients of one batch, and an optimiser step where an accumulation is complete.
 
         It asks for no number: the device would have to finish all it has been given, and then wait for more.
@@ -350,13 +356,13 @@ class _Run:
                 self.averaged.update_parameters(self.network)
         return {name: part.detach() for name, part in {"loss": loss, **parts}.items()}
 
-    def _evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
         """Metrics of the weights that would be kept; one process computes them, the others wait."""
         metrics = {}
-        if self.fabric.is_global_zero:
+        if self.task.evaluate and self.fabric.is_global_zero:
             network = self._kept().eval()
             with torch.no_grad():
-                metrics = evaluate(network)
+                metrics = self.task.evaluate(network)
         return self.fabric.broadcast(metrics)
 
     def _kept(self) -> nn.Module:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -79,7 +81,41 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": params, "weight_decay": decay, "bias": bias} for params, decay, bias in groups if params]
 
 
-def moving_average(model: nn.Module, decay: float | Literal["auto"], updates: Callable[[], float]) -> AveragedModel:
+class MovingAverage(AveragedModel):
+    """An average whose weight of the new follows from how many there were: a GPU is not waited for to learn that.
+
+    Args:
+        model: What is averaged, weights and buffers; the average starts as a copy.
+        kept: The share of the average that an update keeps, by how many there were before.
+    """
+
+    def __init__(self, model: nn.Module, kept: Callable[[int], float]) -> None:
+        super().__init__(model, use_buffers=True)
+        self._kept = kept
+        self._updates: int | None = None
+        """As `n_averaged`, which the state is kept with; None until somebody asks."""
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in a network; the first is copied."""
+        count = int(self.n_averaged) if self._updates is None else self._updates
+        share = 1 - self._kept(count) if count else 1.0
+        averaged, current = (chain(each.parameters(), each.buffers()) for each in (self.module, model))
+        for old, new in zip(averaged, current, strict=True):
+            if count and old.is_floating_point():
+                old.lerp_(new, share)
+            else:
+                old.copy_(new)
+        self.n_averaged += 1
+        self._updates = count + 1
+
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """See `torch.nn.Module`."""
+        self._updates = None
+        return super().load_state_dict(*arguments, **options)
+
+
+def moving_average(model: nn.Module, decay: float | Literal["auto"], updates: Callable[[], float]) -> MovingAverage:
     """An exponential moving average of weights and buffers with YOLO's ramp, `decay * (1 - exp(-n / ramp))`.
 
     YOLO's ramp of 2000 updates is under 1% of its training. Where a training is so short that 2000 would be more than a
@@ -92,18 +128,13 @@ def moving_average(model: nn.Module, decay: float | Literal["auto"], updates: Ca
         updates: Tells the optimiser steps of the whole training, as they are foreseen at an update.
     """
 
-    def average(averaged: Any, current: Any, count: Any) -> None:
+    def kept(count: int) -> float:
         total = updates()
         ramp = max(1.0, min(2000.0, total / 10))
         final = max(0.0, min(LONGEST_AVERAGE, 1 - 1 / max(1.0, WINDOW * total))) if decay == "auto" else decay
-        kept = final * (1 - math.exp(-float(count) / ramp))
-        for old, new in zip(averaged, current, strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - kept)
-            else:
-                old.copy_(new)
+        return final * (1 - math.exp(-count / ramp))
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return MovingAverage(model, kept)
 
 
 def _one_cycle(step: int, total: float, warmup: float) -> float:

@@ -17,6 +17,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -304,7 +305,9 @@ class Upright(NamedTuple):
 
 def upright(frame: VideoFrame) -> Upright:
     """Read a frame's display matrix; one that is no turn (all zero, as some writers leave it) says nothing."""
-    found = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` refers to the frame, which refers to it: every decoded picture would stay in memory until Python
+    # looks for cycles, of a long video ever longer.
+    found = SideDataContainer(frame).get("DISPLAYMATRIX")  # pyright: ignore[reportCallIssue] - no stub of __init__
     if found is None:
         return Upright(mirrored=False, turns=0)
     # FFmpeg keeps the nine numbers of ISO 14496-12, 6.2.2: (x, y) is shown at (a x + c y, b x + d y).

@@ -70,8 +70,8 @@ def fit(
     start_from(weights, model, settings.network)
     videos, held_out = (labelled_videos(source, keys, space) for source in (train, val))
 
-    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        return network(normalise(batch["clip"], settings.network)), batch["targets"]
+    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, None]:
+        return network(normalise(batch["clip"], settings.network)), batch["targets"], None
 
     def classify(network: nn.Module, clips: Tensor, targets: np.ndarray) -> tuple[Tensor, np.ndarray]:
         return network(normalise(clips, settings.network)), targets
@@ -129,5 +129,6 @@ def labelled_videos(source: Reads, keys: Sequence[str], space: LabelSpace) -> li
         inside = frames < row["n_frames"]
         if inside.any():
             path = source.data / row["path"]
-            labelled.append(LabelledVideo(path, row["n_frames"], frames[inside], of_video.to_numpy()[inside]))
+            targets = of_video.to_numpy(np.int64)[inside]
+            labelled.append(LabelledVideo(path, row["n_frames"], frames[inside], targets))
     return labelled

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -20,6 +21,7 @@ from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, Classifier, nor
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
 from tps_pipeline.methods.people.key_frames import shares
+from tps_pipeline.methods.people.landmarks import landmarks_of
 from tps_pipeline.models.instance_level import InstanceNet
 from tps_pipeline.models.relations import People, Person, PersonContextPerson, PersonPerson
 from tps_pipeline.progress import progress
@@ -38,16 +40,18 @@ class Everyone(NamedTuple):
         clip_of: Each one's clip, from 0, `(N,)`.
         tracks: Each one's track, `(N,)`; None where it does not matter who is who.
         frames: Each one's frame, `(N,)`; None likewise.
+        landmarks: Each one's, shares of the picture, `(N, 33, 3)`; None where they are not looked at.
     """
 
     boxes: np.ndarray
     clip_of: np.ndarray
     tracks: np.ndarray | None = None
     frames: np.ndarray | None = None
+    landmarks: np.ndarray | None = None
 
     def some(self, inside: np.ndarray, start: int) -> Everyone:
         """Those of some clips, which are counted from another one."""
-        linked = (None if rows is None else rows[inside] for rows in (self.tracks, self.frames))
+        linked = (None if rows is None else rows[inside] for rows in (self.tracks, self.frames, self.landmarks))
         return Everyone(self.boxes[inside], self.clip_of[inside] - start, *linked)
 
 
@@ -60,17 +64,19 @@ def build(settings: recipe.InstanceLevel, labels: int) -> InstanceNet:
 def _relation(settings: recipe.InstanceLevel, channels: int) -> Person | PersonContextPerson | PersonPerson:
     """What describes people, from features with so many channels."""
     person, hidden = settings.person_width, settings.relation_width
-    blocks, dropout = settings.relation_blocks, settings.relation_dropout
+    blocks, dropout, keypoints = settings.relation_blocks, settings.relation_dropout, settings.keypoints
     match settings.relation:
         case "person":
-            return Person(channels, person=person, hidden=hidden)
+            return Person(channels, person=person, hidden=hidden, keypoints=keypoints)
         case "person_context_person":
-            return PersonContextPerson(channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout)
+            return PersonContextPerson(
+                channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout, keypoints=keypoints
+            )
         case "person_person":
             reach = settings.clips_per_video - 1 if settings.tracked else 0
             return PersonPerson(
                 channels, person=person, hidden=hidden, blocks=blocks, dropout=dropout,
-                reach=reach, step=settings.track_stride,
+                reach=reach, step=settings.track_stride, keypoints=keypoints,
             )  # fmt: skip
 
 
@@ -87,6 +93,7 @@ def predict(
     data: Path,
     *,
     tracks: pa.Table | None = None,
+    poses: pa.Table | None = None,
 ) -> pa.Table:
     """Give the parts of everyone detected the likeliest states.
 
@@ -97,6 +104,7 @@ def predict(
         videos: `tables.VIDEOS` of the same videos.
         data: The folder that their paths are relative to.
         tracks: `tables.TRACKS` of the detections, where it matters who is who.
+        poses: `tables.POSES` of the same videos, where landmarks are looked at.
 
     Returns:
         A table of `tables.PREDICTIONS`; people below the entry's threshold are left out of it, as of the clips. Whose
@@ -111,6 +119,10 @@ def predict(
     rows = detections.select([*_PERSON, *PERSON_BOX]).to_pandas()
     if tracks is not None:
         rows = rows.merge(tracks.to_pandas(), "left", _PERSON, validate="many_to_one")
+    first_row = ~rows.duplicated(_PERSON).to_numpy()
+    landmarks, person_at = None, first_row.cumsum() - 1
+    if poses is not None:
+        landmarks = landmarks_of(pd.DataFrame(rows[first_row]), poses, box=PERSON_BOX)
     scores, person_of, known = [], np.zeros(len(rows), np.int64), 0
     for video, of_video in progress(
         list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"
@@ -121,8 +133,13 @@ def predict(
         file = files[video]
         first_rows = rows.iloc[of_video[first]]
         boxes = shares(first_rows[[*PERSON_BOX]].to_numpy(), file["width"], file["height"])
-        linked = () if tracks is None else (first_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64))
-        everyone = Everyone(boxes, clip_of, *linked)
+        linked, posed = (None, None), None
+        if tracks is not None:
+            linked = first_rows.track_id.to_numpy(np.int64), frames[clip_of].astype(np.int64)
+        if landmarks is not None:
+            size = np.array([file["width"], file["height"], 1], np.float32)
+            posed = landmarks[person_at[of_video[first]]] / size
+        everyone = Everyone(boxes, clip_of, *linked, posed)
         scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), everyone))
         person_of[of_video] = known + of_row
         known += len(people)
@@ -165,6 +182,6 @@ def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyo
     pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
     together = max(1, PIXELS // pictures[0, ..., 0].numel() // shown.shape[1])
     looks = [model.features(normalise(pictures[clips], settings.network)) for clips in shown.split(together)]
-    people = People(*(torch.from_numpy(rows).to(device) for rows in everyone if rows is not None))
+    people = People(*(None if rows is None else torch.from_numpy(rows).to(device) for rows in everyone))  # pyright: ignore
     logits = model.relate(torch.cat(looks), people)
     return part_state_scores(logits, classifier.space, kind=settings.loss).cpu().numpy()

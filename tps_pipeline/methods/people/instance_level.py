@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline import recipe
-from tps_pipeline.outputs import DETECTIONS, PARTS, PEOPLE, STATE_LABELS, TRACKS, VIDEOS, Output
+from tps_pipeline.outputs import DETECTIONS, PARTS, PEOPLE, POSES, STATE_LABELS, TRACKS, VIDEOS, Output
 from tps_pipeline.reading import Reads
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ class InstanceLevel:
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """Annotated people, and detected ones where they are trained on as well."""
-        reads = (VIDEOS, PEOPLE, PARTS, STATE_LABELS)
-        return reads if self.settings.matching_detections is None else (*reads, DETECTIONS)
+        """Annotated people, and detected ones or landmarks where they are trained on as well."""
+        matching = () if self.settings.matching_detections is None else (DETECTIONS,)
+        return (VIDEOS, PEOPLE, PARTS, STATE_LABELS, *matching, *((POSES,) if self.settings.keypoints else ()))
 
     @property
     def predict_reads(self) -> tuple[Output, ...]:
-        """Detected people, and their tracks where it matters who is who from frame to frame."""
-        reads = (DETECTIONS, VIDEOS)
-        return (*reads, TRACKS) if self.settings.tracked else reads
+        """Detected people, their tracks where it matters who is who from frame to frame, and their landmarks."""
+        tracks, poses = (TRACKS,) if self.settings.tracked else (), (POSES,) if self.settings.keypoints else ()
+        return (DETECTIONS, VIDEOS, *tracks, *poses)
 
     def fit(
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
@@ -59,7 +59,10 @@ class InstanceLevel:
         network = classifier.load(checkpoint, self.settings)
         clips = InstanceLevel(network.settings).clips
         tracks = shard(TRACKS) if self.settings.tracked else None
-        return classifier.predict(network, clips, shard(DETECTIONS), shard(VIDEOS), shard.data, tracks=tracks)
+        poses = shard(POSES) if self.settings.keypoints else None
+        return classifier.predict(
+            network, clips, shard(DETECTIONS), shard(VIDEOS), shard.data, tracks=tracks, poses=poses
+        )
 
     def draw(self, video: KeyFrameVideo, rng: np.random.Generator | None) -> tuple[np.ndarray, list[KeyFrame]]:
         """Training clips around random labelled frames (or evenly spaced ones), with the people in those frames."""

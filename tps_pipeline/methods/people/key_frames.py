@@ -6,8 +6,9 @@ further.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from tps_pipeline import outputs, recipe
 from tps_pipeline.boxes import paired_iou
 from tps_pipeline.detection.tracks import track
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, targets_by
+from tps_pipeline.methods.people.landmarks import landmarks_of
 from tps_pipeline.models.relations import People
 from tps_pipeline.reading import Reads
 from tps_pipeline.tables import BOX, PERSON_BOX
@@ -35,12 +37,49 @@ class KeyFrame(NamedTuple):
         targets: The label of each one's parts, `(N, parts)`.
         tracks: Each one's track in the video, `(N,)`.
         frames: The frame's index, for each of them, `(N,)`.
+        landmarks: Each one's x and y as shares of the picture, and visibility, float32, `(N, 33, 3)`, NaN for whom
+            there are none; None if they are not looked at.
     """
 
     boxes: np.ndarray
     targets: np.ndarray
     tracks: np.ndarray
     frames: np.ndarray
+    landmarks: np.ndarray | None = None
+
+
+class KeyFrames(Sequence[KeyFrame]):
+    """The labelled frames of a video, each made when it is asked for: an object for each array of each would be more.
+
+    Args:
+        people: The people of all of them, frame by frame.
+        starts: The first of each frame's, `(F,)`.
+        kept: Which of the frames there are, `(K,)`.
+    """
+
+    def __init__(self, people: KeyFrame, starts: np.ndarray, kept: np.ndarray) -> None:
+        self.people, self.starts, self.ends = people, starts[kept], np.append(starts[1:], len(people.boxes))[kept]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, at: int) -> KeyFrame: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[KeyFrame]: ...
+    def __getitem__(self, at: int | slice) -> KeyFrame | list[KeyFrame]:
+        """The people of a frame."""
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        here = slice(self.starts[at], self.ends[at])
+        everyone = self.people
+        return KeyFrame(
+            everyone.boxes[here],
+            everyone.targets[here].astype(np.int64),
+            everyone.tracks[here].astype(np.int64),
+            everyone.frames[here].astype(np.int64),
+            None if everyone.landmarks is None else everyone.landmarks[here],
+        )
 
 
 class KeyFrameVideo(NamedTuple):
@@ -56,7 +95,7 @@ class KeyFrameVideo(NamedTuple):
     path: Path
     n_frames: int
     frames: np.ndarray
-    key_frames: list[KeyFrame]
+    key_frames: Sequence[KeyFrame]
 
 
 def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.InstanceLevel) -> list[KeyFrameVideo]:
@@ -66,7 +105,8 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
         source: The shards.
         space: The label space.
         settings: The recipe's entry: whether people are linked from frame to frame (else everyone is someone else in
-            each), and whether those detected are added.
+            each), whether those detected are added, and whether there are landmarks. With these a video has the frames
+            alone in which somebody's are known, if there are any.
     """
     targets = targets_by(_PERSON, source(outputs.PARTS), space)
     annotated = source(outputs.PEOPLE)
@@ -75,13 +115,14 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
         matched = matching(people, source(outputs.DETECTIONS), settings.matching_detections)
         people = pd.concat([people, matched]).sort_values(by=_PERSON, kind="stable", ignore_index=True)
     keys = pd.MultiIndex.from_arrays([people[name] for name in _PERSON], names=_PERSON)
-    tracks = np.arange(len(people))
+    tracks = np.arange(len(people), dtype=np.int32)
     if settings.tracked:
         linked = track(annotated).to_pandas().astype({"video_id": str}).set_index(_PERSON)
-        tracks = linked.track_id.reindex(keys).to_numpy(np.int64)
+        tracks = linked.track_id.reindex(keys).to_numpy(np.int32)
     # Who has no labelled part is seen by the others all the same.
-    labels = targets.reindex(keys).fillna(UNLABELLED).to_numpy(np.int64)
-    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int64) - 1
+    labels = targets.reindex(keys, fill_value=UNLABELLED).to_numpy(np.int16)
+    corners, times = people[[*BOX]].to_numpy(), people.frame.to_numpy(np.int32) - 1
+    landmarks = landmarks_of(people, source(outputs.POSES)) if settings.keypoints else None
     by_video = people.groupby("video_id").indices
     columns = ["video_id", "path", "n_frames", "width", "height", "status"]
     videos = []
@@ -91,17 +132,30 @@ def key_frame_videos(source: Reads, space: LabelSpace, settings: recipe.Instance
             continue
         boxes = shares(corners[of_video], row["width"], row["height"])
         frames, starts = np.unique(times[of_video], return_index=True)
-        by_frame = (np.split(rows, starts[1:]) for rows in (boxes, labels[of_video], tracks[of_video], times[of_video]))
-        key_frames = [KeyFrame(*rows) for rows in zip(*by_frame, strict=True)]
-        kept = [
-            at
-            for at, key_frame in enumerate(key_frames)
-            if frames[at] < row["n_frames"] and (key_frame.targets >= 0).any()
-        ]
-        if kept:
-            path = source.data / row["path"]
-            videos.append(KeyFrameVideo(path, row["n_frames"], frames[kept], [key_frames[at] for at in kept]))
+        everyone = KeyFrame(boxes, labels[of_video], tracks[of_video], times[of_video])
+        if landmarks is not None:
+            scale = np.array([row["width"], row["height"], 1], np.float32)
+            everyone = everyone._replace(landmarks=landmarks[of_video] / scale)
+        kept = _to_learn_from(everyone, starts, frames < row["n_frames"])
+        if len(kept):
+            key_frames = KeyFrames(everyone, starts, kept)
+            videos.append(KeyFrameVideo(source.data / row["path"], row["n_frames"], frames[kept], key_frames))
     return videos
+
+
+def _to_learn_from(people: KeyFrame, starts: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Which key frames of a video are learned from, counted from 0.
+
+    Args:
+        people: Those of all of them, frame by frame.
+        starts: The first of each frame's, `(F,)`.
+        there: Whether the video has the frame, `(F,)`.
+    """
+    labelled = there & np.logical_or.reduceat((people.targets >= 0).any(1), starts)
+    if people.landmarks is None:
+        return np.flatnonzero(labelled)
+    posed = labelled & np.logical_or.reduceat(~np.isnan(people.landmarks).all((1, 2)), starts)
+    return np.flatnonzero(posed if posed.any() else labelled)
 
 
 def matching(people: pd.DataFrame, detections: pa.Table, settings: recipe.MatchingDetections) -> pd.DataFrame:
@@ -130,19 +184,20 @@ def shares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     return ((boxes + np.array([0, 0, 1, 1])) / (width, height, width, height)).astype(np.float32)
 
 
-def joined(videos: list[list[KeyFrame]]) -> dict[str, Tensor]:
+def joined(videos: Sequence[Sequence[KeyFrame]]) -> dict[str, Tensor]:
     """The people of clips of some videos: the fields of `KeyFrame`, and `clip_of`, each one's clip, `(N,)`."""
     key_frames = [key_frame for video in videos for key_frame in video]
-    people = KeyFrame(*(np.concatenate(rows) for rows in zip(*key_frames, strict=True)))
+    fields = dict(zip(KeyFrame._fields, zip(*key_frames, strict=True), strict=True))
+    rows = {name: np.concatenate(each) for name, each in fields.items() if each[0] is not None}
     sizes = [len(key_frame.boxes) for key_frame in key_frames]
     clip_of = np.repeat(np.arange(len(key_frames)), sizes)
     video_of = np.repeat(np.repeat(np.arange(len(videos)), [len(video) for video in videos]), sizes)
-    _, tracks = np.unique(np.stack([video_of, people.tracks]), axis=1, return_inverse=True)
-    rows = people._replace(tracks=tracks.astype(np.int64))._asdict() | {"clip_of": clip_of}
+    _, tracks = np.unique(np.stack([video_of, rows["tracks"]]), axis=1, return_inverse=True)
+    rows |= {"tracks": tracks.astype(np.int64), "clip_of": clip_of}
     return {name: torch.from_numpy(array) for name, array in rows.items()}
 
 
 def people_of(batch: dict[str, Tensor], settings: recipe.InstanceLevel) -> People:
     """The people of a batch, who is who left open unless the entry asks for it."""
-    linked = (batch["tracks"], batch["frames"]) if settings.tracked else ()
-    return People(batch["boxes"], batch["clip_of"], *linked)
+    linked = (batch["tracks"], batch["frames"]) if settings.tracked else (None, None)
+    return People(batch["boxes"], batch["clip_of"], *linked, batch["landmarks"] if settings.keypoints else None)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tps_pipeline import recipe
 from tps_pipeline.clips.augment import draw_warp, warp_and_tint
+from tps_pipeline.landmarks import MIRRORED
 from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.lessons import Draw, Lesson, TrainingClips, begin, groups_of, learn, start_from
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace
@@ -26,6 +27,9 @@ from tps_pipeline.training.batches import Groups
 
 VISIBLE = 0.3
 """Share of a box that must be left in a moved picture for the person to be learned from. Ours."""
+
+WITHOUT = 0.1
+"""Share of people whose landmarks are left out of a sample, so that what stands for none is learned. Ours."""
 
 
 def fit(
@@ -60,10 +64,9 @@ def fit(
     start_from(weights, model.backbone, settings.network)
     videos, held_out = (key_frame_videos(source, space, settings) for source in (train, val))
 
-    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def answer(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         logits = network(normalise(batch["clips"], settings.network), people_of(batch, settings))
-        labelled = (batch["targets"] >= 0).any(1)
-        return logits[labelled], batch["targets"][labelled]
+        return logits, batch["targets"], (batch["targets"] >= 0).any(1)
 
     def classify(network: nn.Module, clips: Tensor, key_frames: list[KeyFrame]) -> tuple[Tensor, np.ndarray]:
         people = {name: rows.to(clips.device) for name, rows in joined([key_frames]).items()}
@@ -117,17 +120,23 @@ def moved(
     unmirrored = settings.augment.model_copy(update={"flip": 0.0})
     size = clip.shape[2], clip.shape[1]
     warp, flip = draw_warp(*size, unmirrored, rng), rng.random() < settings.augment.flip
+    landmarks = key_frame.landmarks
     inside, left = warped(key_frame.boxes, warp, *size)
     labels = np.where(left[:, None] >= VISIBLE, key_frame.targets, UNLABELLED)
     if (labels >= 0).any():
         clip, boxes = warp_and_tint(clip, warp, unmirrored, rng), inside
+        landmarks = None if landmarks is None else _carried(landmarks, warp, *size)
     else:  # everyone labelled would be out of the picture
         boxes, labels = key_frame.boxes, key_frame.targets
     mirrored = space.mirrored(labels)
     if flip and (mirrored >= 0).any():
         clip, labels = np.ascontiguousarray(clip[:, :, ::-1]), mirrored
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
-    return clip, key_frame._replace(boxes=_jittered(boxes, settings.box_jitter, rng), targets=labels)
+        landmarks = None if landmarks is None else mirrored_landmarks(landmarks)
+    boxes = _jittered(boxes, settings.box_jitter, rng)
+    if landmarks is not None:
+        landmarks = np.where(rng.random((len(landmarks), 1, 1)) < WITHOUT, np.float32(np.nan), landmarks)
+    return clip, key_frame._replace(boxes=boxes, targets=labels, landmarks=landmarks)
 
 
 def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,13 +151,29 @@ def warped(boxes: np.ndarray, warp: np.ndarray, width: int, height: int) -> tupl
     Returns:
         Shares of the picture, float32, `(N, 4)`, and how much of each box is left, `(N,)`.
     """
-    size = np.array([width, height])
-    corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * size - 0.5
-    moved = ((corners @ warp[:, :2].T + warp[:, 2]) + 0.5) / size
+    moved = _through(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]], warp, width, height)
     around = np.concatenate([moved.min(1), moved.max(1)], 1)
     cut = around.clip(0, 1)
     areas = [np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (cut, around)]
     return cut.astype(np.float32), areas[0] / np.maximum(areas[1], 1e-12)
+
+
+def _carried(landmarks: np.ndarray, warp: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Landmarks `(N, 33, 3)` where a warp takes them; those out of the picture are not seen."""
+    places = _through(landmarks[..., :2], warp, width, height)
+    within = ((places >= 0) & (places <= 1)).all(-1)
+    return np.concatenate([places, (landmarks[..., 2] * within)[..., None]], -1).astype(np.float32)
+
+
+def _through(places: np.ndarray, warp: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Where a warp of pixels' centres, `(2, 3)`, takes places, which are shares of the picture, `(..., 2)`."""
+    size = np.array([width, height])
+    return ((places * size - 0.5) @ warp[:, :2].T + warp[:, 2] + 0.5) / size
+
+
+def mirrored_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """The landmarks `(N, 33, 3)` of the mirrored picture."""
+    return (landmarks * np.array([-1, 1, 1]) + np.array([1, 0, 0])).astype(np.float32)[:, list(MIRRORED)]
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from tps_pipeline import outputs, recipe
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.tracks import track
 from tps_pipeline.labels import swap
+from tps_pipeline.methods.lessons import on_device
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
@@ -73,12 +74,13 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
     kinds = {"annotated": (False,), "detected": (True,), "both": (False, True)}[settings.boxes]
     known = [labelled(train, space, names, settings, detected=detected) for detected in kinds]
     held_out = labelled(val, space, names, settings, detected=kinds[-1])
-    counts = torch.from_numpy(target_counts(np.concatenate([each.targets for each in known]), space))
+    counts = on_device(torch.from_numpy(target_counts(np.concatenate([each.targets for each in known]), space)))
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(batch["corners"], batch["confidences"], batch["actions"])
         logits, targets = logits.flatten(0, 1), batch["targets"].flatten(0, 1)
-        return part_state_loss(logits, targets, space, kind="softmax", long_tail=settings.long_tail, counts=counts), {}
+        tail, often = settings.long_tail, counts(logits.device)
+        return part_state_loss(logits, targets, space, kind="softmax", long_tail=tail, counts=often), {}
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         best = space.best(classify(network, held_out.people, held_out.actions, space))

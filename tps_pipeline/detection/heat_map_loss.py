@@ -1,0 +1,81 @@
+"""What a network of heat maps (`models.heat_maps`) is trained with: where a class is, and which box it has there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_convert, complete_box_iou_loss
+
+from tps_pipeline.models.heat_maps import STRIDE, Maps, boxes_of
+
+SPREAD = 0.09
+"""Standard deviation of where a centre may be, as a share of the box's width and height (TTFNet, arXiv 1909.00700:
+0.54 / 6): a large box that is a little aside is still right."""
+NARROWEST = 0.5
+"""The least of it in places."""
+BOX = 2.0
+"""Weight of the boxes' loss."""
+FAINTEST = 0.01
+"""Places that share less of a centre learn nothing about its box."""
+
+
+class HeatMapLoss(nn.Module):
+    """Cross-entropy of where each class is, nowhere included, and complete IoU (arXiv 1911.08287) of boxes there.
+
+    Args:
+        anchors: A class's usual width and height in pixels, (C, 2).
+    """
+
+    anchors: Tensor
+
+    def __init__(self, anchors: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("anchors", anchors.clone(), persistent=False)
+
+    def forward(self, maps: Maps, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare a batch's maps with its boxes.
+
+        Args:
+            maps: The network's.
+            targets: (M, 6): image in the batch, class, centre x, centre y, width, height as shares of the image.
+
+        Returns:
+            What to minimise, as `DetectionLoss` gives it: the sum of the parts times the batch size. And the parts,
+            detached: `place`, `box`.
+        """
+        batch, classes, height, width = maps.places.shape
+        image, label = targets[:, 0].long(), targets[:, 1].long()
+        boxes = targets[:, 2:].float() * targets.new_tensor([width, height] * 2).float() * STRIDE
+        spread = spread_of(boxes, height, width)
+        wanted = spread.new_zeros(batch * classes, height * width + 1)
+        wanted[:, :-1].index_add_(0, image * classes + label, spread.flatten(1))
+        there = wanted.sum(1, keepdim=True)
+        wanted = wanted / there.clamp(min=1)  # of one that is annotated twice each is as good
+        wanted[:, -1] = (there[:, 0] == 0).float()
+        place_loss = -(wanted * maps.log_probabilities().flatten(0, 1)).sum(1).mean()
+        found, row, column = (spread > FAINTEST).nonzero(as_tuple=True)
+        told = boxes_of(maps, self.anchors)[image[found], label[found], :, row, column]
+        told, right = (box_convert(each, "cxcywh", "xyxy") for each in (told, boxes[found]))
+        shares = spread[found, row, column]
+        box_loss = (complete_box_iou_loss(told, right) * shares).sum() / shares.sum().clamp(min=1)
+        parts = {"place": place_loss, "box": BOX * box_loss}
+        total = (parts["place"] + parts["box"]) * batch
+        return total, {name: part.detach() for name, part in parts.items()}
+
+
+def spread_of(boxes: Tensor, height: int, width: int) -> Tensor:
+    """How likely each place is meant by a box's centre: a normal distribution that sums to 1, (M, height, width).
+
+    Args:
+        boxes: Centre x, y, width and height in pixels, (M, 4).
+        height: Rows of places.
+        width: Columns of places.
+    """
+    deviations = (SPREAD * boxes[:, 2:]).clamp(min=NARROWEST * STRIDE)
+
+    def along(axis: int, count: int) -> Tensor:
+        middles = (torch.arange(count, device=boxes.device) + 0.5) * STRIDE
+        away = (middles - boxes[:, axis, None]) / deviations[:, axis, None]
+        return (-(away**2) / 2).softmax(1)
+
+    return along(0, width)[:, None] * along(1, height)[..., None]
