@@ -6,6 +6,7 @@ What is up to date is no event: of a hundred shards Dagster's records would be m
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import dagster as dg
 
@@ -13,7 +14,7 @@ from assets.steps import SHARDS, key_of
 from tps_pipeline import outputs
 from tps_pipeline.graph import Graph, Run, Step, ingestion
 from tps_pipeline.graph.checking import Check, is_judged
-from tps_pipeline.graph.plan import Plan, plan
+from tps_pipeline.graph.plan import Plan, Planned, plan
 from tps_pipeline.lineage import Snapshot
 from tps_pipeline.outputs import SPLITS, Output
 from tps_pipeline.stages.checks import checks_of
@@ -45,10 +46,9 @@ class Due:
     graph: Graph
     instance: dg.DagsterInstance
 
-    @cached_property
-    def plan(self) -> Plan:
-        """What the records and the recipe say of it."""
-        return plan(self.run, self.graph)
+    def plan(self, stage: Sequence[Step] | None = None) -> Plan:
+        """What the records and the recipe say of it, or of the steps of one stage: what comes before them is made."""
+        return plan(self.run, self.graph, only=stage)
 
     def of(self, stage: Sequence[Step]) -> tuple[list[Step], list[str]]:
         """The steps of a stage that have anything to do, and the shards of which one of them has.
@@ -56,15 +56,41 @@ class Due:
         Args:
             stage: Some steps; what comes before them is made.
         """
-        shards = {step.name: self._shards(step) for step in stage}
+        planned = self.plan(stage).outputs
+        shards = {step.name: self._shards(step, planned) for step in stage}
         some = {shard for of_step in shards.values() for shard in of_step}
         return [step for step in stage if shards[step.name]], [s for s in self._latest.shards(*SPLITS) if s in some]
 
-    def _shards(self, step: Step) -> set[str | None]:
+    def along(self, steps: Sequence[Step], shards: Sequence[str], later: Sequence[Sequence[Step]]) -> list[Step]:
+        """Steps of later stages that can be made in one run with some steps.
+
+        Those of the same kind that are surely made of the same shards, if no other run makes anything that they read.
+
+        Args:
+            steps: What is to be made; no training.
+            shards: The shards of which it is.
+            later: The stages after it.
+        """
+        sharded, wanted = steps[0].sharded, {*(shards or [None])}
+        due: dict[str, set[str | None]] = {}
+        unsure: set[str] = set()
+        for each in self.plan([*steps, *chain(*later)]).outputs:
+            due.setdefault(each.step.name, set()).update(each.make, each.follow)
+            unsure |= {each.step.name} if each.follow else set()
+        together, more = {step.name for step in steps}, []
+        for step in chain(*later):
+            elsewhere = any(due.get(read.name) and read.name not in together for read in self.graph.before(step))
+            alike = step.sharded == sharded and not step.learner and due[step.name] == wanted
+            if alike and step.name not in unsure and not elsewhere:
+                together.add(step.name)
+                more.append(step)
+        return more
+
+    def _shards(self, step: Step, planned: Sequence[Planned]) -> set[str | None]:
         """The shards of which a step has anything to do, or None for a step that has no shards, if it has."""
         shards = self._latest.shards(*self.graph.splits[step.name])
         everywhere: set[str | None] = {*shards} if step.sharded else {None}
-        due = {shard for each in self.plan.outputs if each.step is step for shard in (*each.make, *each.follow)}
+        due = {shard for each in planned if each.step is step for shard in (*each.make, *each.follow)}
         for output in step.makes:
             due |= everywhere - self._known(output)
             for check in self._checks.get(output, ()):

@@ -89,10 +89,8 @@ def main() -> int:
 
 def _of_several_machines(pipeline: Pipeline) -> str | None:
     """What to say of a store that other machines may reach, too."""
-    if not pipeline.store.is_local:
-        return f"{pipeline.store_root}: run from one machine at a time; locks hold among its processes alone"
-    kind = of_several_machines(pipeline.store_root)
-    if not kind:
+    kind = of_several_machines(pipeline.store_root) if pipeline.store.is_local else None
+    if not kind:  # an object store's locks hold among machines
         return None
     return (
         f"{pipeline.store_root} is on {kind}: run from one machine at a time; its locks may hold on each machine alone"
@@ -119,12 +117,14 @@ def materialize(
         if ingestion_is_due(pipeline.run(), instance):
             making.run([dg.AssetKey("shards")])
     due = making.due()
-    console.print(due.plan.summary(), highlight=False, markup=False, soft_wrap=True)
-    for stage in graph.stages:
+    console.print(due.plan().summary(), highlight=False, markup=False, soft_wrap=True)
+    for number, stage in enumerate(graph.stages, 1):
+        steps, shards = due.of(stage)
+        alone = not steps or steps[0].learner
+        along = [] if alone else due.along(steps, shards, graph.stages[number:])
         with _stage(_title(stage), stopped):
-            steps, shards = due.of(stage)
             if steps:
-                making.make(steps, shards)
+                making.make([*steps, *along], shards)
                 due = making.due()
 
 
@@ -171,7 +171,7 @@ class _Making:
         """
         import torch
 
-        planned = self.due().plan
+        planned = self.due().plan(stage)
         names = {step.learner.name: step for step in stage if step.learner}
         networks = [*planned.networks(), *planned.networks(sure=False)]
         due = [names[name] for shared in networks for name in [name for name in shared if name in names][:1]]

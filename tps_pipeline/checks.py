@@ -20,6 +20,18 @@ SHOWN = 5
 """Offending rows that a message names."""
 
 
+class _Part(msgspec.Struct, gc=False):
+    box: list[msgspec.Raw]
+
+
+class _Person(msgspec.Struct, gc=False):
+    parts: dict[str, _Part]
+
+
+class _Frame(msgspec.Struct, gc=False):
+    humans: list[_Person]
+
+
 def videos_in_two_splits(manifests: Iterable[pa.Table]) -> list[str]:
     """No video may be in two shards, least of all of two splits."""
     rows = pd.concat([manifest.select(["video_id", "split"]).to_pandas().astype(str) for manifest in manifests])
@@ -91,14 +103,12 @@ def scores_outside(psc: pa.Table) -> list[str]:
 def over_the_limits(submission: Path) -> list[str]:
     """A submission has at most `MAX_PEOPLE` people a frame and `MAX_PROPOSALS` proposals a part."""
     wrong = []
-    for video, frames in msgspec.json.decode(submission.read_bytes()).items():
-        for name, frame in frames.items():
-            people = frame["humans"]
+    for video, raw in msgspec.json.decode(submission.read_bytes(), type=dict[str, msgspec.Raw]).items():
+        for name, frame in msgspec.json.decode(raw, type=dict[str, _Frame]).items():
+            people = frame.humans
             if len(people) > MAX_PEOPLE:
                 wrong.append(f"{video}, {name}: {len(people)} people, {MAX_PEOPLE} allowed")
-            proposals = [
-                (n, part, len(p["box"])) for n, person in enumerate(people) for part, p in person["parts"].items()
-            ]
+            proposals = [(n, part, len(p.box)) for n, person in enumerate(people) for part, p in person.parts.items()]
             wrong += [
                 f"{video}, {name}: {count} proposals for {part} of person {n}, {MAX_PROPOSALS} allowed"
                 for n, part, count in proposals

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
+from tps_pipeline import lease
 from tps_pipeline.errors import StoreError
 from tps_pipeline.plain_file import unreachable
 from tps_pipeline.whole_file import move_whole
@@ -108,9 +109,10 @@ class Store:
             UnreachableError: The disk does not let it be read.
         """
         try:
-            # Not `pq.read_table`: the threads of its scanner abort the interpreter at exit now and then (a tenth of all
-            # runs on a busy machine; apache/arrow 34314).
-            return pq.ParquetFile(pa.BufferReader(self.fs.cat_file(self.full(path)))).read(columns=columns)
+            # No threads, and not `pq.read_table`, whose scanner has its own: they abort the interpreter at exit now and
+            # then (with the scanner's a tenth of all runs on a busy machine; apache/arrow 34314).
+            file = pq.ParquetFile(pa.BufferReader(self.fs.cat_file(self.full(path))))
+            return file.read(columns=columns, use_threads=False)
         except FileNotFoundError as error:
             raise StoreError(f"{self.full(path)} is not in the store; materialize it first") from error
         except (pa.ArrowException, OSError) as error:
@@ -123,7 +125,9 @@ class Store:
         """The first rows of a table, without reading the others."""
         with self.fs.open(self.full(path), "rb") as file:
             table = pq.ParquetFile(file)
-            return pa.Table.from_batches(itertools.islice(table.iter_batches(rows), 1), table.schema_arrow)
+            return pa.Table.from_batches(
+                itertools.islice(table.iter_batches(rows, use_threads=False), 1), table.schema_arrow
+            )
 
     def read_all(self, paths: Iterable[str], schema: pa.Schema) -> pa.Table:
         """Read tables of one schema into one; no paths give an empty table."""
@@ -247,11 +251,10 @@ class Store:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Do something that one process at a time may do; others wait. A process that dies lets go.
-
-        It holds among the processes that share a local store, or one machine's that share a remote one.
-        """
-        with FileLock(self.workspace("locks") / f"{name.replace('/', '.')}.lock"):
+        """Do something that one process at a time may do, of whatever machine; others wait. One that dies lets go."""
+        name = name.replace("/", ".")
+        far = None if self.is_local else lease.held(self.fs, self.full(f".work/locks/{name}"))
+        with far or FileLock(self.workspace("locks") / f"{name}.lock"):
             yield
 
     def _replace(self, path: str, content: bytes | pa.Buffer) -> None:

@@ -1,9 +1,8 @@
 """A stand-in of Kinetics-TPS's size through everything that is no network: `docs/scale.md`.
 
-Videos of 24 actions at 64 x 64 with about 151 labelled frames each are generated; what networks would find (boxes, the
-video's action, two methods' states) is made up from the annotations. Every step is a process of its own: seconds of
-processor time, peak memory, and what it wrote. `--share 1` is the whole size (4,741 videos), and two shares give
-the exponent with which each step grows.
+Every step is a process of its own: seconds of processor time, peak memory, and what it wrote. `--share 1` is the whole
+size (4,741 videos, 575,000 label files), and two shares or more give the exponent with which each step grows. What was
+measured stays in `--folder`: a run that is cut off goes on, and what failed is tried again.
 """
 
 from __future__ import annotations
@@ -12,200 +11,201 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-VIDEOS, TEST_SHARE, FRAMES = 4741, 932 / 4741, 151
-"""Of Kinetics-TPS: videos, those of them that test, labelled frames a training video."""
 ROOT = Path(__file__).parent.parent.parent
-METHODS = ("video_level", "segment_level")
-"""Whose states are made up."""
-BOUND_GB, BOUND_EXPONENT = 4.0, 1.1
+BOUND_GB, BOUND_EXPONENT, BOUND_NOTHING_TO_DO = 4.0, 1.1, 15.0
+LEAST_SECONDS = 5.0
+"""From which on a step's growth says something: a process takes about one to start."""
+NOTHING = "make run, nothing to do"
+
+Row = dict[str, Any]
+"""What a step cost."""
 
 
-def recipe_of(folder: Path) -> None:
-    """The demo's recipe with two methods that need a network, and one that only counts."""
-    import yaml
-
-    from tps_pipeline import recipe
-
-    settings = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    settings["methods"] = {name: settings["methods"][name] for name in ("video_category", *METHODS)}
-    settings["shards"] = {"videos_per_shard": 50, "val_fraction": 0.1}
-    settings["video_action"]["members"] = {"swin": settings["video_action"]["members"]["swin"]}
-    settings["submission"] = "by_category"
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
-
-
-def run_of(folder: Path) -> Any:
-    """What steps work with."""
-    from tps_pipeline import recipe
-    from tps_pipeline.graph import Run
-    from tps_pipeline.lineage import Lineage
-    from tps_pipeline.store import Store
-
-    return Run(recipe.load(str(folder / "recipe.yaml")), folder / "data", Lineage(Store(folder / "store")))
-
-
-def steps_of(folder: Path) -> list[str]:
-    """What is measured, in order."""
-    from tps_pipeline.stages import graph_of
-
-    made_up = {"detections/two_stage", "video_actions/swin", *(f"predictions/{name}" for name in METHODS)}
-    names = []
-    for step in graph_of(run_of(folder).recipe).steps:
-        if step.learner and not step.learner.alone:
-            continue
-        names.append(f"made up: {step.name}" if step.name in made_up else step.name)
-    return ["generate", "tps data validate", "shards", *names, "plan", "trace", "compact", "plan after it"]
-
-
-def do(name: str, folder: Path, share: float) -> None:
-    """One of them."""
-    from tps_pipeline.graph import make
+def commands_of(folder: Path, share: float) -> dict[str, Callable[[], object]]:
+    """What is measured, in order, by its name."""
+    from benchmarks.full_size import stand_in
+    from tps_pipeline.graph import Step, make
     from tps_pipeline.graph.ingestion import take_in
-    from tps_pipeline.graph.plan import plan
     from tps_pipeline.stages import graph_of
 
-    if name == "generate":
-        from tps_pipeline.data.synthetic import generate
-
-        size: dict[str, Any] = {"width": 64, "height": 64, "frames": FRAMES, "test_fraction": TEST_SHARE}
-        generate(folder / "data", videos=round(VIDEOS * share), seed=0, **size)
-        return
-    if name == "tps data validate":
-        from tps_pipeline.cli.app import app
-
-        app(["data", "validate", str(folder / "data")], standalone_mode=False)
-        return
-    run = run_of(folder)
+    run = stand_in.run_of(folder)
     graph = graph_of(run.recipe)
-    if name == "shards":
-        take_in(run)
-    elif name.startswith("plan"):
-        print(plan(run, graph).summary())
-    elif name == "trace":
-        print(sum(1 for _ in run.lineage.trace(("submission", None))))
-    elif name == "compact":
-        print(run.lineage.compact())
-    elif name.startswith("made up: "):
-        make_up(run, name.removeprefix("made up: "))
-    else:
-        step = graph.step(name)
-        make(run, step, run.lineage.latest().shards(*graph.splits[name]) if step.sharded else ())
+    store, data = ("--store", str(folder / "store")), ("--data", str(folder / "data"))
 
+    def made(step: Step, only: Sequence[str] = ()) -> None:
+        make(run, step, only or (run.lineage.latest().shards(*graph.splits[step.name]) if step.sharded else ()))
 
-def make_up(run: Any, name: str) -> None:
-    """An output that a network would make, of the annotations."""
-    import numpy as np
-    import pyarrow as pa
+    def one_more() -> None:
+        stand_in.one_more(folder / "data")
+        (shard,) = take_in(run).shards
+        for name in ("videos", "annotations", "frames"):
+            made(graph.step(name), [shard])
 
-    from tps_pipeline import tables
-    from tps_pipeline.lineage import Work
-    from tps_pipeline.outputs import ACTIONS, PARTS, PEOPLE, SPLITS
-
-    rng = np.random.default_rng(0)
-    stride = run.recipe.frames.sample_stride
-    actions = ["action_a", "action_b"]
-    for shard in run.lineage.latest().shards(*SPLITS):
-        if name.startswith("video_actions"):
-            truth = run.store.read(ACTIONS.path(shard))
-            said = truth["action"].to_pylist()
-            columns: dict[str, Any] = {
-                "video_id": truth["video_id"].to_pylist(),
-                "action": said,
-                "score": [0.9] * len(said),
-                "probabilities": [{action: 0.9, actions[action == actions[0]]: 0.1} for action in said],
-            }
-            schema = tables.VIDEO_ACTIONS
-        else:
-            people = run.store.read(PEOPLE.path(shard)).to_pandas()
-            parts = run.store.read(PARTS.path(shard)).to_pandas()
-            people = people.rename(columns={c: f"person_{c}" for c in tables.BOX})
-            rows = parts[(parts["frame"] - 1) % stride == 0].merge(people, on=["video_id", "frame", "person"])
-            found = rng.random(len(rows))
-            moved = rng.integers(-1, 2, len(rows))  # all corners alike: a small box must not turn inside out
-            for corner in (*tables.BOX, *tables.PERSON_BOX):
-                rows[corner] += moved
-            columns = {name: rows[name].to_numpy() for name in rows.columns}
-            columns |= {"person_score": 0.5 + found / 2, "part_score": found}
-            schema = tables.DETECTIONS
-            if name.startswith("predictions"):
-                wrong = rng.random(len(rows)) < 0.3
-                columns["state"] = np.where(wrong, "none", rows["state"].astype(str))
-                columns["state_score"] = found
-                columns["state_scores"] = [[(state, 0.9)] for state in columns["state"]]
-                schema = tables.PREDICTIONS
-        table = tables.conform(columns, schema) if len(columns["video_id"]) else tables.empty(schema)
-        assert isinstance(table, pa.Table)
-        written = run.store.write(f"{name}/{shard}.parquet", table)
-        run.lineage.record(Work(name, shard, (), (), ""), written, run_id="made up")
-
-
-def measured(name: str, folder: Path, share: float) -> dict[str, Any]:
-    """What a step costs: a process of its own that loads, does it, and ends."""
-    files = sum(1 for path in folder.rglob("*") if path.is_file())
-    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    command = [sys.executable, "-m", "benchmarks.full_size", "--one", name, "--folder", str(folder)]
-    command += ["--share", str(share)]
-    print(f"{share:g}: {name}", file=sys.stderr, flush=True)
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        said = process.stderr.read().decode()
-        _, status, cost = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode and name in ("generate", "shards"):
-        raise SystemExit(f"{name} failed: {said}")
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {
-        "name": name,
-        "seconds": cost.ru_utime + cost.ru_stime,
-        "gb": cost.ru_maxrss / 1e6,
-        "files": len(paths) - files,
-        "bytes": sum(path.stat().st_size for path in paths) - used,
-        "failed": said.strip().splitlines()[-1] if process.returncode else "",
+    commands: dict[str, Callable[[], object]] = {
+        "generate": lambda: stand_in.data_of(folder / "data", round(stand_in.VIDEOS * share), folder.parent / "drawn"),
+        "tps data validate": partial(_tps, "data", "validate", str(folder / "data")),
+        "shards": lambda: take_in(run),
+    }
+    for step in graph.steps:
+        unreal = step.name in stand_in.MADE_UP or bool(step.learner and not step.learner.alone)
+        name = f"made up: {step.name}" if unreal else step.name
+        commands[name] = partial(made, stand_in.made_up(step) if unreal else step)
+    return commands | {
+        "tps recipe plan": partial(_tps, "recipe", "plan", str(folder / "recipe.yaml"), *store, *data),
+        "tps lineage stale": partial(_tps, "lineage", "stale", "--recipe", str(folder / "recipe.yaml"), *store, *data),
+        "tps lineage trace": partial(_tps, "lineage", "trace", "submission", *store),
+        "make run, the first": partial(_make_run, folder),
+        NOTHING: partial(_make_run, folder),
+        "tps lineage trace, compacted": partial(_tps, "lineage", "trace", "submission", *store),
+        "one video more, up to its frames": one_more,
     }
 
 
-def page(shares: list[float], folder: Path) -> str:
-    """Measure; the figures as Markdown."""
-    found: list[list[dict[str, Any]]] = []
-    for share in shares:
-        place = folder / f"{share:g}"
-        place.mkdir()
-        recipe_of(place)
-        found.append([measured(name, place, share) for name in steps_of(place)])
-    smallest, largest = found[0], found[-1]
+def _tps(*words: str) -> None:
+    from tps_pipeline.cli.app import app
+
+    if code := app(list(words), standalone_mode=False):
+        raise SystemExit(code)
+
+
+def _make_run(folder: Path) -> None:
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "dagster.yaml", home)
+    places = {name: str(folder / place) for name, place in (("DATA", "data"), ("RECIPE", "recipe.yaml"))}
+    os.environ |= {f"TPS_{name}": place for name, place in places.items()}
+    os.environ |= {"TPS_STORE": str(folder / "store"), "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    from assets.run import main as make_run
+
+    if code := make_run():
+        raise SystemExit(code)
+
+
+def measured(name: str, folder: Path, share: float) -> Row:
+    """What a step costs: a process of its own that loads, does it, and ends."""
+    inside = folder / ("data" if name == "generate" else "store")
+    before = _size(inside)
+    command = [*_itself(folder, share), "--one", name]
+    begin = time.perf_counter()
+    with (folder / "said.txt").open("w+b") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, cost = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        words = said.read().decode(errors="replace").strip().splitlines()
+    files, size = (after - then for after, then in zip(_size(inside), before, strict=True))
+    return {
+        "name": name,
+        "seconds": cost.ru_utime + cost.ru_stime,
+        "wall": time.perf_counter() - begin,
+        "gb": cost.ru_maxrss / 1e6,
+        "files": files,
+        "bytes": size,
+        "failed": (words or ["no word"])[-1] if process.returncode else "",
+    }
+
+
+def _itself(folder: Path, share: float) -> list[str]:
+    """This module in another process: one that is started has its parent's memory among its own peak."""
+    return [sys.executable, "-m", "benchmarks.full_size", "--folder", str(folder), "--share", str(share)]
+
+
+def _size(folder: Path) -> tuple[int, int]:
+    """How many files are in a folder, and their bytes."""
+    sizes = [os.stat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names]  # noqa: PTH116, PTH118 - a Path for each of half a million files
+    return len(sizes), sum(sizes)
+
+
+def rows_of(folder: Path, share: float) -> dict[str, Row]:
+    """What every step costs at a share; what is known of it already is not measured again."""
+    folder.mkdir(exist_ok=True, parents=True)
+    names = subprocess.run([*_itself(folder, share), "--list"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    kept = folder / "measured.json"
+    rows: dict[str, Row] = json.loads(kept.read_text()) if kept.exists() else {}
+    for name in names.stdout.splitlines():
+        if name not in rows or rows[name]["failed"]:
+            rows[name] = measured(name, folder, share)
+            kept.write_text(json.dumps(rows, indent=1))
+            print(share, rows[name], file=sys.stderr, flush=True)
+        if rows[name]["failed"] and name in ("generate", "shards"):
+            raise SystemExit(f"{name} failed: {rows[name]['failed']}")
+    return rows
+
+
+def page(found: dict[float, dict[str, Row]]) -> str:
+    """The figures as Markdown.
+
+    Args:
+        found: What every step cost, by share; of a larger one some may be missing.
+    """
+    shares = sorted(found)
     lines = [
         "# Kinetics-TPS as a whole",
         "",
-        "Written by `python -m benchmarks.full_size`; do not edit. A stand-in of generated videos at 64 x 64 goes",
-        "through every step that is no network; what networks would find is made up. Processor seconds of one process",
-        "a step, its start (about a second) included; the exponent is that of the growth",
-        f"from {shares[0]:g} to {shares[-1]:g} of the size ({VIDEOS} videos, {FRAMES} labelled frames each).",
+        "Written by `python -m benchmarks.full_size`; do not edit. A stand-in at 64 x 64 goes through every step that",
+        "is no network; what networks would find is made up. Some seventy videos are drawn, the others are copies,",
+        "each with bytes of its own. Seconds of the processor of one process a step, its start (about a second)",
+        "included; the exponent is that of the growth between the two largest shares that were measured (1 is all:",
+        "4,741 videos, 151 labelled frames a training video). Memory at its peak, files and bytes are of the largest,",
+        "those of `generate` the data folder's, else the store's.",
         "",
         f"- date: {datetime.now(UTC):%Y-%m-%d}",
         f"- machine: {os.cpu_count()} CPU cores, no GPU; load average {os.getloadavg()[2]:.1f} over 15 minutes",
         "",
-        f"| step | seconds at {shares[0]:g} | seconds at {shares[-1]:g} | exponent | peak memory | files | bytes |",
-        "|---|---|---|---|---|---|---|",
+        f"| step | {' | '.join(f'{share:g}' for share in shares)} | exponent | peak memory | files | bytes |",
+        f"|---|{'---|' * len(shares)}---|---|---|---|",
+        *(_line(name, found) for name in found[shares[0]]),
     ]
-    for small, large in zip(smallest, largest, strict=True):
-        if small["failed"] or large["failed"]:
-            lines.append(f"| `{large['name']}` | failed: {(large['failed'] or small['failed'])[:100]} | | | | | |")
-            continue
-        grows = math.log(large["seconds"] / small["seconds"]) / math.log(shares[-1] / shares[0])
-        lines.append(
-            f"| `{large['name']}` | {small['seconds']:.1f} | {large['seconds']:.1f} | {grows:.2f} "
-            f"| {large['gb']:.2f} GB | {large['files']} | {large['bytes'] / 1e6:.1f} MB |"
-        )
-    most = max(row["gb"] for row in largest)
-    lines += ["", f"Peak memory: {most:.2f} GB (bound: {BOUND_GB:g} GB).", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_bounds(found), ""])
+
+
+def _line(name: str, found: dict[float, dict[str, Row]]) -> str:
+    """A step's row of the table."""
+    rows = {share: found[share].get(name) for share in sorted(found)}
+    whole = [row for row in rows.values() if row and not row["failed"]]
+    cells = ["" if row is None else row["failed"][:60] or f"{row['seconds']:.1f}" for row in rows.values()]
+    grows = _exponent(name, found)
+    cells.append("" if grows is None else f"{grows:.2f}")
+    if whole:
+        cells += [f"{whole[-1]['gb']:.2f} GB", str(whole[-1]["files"]), f"{whole[-1]['bytes'] / 1e6:.1f} MB"]
+    return f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _exponent(name: str, found: dict[float, dict[str, Row]]) -> float | None:
+    """How a step grows between the two largest shares that it is known of."""
+    known = [(share, found[share][name]) for share in sorted(found) if name in found[share]]
+    known = [(share, row["seconds"]) for share, row in known if not row["failed"]]
+    if len(known) < 2:
+        return None
+    (small, before), (large, after) = known[-2:]
+    return math.log(after / before) / math.log(large / small)
+
+
+def _bounds(found: dict[float, dict[str, Row]]) -> list[str]:
+    """What the bounds are held against, of all shares."""
+    rows = [row for of_share in found.values() for row in of_share.values()]
+    heaviest = max(rows, key=lambda row: row["gb"])
+    slow = {row["name"] for row in rows if row["seconds"] > LEAST_SECONDS}
+    steep = [f"`{name}`" for name in slow if (_exponent(name, found) or 0) > BOUND_EXPONENT]
+    idle = [of_share[NOTHING] for _, of_share in sorted(found.items()) if NOTHING in of_share][-1]
+    said = f"{idle['wall']:.1f} s of the clock, {idle['seconds']:.1f} s of the processor"
+    return [
+        f"- most memory: {heaviest['gb']:.2f} GB, `{heaviest['name']}` (bound: {BOUND_GB:g} GB)",
+        f"- nothing to do: {idle['failed'] or said} (bound: {BOUND_NOTHING_TO_DO:g} s)",
+        f"- steeper than linear (exponent above {BOUND_EXPONENT:g}, of {LEAST_SECONDS:g} s or more): "
+        f"{', '.join(sorted(steep)) or 'none'}",
+    ]
 
 
 def main() -> None:
@@ -213,13 +213,21 @@ def main() -> None:
     parser.add_argument("--share", type=float, action="append", help="Of the whole size; two or more.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "scale.md")
     parser.add_argument("--folder", type=Path, help="Where to work; a new one that goes without.")
+    parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.list:
+        from benchmarks.full_size.stand_in import recipe_of
+
+        recipe_of(given.folder)
+        print(*commands_of(given.folder, given.share[0]), sep="\n")
+        return
     if given.one:
-        do(given.one, given.folder, given.share[0])
+        commands_of(given.folder, given.share[0])[given.one]()
         return
     with tempfile.TemporaryDirectory() as scratch:
-        text = page(given.share or [0.01, 0.1], given.folder or Path(scratch))
+        folder = given.folder or Path(scratch)
+        text = page({share: rows_of(folder / f"{share:g}", share) for share in given.share or [0.01, 0.1]})
     given.out.write_text(text)
     print(json.dumps({"benchmark": "full_size", "page": str(given.out)}))
 

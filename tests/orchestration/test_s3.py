@@ -1,5 +1,7 @@
 """The store on S3: the same graph, against a server that speaks S3's protocol on this machine."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from assets.resources import Pipeline
-from tests.orchestration.workplace import Workplace, execute, make_sources
+from tests.orchestration.workplace import ROOT, Workplace, execute, make_sources
+from tps_pipeline.graph.ingestion import take_in
 from tps_pipeline.outputs import VIDEO_ACTIONS, VIDEOS
 from tps_pipeline.store import Store
 
@@ -71,6 +74,38 @@ def test_another_process_sees_what_was_written_and_nothing_half_written(store: S
 def test_more_names_than_one_page_of_a_listing_holds(store: Store) -> None:
     store.fs.pipe({store.full(f"lineage/{n:04}"): b"" for n in range(1001)})
     assert len(store.names("lineage")) == 1001
+
+
+MAKE_ONE_SHARD = """
+import sys
+from assets.resources import Pipeline
+from tps_pipeline.graph import make
+from tps_pipeline.stages import graph_of
+
+data, recipe, store = sys.argv[1:]
+run = Pipeline(data=data, recipe_name=recipe, store_root=store).run()
+make(run, graph_of(run.recipe).step("videos"), ["train-000"])
+"""
+
+
+def test_machines_that_share_nothing_but_the_store_make_a_shard_once(
+    workplace: Workplace, s3: dict[str, str], tmp_path: Path
+) -> None:
+    env, url = workplace.environment | s3, f"s3://bucket/{tmp_path.name}"
+    pipeline = Pipeline(data=env["TPS_DATA"], recipe_name=env["TPS_RECIPE"], store_root=url)
+    take_in(pipeline.run())
+    command = [sys.executable, "-c", MAKE_ONE_SHARD, env["TPS_DATA"], env["TPS_RECIPE"], url]
+    machines = []
+    for number in range(3):
+        home = tmp_path / str(number)
+        home.mkdir()
+        machines.append(subprocess.Popen(command, cwd=ROOT, env=env | {"TMPDIR": str(home), "HOME": str(home)}))
+    assert [machine.wait(120) for machine in machines] == [0, 0, 0]
+    made = [record.name for record in pipeline.lineage.records()]
+    assert made.count("videos/train-000") == 1
+    numbers = [record.sequence for record in pipeline.lineage.records()]
+    assert len({*numbers}) == len(numbers)
+    assert not pipeline.store.fs.find(pipeline.store.full(".work"))
 
 
 def test_the_same_graph_on_s3(workplace: Workplace, s3: dict[str, str], tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The challenge's JSON straight into columns, where all parts, and all people, are written like the first.
 
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
-need none: their punctuation alone, rewritten from the parts up (`"":{"":[,,,],"":""}` is a part), says where each
-number and each name stands, and the rest is operations on whole columns. What is written in any other way is not read
-here (`read` gives None) but by the typed reader of `challenge_json`, which also says what is wrong with it.
+need none: their punctuation alone (a box is `[,,,]`, and colons say nothing more), rewritten from the parts up, tells
+where each number and each name stands, and the rest is operations on whole columns. What is written in any other way is
+not read here (`read` gives None) but by the typed reader of `challenge_json`, which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ MOST = 5
 _BLOCK = 1 << 20
 """Bytes looked at together: what is known of each stays in the processor's cache."""
 
-_BOX = b"[,,,]"
-_IS_PUNCTUATION = bytes(character in b'{}[],:"' for character in range(256))
+_BOX, _KEY = b"[,,,]", b'""'
+_IS_PUNCTUATION = bytes(character in b'{}[],"' for character in range(256))
 _FRAME, _PERSON = b"F", b"H"
+_OPEN = b'{""['
+"""What a frame begins with."""
 _LAST_BYTES = np.array([(1 << 8 * n) - 1 if n < 8 else 2**64 - 1 for n in range(9)], np.uint64)
 
 
@@ -103,7 +105,7 @@ def _written(fields: dict[str, Any], values: dict[str, bytes]) -> _Written:
     for name, value in fields.items():
         said += b"," if keys else b""
         keys[len(said)] = name.encode()
-        said += b'"":'
+        said += _KEY
         places[name] = len(said)
         if name not in values and not (value is None or isinstance(value, str | float | int)):
             raise _OtherwiseError
@@ -139,14 +141,16 @@ class _Way:
 
     @staticmethod
     def _parts(part: dict[str, Any], *, proposals: bool) -> dict[bytes, _Written]:
+        """The way of this part comes first: the sooner a text is rewritten, the less is left to look through."""
         ways = {}
-        for n in range(0 if not proposals else 1, MOST + 1):  # 0 is a state by itself
+        several = len(part["verb"]) if isinstance(part.get("verb"), list) else 0
+        for n in sorted(range(1 if proposals else 0, MOST + 1), key=lambda n: n != several):  # 0 is a state by itself
             box = b"[" + b",".join([_BOX] * n) + b"]" if proposals else _BOX
             verb = b"[" + b",".join([b'""'] * n) + b"]" if n else b'""'
             inner = _written(part, {"box": box, "verb": verb})
-            shift = len(b'"":')
+            shift = len(_KEY)
             ways[b"%d" % n] = _Written(
-                b'"":' + inner.punctuation + b"}",
+                _KEY + inner.punctuation + b"}",
                 {at + shift: key for at, key in inner.keys.items()},
                 tuple(at + shift for at in inner.boxes),
                 tuple(at + shift for at in inner.names),
@@ -159,18 +163,18 @@ class _Way:
         letters = text.punctuation
         for letter, part in self.parts.items():
             letters = letters.replace(part.punctuation, letter)
-        letters = letters.replace(self.person.punctuation, _PERSON).replace(b'{"":[', _FRAME)
+        letters = letters.replace(self.person.punctuation, _PERSON).replace(_OPEN, _FRAME)
         _check_nesting(letters, len(frames))
 
         each = np.frombuffer(letters, np.uint8)
         length = np.ones(256, np.int64)
-        length[ord(_FRAME)], length[ord(_PERSON)] = len(b'{"":['), len(self.person.punctuation)
+        length[ord(_FRAME)], length[ord(_PERSON)] = len(_OPEN), len(self.person.punctuation)
         for letter, part in self.parts.items():
             length[ord(letter)] = len(part.punctuation)
         start = np.cumsum(length[each]) - length[each]
         frame, person = np.flatnonzero(each == ord(_FRAME)), np.flatnonzero(each == ord(_PERSON))
         text.check(start[frame] + 1, b"humans")
-        text.check(start[frame] + len(b'{"":'), b"")  # `[null]` would pass for nobody
+        text.check(start[frame] + len(_OPEN) - 1, b"")  # `[null]` would pass for nobody
         for at, key in self.person.keys.items():
             text.check(start[person] + at, key)
         rows, boxes, names, states = [], [], [], []
@@ -185,16 +189,16 @@ class _Way:
                 states.append(start[of] + name)
         order = np.argsort(np.concatenate(rows), kind="stable") if len(rows) > 1 else slice(None)
         row, box, name, state = (np.concatenate(of)[order] if of else _NONE for of in (rows, boxes, names, states))
-        part_names, state_names = text.names(name), text.names(state)
+        (part, part_names), (said, state_names) = text.names(name), text.names(state)
         columns = Columns(
             people=np.diff(np.searchsorted(person, frame), append=len(person)),
             person_box=text.boxes(start[person] + self.person.boxes[0]),
             part_person=np.searchsorted(person, row // (MOST + 1)) - 1,
-            part=_values(part_names.indices, np.int32).astype(np.int64),
+            part=part,
             part_box=text.boxes(box),
-            state=_values(state_names.indices, np.int32).astype(np.int64),
-            parts=[str(name) for name in part_names.dictionary.to_pylist()],
-            states=[str(name) for name in state_names.dictionary.to_pylist()],
+            state=said,
+            parts=part_names,
+            states=state_names,
         )
         _check_once(columns)
         return columns
@@ -204,45 +208,57 @@ _NONE = np.empty(0, np.int64)
 
 
 class _Text:
-    """Text and its punctuation."""
+    """Text and its punctuation, whose strings are known to hold none: `_check_nesting` leaves pairs of quotes alone."""
 
     def __init__(self, text: bytes) -> None:
         if not text.isascii() or b"\\" in text or len(text) > 1 << 30:
             raise _OtherwiseError
         padded = text + bytes(8)
-        each = np.frombuffer(padded, np.uint8)
-        at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
-        punctuation = each[at]
-        self.punctuation = punctuation.tobytes()
-        quotes = np.flatnonzero(punctuation == ord('"'))
-        if len(quotes) % 2 or (np.diff(quotes)[::2] != 1).any():  # a name has punctuation in it
-            raise _OtherwiseError
-        between = np.empty((len(at), 2), np.int32)
-        between[:, 0] = at + 1
-        between[:, 0] += each[between[:, 0]] == ord(" ")
-        between[:-1, 1], between[-1, 1] = at[1:], len(text)
-        self._start, self._end = between.T
-        self._between = pa.StringArray.from_buffers(between.size - 1, pa.py_buffer(between.data), pa.py_buffer(text))
+        self._text, self._each = text, np.frombuffer(padded, np.uint8)
+        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
         self._words = np.ndarray(len(text), np.uint64, padded, strides=(1,))
+        self.punctuation = self._each[self._at].tobytes()
 
     def check(self, at: Integers, word: bytes) -> None:
         """Refuse a text that has another word than this after some of its punctuation."""
-        start = self._start[at]
+        start, end = self._bounds(at)
         spelled = self._words[start] & _LAST_BYTES[len(word)]
-        if (self._end[at] - start != len(word)).any() or (spelled != int.from_bytes(word, "little")).any():
+        if (end - start != len(word)).any() or (spelled != int.from_bytes(word, "little")).any():
             raise _OtherwiseError
 
-    def names(self, at: Integers) -> pa.DictionaryArray[Any, Any]:
-        """The text after some of the punctuation, each that occurs once."""
-        return self._after(at).dictionary_encode()
+    def names(self, at: Integers) -> tuple[Integers, list[str]]:
+        """Codes and names of the text after some of the punctuation, in order; a place may be given several times."""
+        first, again = _distinct(at)
+        found = self._strings(*self._bounds(first)).dictionary_encode()
+        codes = _values(found.indices, np.int32)[::2].astype(np.int64)
+        return codes[again], [str(name) for name in found.dictionary.to_pylist()]
 
     def boxes(self, at: Integers) -> Floats:
-        """`(n, 4)` numbers, the first of each row after the given punctuation."""
-        corners = self._after((at[:, None] + np.arange(4)).ravel())
-        return _values(pc.cast(corners, pa.float64()), np.float64).reshape(-1, 4)
+        """`(n, 4)` numbers, the first of each row after the given punctuation; alike."""
+        first, again = _distinct(at)
+        start, end = self._bounds((first[:, None] + np.arange(4)).ravel())
+        corners = pc.cast(self._strings(start, end), pa.float64())
+        return _values(corners, np.float64)[::2].reshape(-1, 4)[again]
 
-    def _after(self, at: Integers) -> pa.StringArray:
-        return self._between.take(pa.Int64Array.from_buffers(pa.int64(), len(at), [None, pa.py_buffer((2 * at).data)]))
+    def _bounds(self, at: Integers) -> tuple[Integers, Integers]:
+        """Where the text after some of the punctuation begins and ends."""
+        start = self._at[at] + 1
+        start += self._each[start] == ord(" ")
+        return start, self._at[at + 1]
+
+    def _strings(self, start: Integers, end: Integers) -> pa.StringArray:
+        """Stretches of the text in order; between each two there is a null, for the text between them."""
+        between = np.empty((len(start), 2), np.int32)
+        between[:, 0], between[:, 1] = start, end
+        there = pa.py_buffer(b"\x55" * (len(start) // 4 + 1))
+        size = max(0, between.size - 1)
+        return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
+
+
+def _distinct(at: Integers) -> tuple[Integers, Integers | slice]:
+    """Places in order, each once, and for each that was given its index among them."""
+    new = np.diff(at, prepend=-1) != 0
+    return (at, slice(None)) if new.all() else (at[new], np.cumsum(new) - 1)
 
 
 def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:

@@ -101,14 +101,15 @@ def _make_one(
     if force or any(map(latest.why_stale, works.values())):
         with ExitStack() as locks:
             locks.enter_context(run.store.lock(name_of(first.at(shard))))
-            works = _works(run, step, shard, run.lineage.latest())  # what there is now that it is this run's turn
+            latest = run.lineage.latest()  # what there is now that it is this run's turn
+            works = _works(run, step, shard, latest)
             if step.learner:  # who trains the same under another name waits, and shares the result
                 locks.enter_context(run.store.lock(f"{CHECKPOINTS}{works[first].digest}"))
-            latest = run.lineage.latest()
+                latest = run.lineage.latest()
             reasons = {output: "forced" if force else latest.why_stale(work) for output, work in works.items()}
             if any(reasons.values()):
                 refused = None if step.learner is None or force else refused_before(run, step.learner, works[first])
-                refused = refused or _compute(run, step, works, reasons, outcomes, force=force)
+                refused = refused or _compute(run, step, works, latest, reasons, outcomes, force=force)
                 if not refused:
                     return True
                 run.warn(refused)
@@ -127,6 +128,7 @@ def _compute(
     run: Run,
     step: Step,
     works: Works,
+    latest: Snapshot,
     reasons: Mapping[Output, str | None],
     outcomes: Mapping[Output, Outcome],
     *,
@@ -134,7 +136,7 @@ def _compute(
 ) -> str | None:
     """Compute, write and record; or tell why a network that was trained does not take the current one's place."""
     output = step.makes[0]
-    work, latest = works[output], run.lineage.latest()
+    work = works[output]
     twin = None if step.learner is None or force else _twin(work, latest)
     if twin:  # trained under another name, from the same
         if why := refuses(run, step, work, twin):

@@ -120,7 +120,14 @@ class Plan:
         }
 
 
-def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = (), missing: Sequence[str] = ()) -> Plan:
+def plan(
+    run: Run,
+    graph: Graph,
+    *,
+    arrivals: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    only: Sequence[Step] | None = None,
+) -> Plan:
     """Say what a run would make, keep and train, and why.
 
     Args:
@@ -128,10 +135,11 @@ def plan(run: Run, graph: Graph, *, arrivals: Sequence[str] = (), missing: Seque
         graph: The steps of its recipe.
         arrivals: New and changed videos of the data folder (`ingestion.look`).
         missing: Videos that are no longer there, alike.
+        only: These steps alone; what comes before them is made, or is among them.
     """
     latest, due = run.lineage.latest(), set()
     outputs = []
-    for step in graph.steps:
+    for step in graph.steps if only is None else [step for step in graph.steps if step in only]:
         for output in step.makes:
             planned = Planned(step, output, run.digest_of(step.sections))
             for shard in latest.shards(*graph.splits[step.name]) if step.sharded else [None]:
