@@ -20,7 +20,7 @@ from tps_pipeline.graph.run import Run
 from tps_pipeline.graph.step import Product, Step
 from tps_pipeline.graph.work import keys_read, work_of
 from tps_pipeline.lineage import Record, Snapshot, Work
-from tps_pipeline.outputs import CHECKPOINTS, Output, name_of
+from tps_pipeline.outputs import CHECKPOINTS, WEIGHTS, Output, name_of
 from tps_pipeline.store import Written
 from tps_pipeline.training import checkpoint
 
@@ -78,13 +78,28 @@ def make(run: Run, step: Step, shards: Sequence[str] = (), *, force: bool = Fals
 
 def _make_each(run: Run, step: Step, shards: Sequence[str], *, force: bool) -> dict[Output, Outcome]:
     outcomes = {output: Outcome() for output in step.makes}
-    latest = run.lineage.latest()
+    latest = _with_shipped_weights(run, step)
     each = sorted(shards) if step.sharded else [None]
     for shard in each:
         made = _make_one(run, step, shard, latest, outcomes, force=force)
         if made or run.store.is_local or len(each) == 1:  # far away, what was kept is not fetched to be shown again
             _show(run, step, shard, outcomes)
     return outcomes
+
+
+def _with_shipped_weights(run: Run, step: Step) -> Snapshot:
+    """What there is. Weights that come with the package are put into the store when a step first asks for them."""
+    latest = run.lineage.latest()
+    named = {output.key for output in step.reads if output.key.startswith(WEIGHTS)}
+    if not any((key, None) not in latest.records for key in named):
+        return latest
+    from tps_pipeline.learners import pretrained
+
+    for key in sorted(named):
+        with run.store.lock(key):
+            if not run.store.exists(pretrained.path_of(key.removeprefix(WEIGHTS))):
+                pretrained.take_shipped(key.removeprefix(WEIGHTS), run.store)
+    return run.lineage.latest()
 
 
 def workspace_of(run: Run, step: Step) -> Path:
