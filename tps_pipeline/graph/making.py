@@ -104,7 +104,8 @@ def _with_shipped_weights(run: Run, step: Step) -> Snapshot:
 
 def workspace_of(run: Run, step: Step) -> Path:
     """Where a network of a step would learn now; the folder is there while it does, or if that was cut off."""
-    return run.store.workspace_path(_workspace_name(work_of(run, step, step.makes[0], None, run.lineage.latest())))
+    latest = _with_shipped_weights(run, step)
+    return run.store.workspace_path(_workspace_name(work_of(run, step, step.makes[0], None, latest)))
 
 
 def _make_one(
