@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert, complete_box_iou_loss
+from torchvision.ops import box_convert
 
+from tps_pipeline.detection.loss import complete_iou_loss
 from tps_pipeline.models.heat_maps import STRIDE, Maps, boxes_of
 
 SPREAD = 0.09
@@ -17,6 +18,8 @@ BOX = 2.0
 """Weight of the boxes' loss."""
 FAINTEST = 0.01
 """Places that share less of a centre learn nothing about its box."""
+MOST_PLACES = round(1 / FAINTEST)
+"""There are fewer others: all share 1."""
 
 
 class HeatMapLoss(nn.Module):
@@ -32,12 +35,13 @@ class HeatMapLoss(nn.Module):
         super().__init__()
         self.register_buffer("anchors", anchors.clone(), persistent=False)
 
-    def forward(self, maps: Maps, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare a batch's maps with its boxes.
+    def forward(self, maps: Maps, targets: Tensor, _: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare a batch's maps with its boxes; shapes do not depend on numbers, so that no GPU is waited for.
 
         Args:
             maps: The network's.
             targets: (M, 6): image in the batch, class, centre x, centre y, width, height as shares of the image.
+            _: What `DetectionLoss` is told beside.
 
         Returns:
             What to minimise, as `DetectionLoss` gives it: the sum of the parts times the batch size. And the parts,
@@ -53,11 +57,12 @@ class HeatMapLoss(nn.Module):
         wanted = wanted / there.clamp(min=1)  # of one that is annotated twice each is as good
         wanted[:, -1] = (there[:, 0] == 0).float()
         place_loss = -(wanted * maps.log_probabilities().flatten(0, 1)).sum(1).mean()
-        found, row, column = (spread > FAINTEST).nonzero(as_tuple=True)
-        told = boxes_of(maps, self.anchors)[image[found], label[found], :, row, column]
-        told, right = (box_convert(each, "cxcywh", "xyxy") for each in (told, boxes[found]))
-        shares = spread[found, row, column]
-        box_loss = (complete_box_iou_loss(told, right) * shares).sum() / shares.sum().clamp(min=1)
+        shares, place = spread.flatten(1).topk(min(MOST_PLACES, height * width))
+        shares = torch.where(shares > FAINTEST, shares, 0)
+        told = boxes_of(maps, self.anchors).flatten(3)[image, label].gather(2, place[:, None].expand(-1, 4, -1))
+        pairs = (each.transpose(1, 2).flatten(0, 1) for each in (told, boxes[..., None].expand_as(told)))
+        differ = complete_iou_loss(*(box_convert(each, "cxcywh", "xyxy") for each in pairs))
+        box_loss = (differ * shares.flatten()).sum() / shares.sum().clamp(min=1)
         parts = {"place": place_loss, "box": BOX * box_loss}
         total = (parts["place"] + parts["box"]) * batch
         return total, {name: part.detach() for name, part in parts.items()}
