@@ -26,12 +26,12 @@ def test_steps_run_as_ray_jobs_with_their_share_of_a_gpu(workplace: Workplace, c
     before = {job.submission_id for job in client.list_jobs()}
     workplace.env |= {"TPS_EXECUTOR": "ray", "RAY_ADDRESS": cluster, "TPS_GPUS": "0.5"}
     workplace.materialize("checkpoints/video_action")
-    workplace.materialize("video_actions", "val-000...test-000")
+    workplace.materialize("video_actions/swin", "val-000...test-000")
     made = {record.name: record.rows for record in workplace.lineage.latest().records.values()}
-    assert made["video_actions/test-000"] == made["videos/test-000"]
-    assert made["video_actions/val-000"] == made["videos/val-000"]
+    assert made["video_actions/swin/test-000"] == made["videos/test-000"]
+    assert made["video_actions/swin/val-000"] == made["videos/val-000"]
     ours = [job for job in client.list_jobs() if job.submission_id not in before]
     ended = {job.metadata["dagster/op"]: end_of(job, cluster) for job in ours}
-    assert ended == {"checkpoints__video_action": "SUCCEEDED", "video_actions": "SUCCEEDED"}
+    assert ended == {"checkpoints__video_action": "SUCCEEDED", "video_actions__swin": "SUCCEEDED"}
     asked = [actor.required_resources.get("GPU") for actor in list_actors(cluster, detail=True)]
     assert [share for share in asked if share] == [0.5, 0.5]  # what else ran on this head asked for none

@@ -12,7 +12,7 @@ import pytest
 from assets.resources import Pipeline
 from tests.orchestration.workplace import ROOT, Workplace, execute, make_sources
 from tps_pipeline.graph.ingestion import take_in
-from tps_pipeline.outputs import VIDEO_ACTIONS, VIDEOS
+from tps_pipeline.outputs import VIDEOS, member_actions
 from tps_pipeline.store import Store
 
 moto = pytest.importorskip("moto.server", reason="make test-orchestration installs an S3 server")
@@ -116,10 +116,10 @@ def test_the_same_graph_on_s3(workplace: Workplace, s3: dict[str, str], tmp_path
         make_sources(pipeline, instance)
         execute(pipeline, instance, ["checkpoints/video_action"])
         for _ in range(2):  # the second time nothing is due
-            execute(pipeline, instance, ["video_actions"], shards=["val-000"])
+            execute(pipeline, instance, ["video_actions/swin"], shards=["val-000"])
     made = [record.name for record in pipeline.lineage.records()]
-    assert made.count("video_actions/val-000") == made.count("checkpoints/video_action") == 1
+    assert made.count("video_actions/swin/val-000") == made.count("checkpoints/video_action") == 1
     remote = pipeline.lineage.latest().records
     for key in [("frames", "train-000"), ("videos", "val-000"), ("vocabulary/actions", None)]:
         assert remote[key].data_version == local[key].data_version
-    assert pipeline.read(VIDEO_ACTIONS, "val-000").num_rows == pipeline.read(VIDEOS, "val-000").num_rows
+    assert pipeline.read(member_actions("swin"), "val-000").num_rows == pipeline.read(VIDEOS, "val-000").num_rows
