@@ -183,11 +183,17 @@ class Training:
     """A training under way: what `fit` sets up, and what the resume file holds."""
 
     fabric: Fabric
+    """The devices and processes it runs on."""
     task: Task
+    """What is learned, of what."""
     settings: recipe.Training
+    """The recipe's."""
     folder: Path
+    """Gets the network, the logs and the resume file."""
     seed: int
+    """Of everything random."""
     history: list[dict[str, float]] = field(default_factory=list)
+    """The log's row of each epoch that is over."""
     best: dict[str, Any] | None = None
     """With `keep: best`, of the best epoch so far: its figure, its row of the history, its network."""
 
