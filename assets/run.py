@@ -122,7 +122,8 @@ def materialize(
         steps, shards = due.of(stage)
         alone = not steps or steps[0].learner
         along = [] if alone else due.along(steps, shards, graph.stages[number:])
-        with _stage(_title(stage), stopped):
+        title = f"{_title(stage)}, with {_title(along)}" if along else _title(stage)
+        with _stage(title, stopped):
             if steps:
                 making.make([*steps, *along], shards)
                 due = making.due()
@@ -232,7 +233,7 @@ def _stage(title: str, stopped: Callable[[], int | None]) -> Iterator[None]:
 
 
 def _title(stage: Sequence[Step]) -> str:
-    """The groups of a stage's steps; of few steps their names."""
+    """The groups of some steps; of few steps their names."""
     if len(stage) <= 3:
         return ", ".join(step.name for step in stage)
     return ", ".join(dict.fromkeys(step.group for step in stage))

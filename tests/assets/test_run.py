@@ -78,7 +78,9 @@ def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal: str, workplace: Path):
     assert shards.startswith("shards ")
     assert " outputs made; " in last
     titles = [_title(stage) for stage in graph_of(pipeline(workplace).recipe).stages]
-    assert [line.rpartition(" s")[0].rstrip("0123456789. ") for line in stages] == titles
+    said = [line.rpartition(" s")[0].rstrip("0123456789. ").partition(", with ") for line in stages]
+    assert [title for title, _, _ in said] == titles
+    assert any(along for _, _, along in said)  # steps of later stages are made in one run, and named
     assert "look first at: " in done.stdout
 
 
