@@ -24,6 +24,8 @@ from tps_pipeline.learners import learners_of
 from tps_pipeline.stages import graph_of
 from tps_pipeline.training import loop
 
+pytestmark = pytest.mark.whole
+
 aten = torch.ops.aten
 NUMBERS = {
     aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.bincount.default,

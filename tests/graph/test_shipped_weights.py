@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.workplace import make as workplace
@@ -13,6 +14,8 @@ from tps_pipeline.graph.making import workspace_of
 from tps_pipeline.lineage import Lineage
 from tps_pipeline.outputs import weights
 from tps_pipeline.stages import graph_of
+
+pytestmark = pytest.mark.whole
 
 
 def test_a_network_that_begins_with_shipped_weights_is_trained_in_a_new_store(tmp_path: Path) -> None:
