@@ -91,11 +91,12 @@ def _with_shipped_weights(run: Run, step: Step) -> Snapshot:
     """What there is. Weights that come with the package are put into the store when a step first asks for them."""
     latest = run.lineage.latest()
     named = {output.key for output in step.reads if output.key.startswith(WEIGHTS)}
-    if not any((key, None) not in latest.records for key in named):
+    missing = sorted(key for key in named if (key, None) not in latest.records)
+    if not missing:
         return latest
     from tps_pipeline.learners import pretrained
 
-    for key in sorted(named):
+    for key in missing:
         with run.store.lock(key):
             if not run.store.exists(pretrained.path_of(key.removeprefix(WEIGHTS))):
                 pretrained.take_shipped(key.removeprefix(WEIGHTS), run.store)
