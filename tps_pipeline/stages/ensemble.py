@@ -85,12 +85,7 @@ def _stacking(recipe: Recipe) -> Step:
         STACKING_MEMBERS,
         STACKING_GAIN,
         reads=(RANKING, STATE_COUNTS, VIDEO_ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, *map(predictions, voters)),
-        sections=(
-            "ensemble.stacked.fit_on",
-            "ensemble.stacked.boxes",
-            "ensemble.voting.iou",
-            "frames.sample_stride",
-        ),
+        sections=("ensemble.stacked", "ensemble.voting.iou", "frames.sample_stride"),
         splits=(split,),
     )
     def stacking(read: Reader) -> dict[Output, pa.Table]:
@@ -108,7 +103,7 @@ def _stacking(recipe: Recipe) -> Step:
             annotated(labelled, read(PEOPLE), read(PARTS)),
             iou=read.setting("ensemble.voting.iou"),
             split=split,
-            fuse=own_boxes if read.setting("ensemble.stacked.boxes") == "fused" else (),
+            fuse=own_boxes if read.setting("ensemble.stacked").boxes == "fused" else (),
         )
         return {STACKING: learned.weights, STACKING_MEMBERS: learned.members, STACKING_GAIN: learned.gain}
 
