@@ -18,8 +18,8 @@ LEAST = 0.01
 """Probability that every action has at least by each member, so that none can rule out what the others see."""
 USUAL = {"swin": 0.5, "trajectory": 0.5, "statistics": 1.5}
 """What a member's log probabilities count as long as no videos tell: trees are right more often than they say, networks
-less often. After 48 training videos of six actions, fitted to 240 others, trees count 3.4, `trajectory` 0.4 to 0.6; where
-boxes are poor, trees count less."""
+less often. After 48 training videos of six actions, fitted to 240 others, trees count 3.4, `trajectory` 0.4 to 0.6;
+where boxes are poor, trees count less."""
 CERTAINTY = 1.0
 """What a weight that is e times the usual one, or a share of 1/e of it, costs, in log loss of a video."""
 
