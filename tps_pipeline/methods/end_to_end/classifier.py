@@ -31,6 +31,7 @@ from tps_pipeline.models.end_to_end import EndToEndNet, Look, people_in
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.relations import PersonContextPerson
 from tps_pipeline.models.weights import load_checkpoint
+from tps_pipeline.models.yolov7 import Body
 from tps_pipeline.progress import progress
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -81,14 +82,14 @@ def build(settings: recipe.EndToEnd, space: LabelSpace) -> EndToEndNet:
     """The network of a recipe's entry, which tells some labels apart."""
     backbone, parts = slowfast(settings.network), len(space.parts)
     relation = PersonContextPerson(
-        sum(backbone.channels),
+        settings.width,
         person=settings.person_width,
         hidden=settings.relation_width,
         blocks=settings.relation_blocks,
         dropout=settings.relation_dropout,
     )
     return EndToEndNet(
-        Look(backbone, stride=settings.stride, width=settings.width, parts=parts),
+        Look(backbone, Body("tiny", width=settings.body_width, depth=1.0), width=settings.width),
         relation,
         width=settings.width,
         hidden=settings.part_width,
@@ -113,7 +114,7 @@ def load(checkpoint: Path, entry: recipe.EndToEnd) -> Trained:
         settings = trained.model_copy(update={"inference": entry.inference})
         space = LabelSpace.from_json(metadata["labels"])
     model = built_as_described(checkpoint / WEIGHTS, lambda: build(settings, space), state)
-    model = model.to(choose_device()).eval()
+    model = model.fuse().to(choose_device())
     # What follows who is in a clip is PyTorch's in any case.
     model.look = onnx.as_asked(model.look, torch.zeros(2, 3, settings.frames, settings.image_size, settings.image_size))
     return Trained(model, settings, space)
@@ -158,7 +159,7 @@ def find(model: nn.Module, clips: Tensor, settings: recipe.EndToEnd, space: Labe
     whom = partial(people_in, threshold=used.person_threshold, iou=used.person_iou, most=used.people_per_frame)
     _, found, described = model(normalise(clips, settings.network), whom)
     states = part_state_scores(described.states, space, kind=settings.loss)
-    rows = found.people.clips, found.people.boxes, found.scores, described.parts, described.seen.sigmoid(), states
+    rows = found.people.clips, found.people.boxes, found.scores, described.parts, described.seen, states
     return Findings(*((each if each.dtype == torch.long else each.float()).cpu().numpy() for each in rows))
 
 

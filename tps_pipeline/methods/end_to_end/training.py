@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,23 +14,27 @@ from torch import Tensor, nn
 from tps_pipeline import recipe
 from tps_pipeline.boxes import iou, paired_iou
 from tps_pipeline.clips.augment import draw_warp, warp_and_tint
+from tps_pipeline.detection.loss import complete_iou_loss
 from tps_pipeline.labels import swapped
 from tps_pipeline.methods.clips.classifier import normalise
 from tps_pipeline.methods.end_to_end.classifier import Findings, build, find
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, KeyFrameVideo, joined, key_frame_videos
-from tps_pipeline.methods.end_to_end.loss import box_losses, distance, heat_loss, places, sight_loss
+from tps_pipeline.methods.end_to_end.loss import box_loss, heat_loss, part_loss, places_of
 from tps_pipeline.methods.lessons import Draw, TrainingClips, begin, groups_of, held_out_clips, saving, start_from
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.people.training import VISIBLE, jittered, warped
 from tps_pipeline.models.end_to_end import Found, Maps
 from tps_pipeline.models.relations import People
+from tps_pipeline.models.yolov7_layers import STRIDES
 from tps_pipeline.psc import PART_IOU, PERSON_IOU
 from tps_pipeline.reading import Reads
 from tps_pipeline.training import loop
 
 FIGURE = "part_correctness"
 """The share of labelled parts that are found and get the right state, as PSC counts them."""
+STRIDE = STRIDES[0]
+"""Pixels of a place of the heat map."""
 SHARES = 4096
 """Shares of the picture become pixels so small that it does not matter that boxes of pixels include their corners."""
 
@@ -97,40 +100,41 @@ def loss(
         batch: From `collate`.
     """
     boxes, parts, clip_of = batch["boxes"], batch["parts"], batch["clip_of"]
-    clips, side = batch["clips"], math.ceil(settings.image_size / settings.stride)
-    where = places(boxes, clip_of, torch.Size([len(clips), side, side]), spread=settings.spread)
-    maps, _, described = network(normalise(clips, settings.network), partial(taught, batch, where.middle))
-    of_people, of_rough = box_losses(maps, where, boxes, parts, clip_of)
-    again = distance(described.parts, parts, (parts[..., 2:] - parts[..., :2]).nan_to_num(1.0))
+    clips, side = batch["clips"], settings.image_size // STRIDE
+    places = places_of(boxes, clip_of, torch.Size([len(clips), side, side]), spread=settings.spread)
+    whom, where = partial(taught, batch, places.middle), partial(shown, batch)
+    maps, _, described = network(normalise(clips, settings.network), whom, where)
     states = described.states.sum() * 0  # there may be nobody whose parts are labelled
     if (labelled := (batch["targets"] >= 0).any(1)).any():
         logits, targets = described.states[labelled], batch["targets"][labelled]
         kind, long_tail = settings.loss, settings.long_tail
         states = part_state_loss(logits, targets, space, kind=kind, long_tail=long_tail, counts=counts)
     terms = {
-        "people": heat_loss(maps.heat, where.heat) * settings.gains.people,
-        "boxes": of_people * settings.gains.boxes,
-        "parts": (of_rough + again.sum() / (~parts.isnan().any(2)).sum().clamp(min=1)) * settings.gains.parts,
-        "seen": sight_loss(described.seen, parts) * settings.gains.seen,
+        "people": heat_loss(maps.heat, places.heat) * settings.gains.people,
+        "boxes": box_loss(maps, places, boxes, clip_of) * settings.gains.boxes,
+        "parts": part_loss(described, parts) * settings.gains.parts,
         "states": states * settings.gains.states,
     }
     return torch.stack([*terms.values()]).sum(), terms
 
 
 def taught(batch: dict[str, Tensor], middle: Tensor, maps: Maps) -> Found:
-    """The annotated people of a batch, some in the boxes that the network finds them in.
+    """The annotated people of a batch, some in the boxes that the network finds them in, if it does.
 
     Args:
         batch: From `collate`.
         middle: Row and column of each one's middle, `(N, 2)`.
         maps: Of its clips.
     """
-    row, column = middle.unbind(1)
-    people, parts = (found[batch["clip_of"], row, column].detach() for found in (maps.people, maps.parts))
-    own = batch["own"][:, None]
-    people = torch.where(own, people, batch["people"])
-    parts = torch.where((own | batch["rough"].isnan().any(2))[..., None], parts, batch["rough"])
-    return Found(People(people, batch["clip_of"]), people.new_ones(len(people)), parts)
+    found = maps.people[batch["clip_of"], *middle.unbind(1)].detach()
+    near = complete_iou_loss(found, batch["boxes"]) < 1 - PERSON_IOU
+    people = torch.where((batch["own"] & near)[:, None], found, batch["people"])
+    return Found(People(people, batch["clip_of"]), people.new_ones(len(people)))
+
+
+def shown(batch: dict[str, Tensor], found: Tensor) -> Tensor:
+    """Where the states of a batch's parts are looked for: as people, some in the boxes that the network finds."""
+    return torch.where((batch["own"][:, None] | batch["rough"].isnan().any(2))[..., None], found, batch["rough"])
 
 
 def augmented(
