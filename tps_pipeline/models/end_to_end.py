@@ -111,9 +111,7 @@ class Look(nn.Module):
         super().__init__()
         self.backbone, self.body = backbone, body
         moving = [sum(backbone.stage_channels[stage]) for stage in STAGES]
-        self.aside = nn.ModuleList(
-            nn.Conv2d(sum(both), width, 1) for both in zip(body.channels, moving, strict=True)
-        )
+        self.aside = nn.ModuleList(nn.Conv2d(sum(both), width, 1) for both in zip(body.channels, moving, strict=True))
         self.finest = nn.Conv2d(body.finest, width, 1)
         self.smooth = _convolved(width, width)
         self.heat, self.people = (_head(width, outputs) for outputs in (1, 4))
@@ -252,7 +250,10 @@ class EndToEndNet(nn.Module):
         """Parts' boxes in the picture, and how surely each part is to be seen."""
         middle, size = heat_maps.decoded(said, self.anchors)[..., :4].split(2, -1)
         edges = torch.cat([middle - size / 2, middle + size / 2], -1) / (GRID * heat_maps.STRIDE)
-        corner, extent = windows[:, None, :2].repeat(1, 1, 2), (windows[:, 2:] - windows[:, :2])[:, None].repeat(1, 1, 2)
+        corner, extent = (
+            windows[:, None, :2].repeat(1, 1, 2),
+            (windows[:, 2:] - windows[:, :2])[:, None].repeat(1, 1, 2),
+        )
         return corner + edges * extent, 1 - said.log_probabilities()[..., -1].exp()
 
 
