@@ -33,7 +33,7 @@ STAGES = (1, 2, 4)
 PLACES = 3
 """Rows and columns that a part is sampled at for its state. Ours."""
 GRID = 20
-"""Rows and columns that a person is sampled at: those of the part detector's pictures of 160 pixels. A multiple of 4."""
+"""Rows and columns that a person is sampled at, as many as the demo's part detector has; a multiple of 4."""
 AROUND = 0.1
 """Share of a person's box added on each side of what is sampled, as the part detector's pictures have it."""
 PRIOR = 0.1
@@ -250,11 +250,7 @@ class EndToEndNet(nn.Module):
         """Parts' boxes in the picture, and how surely each part is to be seen."""
         middle, size = heat_maps.decoded(said, self.anchors)[..., :4].split(2, -1)
         edges = torch.cat([middle - size / 2, middle + size / 2], -1) / (GRID * heat_maps.STRIDE)
-        corner, extent = (
-            windows[:, None, :2].repeat(1, 1, 2),
-            (windows[:, 2:] - windows[:, :2])[:, None].repeat(1, 1, 2),
-        )
-        return corner + edges * extent, 1 - said.log_probabilities()[..., -1].exp()
+        return out_of(windows, edges), 1 - said.log_probabilities()[..., -1].exp()
 
 
 def people_in(maps: Maps, *, threshold: float, iou: float, most: int) -> Found:
@@ -281,6 +277,20 @@ def widened(boxes: Tensor, margin: float) -> Tensor:
     """Boxes with a share of their size added on each side."""
     added = (boxes[..., 2:] - boxes[..., :2]) * margin
     return torch.cat([boxes[..., :2] - added, boxes[..., 2:] + added], -1)
+
+
+def within(windows: Tensor, boxes: Tensor) -> Tensor:
+    """Boxes `(N, K, 4)` as shares of windows `(N, 4)`."""
+    return (boxes - windows[:, None, :2].repeat(1, 1, 2)) / _size(windows)
+
+
+def out_of(windows: Tensor, shares: Tensor) -> Tensor:
+    """The boxes that `within` has made shares of."""
+    return windows[:, None, :2].repeat(1, 1, 2) + shares * _size(windows)
+
+
+def _size(windows: Tensor) -> Tensor:
+    return (windows[:, 2:] - windows[:, :2]).repeat(1, 2)[:, None]
 
 
 def middles(height: int, width: int, like: Tensor) -> Tensor:

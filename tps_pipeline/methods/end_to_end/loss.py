@@ -10,7 +10,7 @@ from torchvision.ops import box_convert
 
 from tps_pipeline.detection.heat_map_loss import HeatMapLoss
 from tps_pipeline.detection.loss import complete_iou_loss
-from tps_pipeline.models.end_to_end import Described, Maps
+from tps_pipeline.models.end_to_end import Described, Maps, within
 
 FOCUS, DISCOUNT = 2, 4
 """Of the heat's loss: alpha and beta of Objects as Points, equation 1."""
@@ -98,8 +98,7 @@ def part_loss(described: Described, parts: Tensor) -> Tensor:
     """
     if not len(parts):
         return described.maps.places.sum() * 0
-    corner, extent = described.windows[:, :2].repeat(1, 2), (described.windows[:, 2:] - described.windows[:, :2])
-    inside = (parts - corner[:, None]) / extent.repeat(1, 2)[:, None]
+    inside = within(described.windows, parts)
     who, part = (~parts.isnan().any(2)).nonzero(as_tuple=True)
     targets = torch.cat([torch.stack([who, part], 1), box_convert(inside[who, part], "xyxy", "cxcywh")], 1)
     return HeatMapLoss(described.anchors)(described.maps, targets)[0] / len(parts)
