@@ -23,6 +23,7 @@ from torch.nn import functional
 from torchvision.ops import batched_nms, roi_align
 
 from tps_pipeline.models import heat_maps
+from tps_pipeline.models.fused_slowfast import fuse
 from tps_pipeline.models.relations import People, PersonContextPerson
 from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.yolov7 import Body
@@ -227,30 +228,26 @@ class EndToEndNet(nn.Module):
         return maps, found, self._describe(maps, found.people, where)
 
     def fuse(self) -> Self:
-        """Fold normalisations of the convolutions in two dimensions into these, in place, for evaluation only."""
+        """Work out what follows from the weights alone, in place, for evaluation only."""
         self.eval()
         for module in self.modules():
             if isinstance(module, ConvBlock):
                 module.fuse()
+        fuse(self.look.get_submodule("backbone"))  # pyright: ignore[reportArgumentType]
         return self
 
     def _describe(self, maps: Maps, people: People, where: Callable[[Tensor], Tensor] | None) -> Described:
         """Tell where parts are, and in which states."""
         windows = widened(people.boxes, AROUND)
         said, whole = self.parts(_sampled(maps.fine, people.clips, windows[:, None], GRID))
-        parts, seen = self._boxes(said, windows)
+        parts = out_of(windows, best_boxes(said, self.anchors))
+        seen = 1 - said.log_probabilities()[..., -1].exp()
         looked_at = widened(parts.detach() if where is None else where(parts.detach()), self.margin)
         at_parts = _sampled(maps.fine, people.clips, looked_at, PLACES).flatten(1).unflatten(0, parts.shape[:2])
         person = torch.cat([self.relation(maps.scene, people), whole], 1)
         hidden = (torch.einsum("npf,pfh->nph", at_parts, self.pooled) + self.person(person)[:, None]).relu()
         states = (hidden[:, self.part_of] * self.state).sum(2) + self.state_of_person(person)
         return Described(windows, said, self.anchors, parts, seen, states)
-
-    def _boxes(self, said: heat_maps.Maps, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Parts' boxes in the picture, and how surely each part is to be seen."""
-        middle, size = heat_maps.decoded(said, self.anchors)[..., :4].split(2, -1)
-        edges = torch.cat([middle - size / 2, middle + size / 2], -1) / (GRID * heat_maps.STRIDE)
-        return out_of(windows, edges), 1 - said.log_probabilities()[..., -1].exp()
 
 
 def people_in(maps: Maps, *, threshold: float, iou: float, most: int) -> Found:
@@ -271,6 +268,31 @@ def people_in(maps: Maps, *, threshold: float, iou: float, most: int) -> Found:
     kept = batched_nms(boxes, score, clip, iou).sort().values  # each clip's are best first already
     kept = kept[_number_within(clip[kept]) < most]
     return Found(People(boxes[kept], clip[kept]), score[kept])
+
+
+def best_boxes(maps: heat_maps.Maps, anchors: Tensor) -> Tensor:
+    """The box of each part as shares of what is sampled, `(N, parts, 4)`: as `heat_maps.HeatMaps` decodes it.
+
+    But boxes are worked out only where they are looked for, which with many small maps is most of the time.
+
+    Args:
+        maps: Of people, `GRID` by `GRID` places each.
+        anchors: What sizes are told in.
+    """
+    side = maps.places.shape[-1]
+    likely = maps.places.float().flatten(2).softmax(2)
+    near = functional.avg_pool2d(likely.unflatten(2, (side, side)), heat_maps.WINDOW, 1, heat_maps.WINDOW // 2)
+    best = near.flatten(2).argmax(2, keepdim=True)
+    reach = torch.arange(heat_maps.WINDOW, device=best.device) - heat_maps.WINDOW // 2
+    row, column = best // side + reach.repeat_interleave(len(reach)), best % side + reach.repeat(len(reach))
+    inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+    place = (row.clamp(0, side - 1) * side + column.clamp(0, side - 1))[:, :, None]
+    share = likely.gather(2, place[:, :, 0]) * inside
+    told = maps.boxes.float().flatten(3).gather(3, place.expand(-1, -1, 4, -1))
+    middle = (torch.stack([column, row], 2) + 0.5 + told[:, :, :2]) / side
+    size = told[:, :, 2:].clamp(-4, 4).exp() * anchors[..., None] / (side * heat_maps.STRIDE)
+    boxes = torch.cat([middle - size / 2, middle + size / 2], 2)
+    return (boxes * share[:, :, None]).sum(3) / share.sum(2, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
 
 
 def widened(boxes: Tensor, margin: float) -> Tensor:

@@ -92,7 +92,7 @@ class HeatMaps(Body):
             images: (B, 3, H, W) in 0..1, RGB; H and W multiples of 32.
 
         Returns:
-            In training the maps at `STRIDE`; in evaluation `(decoded, maps)`, see `decoded`.
+            In training the maps at `STRIDE`; in evaluation `(decoded, maps)`, see `decode`.
         """
         levels = self.features(images)
         said = [layer(level) for layer, level in zip(self.maps, levels, strict=True)]
@@ -104,29 +104,20 @@ class HeatMaps(Body):
         return found if self.training else (self.decode(found), found)
 
     def decode(self, maps: Maps) -> Tensor:
-        """Each class's one box, see `decoded`."""
-        return decoded(maps, self.anchors)
+        """Each class's one box, as a YOLOv7 gives its boxes.
 
-
-def decoded(maps: Maps, anchors: Tensor) -> Tensor:
-    """Each class's one box, as a YOLOv7 gives its boxes.
-
-    Args:
-        maps: The network's.
-        anchors: A class's usual width and height in pixels, (C, 2).
-
-    Returns:
-        (B, C, 5 + C): centre x, y, width, height in pixels; how likely the class is within `WINDOW` of there; and 1
-        for the class itself, 0 for the others.
-    """
-    shares = maps.log_probabilities()[..., :-1].exp().view_as(maps.places)
-    boxes = boxes_of(maps, anchors)
-    likely = _around(shares)
-    mean = _around((shares[:, :, None] * boxes).flatten(1, 2)).view_as(boxes) / likely[:, :, None].clamp(min=1e-9)
-    score, best = likely.flatten(2).max(2)
-    box = mean.flatten(3).gather(3, best[..., None, None].expand(-1, -1, 4, 1))[..., 0]
-    itself = torch.eye(score.shape[1], device=score.device).expand(*score.shape, -1)
-    return torch.cat((box, score[..., None], itself), 2)
+        Returns:
+            (B, C, 5 + C): centre x, y, width, height in pixels; how likely the class is within `WINDOW` of there; and 1
+            for the class itself, 0 for the others.
+        """
+        shares = maps.log_probabilities()[..., :-1].exp().view_as(maps.places)
+        boxes = boxes_of(maps, self.anchors)
+        likely = _around(shares)
+        mean = _around((shares[:, :, None] * boxes).flatten(1, 2)).view_as(boxes) / likely[:, :, None].clamp(min=1e-9)
+        score, best = likely.flatten(2).max(2)
+        box = mean.flatten(3).gather(3, best[..., None, None].expand(-1, -1, 4, 1))[..., 0]
+        itself = torch.eye(score.shape[1], device=score.device).expand(*score.shape, -1)
+        return torch.cat((box, score[..., None], itself), 2)
 
 
 def boxes_of(maps: Maps, anchors: Tensor) -> Tensor:
