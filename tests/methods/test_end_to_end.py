@@ -37,7 +37,7 @@ pytestmark = pytest.mark.whole
 PLAIN: dict[str, Any] = {
     "kind": "end_to_end",
     "network": {"depths": [1, 1, 1, 1], "stem": 8, "beta": 0.25, "lateral_kernel": 7, "from_last": True},
-    "body_width": 0.25,
+    "body": {"variant": "tiny", "width": 0.25},
     "width": 32,
     "part_width": 32,
     "person_width": 32,

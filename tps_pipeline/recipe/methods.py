@@ -8,10 +8,10 @@ from pydantic import Field, PlainValidator, SerializeAsAny, TypeAdapter, model_v
 from pydantic_core import PydanticCustomError
 
 from tps_pipeline.recipe.clips import ClipMethod
-from tps_pipeline.recipe.detection import Detector
+from tps_pipeline.recipe.detection import Detector, Yolov7
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
 from tps_pipeline.recipe.own import OwnMethod, named, settings_of
-from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Share, Size
+from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Share
 from tps_pipeline.recipe.training import Training
 
 
@@ -138,8 +138,8 @@ class EndToEnd(ClipMethod):
     """Chooses this method."""
     network: SlowFast
     """The network of the clip, which it sees at half of `image_size`, and what it starts from."""
-    body_width: Size = 1.0
-    """Factor on the channels of the YOLOv7-tiny that sees the clip's last frame."""
+    body: Yolov7
+    """The YOLOv7 whose body sees the clip's last frame, and what it starts from (`people` comes with the package)."""
     width: Positive = 256
     """Channels of what is found in."""
     part_width: Positive = 256
@@ -172,6 +172,13 @@ class EndToEnd(ClipMethod):
         """The coarsest places, of 32 pixels, fill the picture."""
         if self.image_size % 32:
             raise ValueError(f"image_size: {self.image_size} is no multiple of 32")
+        return self
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        """A training is given weights of one network."""
+        if self.network.weights and self.body.weights:
+            raise ValueError("network.weights, body.weights: only one of them can be given")
         return self
 
 

@@ -81,6 +81,7 @@ class Trained:
 def build(settings: recipe.EndToEnd, space: LabelSpace) -> EndToEndNet:
     """The network of a recipe's entry, which tells some labels apart."""
     backbone, parts = slowfast(settings.network), len(space.parts)
+    body = Body(settings.body.variant, width=settings.body.width, depth=settings.body.depth)
     relation = PersonContextPerson(
         settings.width,
         person=settings.person_width,
@@ -89,7 +90,7 @@ def build(settings: recipe.EndToEnd, space: LabelSpace) -> EndToEndNet:
         dropout=settings.relation_dropout,
     )
     return EndToEndNet(
-        Look(backbone, Body("tiny", width=settings.body_width, depth=1.0), width=settings.width),
+        Look(backbone, body, width=settings.width),
         relation,
         width=settings.width,
         hidden=settings.part_width,

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from tps_pipeline import recipe
 from tps_pipeline.boxes import iou, paired_iou
 from tps_pipeline.clips.augment import draw_warp, warp_and_tint
+from tps_pipeline.clips.normalisation import Pixels
 from tps_pipeline.detection.loss import complete_iou_loss
 from tps_pipeline.labels import swapped
-from tps_pipeline.methods.clips.classifier import normalise
+from tps_pipeline.methods.clips.classifier import normalise, pixels_of
 from tps_pipeline.methods.end_to_end.classifier import Findings, build, find
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, KeyFrameVideo, joined, key_frame_videos
 from tps_pipeline.methods.end_to_end.loss import box_loss, heat_loss, part_loss, places_of
@@ -26,6 +27,7 @@ from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_coun
 from tps_pipeline.methods.people.training import VISIBLE, jittered, warped
 from tps_pipeline.models.end_to_end import Found, Maps
 from tps_pipeline.models.relations import People
+from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7_layers import STRIDES
 from tps_pipeline.psc import PART_IOU, PERSON_IOU
 from tps_pipeline.reading import Reads
@@ -33,6 +35,8 @@ from tps_pipeline.training import loop
 
 FIGURE = "part_correctness"
 """The share of labelled parts that are found and get the right state, as PSC counts them."""
+WHITE = 255
+"""The brightest that a pixel can be."""
 STRIDE = STRIDES[0]
 """Pixels of a place of the heat map."""
 SHARES = 4096
@@ -58,7 +62,7 @@ def fit(
         draw: Chooses clips.
         folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
-        weights: Imported weights for the backbone to start from.
+        weights: Imported weights for the backbone or the body to start from.
 
     Returns:
         Loss and, measured on `val`, the share of labelled parts that are found and get the right state.
@@ -68,7 +72,10 @@ def fit(
     """
     space = begin(train, pairs="all", seed=seed)
     model = build(settings, space)
-    start_from(weights, model.look.get_submodule("backbone"), settings.network)
+    if weights is not None and settings.body.weights:
+        begin_body(model.look.get_submodule("body"), weights, pixels_of(settings.network))
+    else:
+        start_from(weights, model.look.get_submodule("backbone"), settings.network)
     videos, held_out = (key_frame_videos(source, space) for source in (train, val))
     every = [key_frame.targets for video in videos for key_frame in video.key_frames]
     targets = np.concatenate([np.empty((0, len(space.parts)), np.int64), *every])
@@ -85,6 +92,23 @@ def fit(
     )
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", FIGURE)}
+
+
+def begin_body(body: nn.Module, weights: Path, pixels: Pixels) -> None:
+    """Load a YOLOv7's weights, which expects pixels from 0 to 1, into a body that sees normalised ones.
+
+    What is subtracted and divided by goes into its first convolution and the mean that is subtracted after it.
+
+    Args:
+        body: Gets them.
+        weights: The imported weights.
+        pixels: How its pixels are normalised.
+    """
+    tensors = load_checkpoint(weights)[0]
+    kernel, mean = (tensors[f"stem.0.{name}"].float() for name in ("conv.weight", "norm.running_mean"))
+    scale, shift = (torch.tensor(values)[:, None, None] / WHITE for values in (pixels.std, pixels.mean))
+    first = {"stem.0.conv.weight": kernel * scale, "stem.0.norm.running_mean": mean - (kernel * shift).sum((1, 2, 3))}
+    load_into(body, tensors | first)
 
 
 def loss(
