@@ -17,8 +17,10 @@ import torch
 
 from tests.methods import several_people
 from tps_pipeline import outputs, psc, recipe, tables
+from tps_pipeline.clips.normalisation import Pixels, normalise
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.labels import PARTS, parts_of, swapped
+from tps_pipeline.learners.pretrained import SHIPPED
 from tps_pipeline.methods import build
 from tps_pipeline.methods.end_to_end import classifier, training
 from tps_pipeline.methods.end_to_end.end_to_end import EndToEnd
@@ -27,6 +29,8 @@ from tps_pipeline.methods.end_to_end.loss import heat_loss, part_loss, places_of
 from tps_pipeline.methods.part_states import LabelSpace
 from tps_pipeline.models.end_to_end import Described, Maps, people_in
 from tps_pipeline.models.heat_maps import Maps as PartMaps
+from tps_pipeline.models.weights import load_checkpoint, load_into
+from tps_pipeline.models.yolov7 import Body
 from tps_pipeline.parsing import annotated, predicted
 from tps_pipeline.reading import InMemory, frame_index
 from tps_pipeline.training import loop
@@ -227,6 +231,27 @@ def test_places_learn_the_person_whose_middle_they_are() -> None:
     assert 10 * heat_loss(sure, where.heat) < heat_loss(wrong, where.heat)
     nobody = places_of(boxes[:0], torch.zeros(0, dtype=torch.long), torch.Size([1, 4, 4]), spread=0.54)
     assert heat_loss(torch.full((1, 4, 4), -9.0), nobody.heat) < 1e-3
+
+
+def test_a_body_of_other_pixels_sees_what_the_detector_saw_whose_weights_it_has() -> None:
+    pixels = Pixels((110.6, 103.2, 96.3), (38.8, 37.9, 40.0))
+    detector, body = (Body("tiny", width=0.25, depth=1.0).eval() for _ in range(2))
+    load_into(detector, load_checkpoint(SHIPPED["people"])[0])
+    training.begin_body(body, SHIPPED["people"], pixels)
+    picture = torch.randint(0, 256, (1, 1, 256, 256, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        before = detector.levels(picture[:, 0].permute(0, 3, 1, 2) / 255)[0]
+        after = body.levels(normalise(picture, pixels)[:, :, 0])[0]
+    inside = slice(8, -8)  # at the edges what is added around the picture is of another colour
+    assert torch.allclose(before[..., inside, inside], after[..., inside, inside], atol=1e-3)
+    assert not torch.allclose(before[..., inside, inside], torch.zeros(()), atol=0.1)
+
+
+def test_a_training_begins_with_weights_of_one_network_and_places_fill_the_picture() -> None:
+    with pytest.raises(ValueError, match="only one of them"):
+        settings(network={**PLAIN["network"], "weights": "a"}, body={**PLAIN["body"], "weights": "b"})
+    with pytest.raises(ValueError, match="100 is no multiple of 32"):
+        settings(image_size=100)
 
 
 def test_a_part_is_learned_where_it_is_of_its_own_person_and_nowhere_if_it_is_not_annotated() -> None:
