@@ -145,11 +145,13 @@ def predict(
     ):
         if len(wanted := of_video.get(video["video_id"], np.zeros(0, np.int64))):
             for people in _in_video(trained, data / video["path"], clips(video["n_frames"], wanted - 1)):
-                found.append(_rows(people, trained.space.parts, video, wanted))
+                found.append(_columns(people, trained.space.parts, video, wanted))
                 scores.append(people.states)
     if not found:
         return tables.empty(tables.PREDICTIONS)
-    detections = tables.conform(pd.concat(found, ignore_index=True), tables.DETECTIONS)
+    # One frame of all columns: to make one for each video takes as long as it takes to read the video.
+    rows = pd.DataFrame({name: np.concatenate([each[name] for each in found]) for name in found[0]})
+    detections = tables.conform(rows, tables.DETECTIONS)
     states = np.concatenate(scores)
     return with_states(detections, trained.space, states, np.repeat(np.arange(len(states)), len(trained.space.parts)))
 
@@ -180,8 +182,10 @@ def _in_video(trained: Trained, path: Path, indices: np.ndarray) -> Iterator[Fin
         log.warning("%s", error)
 
 
-def _rows(found: Findings, parts: tuple[str, ...], video: dict[str, Any], frames: np.ndarray) -> pd.DataFrame:
-    """Rows of `tables.DETECTIONS`: all parts of everyone, one box each, however faint.
+def _columns(
+    found: Findings, parts: tuple[str, ...], video: dict[str, Any], frames: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Columns of `tables.DETECTIONS`: all parts of everyone, one box each, however faint.
 
     Args:
         found: Everyone in some clips of a video.
@@ -194,7 +198,8 @@ def _rows(found: Findings, parts: tuple[str, ...], video: dict[str, Any], frames
     number = np.arange(len(people)) - np.searchsorted(found.clip_of, found.clip_of)
     columns = {"frame": frames[found.clip_of], "person": number, "person_score": found.scores}
     columns |= dict(zip(PERSON_BOX, people.T, strict=True))
-    rows = pd.DataFrame({name: np.repeat(column, each) for name, column in columns.items()})
-    named = {"video_id": video["video_id"], "part": np.tile(np.array(parts, object), len(people))}
-    scores = (found.scores[:, None] * found.seen).ravel()
-    return rows.assign(**named, part_score=scores, **dict(zip(BOX, boxes.T, strict=True)))
+    columns = {name: np.repeat(column, each) for name, column in columns.items()}
+    columns["video_id"] = np.full(len(boxes), video["video_id"], object)
+    columns["part"] = np.tile(np.array(parts, object), len(people))
+    columns["part_score"] = (found.scores[:, None] * found.seen).ravel()
+    return columns | dict(zip(BOX, boxes.T, strict=True))
