@@ -18,6 +18,7 @@ import torch
 from tests.methods import several_people
 from tps_pipeline import outputs, psc, recipe, tables
 from tps_pipeline.clips.normalisation import Pixels, normalise
+from tps_pipeline.errors import WeightsError
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.labels import PARTS, parts_of, swapped
 from tps_pipeline.learners.pretrained import SHIPPED
@@ -245,6 +246,12 @@ def test_a_body_of_other_pixels_sees_what_the_detector_saw_whose_weights_it_has(
     inside = slice(8, -8)  # at the edges what is added around the picture is of another colour
     assert torch.allclose(before[..., inside, inside], after[..., inside, inside], atol=1e-3)
     assert not torch.allclose(before[..., inside, inside], torch.zeros(()), atol=0.1)
+
+
+def test_weights_that_are_named_have_to_be_given(tmp_path: Path) -> None:
+    source = several_people.make(tmp_path / "data", range(1))
+    with pytest.raises(WeightsError, match="the weights people were not given"):
+        build(settings(body={**PLAIN["body"], "weights": "people"})).fit(source, source, tmp_path, seed=0)
 
 
 def test_a_training_begins_with_weights_of_one_network_and_places_fill_the_picture() -> None:

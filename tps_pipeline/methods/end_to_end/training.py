@@ -16,6 +16,7 @@ from tps_pipeline.boxes import iou, paired_iou
 from tps_pipeline.clips.augment import draw_warp, warp_and_tint
 from tps_pipeline.clips.normalisation import Pixels
 from tps_pipeline.detection.loss import complete_iou_loss
+from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import swapped
 from tps_pipeline.methods.clips.classifier import normalise, pixels_of
 from tps_pipeline.methods.end_to_end.classifier import Findings, build, find
@@ -72,7 +73,11 @@ def fit(
     """
     space = begin(train, pairs="all", seed=seed)
     model = build(settings, space)
-    if weights is not None and settings.body.weights:
+    if settings.body.weights:
+        if weights is None:
+            raise WeightsError(
+                f"the weights {settings.body.weights} were not given; set `weights: null` or import them"
+            )
         begin_body(model.look.get_submodule("body"), weights, pixels_of(settings.network))
     else:
         start_from(weights, model.look.get_submodule("backbone"), settings.network)
