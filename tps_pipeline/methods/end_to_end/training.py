@@ -26,7 +26,7 @@ from tps_pipeline.methods.lessons import Draw, TrainingClips, begin, groups_of, 
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.people.training import VISIBLE, jittered, warped
-from tps_pipeline.models.end_to_end import Found, Maps
+from tps_pipeline.models.end_to_end import EndToEndNet, Found, Maps
 from tps_pipeline.models.relations import People
 from tps_pipeline.models.weights import load_checkpoint, load_into
 from tps_pipeline.models.yolov7_layers import STRIDES
@@ -73,14 +73,7 @@ def fit(
     """
     space = begin(train, pairs="all", seed=seed)
     model = build(settings, space)
-    if settings.body.weights:
-        if weights is None:
-            raise WeightsError(
-                f"the weights {settings.body.weights} were not given; set `weights: null` or import them"
-            )
-        begin_body(model.look.get_submodule("body"), weights, pixels_of(settings.network))
-    else:
-        start_from(weights, model.look.get_submodule("backbone"), settings.network)
+    begin_with(weights, model, settings)
     videos, held_out = (key_frame_videos(source, space) for source in (train, val))
     every = [key_frame.targets for video in videos for key_frame in video.key_frames]
     targets = np.concatenate([np.empty((0, len(space.parts)), np.int64), *every])
@@ -97,6 +90,21 @@ def fit(
     )
     fitted = loop.fit(task, settings.training, folder=folder, seed=seed)
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", FIGURE)}
+
+
+def begin_with(weights: Path | None, model: EndToEndNet, settings: recipe.EndToEnd) -> None:
+    """Load imported weights into the network of the section that names them, if one does.
+
+    Raises:
+        WeightsError: One does, but they were not given.
+    """
+    named = settings.body.weights
+    if named is None:
+        start_from(weights, model.look.get_submodule("backbone"), settings.network)
+    elif weights is None:
+        raise WeightsError(f"the weights {named} were not given; set `weights: null` or import them")
+    else:
+        begin_body(model.look.get_submodule("body"), weights, pixels_of(settings.network))
 
 
 def begin_body(body: nn.Module, weights: Path, pixels: Pixels) -> None:
