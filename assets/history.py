@@ -1,4 +1,4 @@
-"""Dagster's history in SQLite, kept open for a run: Dagster opens its files, and compiles its statements, at each event.
+"""Dagster's history in SQLite, kept open: else Dagster opens its files, and compiles its statements, at each event.
 
 What is made is in the store's lineage, which is written as before; Dagster's history only tells of it.
 """
@@ -19,8 +19,8 @@ def kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     """Keep the files of an instance's events open meanwhile: that of all runs, and that of the run under way.
 
     Each event is a transaction as before, which others see at once. If the machine loses power, the last ones may be
-    lost, never the files (SQLite, "PRAGMA synchronous": NORMAL with a write-ahead log): Dagster then does not know of an
-    output that is made, and is told of it by the next run.
+    lost, never the files (SQLite, "PRAGMA synchronous": NORMAL with a write-ahead log): the next run then tells Dagster
+    of what it does not know of.
 
     Args:
         instance: Whose events they are; if it keeps them in another database, nothing is done.

@@ -117,7 +117,7 @@ class Reader:
         return replace(self, inputs=tuple(i for i in self.inputs if i.partition in (None, shard)), shard=shard)
 
     def as_before(self, outputs: Sequence[Output], about: Sequence[str], make: Callable[[], bytes]) -> bytes:
-        """What takes long and follows from some outputs alone: as it was made in an earlier run, else made now and kept.
+        """What takes long and follows from some outputs alone: as an earlier run made it, else made now and kept.
 
         Beside the store's outputs, in no record: it may be deleted. The last `KEPT` are kept of each step.
 

@@ -1,4 +1,4 @@
-"""Tables that were just read, for the steps after: of a store of many shards each is a file to be opened and understood."""
+"""Tables that were just read, for the steps after: of many shards each is a file to be opened and understood."""
 
 from __future__ import annotations
 

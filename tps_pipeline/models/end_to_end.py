@@ -17,10 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import batched_nms, roi_align
 
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.relations import People, PersonContextPerson
 from tps_pipeline.models.slowfast import SlowFast
+
+with without_compiler():
+    from torchvision.ops import batched_nms, roi_align
 
 PLACES = 3
 """Rows and columns that a part's box is sampled at. Ours."""

@@ -190,7 +190,7 @@ def _clips(read: Reader, method: str) -> dict[str, Clip | list[Clip] | None]:
 
 
 def _draw(read: Reader, method: str, row: dict[str, Any]) -> Clip:
-    """A video of a shard with what is annotated and what is predicted, to be played; of the same, as it was drawn last."""
+    """A video of a shard with what is annotated and what is predicted, to be played; drawn once of the same."""
     import msgspec
 
     from tps_pipeline.report import clips
