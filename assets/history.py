@@ -25,10 +25,10 @@ def kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     Args:
         instance: Whose events they are; if it keeps them in another database, nothing is done.
     """
-    storage: Any = instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage):
+    if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
         yield
         return
+    storage: Any = instance.event_log_storage
     engines: dict[str, Engine] = {}
 
     @contextmanager
@@ -55,9 +55,9 @@ def kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def settle(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")
-
+    event.listen(engine, "connect", _settle)
     return engine
+
+
+def _settle(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA synchronous=NORMAL")

@@ -242,7 +242,7 @@ class _Text:
             spelled[:, nth] = self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left]
         text = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8 * words), len(at), [None, pa.py_buffer(spelled.data)])
         found = text.dictionary_encode()
-        names = [name.rstrip(b"\0").decode() for name in found.dictionary.to_pylist()]
+        names = [bytes(name or b"").rstrip(b"\0").decode() for name in found.dictionary.to_pylist()]
         return _values(found.indices, np.int32).astype(np.int64), names
 
     def boxes(self, at: Integers) -> Floats:
@@ -251,7 +251,7 @@ class _Text:
         corners = [self._numbers(before + 1, end) for before, end in itertools.pairwise(bounds)]
         return np.stack(corners, axis=1)
 
-    def _numbers(self, start: Integers, end: Integers) -> Floats:
+    def _numbers(self, start: NDArray[np.int32], end: NDArray[np.int32]) -> Floats:
         """Numbers, a space before each or none: whole ones of some digits all at once, else as Arrow reads them."""
         digits = self._words[start]
         space = (digits & 255) == ord(" ")
@@ -268,10 +268,12 @@ class _Text:
                 digits = digits * 100 + (digits >> 16) & 0x0000FFFF0000FFFF
                 digits = digits * 10000 + (digits >> 32) & 0xFFFFFFFF
                 return digits * np.where(minus, -1.0, 1.0)
-        corners = pc.cast(self._strings(start + space, end), pa.float64())
-        return _values(corners, np.float64)[::2]
+        start += space
+        first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
+        corners = pc.cast(self._strings(start[first], end[first]), pa.float64())
+        return _values(corners, np.float64)[::2][np.cumsum(first) - 1]
 
-    def _strings(self, start: Integers, end: Integers) -> pa.StringArray:
+    def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
         """Stretches of the text in order; between each two there is a null, for the text between them."""
         between = np.empty((len(start), 2), np.int32)
         between[:, 0], between[:, 1] = start, end
