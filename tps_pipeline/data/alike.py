@@ -307,7 +307,7 @@ def _joined(blocks: list[Columns]) -> Columns:
     states: dict[str, int] = {}
     person, part, state, people = [], [], [], 0
     for block in blocks:
-        person.append(block.part_person + people)
+        person.append(np.add(block.part_person, people, out=block.part_person))
         people += len(block.person_box)
         part.append(np.array([parts.setdefault(name, len(parts)) for name in block.parts], np.int64)[block.part])
         state.append(np.array([states.setdefault(name, len(states)) for name in block.states], np.int64)[block.state])
