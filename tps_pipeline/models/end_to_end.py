@@ -20,14 +20,17 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import batched_nms, roi_align
 
 from tps_pipeline.models import heat_maps
 from tps_pipeline.models.fused_slowfast import fuse
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.relations import People, PersonContextPerson
 from tps_pipeline.models.slowfast import SlowFast
 from tps_pipeline.models.yolov7 import Body
 from tps_pipeline.models.yolov7_layers import ConvBlock
+
+with without_compiler():
+    from torchvision.ops import batched_nms, roi_align
 
 STAGES = (1, 2, 4)
 """Of the SlowFast, from the stem: those that have, at half the size, as many places as the body's levels."""

@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from tps_pipeline.detection.heat_map_loss import HeatMapLoss
 from tps_pipeline.detection.loss import complete_iou_loss
 from tps_pipeline.models.end_to_end import Described, Maps, within
+from tps_pipeline.models.imports import without_compiler
+
+with without_compiler():
+    from torchvision.ops import box_convert
 
 FOCUS, DISCOUNT = 2, 4
 """Of the heat's loss: alpha and beta of Objects as Points, equation 1."""
