@@ -7,7 +7,7 @@ the last frames: a window that goes on by half of it is a video of its own to th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
@@ -34,6 +34,7 @@ from tps_pipeline.predict import memory
 from tps_pipeline.predict.following import Following, moved
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
+from tps_pipeline.tables import PERSON_BOX
 from tps_pipeline.video.frames import write_frames
 
 WINDOW = 60
@@ -205,18 +206,19 @@ class Window:
         assert isinstance(found, pa.Table)
         assert isinstance(actions, pa.Table)
         (action,) = actions.to_pylist()
-        people = self.detected
-        if own_people(found.to_pandas(), people.detections.to_pandas()):
+        parts, people = found.to_pandas(), self.detected
+        if own_people(parts, _boxes_of(people, shown)):
             people = self.own
             people.link(found, start=self.start)
-        parts = with_tracks(found.to_pandas(), people.detections.to_pandas(), people.tracks.to_pandas())
-        parts = parts.assign(track_id=parts.track_id.astype("Int32")).drop(columns="video_id")
+        tracks = people.tracks.select(["frame", "person", "track_id"]).to_pandas()
+        parts = with_tracks(parts, _boxes_of(people, shown), tracks).drop(columns="video_id")
+        first = np.searchsorted(parts.frame.to_numpy(), [*shown, np.iinfo(np.int32).max])
+        parts = parts.assign(frame=parts.frame + np.int32(self.start))
         told = []
-        for at, picture in shown.items():
+        for (at, picture), start, end in zip(shown.items(), first, first[1:], strict=False):
             number = self.start + at
-            people = parts[parts.frame == at].assign(frame=np.int32(number))
             seconds = (number - 1) / self.fps
-            told.append(Frame(number, seconds, picture, people, action["action"], action["score"]))
+            told.append(Frame(number, seconds, picture, parts[start:end], action["action"], action["score"]))
         return told
 
 
@@ -245,6 +247,12 @@ def follow(
     stride = run.recipe.frames.sample_stride
     going = Window(run, steps, inputs, networks, method, live.fps, stride, Following(stride), Following(stride))
     return going.follow(live.pictures, window=window)
+
+
+def _boxes_of(people: Following, shown: Collection[int]) -> pd.DataFrame:
+    """Who was found in the window's newest frames, and where."""
+    rows = people.detections.select(["frame", "person", *PERSON_BOX])
+    return rows.filter(pc.field("frame") >= min(shown)).to_pandas()
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
