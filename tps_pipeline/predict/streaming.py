@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tps_pipeline import tables
@@ -31,7 +30,7 @@ from tps_pipeline.lineage import Input
 from tps_pipeline.models.kept import Networks, keeping
 from tps_pipeline.outputs import DETECTIONS, FRAMES, POSES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
-from tps_pipeline.predict.following import Following, moved
+from tps_pipeline.predict.following import Following, moved, since
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
 from tps_pipeline.tables import PERSON_BOX
@@ -166,7 +165,7 @@ class Window:
         }
         if any(VIDEOS in step.reads for step in self.steps if step.makes[0] not in made):
             _write(folder / _FILE, self.pictures)
-        run, since = replace(self.run, data=folder), min(shown)
+        run = replace(self.run, data=folder)
         detections = run.meant(DETECTIONS)
         for step in self.steps:
             output = step.makes[0]
@@ -188,7 +187,7 @@ class Window:
                 if output == POSES:
                     self.poses = pa.concat_tables([self.poses, product]).unify_dictionaries()
                 if "frame" in product.column_names:
-                    made[output] = product.filter(pc.field("frame") >= since)
+                    made[output] = since(product, min(shown))
                 else:
                     made[output] = self.of_all[output] = product
         return made
@@ -251,8 +250,7 @@ def follow(
 
 def _boxes_of(people: Following, shown: Collection[int]) -> pd.DataFrame:
     """Who was found in the window's newest frames, and where."""
-    rows = people.detections.select(["frame", "person", *PERSON_BOX])
-    return rows.filter(pc.field("frame") >= min(shown)).to_pandas()
+    return since(people.detections.select(["frame", "person", *PERSON_BOX]), min(shown)).to_pandas()
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
