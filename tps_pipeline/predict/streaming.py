@@ -9,12 +9,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -22,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import tables
+from tps_pipeline.clips.reading import at_hand
 from tps_pipeline.cpu import share_freed_memory
 from tps_pipeline.drawing.frame import draw
 from tps_pipeline.drawing.video import SHOWN_SCORE, own_people, with_tracks
@@ -42,7 +41,8 @@ WINDOW = 60
 SIDE = 640
 """Pixels of a window's longer side: what sees clips scales them to less."""
 
-_FILE = "window.nut"
+_WINDOW = "window"
+"""What its video is called in the tables; there is no such file."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,11 @@ class Window:
         first = len(self.pictures) + 1
         self.pictures += [each.small for each in new]
         shown = {number: each.picture for number, each in enumerate(new, first) if each.picture is not None}
-        with tempfile.TemporaryDirectory(prefix="tps_predict_") as folder, keeping(self.networks):
+        with (
+            tempfile.TemporaryDirectory(prefix="tps_predict_") as folder,
+            keeping(self.networks),
+            at_hand(Path(folder) / _WINDOW, _fitted(self.pictures)),
+        ):
             made = self._make(shown, shown[first].shape, Path(folder))
         return self._tell(made, shown)
 
@@ -163,8 +167,6 @@ class Window:
             FRAMES: folder / "frames.arrow",
             **self.of_all,
         }
-        if any(VIDEOS in step.reads for step in self.steps if step.makes[0] not in made):
-            _write(folder / _FILE, self.pictures)
         run = replace(self.run, data=folder)
         detections = run.meant(DETECTIONS)
         for step in self.steps:
@@ -194,7 +196,7 @@ class Window:
 
     def _video(self, shape: tuple[int, ...]) -> pa.Table:
         facts = {
-            "video_id": memory.SHARD, "split": "test", "action": None, "path": _FILE, "n_frames": len(self.pictures),
+            "video_id": memory.SHARD, "split": "test", "action": None, "path": _WINDOW, "n_frames": len(self.pictures),
             "fps": self.fps, "width": shape[1], "height": shape[0], "rotation": 0, "sha256": "", "status": "ok",
             "error": None,
         }  # fmt: skip
@@ -262,13 +264,10 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _write(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """A video of pictures as they are; those of another size than the first one's are fitted to it."""
+def _fitted(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Pictures of one size, the first one's: a camera may change it."""
     height, width, _ = pictures[0].shape
-    with av.open(str(path), "w", format="nut") as container:
-        stream = container.add_stream("rawvideo", rate=Fraction(25))
-        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
-        for picture in pictures:
-            fitted: Any = picture if picture.shape == pictures[0].shape else cv2.resize(picture, (width, height))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(fitted, "rgb24")))
-        container.mux(stream.encode(None))
+    return [
+        each if each.shape == pictures[0].shape else cv2.resize(each, (width, height)).astype(np.uint8, copy=False)
+        for each in pictures
+    ]

@@ -91,9 +91,9 @@ def arrange(
     names = pa.array(sorted(pc.unique(people["video_id"].cast(pa.string())).to_pylist()), pa.string())
     everyone, linked, owners = (_keys(table, names) for table in (people, tracks, parts))
     first = np.flatnonzero(~pd.Index(everyone).duplicated())
-    track_at = pd.Index(linked).get_indexer(everyone[first])
+    track_at = pd.Index(linked).get_indexer(pd.Index(everyone[first]))
     first, track_at = first[track_at >= 0], track_at[track_at >= 0]
-    person = pd.Index(everyone[first]).get_indexer(owners).astype(np.int64)
+    person = pd.Index(everyone[first]).get_indexer(pd.Index(owners)).astype(np.int64)
     corners = np.zeros((len(first), 1 + len(vocabulary), 4), np.float32)
     confidences = np.zeros(corners.shape[:2], np.float32)
     corners[:, 0] = _columns(people, PERSON_BOX if detected else BOX)[first]
@@ -121,8 +121,8 @@ def _keys(table: pa.Table, videos: pa.Array[Any]) -> NDArray[np.int64]:
 
 def _codes(names: pa.ChunkedArray[Any], known: pa.Array[Any]) -> NDArray[np.int64]:
     """Where each name is among those that are known, -1 if it is not."""
-    found = pc.fill_null(pc.index_in(names.cast(pa.string()), value_set=known), -1)
-    return found.to_numpy().astype(np.int64)
+    found: Any = pc.index_in(names.cast(pa.string()), value_set=known)
+    return found.fill_null(-1).to_numpy().astype(np.int64)
 
 
 def _columns(table: pa.Table, names: Sequence[str]) -> NDArray[np.generic]:
