@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from tps_pipeline.training.batches import Samples
 
@@ -209,6 +208,8 @@ def _arithmetic(training: Training, batch: Any) -> tuple[int | None, int | None]
 
 def _tell(where: Any, training: Training, batch: Any) -> None:
     """Go through a step with shapes and types alone: nothing is computed, and nothing takes memory."""
+    from torch.utils.flop_counter import FlopCounterMode  # triton comes with it: 70 MB that no training needs
+
     held: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -218,6 +219,7 @@ def _tell(where: Any, training: Training, batch: Any) -> None:
 
     counter = FlopCounterMode(display=False)
     logging.disable()
+    torch.set_num_threads(1)  # the copied pool of threads is replaced now, not by several of autograd's threads at once
     sys.unraisablehook = lambda _: None  # of loaders that are another process's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fake, counter:
