@@ -109,7 +109,9 @@ def read_windows(
                 last, held[last] = next(pictures)
             except StopIteration as error:
                 raise VideoError(f"{path}: ends before frame {wanted[-1] + 1}; probe it again") from error
-        yield Windows(np.stack([held[at] for at in wanted.tolist()]), shown.reshape(rows.shape))
+        together = np.stack([held[at] for at in wanted.tolist()])
+        held |= zip(wanted.tolist(), together, strict=True)  # what is handed out is not held a second time
+        yield Windows(together, shown.reshape(rows.shape))
 
 
 def _scaled(

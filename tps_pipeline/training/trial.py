@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from tps_pipeline.training.batches import Samples
 
@@ -208,8 +209,6 @@ def _arithmetic(training: Training, batch: Any) -> tuple[int | None, int | None]
 
 def _tell(where: Any, training: Training, batch: Any) -> None:
     """Go through a step with shapes and types alone: nothing is computed, and nothing takes memory."""
-    from torch.utils.flop_counter import FlopCounterMode  # triton comes with it: 70 MB that no training needs
-
     held: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
