@@ -44,7 +44,8 @@ def commands_of(folder: Path, share: float) -> dict[str, Callable[[], object]]:
     store, data = ("--store", str(folder / "store")), ("--data", str(folder / "data"))
 
     def made(step: Step, only: Sequence[str] = ()) -> None:
-        make(run, step, only or (run.lineage.latest().shards(*graph.splits[step.name]) if step.sharded else ()))
+        shards = only or (run.lineage.latest().shards(*graph.splits[step.name]) if step.sharded else ())
+        make(run, step, shards, force=True)  # what is measured once more is made once more
 
     def one_more() -> None:
         stand_in.one_more(folder / "data")
