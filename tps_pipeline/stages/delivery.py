@@ -96,7 +96,7 @@ def _report(recipe: Recipe) -> Step:
         ),
         sections=(WHOLE,),
         splits=recipe.predict_splits,
-        version="5",
+        version="6",
         group="delivery",
         description="One HTML page: what is submitted and how good it is, where methods are wrong, videos, lineage.",
         code=_write_report,
