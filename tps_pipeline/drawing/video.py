@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -45,11 +46,10 @@ class Layer:
         return draw(picture, parts.get(frame, self.parts.iloc[:0]), people=here, action=self.action)
 
     @cached_property
-    def _by_frame(self) -> tuple[dict[int, pd.DataFrame], dict[int, pd.DataFrame]]:
+    def _by_frame(self) -> tuple[dict[Any, pd.DataFrame], dict[Any, pd.DataFrame]]:
         """The rows of parts and of people by frame: looking for each frame's takes longer than drawing them."""
         parts, people = (
-            {} if rows is None else {int(frame): of_frame for frame, of_frame in rows.groupby("frame")}
-            for rows in (self.parts, self.people)
+            {} if rows is None else dict(iter(rows.groupby("frame"))) for rows in (self.parts, self.people)
         )
         return parts, people
 

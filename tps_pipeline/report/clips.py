@@ -26,8 +26,8 @@ MAX_BYTES = 450_000
 """Of one clip; twenty of them stay below 12 MB in base64."""
 
 _QUICK = {"preset": "ultrafast", "crf": "28", "x264-params": "cabac=1:deblock=0,0:threads=1"}
-"""x264 in a third of `veryfast`'s time at crf 24, as fine, a sixth larger: the two savings that cost most bytes are taken
-back. One thread: the same bytes on every machine, and a quarter of the work less."""
+"""x264 in a third of `veryfast`'s time at crf 24, as fine, a sixth larger: its two savings that cost most bytes are
+taken back. One thread: the same bytes on every machine, and a quarter of the work less."""
 _BUFFER_SECONDS = 2
 """Shorter is more even from frame to frame; a first frame must fit."""
 _POSTER_WIDTH = 960
