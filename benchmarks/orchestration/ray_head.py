@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def ray_head(*, gpus: int, seconds: float = 240) -> Iterator[str]:
-    """Start a head of two CPU cores; it ends with the block.
+def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 240) -> Iterator[str]:
+    """Start a head; it ends with the block.
 
     Args:
         gpus: Devices that it hands out shares of, whether they are there or not.
+        cpus: Cores that it hands out.
         seconds: How long it may take to start.
 
     Yields:
         The address that it takes jobs at.
     """
-    from ray.job_submission import JobSubmissionClient  # pyright: ignore[reportMissingImports]
-
-    folder = Path(sys.executable).parent
-    ports = {name: free_port() for name in ("port", "dashboard-port", "ray-client-server-port")}
-    ports["dashboard-agent-listen-port"] = free_port()
-    options = ["--num-cpus=2", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
-    command = [folder / "ray", "start", "--head", "--block", *options, *(f"--{k}={v}" for k, v in ports.items())]
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}  # of the activated environment
-    address = f"http://127.0.0.1:{ports['dashboard-port']}"
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            begin = time.monotonic()
-            while True:
-                try:
-                    JobSubmissionClient(address).list_jobs()
-                    break
-                except (ConnectionError, RuntimeError):
+    begin = time.monotonic()
+    while True:
+        address, command = _head(cpus=cpus, gpus=gpus)
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # as if activated
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                while process.poll() is None and not _has_nodes(address):
                     if time.monotonic() - begin > seconds:
-                        raise
+                        raise TimeoutError(f"no Ray head after {seconds:.0f} s")
                     time.sleep(1)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
+                if process.poll() is None:
+                    yield address
+                    return
+                # Where its first worker takes more than 30 s to start, on a busy machine, Ray gives up.
+            finally:
+                process.terminate()
+                process.wait(60)
+
+
+def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
+    """An address, and the command that has a head answer there."""
+    names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+    ports = {name: free_port() for name in names}
+    options = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
+    ray = str(Path(sys.executable).with_name("ray"))
+    command = [ray, "start", "--head", "--block", *options, *(f"--{k}={v}" for k, v in ports.items())]
+    return f"http://127.0.0.1:{ports['dashboard-port']}", command
+
+
+def _has_nodes(address: str) -> bool:
+    """Whether a head answers, and has a machine to run jobs on."""
+    try:
+        with urllib.request.urlopen(f"{address}/nodes?view=summary", timeout=10) as answer:
+            return bool(json.load(answer)["data"]["summary"])
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def free_port() -> int:
