@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 @contextmanager
-def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 240) -> Iterator[str]:
+def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 600) -> Iterator[str]:
     """Start a head; it ends with the block.
 
     Args:
@@ -30,7 +30,9 @@ def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 240) -> Iterator[str]
     while True:
         address, command = _head(cpus=cpus, gpus=gpus)
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # as if activated
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
             try:
                 while process.poll() is None and not _has_nodes(address):
                     if time.monotonic() - begin > seconds:
