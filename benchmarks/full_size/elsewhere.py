@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def _runs(
     command += ["--select", " or ".join(f'key:"{step}"' for step in steps), "--config-json", json.dumps(force)]
     begin = time.perf_counter()
     with tempfile.TemporaryFile() as said:
-        quiet = {"cwd": ROOT, "env": variables, "stdout": said, "stderr": said}
-        runs = [subprocess.Popen([*command, "--partition-range", f"{s[0]}...{s[-1]}"], **quiet) for s in halves]
+        start = partial(subprocess.Popen[bytes], cwd=ROOT, env=variables, stdout=said, stderr=said)
+        runs = [start([*command, "--partition-range", f"{shards[0]}...{shards[-1]}"]) for shards in halves]
         ended = [run.wait() for run in runs]
         if any(ended):
             said.seek(0)

@@ -70,7 +70,7 @@ def test_networks_that_do_not_depend_on_each_other_train_at_once_each_on_a_gpu_o
         time.sleep(0.2)
     assert run.wait() == 0
     assert sorted(devices.values()) == ["0", "1"]
-    first, second = (workplace.lineage.latest().of(name) for name in networks)
+    first, second = (workplace.lineage.latest().records[name, None] for name in networks)
     assert max(first.started_at, second.started_at) < min(first.finished_at, second.finished_at)
 
 
