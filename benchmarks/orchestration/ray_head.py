@@ -13,6 +13,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PATIENT = """
+import time
+from ray._private import services
+from ray.scripts.scripts import main
+once = services.get_node
+def get_node(*given):
+    for _ in range(240):
+        try:
+            return once(*given)
+        except RuntimeError:
+            time.sleep(1)
+    return once(*given)
+services.get_node = get_node
+main()
+"""
+"""The command `ray`, but that it does not give up after 30 s: a busy machine takes longer to start its first node."""
+
 
 @contextmanager
 def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 600) -> Iterator[str]:
@@ -27,24 +44,18 @@ def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 600) -> Iterator[str]
         The address that it takes jobs at.
     """
     begin = time.monotonic()
-    while True:
-        address, command = _head(cpus=cpus, gpus=gpus)
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # as if activated
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            try:
-                while process.poll() is None and not _has_nodes(address):
-                    if time.monotonic() - begin > seconds:
-                        raise TimeoutError(f"no Ray head after {seconds:.0f} s")
-                    time.sleep(1)
-                if process.poll() is None:
-                    yield address
-                    return
-                # Where its first worker takes more than 30 s to start, on a busy machine, Ray gives up.
-            finally:
-                process.terminate()
-                process.wait(60)
+    address, command = _head(cpus=cpus, gpus=gpus)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # as if activated
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not _has_nodes(address):
+                if process.poll() is not None or time.monotonic() - begin > seconds:
+                    raise TimeoutError("no Ray head")
+                time.sleep(1)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
@@ -52,8 +63,8 @@ def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
     names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
     ports = {name: free_port() for name in names}
     options = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
-    ray = str(Path(sys.executable).with_name("ray"))
-    command = [ray, "start", "--head", "--block", *options, *(f"--{k}={v}" for k, v in ports.items())]
+    options += [f"--{name}={port}" for name, port in ports.items()]
+    command = [sys.executable, "-c", _PATIENT, "start", "--head", "--block", *options]
     return f"http://127.0.0.1:{ports['dashboard-port']}", command
 
 
