@@ -13,23 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_PATIENT = """
-import time
-from ray._private import services
-from ray.scripts.scripts import main
-once = services.get_node
-def get_node(*given):
-    for _ in range(240):
-        try:
-            return once(*given)
-        except RuntimeError:
-            time.sleep(1)
-    return once(*given)
-services.get_node = get_node
-main()
-"""
-"""The command `ray`, but that it does not give up after 30 s: a busy machine takes longer to start its first node."""
-
 
 @contextmanager
 def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 600) -> Iterator[str]:
@@ -44,27 +27,32 @@ def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 600) -> Iterator[str]
         The address that it takes jobs at.
     """
     begin = time.monotonic()
-    address, command = _head(cpus=cpus, gpus=gpus)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # as if activated
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            while not _has_nodes(address):
-                if process.poll() is not None or time.monotonic() - begin > seconds:
-                    raise TimeoutError("no Ray head")
-                time.sleep(1)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
+    while True:
+        address, command = _head(cpus=cpus, gpus=gpus)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
+            try:
+                while head.poll() is None and not _has_nodes(address):
+                    if time.monotonic() - begin > seconds:
+                        raise TimeoutError(f"no Ray head after {seconds:.0f} s")
+                    time.sleep(1)
+                if head.poll() is None:
+                    yield address
+                    return
+                # Once more: Ray gives up where its first node takes more than 30 s to start, as on a busy machine.
+            finally:
+                head.terminate()
+                head.wait(60)
 
 
 def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
     """An address, and the command that has a head answer there."""
-    names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
-    ports = {name: free_port() for name in names}
+    ports = {name: free_port() for name in ("port", "dashboard-port", "dashboard-agent-listen-port")}
     options = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
+    # Nor what jobs do without and what starts Python once more each: client server, autoscaler, collecting of logs.
+    options += ["--ray-client-server-port=0", "--no-monitor", "--include-log-monitor=false"]
     options += [f"--{name}={port}" for name, port in ports.items()]
-    command = [sys.executable, "-c", _PATIENT, "start", "--head", "--block", *options]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
     return f"http://127.0.0.1:{ports['dashboard-port']}", command
 
 
