@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from typer.testing import CliRunner
 
-from tps_pipeline import recipe
+from tps_pipeline import recipe, tables
 from tps_pipeline.cli.app import app
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.estimates import calibration, kept
 from tps_pipeline.estimates.calibration import line
 from tps_pipeline.estimates.estimate import Estimate, Row
+from tps_pipeline.graph import Run
 from tps_pipeline.learners import learners_of
+from tps_pipeline.lineage import Lineage
 from tps_pipeline.stages import graph_of
+from tps_pipeline.store import Store
 from tps_pipeline.training import loop
 
 pytestmark = pytest.mark.whole
@@ -91,6 +96,7 @@ def planned(data: Path) -> Iterator[tuple[dict[str, Any], dict[str, Counter[str]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(data.parent / "cache"))
         patch.setattr(calibration, "SECONDS", 0.01)
+        patch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
         patch.setattr(loop.Training, "take", partialmethod(counting, waits=waits))
         yield command(data, "--json"), waits
 
@@ -140,6 +146,29 @@ def test_a_calibration_is_kept(planned: Any, data: Path, monkeypatch: pytest.Mon
     assert "in all" in shown
     rows = [text for text in shown.splitlines() if text.startswith("checkpoints/person_detector ")]
     assert any(text.rstrip().endswith("MB") for text in rows)
+
+
+def test_what_was_calibrated_beside_other_work_is_told_of_and_not_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[str] = []
+    found = calibration.Calibration({}, {}, 1, 1.0, cores=2, gpu=None, speed=1e9)
+    run = Run(recipe.load("demo"), data, Lineage(Store(tmp_path / "store")), warn=told.append)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    row = {"video_id": "a", "split": "train", "action": "push_up", "path": "a.mp4", "sha256": "0"}
+    rows = pa.Table.from_pylist([row | {"bytes": 1, "mtime_ns": 1, "annotations": "0"}])
+    manifests = {"train-000": tables.conform(rows, tables.SHARD)}
+
+    def calibrate(*_: Any) -> calibration.Calibration:
+        return found
+
+    monkeypatch.setattr(kept, "calibrate", calibrate)
+    for load, lines, files in ((99.0, 1, 0), (0.0, 1, 1)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, load, load))
+        assert kept.calibrated(run, graph_of(run.recipe), manifests, {"a": (1, 1)}) == found
+        assert len(told) == lines
+        assert len([*(tmp_path / "cache").rglob("*.json")]) == files
+    assert "load 99.0" in told[0]
 
 
 def test_nothing_is_written_into_the_store(planned: Any, data: Path):

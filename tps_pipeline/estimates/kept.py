@@ -26,6 +26,8 @@ from tps_pipeline.whole_file import whole_file
 def calibrated(run: Run, graph: Graph, manifests: Mapping[str, pa.Table], labels: Labels) -> Calibration:
     """The calibration of a run on this machine: the one that is kept, or a new one, which then is.
 
+    What was taken beside other work is not kept, and the run is told of it.
+
     Args:
         run: See `calibrate`.
         graph: The steps of its recipe.
@@ -36,7 +38,11 @@ def calibrated(run: Run, graph: Graph, manifests: Mapping[str, pa.Table], labels
     try:
         return _read(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
+        busy = os.getloadavg()[0]
         found = calibrate(run, manifests, labels)
+    if busy > cores() / 2:
+        run.warn(f"other programs were at work meanwhile (load {busy:.1f}): it may well take less time than this")
+        return found
     with whole_file(path) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(found), indent=1))
     return found

@@ -218,6 +218,7 @@ def _tell(where: Any, training: Training, batch: Any) -> None:
 
     counter = FlopCounterMode(display=False)
     logging.disable()
+    torch.set_num_threads(1)  # the copied pool of threads is replaced now, not by several of autograd's threads at once
     sys.unraisablehook = lambda _: None  # of loaders that are another process's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fake, counter:
