@@ -13,44 +13,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TRIES = 6
+"""Ray gives up where the first node takes more than 30 s to start, as it does on a busy machine."""
+
 
 @contextmanager
-def ray_head(*, gpus: int, cpus: int = 2, seconds: float = 600) -> Iterator[str]:
+def ray_head(*, gpus: int, cpus: int = 2) -> Iterator[str]:
     """Start a head; it ends with the block.
 
     Args:
         gpus: Devices that it hands out shares of, whether they are there or not.
         cpus: Cores that it hands out.
-        seconds: How long it may take to start.
 
     Yields:
         The address that it takes jobs at.
     """
-    begin = time.monotonic()
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # as if activated
-    while True:
+    for _ in range(TRIES):
         address, command = _head(cpus=cpus, gpus=gpus)
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
             try:
                 while head.poll() is None and not _has_nodes(address):
-                    if time.monotonic() - begin > seconds:
-                        raise TimeoutError(f"no Ray head after {seconds:.0f} s")
                     time.sleep(1)
                 if head.poll() is None:
                     yield address
                     return
-                # Once more: Ray gives up where its first node takes more than 30 s to start, as on a busy machine.
             finally:
                 head.terminate()
                 head.wait(60)
+    raise TimeoutError(f"no Ray head came up: {' '.join(command)}")
 
 
 def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
     """An address, and the command that has a head answer there."""
-    ports = {name: free_port() for name in ("port", "dashboard-port", "dashboard-agent-listen-port")}
+    names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+    ports = {name: free_port() for name in names}
     options = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
-    # Nor what jobs do without and what starts Python once more each: client server, autoscaler, collecting of logs.
-    options += ["--ray-client-server-port=0", "--no-monitor", "--include-log-monitor=false"]
+    options += ["--no-monitor", "--include-log-monitor=false"]  # jobs do without these, which start Python each
     options += [f"--{name}={port}" for name, port in ports.items()]
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
     return f"http://127.0.0.1:{ports['dashboard-port']}", command
