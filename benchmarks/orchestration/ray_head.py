@@ -14,7 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TRIES = 6
-"""Ray gives up where the first node takes more than 30 s to start, as it does on a busy machine."""
+_PATIENT = """
+import time
+from ray._private import services
+from ray.scripts.scripts import main
+once = services.get_node
+def get_node(*given):
+    for _ in range(60):
+        try:
+            return once(*given)
+        except RuntimeError:
+            time.sleep(1)
+    return once(*given)
+services.get_node = get_node
+main()
+"""
+"""The command `ray`, which gives up where the first node takes more than 30 s to start; on a busy machine it does."""
 
 
 @contextmanager
@@ -51,7 +66,7 @@ def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
     options = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--disable-usage-stats", "--object-store-memory=100000000"]
     options += ["--no-monitor", "--include-log-monitor=false"]  # jobs do without these, which start Python each
     options += [f"--{name}={port}" for name, port in ports.items()]
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
+    command = [sys.executable, "-c", _PATIENT, "start", "--head", "--block", *options]
     return f"http://127.0.0.1:{ports['dashboard-port']}", command
 
 
