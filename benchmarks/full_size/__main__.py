@@ -32,6 +32,8 @@ UI, RAY = "the Dagster UI", "by Ray"
 RAY_SHARE = 0.1
 """Up to which size the shards go through Ray, too: more of them say no more."""
 
+KEPT = "measured.json"
+"""In a share's folder: what every step cost."""
 FIGURES = "figures.json"
 """In a share's folder: what a step that measures something itself has found."""
 
@@ -150,8 +152,7 @@ def rows_of(folder: Path, share: float) -> dict[str, Row]:
     """What every step costs at a share; what is known of it already is not measured again."""
     folder.mkdir(exist_ok=True, parents=True)
     names = subprocess.run([*_itself(folder, share), "--list"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    kept = folder / "measured.json"
-    rows: dict[str, Row] = json.loads(kept.read_text()) if kept.exists() else {}
+    kept, rows = folder / KEPT, known(folder, share)
     for name in names.stdout.splitlines():
         if name not in rows or rows[name]["failed"]:
             rows[name] = measured(name, folder, share)
@@ -160,6 +161,12 @@ def rows_of(folder: Path, share: float) -> dict[str, Row]:
         if rows[name]["failed"] and name in ("generate", "shards"):
             raise SystemExit(f"{name} failed: {rows[name]['failed']}")
     return rows
+
+
+def known(folder: Path, _share: float) -> dict[str, Row]:
+    """What was measured in a share's folder."""
+    kept = folder / KEPT
+    return json.loads(kept.read_text()) if kept.exists() else {}
 
 
 def page(found: dict[float, dict[str, Row]]) -> str:
@@ -282,6 +289,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, action="append", help="Of the whole size; two or more.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "scale.md")
     parser.add_argument("--folder", type=Path, help="Where to work; a new one that goes without.")
+    parser.add_argument("--known", action="store_true", help="Write the page of what is known; nothing is measured.")
     parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -297,7 +305,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
-        text = page({share: rows_of(folder / f"{share:g}", share) for share in given.share or [0.01, 0.1]})
+        of_share = known if given.known else rows_of
+        text = page({share: of_share(folder / f"{share:g}", share) for share in given.share or [0.01, 0.1]})
     given.out.write_text(text)
     print(json.dumps({"benchmark": "full_size", "page": str(given.out)}))
 
