@@ -82,9 +82,9 @@ def commands_of(folder: Path, share: float) -> dict[str, Callable[[], object]]:
         "make run, the first": partial(_make_run, folder),
         NOTHING: partial(_make_run, folder),
         "tps lineage trace, compacted": partial(_tps, "lineage", "trace", "submission", *store),
-        "one video more, up to its frames": one_more,
         "another submission": another_submission,
         "tps lineage diff": partial(_tps, "lineage", "diff", "submission", *store),
+        "one video more, up to its frames": one_more,
         UI: partial(elsewhere.ui, folder),
         **({RAY: partial(elsewhere.by_ray, folder)} if share <= RAY_SHARE else {}),
     }
