@@ -34,7 +34,8 @@ def ui(folder: Path) -> dict[str, Any]:
 
     pages = {
         "the asset `frames`": ("/assets/frames?view=partitions", re.compile(r"(Materialized|Missing) \(\d+\)")),
-        "the graph of all assets": ("/asset-groups", re.compile("^leaderboard$")),
+        "the graph of all groups": ("/asset-groups", re.compile("^checkpoints$")),
+        "the graph of one, `evaluation`": ("/locations/tps/asset-groups/evaluation", re.compile("^leaderboard$")),
         "the runs": ("/runs", re.compile("Success")),
     }
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
