@@ -101,7 +101,9 @@ def test_training_by_two_processes_that_is_killed_goes_on(workplace: Workplace, 
     assert len(seconds) == 5
 
 
-def test_the_step_of_a_killed_ray_worker_is_begun_again_and_the_run_ends_as_an_undisturbed_one(tmp_path: Path, cluster: str) -> None:
+def test_the_step_of_a_killed_ray_worker_is_begun_again_and_the_run_ends_as_if_undisturbed(
+    tmp_path: Path, cluster: str
+) -> None:
     # So many shards that it takes a while.
     folder = make(tmp_path, videos=40, videos_per_shard=2)
     workplace, variables = Workplace(folder), {"TPS_EXECUTOR": "ray", "RAY_ADDRESS": cluster, "TPS_GPUS": "0"}
