@@ -56,7 +56,7 @@ def ray_head(*, gpus: int, cpus: int = 2) -> Iterator[str]:
             finally:
                 head.terminate()
                 head.wait(60)
-    raise TimeoutError(f"no Ray head came up: {' '.join(command)}")
+    raise TimeoutError("no Ray head came up; `ray start --head` says why")
 
 
 def _head(*, cpus: int, gpus: int) -> tuple[str, list[str]]:
