@@ -2,7 +2,8 @@
 
 `TPS_EXECUTOR` names the engine. `TPS_PROCESSES` processes train a network together, each on a device of its own.
 `TPS_GPUS` is what each process that trains or infers asks of Ray or Kubernetes: 1 without it, a fraction where
-processes share a GPU (Ray only), 0 without any.
+processes share a GPU (Ray only), 0 without any. Every step asks Ray for a core: one that asks for nothing is run on the
+head, beside all others. Where steps run on other machines, one whose worker is lost is begun once more.
 """
 
 import os
@@ -20,9 +21,15 @@ PROCESSES = int(environment.number("TPS_PROCESSES", 1, least=1))
 GPUS = environment.number("TPS_GPUS", 1, least=0, whole=False)
 
 
+EXECUTOR = environment.text("TPS_EXECUTOR", "in_process")
+
+AGAIN = dg.RetryPolicy(max_retries=2) if EXECUTOR in ("ray", "k8s") else None
+"""For a worker that is killed, or whose machine goes; a step that fails by itself is not begun again (`steps`)."""
+
+
 def _asking_for(gpus: float) -> dict[str, Any]:
     """Op tags by which Ray and Kubernetes place a step; other executors ignore them."""
-    tags: dict[str, Any] = {"dagster-ray/config": {"num_gpus": gpus}}
+    tags: dict[str, Any] = {"dagster-ray/config": {"num_cpus": 1, "num_gpus": gpus}}
     if gpus >= 1:
         limits = {"nvidia.com/gpu": str(int(gpus))}
         tags["dagster-k8s/config"] = {"container_config": {"resources": {"limits": limits}}}
@@ -31,6 +38,8 @@ def _asking_for(gpus: float) -> dict[str, Any]:
 
 TRAINS = _asking_for(GPUS * PROCESSES)
 INFERS = _asking_for(GPUS)
+COUNTS = _asking_for(0)
+"""What needs no GPU."""
 
 
 @dg.executor(
@@ -51,7 +60,7 @@ def executor() -> dg.ExecutorDefinition:
 
     Kubernetes' image, volumes and secrets come from the run launcher in `dagster.yaml`.
     """
-    match environment.text("TPS_EXECUTOR", "in_process"):
+    match EXECUTOR:
         case "in_process":
             return dg.in_process_executor
         case "multiprocess":

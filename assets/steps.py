@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets import environment, mlflow_runs
 from assets.catalog import about_step
-from assets.executors import GPU, INFERS, TRAINS
+from assets.executors import AGAIN, COUNTS, GPU, INFERS, TRAINS
 from assets.resources import RETRAINING, Pipeline
 from assets.training import train
 from tps_pipeline.graph import Outcome, Step, make
@@ -65,7 +65,8 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
         partitions_def=SHARDS if step.sharded else None,
         backfill_policy=policy,
         pool=GPU if step.gpu else None,
-        op_tags=(TRAINS if step.learner else INFERS) if step.gpu else None,
+        op_tags=(TRAINS if step.learner else INFERS) if step.gpu else COUNTS,
+        retry_policy=AGAIN,
     )
     def compute(
         context: dg.AssetExecutionContext, pipeline: Pipeline, config: Force
@@ -78,7 +79,12 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
         )
         # By the run's recipe, which may be newer than the one that this code location was loaded with.
         current = graph_of(run.recipe).step(step.name)
-        outcomes = make(run, current, context.partition_keys if step.sharded else (), force=config.force)
+        try:
+            outcomes = make(run, current, context.partition_keys if step.sharded else (), force=config.force)
+        except Exception as error:
+            if AGAIN:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            raise
         for output, outcome in outcomes.items():
             if url := mlflow_runs.url_of(run, current, outcome):
                 context.add_asset_metadata({"mlflow": dg.MetadataValue.url(url)}, key_of(output))

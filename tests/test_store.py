@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,21 @@ def test_a_table_comes_back_and_equal_content_has_an_equal_version(store: Store)
     assert store.read(first.path, columns=["a"]).column_names == ["a"]
     assert store.write("elsewhere.parquet", table).data_version == first.data_version
     assert store.write("elsewhere.parquet", table.slice(1)).data_version != first.data_version
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted where Linux lists them")
+def test_no_thread_is_left_of_reading_that_could_abort_the_process_at_its_end(tmp_path: Path):
+    Store(tmp_path).write("a.parquet", pa.table({"a": range(1000), "b": ["x"] * 1000}))
+    program = f"""
+import os, pyarrow.parquet
+from tps_pipeline.store import Store
+store = Store({str(tmp_path)!r})
+before = set(os.listdir("/proc/self/task"))
+assert (store.read("a.parquet").num_rows, store.head("a.parquet", 3).num_rows) == (1000, 3)
+print(len(set(os.listdir("/proc/self/task")) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
 
 
 def test_pandas_alone_reads_the_store(tmp_path: Path):

@@ -109,9 +109,10 @@ class Store:
             UnreachableError: The disk does not let it be read.
         """
         try:
-            # No threads, and not `pq.read_table`, whose scanner has its own: they abort the interpreter at exit now and
-            # then (with the scanner's a tenth of all runs on a busy machine; apache/arrow 34314).
-            file = pq.ParquetFile(pa.BufferReader(self.fs.cat_file(self.full(path))))
+            # No thread may hold what is Python's: one that lets go of it while the interpreter ends aborts the process
+            # (on a busy machine half of all short ones; apache/arrow 34314). `pre_buffer` reads in a thread of its own.
+            content = pa.BufferReader(self.fs.cat_file(self.full(path)))
+            file = pq.ParquetFile(content, pre_buffer=False)
             return file.read(columns=columns, use_threads=False)
         except FileNotFoundError as error:
             raise StoreError(f"{self.full(path)} is not in the store; materialize it first") from error
@@ -124,7 +125,7 @@ class Store:
     def head(self, path: str, rows: int) -> pa.Table:
         """The first rows of a table, without reading the others."""
         with self.fs.open(self.full(path), "rb") as file:
-            table = pq.ParquetFile(file)
+            table = pq.ParquetFile(file, pre_buffer=False)  # as in `read`
             return pa.Table.from_batches(
                 itertools.islice(table.iter_batches(rows, use_threads=False), 1), table.schema_arrow
             )

@@ -287,7 +287,9 @@ def by_videos(table: pa.Table, rows: int) -> Iterator[pa.Table]:
 
 def distinct(column: pa.ChunkedArray[Any]) -> list[str]:
     """Every string of a column that has no empty values, once, sorted."""
-    found: set[Any] = set(column.to_pylist())
+    found: set[Any] = set()
+    for chunk in column.chunks:  # which have dictionaries of their own
+        found.update(chunk.unique().to_pylist())
     return sorted(found)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from tps_pipeline.data.annotations import GROUND_TRUTH, ROOT, Index, find_annotations, find_ground_truth
 from tps_pipeline.data.decoding import frame_number
@@ -24,6 +25,7 @@ from tps_pipeline.data.lists import (
 )
 from tps_pipeline.data.shards import copies
 from tps_pipeline.labels import PERSON, parts_of
+from tps_pipeline.parsing import MAX_FRAME
 from tps_pipeline.progress import progress
 from tps_pipeline.tables import BOX, distinct
 from tps_pipeline.video.probe import Probe, probe_all
@@ -132,33 +134,47 @@ def _check_against_videos(data: Path, videos: list[Video], annotations: Annotati
 
 
 def _check_labelled_frames(videos: dict[str, Probed], annotations: Annotations) -> Iterator[Problem]:
-    for labelled in annotations.labelled_frames.select(["video_id", "frame"]).to_pylist():
-        if labelled["video_id"] not in videos:
-            continue
-        (video, facts), frame = videos[labelled["video_id"]], labelled["frame"]
-        if frame > facts.n_frames:
-            what = f"has {facts.n_frames} frames, but frame {frame} is labelled"
-            yield Problem(video.path, what, "fetch the video again or delete the label")
-        elif frame in facts.undecodable:
-            used = "it is not trained on" if video.folder == "train" else "the nearest frame is predicted in its place"
-            yield Problem(video.path, f"frame {frame} is labelled and cannot be decoded", f"fetch it again; {used}")
+    names, stretches = _numbers(annotations.labelled_frames)
+    last = np.array([videos[name].facts.n_frames if name in videos else MAX_FRAME for name in names], int)
+    holed = np.array([name in videos and bool(videos[name].facts.undecodable) for name in names], bool)
+    for codes, frames, _ in stretches:
+        for row in np.flatnonzero((frames > last[codes]) | holed[codes]):
+            (video, facts), frame = videos[names[codes[row]]], int(frames[row])
+            if frame > facts.n_frames:
+                what = f"has {facts.n_frames} frames, but frame {frame} is labelled"
+                yield Problem(video.path, what, "fetch the video again or delete the label")
+            elif frame in facts.undecodable:
+                what = f"frame {frame} is labelled and cannot be decoded"
+                instead = "the nearest frame is predicted in its place"
+                used = "it is not trained on" if video.folder == "train" else instead
+                yield Problem(video.path, what, f"fetch it again; {used}")
 
 
 def _check_boxes(videos: dict[str, Probed], annotations: Annotations) -> Iterator[Problem]:
     for kind, table in (("person", annotations.people), ("part", annotations.parts), ("object", annotations.objects)):
-        ids: Any = table["video_id"].combine_chunks()
-        names = ids.dictionary.to_pylist()
+        names, stretches = _numbers(table)
         unlimited = (1 << 15, 1 << 15)
-        sizes = [videos[name].size if name in videos else unlimited for name in names]
-        codes, frames = ids.indices.to_numpy(), table["frame"].to_numpy()
-        width, height = np.array(sizes, int).reshape(-1, 2)[codes].T
-        x1, y1, x2, y2 = (table[name].to_numpy() for name in BOX)
-        outside = np.flatnonzero((x1 < 0) | (y1 < 0) | (x2 >= width) | (y2 >= height))
-        counts = Counter((names[codes[row]], int(frames[row])) for row in outside if names[codes[row]] in videos)
+        sizes = np.array([videos[name].size if name in videos else unlimited for name in names], int).reshape(-1, 2)
+        counts: Counter[tuple[str, int]] = Counter()
+        for codes, frames, (x1, y1, x2, y2) in stretches:
+            width, height = sizes[codes].T
+            outside = np.flatnonzero((x1 < 0) | (y1 < 0) | (x2 >= width) | (y2 >= height))
+            counts.update((names[codes[row]], int(frames[row])) for row in outside if names[codes[row]] in videos)
         for (video_id, frame), count in sorted(counts.items()):
             width, height = videos[video_id].size
             what = f"frame {frame}: {count} {kind} box(es) reach out of the {width}x{height} picture"
             yield Problem(videos[video_id].video.path, what, "clip them to the picture")
+
+
+def _numbers(table: pa.Table) -> tuple[list[str], Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]]:
+    """The videos of some labels; and each row's video, frame and corners, some at a time, for all at once are large."""
+    columns = table.select([name for name in ("video_id", "frame", *BOX) if name in table.column_names])
+    batches: list[Any] = columns.unify_dictionaries().to_batches()
+    names = batches[0]["video_id"].dictionary.to_pylist() if batches else []
+    return names, (
+        (batch["video_id"].indices.to_numpy(), batch["frame"].to_numpy(), [c.to_numpy() for c in batch.columns[2:]])
+        for batch in batches
+    )
 
 
 def _check_counts(data: Path, probed: dict[str, Probed]) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -59,21 +59,24 @@ def draw(
     """
     scale = max(1.0, MIN_WIDTH / image.shape[1])
     canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    if people is None and set(PERSON_BOX) <= set(parts.columns):
-        people = pd.DataFrame(parts.drop_duplicates(subset=["person"])[list(PERSON_BOX)].to_numpy(), columns=list(BOX))
-    for box in _boxes(people, scale) if people is not None else ():
+    names = parts["part"].tolist()  # plain lists from here on: a frame has few rows, and pandas asks much for each
+    persons = _corners(parts, PERSON_BOX, scale) if set(PERSON_BOX) <= set(parts.columns) else []
+    if people is not None:
+        outlines = _corners(people, BOX, scale)
+    else:
+        outlines = _first_of(parts["person"].tolist(), persons).values() if persons else ()
+    for box in outlines:
         _rectangle(canvas, box, PERSON)
-    boxes = list(_boxes(parts, scale))
-    for part, box in zip(parts["part"], boxes, strict=True):
+    boxes = _corners(parts, BOX, scale)
+    for part, box in zip(names, boxes, strict=True):
         _rectangle(canvas, box, _colour(part), dashed=part.startswith("right_"))
     taken: list[Box] = []
     if "track_id" in parts:
-        tracked = parts.dropna(subset=["track_id"]).drop_duplicates(subset=["track_id"])
-        corners = pd.DataFrame(tracked[list(PERSON_BOX)].to_numpy(), columns=list(BOX))
-        for track, box in zip(tracked["track_id"], _boxes(corners, scale), strict=True):
-            _label(canvas, box, f"#{int(track)}", PERSON, taken)
+        for track, box in _first_of(parts["track_id"].tolist(), persons).items():
+            if not pd.isna(track):
+                _label(canvas, box, f"#{int(track)}", PERSON, taken)
     if "state" in parts:
-        for part, state, box in zip(parts["part"], parts["state"], boxes, strict=True):
+        for part, state, box in zip(names, parts["state"].tolist(), boxes, strict=True):
             if state != NO_STATE:
                 _label(canvas, box, f"{_short(part)}: {state}", _colour(part), taken)
     return np.vstack([_banner(canvas.shape[1], action or "", _middle(parts["part"])), canvas])
@@ -84,10 +87,21 @@ def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.hstack([left, np.full((left.shape[0], _GAP, 3), DARK, np.uint8), right])
 
 
-def _boxes(rows: pd.DataFrame, scale: float) -> Iterator[Box]:
+def _corners(rows: pd.DataFrame, names: Sequence[str], scale: float) -> list[Box]:
     """Each row's box on the enlarged picture; inclusive corners cover their whole pixels."""
-    for x1, y1, x2, y2 in rows[list(BOX)].to_numpy(float):
-        yield int(x1 * scale), int(y1 * scale), int((x2 + 1) * scale) - 1, int((y2 + 1) * scale) - 1
+    corners = zip(*(rows[name].tolist() for name in names), strict=True)
+    return [
+        (int(x1 * scale), int(y1 * scale), int((x2 + 1) * scale) - 1, int((y2 + 1) * scale) - 1)
+        for x1, y1, x2, y2 in corners
+    ]
+
+
+def _first_of(keys: Sequence[float], boxes: Sequence[Box]) -> dict[float, Box]:
+    """The first box of each key, in the order that keys come first in."""
+    first: dict[float, Box] = {}
+    for key, box in zip(keys, boxes, strict=True):
+        first.setdefault(key, box)
+    return first
 
 
 def _colour(part: str) -> Colour:

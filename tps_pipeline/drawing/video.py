@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -40,8 +42,17 @@ class Layer:
 
     def draw(self, picture: np.ndarray, frame: int) -> np.ndarray:
         """Draw what it says about a frame on a picture."""
-        people = None if self.people is None else self.people.loc[self.people["frame"] == frame]
-        return draw(picture, self.parts.loc[self.parts["frame"] == frame], people=people, action=self.action)
+        parts, people = self._by_frame
+        here = None if self.people is None else people.get(frame, self.people.iloc[:0])
+        return draw(picture, parts.get(frame, self.parts.iloc[:0]), people=here, action=self.action)
+
+    @cached_property
+    def _by_frame(self) -> tuple[dict[Any, pd.DataFrame], dict[Any, pd.DataFrame]]:
+        """The rows of parts and of people by frame: looking for each frame's takes longer than drawing them."""
+        parts, people = (
+            {} if rows is None else dict(iter(rows.groupby("frame"))) for rows in (self.parts, self.people)
+        )
+        return parts, people
 
 
 def write_video(
@@ -71,18 +82,22 @@ def write_video(
         encode(partial, _drawn(path_in, layers, sampled), rate=Fraction(fps or 25).limit_denominator(1001))
 
 
-def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, crf: int = 20) -> None:
+FINE: Mapping[str, str] = {"crf": "20", "preset": "veryfast"}
+"""How x264 encodes a video that somebody keeps."""
+
+
+def encode(path: Path, pictures: Iterable[np.ndarray], *, rate: Fraction, x264: Mapping[str, str] = FINE) -> None:
     """Encode pictures as an MP4 that browsers play: H.264, yuv420p, its index in front.
 
     Args:
         path: The file to write.
         pictures: RGB uint8, height x width x 3, all of one shape.
         rate: Pictures a second.
-        crf: Constant rate factor of x264: higher is smaller.
+        x264: How, as FFmpeg's options of `libx264`.
     """
     target = f"file:{Path(path).absolute()}"  # a name alone may be a URL
     with av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=rate, options=dict(x264))
         stream.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):
             # yuv420p has one colour for two by two pixels.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tps_pipeline.report.clips import Clip
 
 
-_REPORT_VERSION = "5"
+_REPORT_VERSION = "6"
 
 
 def steps_of(recipe: Recipe) -> list[Step]:

@@ -307,7 +307,8 @@ def upright(frame: VideoFrame) -> Upright:
     """Read a frame's display matrix; one that is no turn (all zero, as some writers leave it) says nothing."""
     # `frame.side_data` refers to the frame, which refers to it: every decoded picture would stay in memory until Python
     # looks for cycles, of a long video ever longer.
-    found = SideDataContainer(frame).get("DISPLAYMATRIX")  # pyright: ignore[reportCallIssue] - no stub of __init__
+    beside = SideDataContainer(frame)  # pyright: ignore[reportCallIssue] - no stub of __init__
+    found = beside.get("DISPLAYMATRIX") if len(beside) else None  # asking for what is not there takes its time
     if found is None:
         return Upright(mirrored=False, turns=0)
     # FFmpeg keeps the nine numbers of ISO 14496-12, 6.2.2: (x, y) is shown at (a x + c y, b x + d y).
