@@ -26,6 +26,7 @@ from assets.dead_runs import PROCESS
 from assets.definitions import NETWORKS, definitions_of
 from assets.due import Due, ingestion_is_due
 from assets.executors import GPU, multiprocess
+from assets.history import kept_open
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
@@ -64,7 +65,7 @@ def main() -> int:
             if said := _of_several_machines(pipeline):
                 console.print(said, highlight=False, markup=False, soft_wrap=True)
             pipeline = pipeline.freeze()
-            with dg.DagsterInstance.get() as instance:
+            with dg.DagsterInstance.get() as instance, kept_open(instance):
                 before = {record.record for record in pipeline.lineage.records()}
                 materialize(pipeline, instance, interrupted)
                 after = [record for record in pipeline.lineage.records() if record.record not in before]

@@ -210,13 +210,26 @@ def matched_parts(truth: Parsing, parsed: Parsing) -> tuple[Integers, Integers]:
     Returns:
         Rows of `parsed`, ascending, and for each the row of `truth` (of several annotated states the first).
     """
+    rows, annotated = parts_of_matched_people(truth, parsed)
+    near = boxes.paired_iou(parsed.part_box[rows], truth.part_box[annotated]) >= PART_IOU
+    return rows[near], annotated[near]
+
+
+def parts_of_matched_people(truth: Parsing, parsed: Parsing) -> tuple[Integers, Integers]:
+    """Find the predicted parts that are annotated of the same person, wherever they lie.
+
+    Args:
+        truth: The annotations.
+        parsed: The predictions.
+
+    Returns:
+        As `matched_parts` does.
+    """
     # The last row is that of nobody, the last column that of a part that is not annotated.
     row_of = np.full((len(truth.person_frame) + 1, len(truth.parts) + 1), -1)
     row_of[truth.part_person[::-1], truth.part[::-1]] = np.arange(len(truth.part))[::-1]
     annotated = row_of[match_people(truth, parsed)[parsed.part_person], parsed.part_in(truth.parts)]
     rows = np.flatnonzero(annotated >= 0)
-    overlap = boxes.paired_iou(parsed.part_box[rows], truth.part_box[annotated[rows]])
-    rows = rows[overlap >= PART_IOU]
     return rows, annotated[rows]
 
 

@@ -193,8 +193,9 @@ STACKING = pa.schema(
      *_required(pa.float64(), "weight")]
 )  # fmt: skip
 """The stack's weights, one row a part and feature: a member's `log_odds` or, where `member` is null, a state (its
-bias). What has no row weighs nothing. `fold` is null for what was learned from all videos; the others were learned
-without the videos of that fold."""
+bias). What has no row weighs nothing. Where boxes are fused the feature `boxes` says what a member's count, of a part
+or of the whole `person`. `fold` is null for what was learned from all videos; the others were learned without the
+videos of that fold."""
 
 STACKING_MEMBERS = pa.schema([*_required(NAME, "member"), *_required(pa.float64(), "share", "right", "loss")])
 """Who is in the stack, with the `share` of the picks, the largest first. By so much more parts are in their `right`

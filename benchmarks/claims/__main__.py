@@ -29,7 +29,6 @@ def page(results: Sequence[Result], *, recipe_name: str, seeds: Sequence[int]) -
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    settings = recipe.load(recipe_name)
     lines = [
         "# Claims",
         "",
@@ -41,7 +40,7 @@ def page(results: Sequence[Result], *, recipe_name: str, seeds: Sequence[int]) -
         "",
         f"- date: {datetime.now(UTC):%Y-%m-%d}",
         f"- commit: {commit.stdout.strip() or 'unknown'}",
-        f"- recipe: `{recipe_name}`, digest {settings.digest_of(list(type(settings).model_fields))}",
+        f"- recipe: `{recipe_name}`, digest {recipe.load(recipe_name).digest_of([recipe.WHOLE])}",
         f"- seeds: {', '.join(map(str, seeds))}",
         "",
         "| claim | figure | ours | other | difference | |",

@@ -24,6 +24,7 @@ from tps_pipeline.detection import two_stage
 from tps_pipeline.detection.datasets import part_state_samples
 from tps_pipeline.detection.tracks import track
 from tps_pipeline.evaluation import sampled
+from tps_pipeline.learners.pretrained import SHIPPED, weights_named
 from tps_pipeline.methods import build
 from tps_pipeline.methods.part_state_loss import LongTail
 from tps_pipeline.parsing import annotated, predicted
@@ -102,7 +103,8 @@ class States(World):
             entry = self.settings.methods[method]
             fit = build(entry.model_copy(update={"long_tail": long_tail}) if long_tail else entry).fit
             train = self.sources("train", stride=self.settings.frames.train_stride)
-            fit(train, self.sources("none"), partial, seed=self.seed)
+            weights = SHIPPED.get(weights_named(entry.model_dump()) or "")
+            fit(train, self.sources("none"), partial, seed=self.seed, weights=weights)
             partial.rename(folder)
         return folder
 

@@ -18,7 +18,7 @@ from tests.video.clips import barcode, write_clip
 from tps_pipeline.clips import reading as module
 from tps_pipeline.clips.reading import ClipReader, Video, read_windows
 from tps_pipeline.clips.sampling import dense_sample
-from tps_pipeline.errors import VideoError
+from tps_pipeline.errors import UnreachableError, VideoError
 
 FRAMES = 40
 
@@ -151,3 +151,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1.5
+
+
+def test_pictures_in_memory_stand_for_a_file_of_them(whole: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    frames, raw, nowhere = whole[1], tmp_path / "raw.nut", tmp_path / "nowhere"
+    with av.open(str(raw), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+    indices = dense([3, 9, 30], FRAMES, length=5, interval=2)
+    for size in (None, (40, 24)):
+        with module.at_hand(nowhere, [*frames]):
+            found = list(read_windows(nowhere, indices, batch=2, size=size))
+        for one, other in zip(found, read_windows(raw, indices, batch=2, size=size), strict=True):
+            assert np.array_equal(one.clips(), other.clips())
+    with module.at_hand(nowhere, [*frames]), pytest.raises(VideoError, match=f"ends before frame {FRAMES + 1}"):
+        list(read_windows(nowhere, np.array([[FRAMES]]), batch=1))
+    with pytest.raises(UnreachableError):
+        list(read_windows(nowhere, indices, batch=1))

@@ -132,3 +132,15 @@ def test_never_takes_another_shape_for_the_usual_one(seed: int):
     except DataError as error:
         raise AssertionError(f"read, and should not have been: {error}") from error
     assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", [" bend", "bend ", "", "a state whose name is a sentence", "x" * 65])
+@pytest.mark.parametrize("number", [0, -0.0, -7, 12345678, 99999.5, 1e-3])
+def test_names_and_numbers_of_any_kind_are_the_typed_readers(name: str, number: float):
+    part = {"box": [number, 1, 250, 300], "verb": name}
+    data = json.dumps({"v": {"img_1.json": {"humans": [{"box": [0, 0, 9, 9], "parts": {"head": part}}] * 2}}}).encode()
+    ours = fast(data, proposals=False)
+    assert (ours is None) == (name == "" or len(name) > 64)
+    if ours is not None:
+        assert_equal(ours, typed(data, proposals=False))
+        assert np.signbit(ours[0].part_box[0, 0]) == np.signbit(number)

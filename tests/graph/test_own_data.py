@@ -229,7 +229,9 @@ def test_a_method_of_one_s_own_is_made_alone(folder: Path, monkeypatch: pytest.M
 
 def test_the_method_that_finds_people_itself_is_made_alone_and_of_frames_only(folder: Path) -> None:
     network = {"depths": [1, 1, 1, 1], "stem": 8, "beta": 0.25, "from_last": True}
-    narrow = dict.fromkeys(("width", "part_width", "person_width", "relation_width"), 8)
+    narrow = dict.fromkeys(("width", "part_width", "person_width", "relation_width"), 8) | {
+        "body": {"variant": "tiny", "width": 0.25}
+    }
     entry = {"kind": "end_to_end", "network": network, "frames": 4, "image_size": 64, "training": TRAINING, **narrow}
     run, made, _ = work(folder, {"end_to_end": entry})
     latest = run.lineage.latest()

@@ -17,15 +17,21 @@ import torch
 
 from tests.methods import several_people
 from tps_pipeline import outputs, psc, recipe, tables
+from tps_pipeline.clips.normalisation import Pixels, normalise
+from tps_pipeline.errors import WeightsError
 from tps_pipeline.evaluation import sampled
 from tps_pipeline.labels import PARTS, parts_of, swapped
+from tps_pipeline.learners.pretrained import SHIPPED
 from tps_pipeline.methods import build
 from tps_pipeline.methods.end_to_end import classifier, training
 from tps_pipeline.methods.end_to_end.end_to_end import EndToEnd
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, key_frame_videos
-from tps_pipeline.methods.end_to_end.loss import distance, heat_loss, places
+from tps_pipeline.methods.end_to_end.loss import heat_loss, part_loss, places_of
 from tps_pipeline.methods.part_states import LabelSpace
-from tps_pipeline.models.end_to_end import Maps, people_in
+from tps_pipeline.models.end_to_end import Described, Maps, people_in
+from tps_pipeline.models.heat_maps import Maps as PartMaps
+from tps_pipeline.models.weights import load_checkpoint, load_into
+from tps_pipeline.models.yolov7 import Body
 from tps_pipeline.parsing import annotated, predicted
 from tps_pipeline.reading import InMemory, frame_index
 from tps_pipeline.training import loop
@@ -36,6 +42,7 @@ pytestmark = pytest.mark.whole
 PLAIN: dict[str, Any] = {
     "kind": "end_to_end",
     "network": {"depths": [1, 1, 1, 1], "stem": 8, "beta": 0.25, "lateral_kernel": 7, "from_last": True},
+    "body": {"variant": "tiny", "width": 0.25},
     "width": 32,
     "part_width": 32,
     "person_width": 32,
@@ -203,7 +210,7 @@ def test_people_are_peaks_the_best_first_and_nobody_is_there_twice() -> None:
     boxes[..., 2:] = 0.1
     for row, column, shift in ((2, 2, 0.2), (4, 2, 0.21), (6, 6, 0.6)):
         boxes[0, row, column] = torch.tensor([shift, shift, shift + 0.2, shift + 0.2])
-    maps = Maps(heat, boxes, boxes[..., None, :], torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 4, 4))
+    maps = Maps(heat, boxes, torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 4, 4))
     found = people_in(maps, threshold=0.1, iou=0.5, most=10)
     # The neighbour of a higher place is no peak, and the one two below is the same person.
     assert found.people.clips.tolist() == [0, 0]
@@ -215,7 +222,7 @@ def test_people_are_peaks_the_best_first_and_nobody_is_there_twice() -> None:
 
 def test_places_learn_the_person_whose_middle_they_are() -> None:
     boxes = torch.tensor([[0.1, 0.1, 0.5, 0.9], [0.6, 0.2, 0.9, 0.8], [0.1, 0.1, 0.5, 0.9]])
-    where = places(boxes, torch.tensor([0, 0, 2]), torch.Size([3, 20, 20]), spread=0.54)
+    where = places_of(boxes, torch.tensor([0, 0, 2]), torch.Size([3, 20, 20]), spread=0.54)
     assert where.middle.tolist() == [[10, 6], [10, 15], [10, 6]]
     assert where.heat.amax((1, 2)).tolist() == [1.0, 0.0, 1.0]
     assert (where.heat == 1).sum() == 3
@@ -223,22 +230,52 @@ def test_places_learn_the_person_whose_middle_they_are() -> None:
     assert (where.at[where.of == 0][:, 1] < 11).all()
     sure, wrong = (where.heat - 0.5) * 20, (0.5 - where.heat) * 20
     assert 10 * heat_loss(sure, where.heat) < heat_loss(wrong, where.heat)
-    nobody = places(boxes[:0], torch.zeros(0, dtype=torch.long), torch.Size([1, 4, 4]), spread=0.54)
+    nobody = places_of(boxes[:0], torch.zeros(0, dtype=torch.long), torch.Size([1, 4, 4]), spread=0.54)
     assert heat_loss(torch.full((1, 4, 4), -9.0), nobody.heat) < 1e-3
 
 
-def test_a_box_that_is_not_annotated_costs_nothing_and_a_far_one_does_not_grow() -> None:
-    found = torch.tensor([[0.1, 0.1, 0.4, 0.4]] * 3, requires_grad=True)
-    boxes = torch.tensor([[0.1, 0.1, 0.4, 0.4], [0.8, 0.8, 0.9, 0.9], [torch.nan] * 4])
-    loss = distance(found, boxes, torch.full((3, 2), 0.3))
-    assert loss.tolist() == pytest.approx([0, (0.6 / 0.3 + np.log(3)) / 2, 0], abs=1e-5)
-    loss.sum().backward()
-    assert found.grad is not None
-    assert found.grad[2].tolist() == [0] * 4
-    moved = found.detach() - 0.1 * found.grad
-    size = moved[1, 2:] - moved[1, :2]
-    assert (moved[1, :2] + moved[1, 2:] > 0.5).all()
-    assert (size < 0.3).all()
+def test_a_body_of_other_pixels_sees_what_the_detector_saw_whose_weights_it_has() -> None:
+    pixels = Pixels((110.6, 103.2, 96.3), (38.8, 37.9, 40.0))
+    detector, body = (Body("tiny", width=0.25, depth=1.0).eval() for _ in range(2))
+    load_into(detector, load_checkpoint(SHIPPED["people"])[0])
+    training.begin_body(body, SHIPPED["people"], pixels)
+    picture = torch.randint(0, 256, (1, 1, 256, 256, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        before = detector.levels(picture[:, 0].permute(0, 3, 1, 2) / 255)[0]
+        after = body.levels(normalise(picture, pixels)[:, :, 0])[0]
+    inside = slice(8, -8)  # at the edges what is added around the picture is of another colour
+    assert torch.allclose(before[..., inside, inside], after[..., inside, inside], atol=1e-3)
+    assert not torch.allclose(before[..., inside, inside], torch.zeros(()), atol=0.1)
+
+
+def test_weights_that_are_named_have_to_be_given(tmp_path: Path) -> None:
+    source = several_people.make(tmp_path / "data", range(1))
+    with pytest.raises(WeightsError, match="the weights people were not given"):
+        build(settings(body={**PLAIN["body"], "weights": "people"})).fit(source, source, tmp_path, seed=0)
+
+
+def test_a_training_begins_with_weights_of_one_network_and_places_fill_the_picture() -> None:
+    with pytest.raises(ValueError, match="only one of them"):
+        settings(network={**PLAIN["network"], "weights": "a"}, body={**PLAIN["body"], "weights": "b"})
+    with pytest.raises(ValueError, match="100 is no multiple of 32"):
+        settings(image_size=100)
+
+
+def test_a_part_is_learned_where_it_is_of_its_own_person_and_nowhere_if_it_is_not_annotated() -> None:
+    windows = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.4, 0.4, 0.8, 0.8]])
+    parts = torch.full((2, 2, 4), torch.nan)
+    parts[0, 0] = torch.tensor([0.1, 0.3, 0.2, 0.4])  # in the first window 0.2 to 0.4 and 0.6 to 0.8
+    parts[1, 1] = torch.tensor([0.4, 0.4, 0.5, 0.5])  # in the second one its upper left quarter's quarter
+    places = torch.zeros(2, 2, 20, 20, requires_grad=True)
+    nowhere, boxes = torch.zeros(2, 2, requires_grad=True), torch.zeros(2, 2, 4, 20, 20)
+    maps, sizes = PartMaps(places, nowhere, boxes), torch.full((2, 2), 40.0)
+    part_loss(Described(windows, maps, sizes, parts, nowhere, nowhere), parts).backward()
+    assert places.grad is not None
+    assert nowhere.grad is not None
+    assert (nowhere.grad < 0).tolist() == [[False, True], [True, False]]
+    highest = [divmod(int(grad.argmin()), 20) for grad in (places.grad[0, 0], places.grad[1, 1])]
+    assert highest[0] in [(13, 5), (13, 6), (14, 5), (14, 6)]
+    assert highest[1] in [(2, 2), (2, 1), (1, 2), (1, 1), (3, 2), (2, 3)]
 
 
 class Fixed:
@@ -277,6 +314,7 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
     )
     loop.fit(task, entry.training, folder=tmp_path, seed=0)
     clips, frames = zip(*(data.frame(index) for index in range(len(data))), strict=True)
+    network.train()  # forty batches are too few for their statistics to be known
     with torch.inference_mode():
         found = classifier.find(network, torch.from_numpy(np.stack(clips)), entry, space)
     right = [training.right_parts(found.some(found.clip_of == at), frame, space) for at, frame in enumerate(frames)]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from tps_pipeline.errors import DataError, VideoError
 from tps_pipeline.progress import progress
@@ -39,6 +43,24 @@ class Windows(NamedTuple):
     def clips(self) -> np.ndarray:
         """The clips one by one: `(B, T, H, W, 3)`, copied."""
         return self.frames[self.shown]
+
+
+_at_hand: ContextVar[tuple[Path, Sequence[np.ndarray]] | None] = ContextVar("at_hand", default=None)
+
+
+@contextmanager
+def at_hand(path: Path, pictures: Sequence[np.ndarray]) -> Iterator[None]:
+    """Have clips of a video come from pictures that are in memory: a stream has them decoded already, and no file.
+
+    Args:
+        path: What the video is called.
+        pictures: All of its frames: RGB uint8, height x width x 3, of one size.
+    """
+    token = _at_hand.set((path, pictures))
+    try:
+        yield
+    finally:
+        _at_hand.reset(token)
 
 
 def read_windows(
@@ -70,7 +92,12 @@ def read_windows(
     """
     if (np.diff(indices, axis=0) < 0).any():
         raise ValueError("clips must be in the order in which their frames are shown")
-    pictures = read_frames(path, np.unique(indices).tolist(), decoder=decoder, size=size, nearest=True)
+    frames = np.unique(indices).tolist()
+    ready = _at_hand.get()
+    if ready and ready[0] == Path(path):
+        pictures = _scaled(ready[1], frames, size)
+    else:
+        pictures = read_frames(path, frames, decoder=decoder, size=size, nearest=True)
     held: dict[int, np.ndarray] = {}
     last = -1
     for start in range(0, len(indices), batch):
@@ -82,7 +109,21 @@ def read_windows(
                 last, held[last] = next(pictures)
             except StopIteration as error:
                 raise VideoError(f"{path}: ends before frame {wanted[-1] + 1}; probe it again") from error
-        yield Windows(np.stack([held[at] for at in wanted.tolist()]), shown.reshape(rows.shape))
+        together = np.stack([held[at] for at in wanted.tolist()])
+        held |= zip(wanted.tolist(), together, strict=True)  # what is handed out is not held a second time
+        yield Windows(together, shown.reshape(rows.shape))
+
+
+def _scaled(
+    pictures: Sequence[np.ndarray], frames: Sequence[int], size: tuple[int, int] | None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """As `read_frames` gives them, and scaled by the same library."""
+    reformatter = VideoReformatter()
+    for at in frames:
+        if at >= len(pictures):
+            return
+        frame = VideoFrame.from_ndarray(pictures[at], "rgb24")
+        yield at, reformatter.reformat(frame, *(size or (None, None)), "rgb24", threads=1).to_ndarray()
 
 
 class Video(NamedTuple):

@@ -8,6 +8,7 @@ not read here (`read` gives None) but by the typed reader of `challenge_json`, w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,11 @@ _IS_PUNCTUATION = bytes(character in b'{}[],"' for character in range(256))
 _FRAME, _PERSON = b"F", b"H"
 _OPEN = b'{""['
 """What a frame begins with."""
-_LAST_BYTES = np.array([(1 << 8 * n) - 1 if n < 8 else 2**64 - 1 for n in range(9)], np.uint64)
+_LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
+_ZEROS = np.array([int.from_bytes(bytes(8 - n) + b"0" * n, "little") for n in range(9)], np.uint64)
+"""By number of digits: as many zeros, at the end of eight bytes."""
+_BITS_BEFORE = np.array([8 * (8 - n) for n in range(9)], np.uint64)
+_LONGEST_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,10 @@ def read(frames: list[msgspec.Raw], *, proposals: bool) -> Columns | None:
 
 
 def _blocks(frames: list[msgspec.Raw]) -> Iterator[list[msgspec.Raw]]:
-    size, start = 0, 0
-    for at, frame in enumerate(frames):
-        size += len(memoryview(frame))
-        if size >= _BLOCK or at + 1 == len(frames):
-            yield frames[start : at + 1]
-            size, start = 0, at + 1
+    """Frames of about `_BLOCK` bytes together."""
+    sizes = np.fromiter(map(len, map(memoryview, frames)), np.int64, len(frames))
+    starts = np.flatnonzero(np.diff(np.cumsum(sizes) // _BLOCK, prepend=-1))
+    return (frames[start:end] for start, end in itertools.pairwise([*starts.tolist(), len(frames)]))
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ class _Way:
         columns = Columns(
             people=np.diff(np.searchsorted(person, frame), append=len(person)),
             person_box=text.boxes(start[person] + self.person.boxes[0]),
-            part_person=np.searchsorted(person, row // (MOST + 1)) - 1,
+            part_person=(np.cumsum(each == ord(_PERSON)) - 1)[row // (MOST + 1)],
             part=part,
             part_box=text.boxes(box),
             state=said,
@@ -215,50 +218,68 @@ class _Text:
             raise _OtherwiseError
         padded = text + bytes(8)
         self._text, self._each = text, np.frombuffer(padded, np.uint8)
-        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
-        self._words = np.ndarray(len(text), np.uint64, padded, strides=(1,))
+        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool)).astype(np.int32)
+        self._words = np.ndarray(len(text) + 1, np.uint64, padded, strides=(1,))
         self.punctuation = self._each[self._at].tobytes()
 
     def check(self, at: Integers, word: bytes) -> None:
         """Refuse a text that has another word than this after some of its punctuation."""
-        start, end = self._bounds(at)
+        start, end = self._at[at] + 1, self._at[at + 1]
         spelled = self._words[start] & _LAST_BYTES[len(word)]
         if (end - start != len(word)).any() or (spelled != int.from_bytes(word, "little")).any():
             raise _OtherwiseError
 
     def names(self, at: Integers) -> tuple[Integers, list[str]]:
-        """Codes and names of the text after some of the punctuation, in order; a place may be given several times."""
-        first, again = _distinct(at)
-        found = self._strings(*self._bounds(first)).dictionary_encode()
-        codes = _values(found.indices, np.int32)[::2].astype(np.int64)
-        return codes[again], [str(name) for name in found.dictionary.to_pylist()]
+        """Codes and names of the strings after some of the punctuation."""
+        start, end = self._at[at] + 1, self._at[at + 1]
+        length = end - start
+        if length.max(initial=0) > _LONGEST_NAME:
+            raise _OtherwiseError
+        words = -(-int(length.max(initial=1)) // 8) or 1
+        spelled = np.empty((len(at), words), np.uint64)  # filled up with zeros, which no string of JSON holds
+        for nth in range(words):
+            left = np.clip(length - 8 * nth, 0, 8)
+            spelled[:, nth] = self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left]
+        text = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8 * words), len(at), [None, pa.py_buffer(spelled.data)])
+        found = text.dictionary_encode()
+        names = [bytes(name or b"").rstrip(b"\0").decode() for name in found.dictionary.to_pylist()]
+        return _values(found.indices, np.int32).astype(np.int64), names
 
     def boxes(self, at: Integers) -> Floats:
-        """`(n, 4)` numbers, the first of each row after the given punctuation; alike."""
-        first, again = _distinct(at)
-        start, end = self._bounds((first[:, None] + np.arange(4)).ravel())
-        corners = pc.cast(self._strings(start, end), pa.float64())
-        return _values(corners, np.float64)[::2].reshape(-1, 4)[again]
+        """`(n, 4)` numbers, the first of each row after the given punctuation."""
+        bounds = [self._at[at + nth] for nth in range(5)]
+        corners = [self._numbers(before + 1, end) for before, end in itertools.pairwise(bounds)]
+        return np.stack(corners, axis=1)
 
-    def _bounds(self, at: Integers) -> tuple[Integers, Integers]:
-        """Where the text after some of the punctuation begins and ends."""
-        start = self._at[at] + 1
-        start += self._each[start] == ord(" ")
-        return start, self._at[at + 1]
+    def _numbers(self, start: NDArray[np.int32], end: NDArray[np.int32]) -> Floats:
+        """Numbers, a space before each or none: whole ones of some digits all at once, else as Arrow reads them."""
+        digits = self._words[start]
+        space = (digits & 255) == ord(" ")
+        digits >>= space * np.uint64(8)
+        minus = (digits & 255) == ord("-")
+        digits >>= minus * np.uint64(8)
+        length = end - start - space - minus
+        if length.min(initial=1) > 0 and length.max(initial=1) <= 6:  # of eight bytes a space and a sign are lost
+            digits <<= _BITS_BEFORE[length]
+            digits -= _ZEROS[length]
+            if not ((digits + 0x7676767676767676 | digits) & 0x8080808080808080).any():
+                # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
+                digits = digits * 10 + (digits >> 8) & 0x00FF00FF00FF00FF
+                digits = digits * 100 + (digits >> 16) & 0x0000FFFF0000FFFF
+                digits = digits * 10000 + (digits >> 32) & 0xFFFFFFFF
+                return digits * np.where(minus, -1.0, 1.0)
+        start += space
+        first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
+        corners = pc.cast(self._strings(start[first], end[first]), pa.float64())
+        return _values(corners, np.float64)[::2][np.cumsum(first) - 1]
 
-    def _strings(self, start: Integers, end: Integers) -> pa.StringArray:
+    def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
         """Stretches of the text in order; between each two there is a null, for the text between them."""
         between = np.empty((len(start), 2), np.int32)
         between[:, 0], between[:, 1] = start, end
         there = pa.py_buffer(b"\x55" * (len(start) // 4 + 1))
         size = max(0, between.size - 1)
         return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
-
-
-def _distinct(at: Integers) -> tuple[Integers, Integers | slice]:
-    """Places in order, each once, and for each that was given its index among them."""
-    new = np.diff(at, prepend=-1) != 0
-    return (at, slice(None)) if new.all() else (at[new], np.cumsum(new) - 1)
 
 
 def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
@@ -286,7 +307,7 @@ def _joined(blocks: list[Columns]) -> Columns:
     states: dict[str, int] = {}
     person, part, state, people = [], [], [], 0
     for block in blocks:
-        person.append(block.part_person + people)
+        person.append(np.add(block.part_person, people, out=block.part_person))
         people += len(block.person_box)
         part.append(np.array([parts.setdefault(name, len(parts)) for name in block.parts], np.int64)[block.part])
         state.append(np.array([states.setdefault(name, len(states)) for name in block.states], np.int64)[block.state])

@@ -170,7 +170,8 @@ def _at_once(
         return None
     named = (parts is None or {*read.parts} <= {*parts}) and "" not in read.parts and "" not in read.states
     few = max_people is None or read.people.max(initial=0) <= max_people
-    small = all((np.abs(box) <= MAX_COORDINATE).all() for box in (read.person_box, read.part_box))
+    boxes = read.person_box, read.part_box  # large: no array of what holds of each corner
+    small = all(box.min(initial=0) >= -MAX_COORDINATE and box.max(initial=0) <= MAX_COORDINATE for box in boxes)
     if not (named and few and small and (read.person_box[:, :2] <= read.person_box[:, 2:]).all()):
         return None
     vocabulary = parts_of(read.parts)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
 from tps_pipeline.detection.loss import complete_iou_loss
 from tps_pipeline.models.heat_maps import STRIDE, Maps, boxes_of
+from tps_pipeline.models.imports import without_compiler
+
+with without_compiler():
+    from torchvision.ops import box_convert
 
 SPREAD = 0.09
 """Standard deviation of where a centre may be, as a share of the box's width and height (TTFNet, arXiv 1909.00700:

@@ -14,9 +14,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchvision.ops import box_convert
 
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.yolov7_layers import cells
+
+with without_compiler():
+    from torchvision.ops import box_convert
 
 MAX_RATIO = 4.0
 """An anchor is a candidate if neither side is this many times longer or shorter than the box's (YOLOv5)."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchvision.ops import batched_nms
+
+from tps_pipeline.models.imports import without_compiler
+
+with without_compiler():
+    from torchvision.ops import batched_nms
 
 CANDIDATES = 30_000
 """Of a batch's boxes over the threshold, at most so many a picture are compared with each other, the best."""

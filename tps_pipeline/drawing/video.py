@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -141,18 +142,17 @@ def with_tracks(parts: pd.DataFrame, detections: pd.DataFrame, tracks: pd.DataFr
     """
     if own_people(parts, detections):
         detections, tracks = parts, _linked(parts)
-    where = ["frame", *PERSON_BOX]
-    tracked = _numbered_within(detections, where).merge(tracks[["frame", "person", "track_id"]], on=["frame", "person"])
-    own = _numbered_within(parts, where)
-    known = own.merge(tracked.drop(columns="person"), on=[*where, "within"])
-    return parts.merge(known.drop(columns="within"), on=[*where, "person"], how="left")
+    track_of = dict(zip(_columns(tracks, "frame", "person"), tracks["track_id"], strict=True))
+    tracked = {where: track_of.get(key[:2]) for key, where in _numbered_within(detections).items()}
+    found = {key: tracked.get(where) for key, where in _numbered_within(parts).items()}
+    named = [found[key] for key in _columns(parts, "frame", "person", *PERSON_BOX)]
+    return parts.assign(track_id=pd.Series(named, parts.index, "Int32"))
 
 
 def own_people(parts: pd.DataFrame, detections: pd.DataFrame) -> bool:
     """Whether a method finds its people itself: hardly any of those in a video is a detected one, box for box."""
-    where = ["frame", *PERSON_BOX]
-    people = parts[where].drop_duplicates()
-    return 2 * len(people.merge(detections[where].drop_duplicates())) < len(people)
+    people, detected = ({*_columns(rows, "frame", *PERSON_BOX)} for rows in (parts, detections))
+    return 2 * len(people & detected) < len(people)
 
 
 def _linked(parts: pd.DataFrame) -> pd.DataFrame:
@@ -162,10 +162,20 @@ def _linked(parts: pd.DataFrame) -> pd.DataFrame:
     return people[["frame", "person"]].assign(track_id=link(people.frame.to_numpy(np.int32), boxes, scores))
 
 
-def _numbered_within(parts: pd.DataFrame, where: list[str]) -> pd.DataFrame:
-    """Each person once, and which of those in the same box they are, from 0."""
-    people = parts[[*where, "person"]].drop_duplicates().sort_values(["frame", "person"])
-    return people.assign(within=people.groupby(where).cumcount())
+def _numbered_within(parts: pd.DataFrame) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """By frame, person and box: the frame, the box, and which of those in it the person is, from 0."""
+    seen = Counter[tuple[int, ...]]()
+    found: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for key in sorted({*_columns(parts, "frame", "person", *PERSON_BOX)}):
+        where = key[0], *key[2:]
+        found[key] = *where, seen[where]
+        seen[where] += 1
+    return found
+
+
+def _columns(rows: pd.DataFrame, *names: str) -> Iterator[tuple[int, ...]]:
+    """Rows as plain values: of a second of a stream they are too few for anything that is made for many."""
+    return zip(*(rows[name].tolist() for name in names), strict=True)
 
 
 def rows_of(table: pa.Table, video_id: str) -> pd.DataFrame:

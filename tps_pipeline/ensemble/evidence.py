@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tps_pipeline.ensemble.people import same_parts
+from tps_pipeline.ensemble.people import same_parts, same_people
 from tps_pipeline.ensemble.states import entries
 from tps_pipeline.labels import without_side
 from tps_pipeline.parsing import Floats, Integers, Parsing, predicted
@@ -26,11 +26,13 @@ class Voters:
     Attributes:
         predictions: `tables.PREDICTIONS` of each, the best first.
         parsed: The same, laid out.
+        partners: For each of them its person for each of the best's people, or -1.
         rows: For each of them its row on each of the best's, or -1.
     """
 
     predictions: Sequence[pa.Table]
     parsed: Sequence[Parsing]
+    partners: Sequence[Integers]
     rows: Sequence[Integers]
 
     @property
@@ -49,8 +51,10 @@ class Voters:
         """
         found = [predictions[name] for name in names]
         parsed = [predicted(table, table) for table in found]
-        rows = [np.arange(len(parsed[0].part)), *(same_parts(parsed[0], other, iou) for other in parsed[1:])]
-        return cls(found, parsed, rows)
+        people, *others = parsed
+        partners = [np.arange(len(people.person_box)), *(same_people(people, other, iou) for other in others)]
+        of_others = (same_parts(people, *other) for other in zip(others, partners[1:], strict=True))
+        return cls(found, parsed, partners, [np.arange(len(people.part)), *of_others])
 
     def states(self, at: Integers) -> list[str]:
         """The states that any method names for some of the best's parts, sorted."""

@@ -9,20 +9,8 @@ from tps_pipeline.boxes import paired_iou
 from tps_pipeline.parsing import Floats, Integers, Parsing
 
 
-def same_parts(people: Parsing, others: Parsing, iou: float) -> Integers:
-    """For each part of some people the same person's same part among others' parts, or -1.
-
-    Of several proposals of a part the first is taken.
-    """
-    partner = _same_people(people, others, iou)
-    # The last row is that of nobody, the last column that of parts that the people do not have.
-    row = np.full((len(others.person_box) + 1, len(people.parts) + 1), -1)
-    row[others.part_person[::-1], others.part_in(people.parts)[::-1]] = np.arange(len(others.part))[::-1]
-    return row[partner[people.part_person], people.part]
-
-
-def _same_people(people: Parsing, others: Parsing, iou: float) -> Integers:
-    """For each person the same one among others, or -1; see `voting`."""
+def same_people(people: Parsing, others: Parsing, iou: float) -> Integers:
+    """For each person the same one among others, whose box overlaps by more than `iou`, or -1; see `voting`."""
     frame = people.frames_in(others)[people.person_frame]
     shared = np.flatnonzero(frame >= 0)
     people_in_frame = np.bincount(others.person_frame, minlength=len(others.frame))
@@ -32,6 +20,22 @@ def _same_people(people: Parsing, others: Parsing, iou: float) -> Integers:
     overlap = paired_iou(people.person_box[person], others.person_box[candidate])
     close = overlap > iou
     return _pair_off(person[close], candidate[close], overlap[close], len(people.person_box), len(others.person_box))
+
+
+def same_parts(people: Parsing, others: Parsing, partner: Integers) -> Integers:
+    """For each part of some people the same person's same part among others' parts, or -1.
+
+    Of several proposals of a part the first is taken.
+
+    Args:
+        people: Whose parts.
+        others: What is looked for in.
+        partner: For each of the people the same person among the others, or -1 (`same_people`).
+    """
+    # The last row is that of nobody, the last column that of parts that the people do not have.
+    row = np.full((len(others.person_box) + 1, len(people.parts) + 1), -1)
+    row[others.part_person[::-1], others.part_in(people.parts)[::-1]] = np.arange(len(others.part))[::-1]
+    return row[partner[people.part_person], people.part]
 
 
 def _pair_off(person: Integers, candidate: Integers, overlap: Floats, n_people: int, n_candidates: int) -> Integers:

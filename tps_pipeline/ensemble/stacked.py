@@ -1,8 +1,12 @@
-"""The stack: the best method's people in the states that all methods and the video's action make likeliest together."""
+"""The stack: the best method's people in the states that all methods and the video's action make likeliest together.
+
+Their boxes are the best method's, or those of several (`fused_boxes.py`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import compress
 
 import numpy as np
@@ -10,12 +14,14 @@ import pandas as pd
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from tps_pipeline.ensemble import conditional_logit, stacking
+from tps_pipeline import tables
+from tps_pipeline.ensemble import conditional_logit, fused_boxes, stacking
 from tps_pipeline.ensemble.evidence import Evidence, Voters, likelihoods
+from tps_pipeline.ensemble.fused_boxes import BOXES, with_fused
 from tps_pipeline.ensemble.stacking import ACTION, LOG_ODDS, Stacking, fold_of
 from tps_pipeline.ensemble.states import Scores, with_likeliest
 from tps_pipeline.labels import parts_of, without_side
-from tps_pipeline.parsing import Floats, Parsing
+from tps_pipeline.parsing import Floats, Integers, Parsing
 
 EVERY_VIDEO = -1
 """In the place of a fold: what was learned from all videos."""
@@ -30,6 +36,7 @@ def fit(
     *,
     iou: float = 0.8,
     split: str,
+    fuse: Collection[str] = (),
 ) -> Stacking:
     """Learn how much each method's word counts.
 
@@ -41,12 +48,18 @@ def fit(
         truth: The videos' annotations.
         iou: The overlap that the same person's boxes exceed, as in `voting`.
         split: The videos' split.
+        fuse: Methods that have boxes of their own, which are to be fused with the others'; none keeps the best's.
     """
     names = _names(ranking)
     evidence = Evidence.of(Voters.of(predictions, names, iou), video_actions, counts)
     with threadpool_limits(1, user_api="blas"):  # arrays so small make BLAS wait for its threads, not compute
         lessons, parts = stacking.lessons(evidence, truth), parts_of(evidence.of_part)
-        return stacking.learn(lessons, evidence.states, names, parts=parts, split=split)
+        learned = stacking.learn(lessons, evidence.states, names, parts=parts, split=split)
+    if not fuse:
+        return learned
+    of_boxes = pd.DataFrame(fused_boxes.learn(evidence.voters, names, fuse, truth), columns=tables.STACKING.names)
+    weights = pd.concat([learned.weights.to_pandas(), of_boxes.astype({"fold": "Int16"})])
+    return replace(learned, weights=tables.conform(weights.astype({"fold": "Int16"}), tables.STACKING))
 
 
 def stacked(
@@ -71,23 +84,31 @@ def stacked(
         learned_from: The weights were fitted to these videos: each is taken by those fitted without its fold.
 
     Returns:
-        `tables.PREDICTIONS`: the best method's rows. `state_scores` holds the likeliest states' probabilities; a part
-        that no member with a weight knows of keeps the best method's states.
+        `tables.PREDICTIONS`: the best method's rows, with other boxes if the weights say so. `state_scores` holds the
+        likeliest states' probabilities; a part that no member with a weight knows of keeps the best method's states.
     """
     names = _names(ranking)
     evidence = Evidence.of(Voters.of(predictions, names, iou), video_actions, counts)
-    return with_likeliest(predictions[names[0]], _scored(evidence, weights, names, learned_from=learned_from))
-
-
-def _scored(evidence: Evidence, weights: pa.Table, methods: Sequence[str], *, learned_from: bool) -> Iterator[Scores]:
-    """The probabilities of the states of all parts that something is known of, a part and a fold at a time."""
-    people = evidence.voters.people
     rows = weights.to_pandas().astype({"part": str, "member": object, "feature": str})
     rows["fold"] = rows["fold"].fillna(EVERY_VIDEO).astype(int)
-    held_out = set(rows["fold"]) if learned_from else set()
-    fold = np.array([f if (f := fold_of(video)) in held_out else EVERY_VIDEO for video in people.videos], np.int64)
-    of_part = fold[evidence.video(np.arange(len(people.part)))]
-    learned = dict(iter(rows.groupby(["fold", "part"])))
+    of_boxes, of_states = (rows[chosen] for chosen in (rows["feature"] == BOXES, rows["feature"] != BOXES))
+    for_states, for_boxes = (_folds(evidence, each, learned_from=learned_from) for each in (of_states, of_boxes))
+    given = with_likeliest(predictions[names[0]], _scored(evidence, of_states, names, for_states))
+    return with_fused(given, evidence.voters, names, of_boxes, for_boxes)
+
+
+def _folds(evidence: Evidence, weights: pd.DataFrame, *, learned_from: bool) -> Integers:
+    """For each video the fold that it was held out with from some weights, or `EVERY_VIDEO`."""
+    held_out = set(weights["fold"]) if learned_from else set()
+    folds = [fold if (fold := fold_of(video)) in held_out else EVERY_VIDEO for video in evidence.voters.people.videos]
+    return np.array(folds, np.int64)
+
+
+def _scored(evidence: Evidence, weights: pd.DataFrame, methods: Sequence[str], folds: Integers) -> Iterator[Scores]:
+    """The probabilities of the states of all parts that something is known of, a part and a fold at a time."""
+    people = evidence.voters.people
+    of_part = folds[evidence.video(np.arange(len(people.part)))]
+    learned = dict(iter(weights.groupby(["fold", "part"])))
     for place, part in enumerate(people.parts):
         kind = without_side(part)
         for number in np.unique(of_part[people.part == place]).tolist():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +12,22 @@ import pyarrow as pa
 
 from tps_pipeline import reading
 from tps_pipeline.errors import UndeclaredError
+from tps_pipeline.graph.recent import Recent
 from tps_pipeline.graph.run import Run
 from tps_pipeline.lineage import Input, Record
 from tps_pipeline.outputs import FRAMES, Output
 from tps_pipeline.recipe import WHOLE
 from tps_pipeline.training.checkpoint import LOGS
+from tps_pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
+
+KEPT = 64
+"""What `Reader.as_before` keeps of a step: three reports' clips."""
+
+_RECENT = Recent(32 << 20)
+_DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,8 @@ class Reader:
         if not output.sharded:
             return self.run.store.read(versions[0].path)
         assert output.schema is not None
-        return self.run.store.read_all([version.path for version in versions], output.schema)
+        tables = [_RECENT.table(version, output.schema, self.run.store.read) for version in versions]
+        return pa.concat_tables(tables).unify_dictionaries() if tables else output.schema.empty_table()
 
     def frames(self) -> list[FrameFile]:
         """The shards' extracted frames, memory-mapped."""
@@ -104,6 +115,31 @@ class Reader:
     def at(self, shard: str) -> Reader:
         """The same of one shard."""
         return replace(self, inputs=tuple(i for i in self.inputs if i.partition in (None, shard)), shard=shard)
+
+    def as_before(self, outputs: Sequence[Output], about: Sequence[str], make: Callable[[], bytes]) -> bytes:
+        """What takes long and follows from some outputs alone: as an earlier run made it, else made now and kept.
+
+        Beside the store's outputs, in no record: it may be deleted. The last `KEPT` are kept of each step.
+
+        Args:
+            outputs: All that it is made from.
+            about: Names and versions that it depends on as well, its code's among them.
+            make: Makes it.
+        """
+        versions = [version.data_version for output in outputs for version in self._of(output)]
+        folder = self.run.store.workspace(f"kept/{self.name}")
+        file = folder / hashlib.sha256("\n".join([*about, *versions]).encode()).hexdigest()
+        kept = file.read_bytes() if file.exists() else b""
+        digest, content = kept[:_DIGEST], kept[_DIGEST:]
+        if digest == hashlib.sha256(content).digest():
+            file.touch()
+            return content
+        content = make()
+        with whole_file(file) as partial:
+            partial.write_bytes(hashlib.sha256(content).digest() + content)
+        for old in sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return content
 
     def shards(self) -> list[str]:
         """The shards that there is something to read of, in order."""

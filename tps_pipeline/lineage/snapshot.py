@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage.records import Input, Record, Work
@@ -107,7 +107,7 @@ class Snapshot:
 
     def forbids(self, verdict: Record) -> bool:
         """Whether a verdict is about what there is now, and nothing may be built on that."""
-        asset = verdict.asset.removeprefix(CHECKS).rpartition("/")[0]
+        asset = _judged(verdict.asset)
         about = [i for i in verdict.inputs if i.asset == asset]
         allowed = self.records.get(allowance(asset).at(verdict.partition))
         return (
@@ -142,11 +142,16 @@ class Snapshot:
     def _verdicts(self) -> dict[Key, list[Key]]:
         """The verdicts that there are on each output."""
         found: dict[Key, list[Key]] = {}
-        for asset, partition in self.records:
-            if asset.startswith(CHECKS):
-                about = asset.removeprefix(CHECKS).rpartition("/")[0]
-                found.setdefault((about, partition), []).append((asset, partition))
+        for key in self.records:
+            if about := _judged(key[0]):
+                found.setdefault((about, key[1]), []).append(key)
         return found
+
+
+@cache  # asked of every record there is, after each that is made
+def _judged(asset: str) -> str:
+    """The output that a verdict is about; nothing of what is no verdict."""
+    return asset.removeprefix(CHECKS).rpartition("/")[0] if asset.startswith(CHECKS) else ""
 
 
 def _changed_inputs(made_from: Sequence[Input], now: Sequence[Input], *, growth_counts: bool) -> str | None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.weights import load_strictly
 
-with warnings.catch_warnings():  # of TorchScript, which PyTorchVideo's dependency fvcore uses while it is imported
+with without_compiler(), warnings.catch_warnings():  # of TorchScript, which its dependency fvcore uses meanwhile
     warnings.simplefilter("ignore", DeprecationWarning)
     from pytorchvideo.models.head import create_res_basic_head
     from pytorchvideo.models.net import Net

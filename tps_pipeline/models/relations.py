@@ -16,9 +16,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import roi_align
 
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.keypoints import Keypoints
+
+with without_compiler():
+    from torchvision.ops import roi_align
 
 PLACES = 7
 """Rows and columns that a box is sampled at (ACAR paper, section 4)."""

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from tps_pipeline.errors import WeightsError
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.weights import load_strictly
 
-with warnings.catch_warnings():  # of TorchScript, which PyTorchVideo's dependency fvcore uses while it is imported
+with without_compiler(), warnings.catch_warnings():  # of TorchScript, which its dependency fvcore uses meanwhile
     warnings.simplefilter("ignore", DeprecationWarning)
     from pytorchvideo.layers.nonlocal_net import create_nonlocal
     from pytorchvideo.models.net import MultiPathWayWithFuse

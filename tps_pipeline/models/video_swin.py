@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from tps_pipeline.errors import RecipeError
+from tps_pipeline.models.imports import without_compiler
 from tps_pipeline.models.weights import load_strictly
+
+with without_compiler():
+    from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 STOCHASTIC_DEPTH = 0.4
 """Should a published network be trained on (the authors' configuration for Something-Something v2)."""

@@ -90,12 +90,14 @@ class Body(nn.Module):
 
     Attributes:
         channels: What it gives at strides 8, 16 and 32.
+        finest: What it sees at stride 4.
     """
 
     def __init__(self, variant: Literal["tiny", "x"], *, width: float, depth: float) -> None:
         super().__init__()
         self.variant = variant
         self.channels = self._build(VARIANTS[variant], width=width, depth=depth)
+        self.finest = self.stage2.mix.conv.out_channels
 
     def _build(self, v: Variant, *, width: float, depth: float) -> list[int]:
         """Everything before the head; returns the channels that the head gets."""
@@ -138,14 +140,19 @@ class Body(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What it sees in pictures (B, 3, H, W): maps (B, channels, h, w) at strides 8, 16, 32."""
-        p3 = self.stage3(self.stage2(self.stem(images)))
+        return self.levels(images)[1:]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The same, and before them what it sees at stride 4, (B, finest, h, w), which knows nothing of the others."""
+        p2 = self.stage2(self.stem(images))
+        p3 = self.stage3(p2)
         p4 = self.stage4(p3)
         p5 = self.pyramid(self.stage5(p4))
         n4 = self.merge4(torch.cat((self.lateral4(p4), _double(self.reduce5(p5))), 1))
         n3 = self.merge3(torch.cat((self.lateral3(p3), _double(self.reduce4(n4))), 1))
         n4 = self.refine4(torch.cat((self.down3(n3), n4), 1))
         n5 = self.refine5(torch.cat((self.down4(n4), p5), 1))
-        return [output(n) for output, n in zip(self.outputs, (n3, n4, n5), strict=True)]
+        return [p2, *(output(n) for output, n in zip(self.outputs, (n3, n4, n5), strict=True))]
 
     @torch.no_grad()
     def fuse(self) -> Self:

@@ -44,14 +44,16 @@ class Following:
             new: `tables.DETECTIONS`, or more columns.
             start: How many frames went before the window.
         """
-        people = new.select(["video_id", "frame", "person", "person_score", *PERSON_BOX]).to_pandas()
-        people = people.drop_duplicates(["frame", "person"])
-        tracks: list[int] = []
-        for frame, rows in people.groupby("frame"):
-            time = (start + int(str(frame)) - 1) / self.stride
-            boxes, scores = rows[[*PERSON_BOX]].to_numpy(np.float32), rows.person_score.to_numpy(np.float32)
-            tracks += map(self._name, self.linker.update(time, boxes, scores).tolist())
-        linked = tables.conform(people.assign(track_id=np.array(tracks, np.int32)), tables.TRACKS)
+        frames, persons = new["frame"].to_numpy(), new["person"].to_numpy()
+        # Rows are sorted: a person's follow each other.
+        first = np.flatnonzero(np.diff(frames, prepend=-1).astype(bool) | np.diff(persons, prepend=-1).astype(bool))
+        people = new.select(["video_id", "frame", "person", "person_score", *PERSON_BOX]).take(first)
+        corners = np.stack([people[corner].to_numpy() for corner in PERSON_BOX], axis=1).astype(np.float32)
+        scores, tracks = people["person_score"].to_numpy(), list[int]()
+        for rows in np.split(np.arange(len(first)), np.flatnonzero(np.diff(frames[first], prepend=-1)))[1:]:
+            time = (start + int(frames[first[rows[0]]]) - 1) / self.stride
+            tracks += map(self._name, self.linker.update(time, corners[rows], scores[rows]).tolist())
+        linked = tables.conform(people.append_column("track_id", pa.array(tracks, pa.int32())), tables.TRACKS)
         found = new.select(tables.DETECTIONS.names)
         self.detections = pa.concat_tables([self.detections, found]).unify_dictionaries()
         self.tracks = pa.concat_tables([self.tracks, linked]).unify_dictionaries()
@@ -66,8 +68,13 @@ class Following:
         return self.named[track]
 
 
+def since(table: pa.Table, frame: int) -> pa.Table:
+    """The rows of a video's table from a frame on."""
+    return table.slice(int(np.searchsorted(table["frame"].to_numpy(), frame)))
+
+
 def moved(table: pa.Table, count: int) -> pa.Table:
     """A table of frames, so many of which are gone."""
-    left = table.filter(pc.field("frame") > count)
+    left = since(table, count + 1)
     frames = pc.subtract(left["frame"], pa.scalar(count, pa.int32()))
     return left.set_column(left.column_names.index("frame"), table.schema.field("frame"), frames)

@@ -193,7 +193,7 @@ class Result:
         parts, detections, tracks = (t.to_pandas() for t in (self.predictions, self.detections, self.tracks))
         rows = with_tracks(parts, detections, tracks)
         seconds = rows.frame.map(dict(zip(self.frames, self.seconds, strict=True)))
-        return rows.assign(track_id=rows.track_id.astype("Int32"), seconds=seconds.astype(float))
+        return rows.assign(seconds=seconds.astype(float))
 
 
 def people_of(rows: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:

@@ -7,22 +7,20 @@ the last frames: a window that goes on by half of it is a video of its own to th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tps_pipeline import tables
+from tps_pipeline.clips.reading import at_hand
 from tps_pipeline.cpu import share_freed_memory
 from tps_pipeline.drawing.frame import draw
 from tps_pipeline.drawing.video import SHOWN_SCORE, own_people, with_tracks
@@ -31,9 +29,10 @@ from tps_pipeline.lineage import Input
 from tps_pipeline.models.kept import Networks, keeping
 from tps_pipeline.outputs import DETECTIONS, FRAMES, POSES, TRACKS, VIDEO_ACTIONS, VIDEOS, Output, predictions
 from tps_pipeline.predict import memory
-from tps_pipeline.predict.following import Following, moved
+from tps_pipeline.predict.following import Following, moved, since
 from tps_pipeline.predict.live import Live
 from tps_pipeline.predict.results import people_of, rounded
+from tps_pipeline.tables import PERSON_BOX
 from tps_pipeline.video.frames import write_frames
 
 WINDOW = 60
@@ -42,7 +41,8 @@ WINDOW = 60
 SIDE = 640
 """Pixels of a window's longer side: what sees clips scales them to less."""
 
-_FILE = "window.nut"
+_WINDOW = "window"
+"""What its video is called in the tables; there is no such file."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,11 @@ class Window:
         first = len(self.pictures) + 1
         self.pictures += [each.small for each in new]
         shown = {number: each.picture for number, each in enumerate(new, first) if each.picture is not None}
-        with tempfile.TemporaryDirectory(prefix="tps_predict_") as folder, keeping(self.networks):
+        with (
+            tempfile.TemporaryDirectory(prefix="tps_predict_") as folder,
+            keeping(self.networks),
+            at_hand(Path(folder) / _WINDOW, _fitted(self.pictures)),
+        ):
             made = self._make(shown, shown[first].shape, Path(folder))
         return self._tell(made, shown)
 
@@ -163,9 +167,7 @@ class Window:
             FRAMES: folder / "frames.arrow",
             **self.of_all,
         }
-        if any(VIDEOS in step.reads for step in self.steps if step.makes[0] not in made):
-            _write(folder / _FILE, self.pictures)
-        run, since = replace(self.run, data=folder), min(shown)
+        run = replace(self.run, data=folder)
         detections = run.meant(DETECTIONS)
         for step in self.steps:
             output = step.makes[0]
@@ -187,14 +189,14 @@ class Window:
                 if output == POSES:
                     self.poses = pa.concat_tables([self.poses, product]).unify_dictionaries()
                 if "frame" in product.column_names:
-                    made[output] = product.filter(pc.field("frame") >= since)
+                    made[output] = since(product, min(shown))
                 else:
                     made[output] = self.of_all[output] = product
         return made
 
     def _video(self, shape: tuple[int, ...]) -> pa.Table:
         facts = {
-            "video_id": memory.SHARD, "split": "test", "action": None, "path": _FILE, "n_frames": len(self.pictures),
+            "video_id": memory.SHARD, "split": "test", "action": None, "path": _WINDOW, "n_frames": len(self.pictures),
             "fps": self.fps, "width": shape[1], "height": shape[0], "rotation": 0, "sha256": "", "status": "ok",
             "error": None,
         }  # fmt: skip
@@ -205,18 +207,19 @@ class Window:
         assert isinstance(found, pa.Table)
         assert isinstance(actions, pa.Table)
         (action,) = actions.to_pylist()
-        people = self.detected
-        if own_people(found.to_pandas(), people.detections.to_pandas()):
+        parts, people = found.to_pandas(), self.detected
+        if own_people(parts, _boxes_of(people, shown)):
             people = self.own
             people.link(found, start=self.start)
-        parts = with_tracks(found.to_pandas(), people.detections.to_pandas(), people.tracks.to_pandas())
-        parts = parts.assign(track_id=parts.track_id.astype("Int32")).drop(columns="video_id")
+        tracks = people.tracks.select(["frame", "person", "track_id"]).to_pandas()
+        parts = with_tracks(parts, _boxes_of(people, shown), tracks).drop(columns="video_id")
+        first = np.searchsorted(parts.frame.to_numpy(), [*shown, np.iinfo(np.int32).max])
+        parts = parts.assign(frame=parts.frame + np.int32(self.start))
         told = []
-        for at, picture in shown.items():
+        for (at, picture), start, end in zip(shown.items(), first, first[1:], strict=False):
             number = self.start + at
-            people = parts[parts.frame == at].assign(frame=np.int32(number))
             seconds = (number - 1) / self.fps
-            told.append(Frame(number, seconds, picture, people, action["action"], action["score"]))
+            told.append(Frame(number, seconds, picture, parts[start:end], action["action"], action["score"]))
         return told
 
 
@@ -247,6 +250,11 @@ def follow(
     return going.follow(live.pictures, window=window)
 
 
+def _boxes_of(people: Following, shown: Collection[int]) -> pd.DataFrame:
+    """Who was found in the window's newest frames, and where."""
+    return since(people.detections.select(["frame", "person", *PERSON_BOX]), min(shown)).to_pandas()
+
+
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width, _ = picture.shape
     scale = SIDE / max(height, width)
@@ -256,13 +264,10 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _write(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """A video of pictures as they are; those of another size than the first one's are fitted to it."""
+def _fitted(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Pictures of one size, the first one's: a camera may change it."""
     height, width, _ = pictures[0].shape
-    with av.open(str(path), "w", format="nut") as container:
-        stream = container.add_stream("rawvideo", rate=Fraction(25))
-        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
-        for picture in pictures:
-            fitted: Any = picture if picture.shape == pictures[0].shape else cv2.resize(picture, (width, height))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(fitted, "rgb24")))
-        container.mux(stream.encode(None))
+    return [
+        each if each.shape == pictures[0].shape else cv2.resize(each, (width, height)).astype(np.uint8, copy=False)
+        for each in pictures
+    ]

@@ -120,7 +120,7 @@ class VideoAction(Section):
     """Who names it."""
     fusion: Literal["mean", "fitted"] = "mean"
     """The `mean` of the members' log probabilities, or their sum with the weights that are likeliest on `val`: `fitted`
-    (without videos there the `mean`)."""
+    (of few videos there not far from the usual ones)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -20,11 +20,14 @@ class Voting(Section):
 
 
 class Stacked(Section):
-    """The boxes of the best method; the state of each part by regression on what all that vote say."""
+    """The people of the best method; the state of each part by regression on what all that vote say."""
 
     fit_on: Literal["train", "val"] | None = None
     """The split that it learns from (null: `val` where it is predicted, else `choose_on`). On `train` methods are
     flattered: they are sure of the videos that they have learned."""
+    boxes: Literal["best", "fused"] = "best"
+    """Of people and parts: the best method's, or those of all that have boxes of their own `fused` (weighted boxes
+    fusion), as far as that brings them nearer to the annotated ones of `fit_on`."""
 
 
 class ByCategory(Section):

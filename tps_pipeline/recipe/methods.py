@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, PlainValidator, SerializeAsAny, TypeAdapter
+from pydantic import Field, PlainValidator, SerializeAsAny, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from tps_pipeline.recipe.clips import ClipMethod
-from tps_pipeline.recipe.detection import Detector
+from tps_pipeline.recipe.detection import Detector, Yolov7
 from tps_pipeline.recipe.networks import Csn, SlowFast, VideoSwin
 from tps_pipeline.recipe.own import OwnMethod, named, settings_of
 from tps_pipeline.recipe.section import Amount, Fraction, Positive, Section, Share
@@ -114,10 +114,8 @@ class EndToEndGains(Section):
     """Of where people are (Objects as Points: 1)."""
     boxes: Amount = 2.0
     """Of people's boxes. Ours, as are the next."""
-    parts: Amount = 2.0
-    """Of parts' boxes, told roughly and told again."""
-    seen: Amount = 0.5
-    """Of which parts are to be seen."""
+    parts: Amount = 1.0
+    """Of where people's parts are, if anywhere, and of their boxes."""
     states: Amount = 2.0
     """Of parts' states."""
 
@@ -139,9 +137,9 @@ class EndToEnd(ClipMethod):
     kind: Literal["end_to_end"]
     """Chooses this method."""
     network: SlowFast
-    """The network of the clip and what it starts from."""
-    stride: Literal[4, 8, 16] = 4
-    """Pixels of a place in which people and parts are found; the network's own places are 16 wide."""
+    """The network of the clip, which it sees at half of `image_size`, and what it starts from."""
+    body: Yolov7
+    """The YOLOv7 whose body sees the clip's last frame, and what it starts from (`people` comes with the package)."""
     width: Positive = 256
     """Channels of what is found in."""
     part_width: Positive = 256
@@ -168,6 +166,20 @@ class EndToEnd(ClipMethod):
     """Weights of the losses."""
     inference: EndToEndInference = EndToEndInference()
     """How the trained network is used."""
+
+    @model_validator(mode="after")
+    def _whole_places(self) -> Self:
+        """The coarsest places, of 32 pixels, fill the picture."""
+        if self.image_size % 32:
+            raise ValueError(f"image_size: {self.image_size} is no multiple of 32")
+        return self
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        """A training is given weights of one network."""
+        if self.network.weights and self.body.weights:
+            raise ValueError("network.weights, body.weights: only one of them can be given")
+        return self
 
 
 class PartStateDetectorInference(Section):

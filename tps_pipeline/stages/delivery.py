@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from tps_pipeline.report.clips import Clip
 
 
+_REPORT_VERSION = "6"
+
+
 def steps_of(recipe: Recipe) -> list[Step]:
     """The submission made from the predictions that the recipe names, and the report."""
     return [_submission(recipe), _report(recipe)]
@@ -96,7 +99,7 @@ def _report(recipe: Recipe) -> Step:
         ),
         sections=(WHOLE,),
         splits=recipe.predict_splits,
-        version="6",
+        version=_REPORT_VERSION,
         group="delivery",
         description="One HTML page: what is submitted and how good it is, where methods are wrong, videos, lineage.",
         code=_write_report,
@@ -187,17 +190,25 @@ def _clips(read: Reader, method: str) -> dict[str, Clip | list[Clip] | None]:
 
 
 def _draw(read: Reader, method: str, row: dict[str, Any]) -> Clip:
-    """A video of a shard with what is annotated and what is predicted, to be played."""
+    """A video of a shard with what is annotated and what is predicted, to be played; drawn once of the same."""
+    import msgspec
+
     from tps_pipeline.report import clips
 
-    (frames,) = read.frames()
-    return clips.draw_clip(
-        frames,
-        row,
-        people=read(PEOPLE),
-        parts=read(PARTS),
-        predictions=read(predictions(method)),
-        video_actions=read(VIDEO_ACTIONS),
-        detections=read(DETECTIONS),
-        tracks=read(TRACKS),
-    )
+    def draw() -> bytes:
+        (frames,) = read.frames()
+        clip = clips.draw_clip(
+            frames,
+            row,
+            people=read(PEOPLE),
+            parts=read(PARTS),
+            predictions=read(predictions(method)),
+            video_actions=read(VIDEO_ACTIONS),
+            detections=read(DETECTIONS),
+            tracks=read(TRACKS),
+        )
+        return msgspec.msgpack.encode(clip)
+
+    drawn_from = (FRAMES, PEOPLE, PARTS, predictions(method), VIDEO_ACTIONS, DETECTIONS, TRACKS)
+    kept = read.as_before(drawn_from, [_REPORT_VERSION, *(f"{name}={value}" for name, value in row.items())], draw)
+    return msgspec.msgpack.decode(kept, type=clips.Clip)

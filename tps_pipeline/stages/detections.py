@@ -181,7 +181,7 @@ def _fusion(recipe: Recipe) -> list[Step]:
     names = recipe.video_action.members.names
     fitted = recipe.video_action.fusion == "fitted" and len(names) > 1
 
-    @step(ACTION_WEIGHTS, reads=(ACTIONS, *map(member_actions, names)), splits=("val",))
+    @step(ACTION_WEIGHTS, reads=(ACTIONS, *map(member_actions, names)), splits=("val",), version="2")
     def action_weights(read: Reader) -> pa.Table:
         """How much each member counts: the weights under which the annotated actions of `val` are likeliest."""
         from tps_pipeline.actions import fusion

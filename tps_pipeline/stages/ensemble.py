@@ -78,14 +78,14 @@ def _voting(recipe: Recipe) -> Step:
 
 
 def _stacking(recipe: Recipe) -> Step:
-    split, voters = recipe.stacked_on, recipe.voters
+    split, voters, own_boxes = recipe.stacked_on, recipe.voters, recipe.with_own_boxes
 
     @step(
         STACKING,
         STACKING_MEMBERS,
         STACKING_GAIN,
         reads=(RANKING, STATE_COUNTS, VIDEO_ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, *map(predictions, voters)),
-        sections=("ensemble.stacked.fit_on", "ensemble.voting.iou", "frames.sample_stride"),
+        sections=("ensemble.stacked", "ensemble.voting.iou", "frames.sample_stride"),
         splits=(split,),
     )
     def stacking(read: Reader) -> dict[Output, pa.Table]:
@@ -103,6 +103,7 @@ def _stacking(recipe: Recipe) -> Step:
             annotated(labelled, read(PEOPLE), read(PARTS)),
             iou=read.setting("ensemble.voting.iou"),
             split=split,
+            fuse=own_boxes if read.setting("ensemble.stacked").boxes == "fused" else (),
         )
         return {STACKING: learned.weights, STACKING_MEMBERS: learned.members, STACKING_GAIN: learned.gain}
 
@@ -118,7 +119,7 @@ def _stacked(recipe: Recipe) -> Step:
         sections=("ensemble.voting.iou",),
     )
     def stacked(read: Reader) -> pa.Table:
-        """The best method's boxes with the states that all methods together make likeliest."""
+        """The best method's people with the states that all methods together make likeliest."""
         from tps_pipeline.ensemble.stacked import stacked
 
         return stacked(

@@ -56,7 +56,12 @@ def steps_of(recipe: Recipe) -> list[Step]:
 def boxes_of(recipe: Recipe) -> dict[str, Output]:
     """What has people's and parts' boxes of its own, by the name that its precision goes by."""
     ways = {way: WAYS[way] for way in recipe.ways}
-    return ways | {name: predictions(name) for name in recipe.with_own_boxes}
+    return ways | {name: predictions(name) for name in [*recipe.with_own_boxes, *_fused(recipe)]}
+
+
+def _fused(recipe: Recipe) -> list[str]:
+    """The ensembles whose boxes are no method's."""
+    return ["stacked"] if recipe.ensemble.stacked.boxes == "fused" else []
 
 
 def scored(read: Reader, names: Iterable[str]) -> pa.Table:
@@ -160,7 +165,8 @@ def unreadable(read: Reader) -> pa.Table:
 
 
 def _leaderboard(recipe: Recipe) -> Step:
-    box_of = {name: name if name in recipe.part_state_detectors else recipe.detections for name in recipe.methods}
+    box_of = {name: name if name in recipe.with_own_boxes else recipe.detections for name in recipe.methods}
+    box_of |= {name: name for name in _fused(recipe)}
     return Step(
         (LEADERBOARD,),
         partial(_rank, recipe.scored, box_of),

@@ -31,6 +31,7 @@ from tps_pipeline.models.end_to_end import EndToEndNet, Look, people_in
 from tps_pipeline.models.kept import kept
 from tps_pipeline.models.relations import PersonContextPerson
 from tps_pipeline.models.weights import load_checkpoint
+from tps_pipeline.models.yolov7 import Body
 from tps_pipeline.progress import progress
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.training.checkpoint import WEIGHTS
@@ -80,15 +81,16 @@ class Trained:
 def build(settings: recipe.EndToEnd, space: LabelSpace) -> EndToEndNet:
     """The network of a recipe's entry, which tells some labels apart."""
     backbone, parts = slowfast(settings.network), len(space.parts)
+    body = Body(settings.body.variant, width=settings.body.width, depth=settings.body.depth)
     relation = PersonContextPerson(
-        sum(backbone.channels),
+        settings.width,
         person=settings.person_width,
         hidden=settings.relation_width,
         blocks=settings.relation_blocks,
         dropout=settings.relation_dropout,
     )
     return EndToEndNet(
-        Look(backbone, stride=settings.stride, width=settings.width, parts=parts),
+        Look(backbone, body, width=settings.width),
         relation,
         width=settings.width,
         hidden=settings.part_width,
@@ -113,7 +115,7 @@ def load(checkpoint: Path, entry: recipe.EndToEnd) -> Trained:
         settings = trained.model_copy(update={"inference": entry.inference})
         space = LabelSpace.from_json(metadata["labels"])
     model = built_as_described(checkpoint / WEIGHTS, lambda: build(settings, space), state)
-    model = model.to(choose_device()).eval()
+    model = model.fuse().to(choose_device())
     # What follows who is in a clip is PyTorch's in any case.
     model.look = onnx.as_asked(model.look, torch.zeros(2, 3, settings.frames, settings.image_size, settings.image_size))
     return Trained(model, settings, space)
@@ -143,11 +145,13 @@ def predict(
     ):
         if len(wanted := of_video.get(video["video_id"], np.zeros(0, np.int64))):
             for people in _in_video(trained, data / video["path"], clips(video["n_frames"], wanted - 1)):
-                found.append(_rows(people, trained.space.parts, video, wanted))
+                found.append(_columns(people, trained.space.parts, video, wanted))
                 scores.append(people.states)
     if not found:
         return tables.empty(tables.PREDICTIONS)
-    detections = tables.conform(pd.concat(found, ignore_index=True), tables.DETECTIONS)
+    # One frame of all columns: to make one for each video takes as long as it takes to read the video.
+    rows = pd.DataFrame({name: np.concatenate([each[name] for each in found]) for name in found[0]})
+    detections = tables.conform(rows, tables.DETECTIONS)
     states = np.concatenate(scores)
     return with_states(detections, trained.space, states, np.repeat(np.arange(len(states)), len(trained.space.parts)))
 
@@ -158,7 +162,7 @@ def find(model: nn.Module, clips: Tensor, settings: recipe.EndToEnd, space: Labe
     whom = partial(people_in, threshold=used.person_threshold, iou=used.person_iou, most=used.people_per_frame)
     _, found, described = model(normalise(clips, settings.network), whom)
     states = part_state_scores(described.states, space, kind=settings.loss)
-    rows = found.people.clips, found.people.boxes, found.scores, described.parts, described.seen.sigmoid(), states
+    rows = found.people.clips, found.people.boxes, found.scores, described.parts, described.seen, states
     return Findings(*((each if each.dtype == torch.long else each.float()).cpu().numpy() for each in rows))
 
 
@@ -178,8 +182,10 @@ def _in_video(trained: Trained, path: Path, indices: np.ndarray) -> Iterator[Fin
         log.warning("%s", error)
 
 
-def _rows(found: Findings, parts: tuple[str, ...], video: dict[str, Any], frames: np.ndarray) -> pd.DataFrame:
-    """Rows of `tables.DETECTIONS`: all parts of everyone, one box each, however faint.
+def _columns(
+    found: Findings, parts: tuple[str, ...], video: dict[str, Any], frames: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Columns of `tables.DETECTIONS`: all parts of everyone, one box each, however faint.
 
     Args:
         found: Everyone in some clips of a video.
@@ -192,7 +198,8 @@ def _rows(found: Findings, parts: tuple[str, ...], video: dict[str, Any], frames
     number = np.arange(len(people)) - np.searchsorted(found.clip_of, found.clip_of)
     columns = {"frame": frames[found.clip_of], "person": number, "person_score": found.scores}
     columns |= dict(zip(PERSON_BOX, people.T, strict=True))
-    rows = pd.DataFrame({name: np.repeat(column, each) for name, column in columns.items()})
-    named = {"video_id": video["video_id"], "part": np.tile(np.array(parts, object), len(people))}
-    scores = (found.scores[:, None] * found.seen).ravel()
-    return rows.assign(**named, part_score=scores, **dict(zip(BOX, boxes.T, strict=True)))
+    columns = {name: np.repeat(column, each) for name, column in columns.items()}
+    columns["video_id"] = np.full(len(boxes), video["video_id"], object)
+    columns["part"] = np.tile(np.array(parts, object), len(people))
+    columns["part_score"] = (found.scores[:, None] * found.seen).ravel()
+    return columns | dict(zip(BOX, boxes.T, strict=True))

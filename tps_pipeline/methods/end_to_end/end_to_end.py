@@ -30,9 +30,9 @@ class EndToEnd:
     """See `Method`."""
     predict_reads: tuple[Output, ...] = (VIDEOS, FRAMES)
     """See `Method`; of the frames it is read which they are."""
-    fit_version: ClassVar[str] = "1"
+    fit_version: ClassVar[str] = "2"
     """See `Method`."""
-    predict_version: ClassVar[str] = "1"
+    predict_version: ClassVar[str] = "2"
     """See `Method`."""
 
     def fit(

@@ -6,9 +6,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from tps_pipeline.models.end_to_end import Maps
+from tps_pipeline.detection.heat_map_loss import HeatMapLoss
+from tps_pipeline.detection.loss import complete_iou_loss
+from tps_pipeline.models.end_to_end import Described, Maps, within
+from tps_pipeline.models.imports import without_compiler
+
+with without_compiler():
+    from torchvision.ops import box_convert
 
 FOCUS, DISCOUNT = 2, 4
 """Of the heat's loss: alpha and beta of Objects as Points, equation 1."""
@@ -37,7 +42,7 @@ class Places(NamedTuple):
     weight: Tensor
 
 
-def places(boxes: Tensor, clip_of: Tensor, shape: torch.Size, *, spread: float) -> Places:
+def places_of(boxes: Tensor, clip_of: Tensor, shape: torch.Size, *, spread: float) -> Places:
     """Say where people are to be found: around their middles, in the shape of a normal distribution.
 
     The distribution is as wide and as high as the person (TTFNet); the more a place is the person's middle, the more it
@@ -80,48 +85,23 @@ def heat_loss(logits: Tensor, heat: Tensor) -> Tensor:
     return -loss.sum() / there.sum().clamp(min=1)
 
 
-def box_losses(maps: Maps, where: Places, boxes: Tensor, parts: Tensor, clip_of: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the boxes that places tell are from people's and, roughly told, from their parts'; means over people."""
+def box_loss(maps: Maps, where: Places, boxes: Tensor, clip_of: Tensor) -> Tensor:
+    """One less the complete IoU of people and the boxes that their places tell, a mean over people."""
     clip, (row, column) = clip_of[where.of], where.at.unbind(1)
-    size = boxes[:, 2:] - boxes[:, :2]
-    people = distance(maps.people[clip, row, column], boxes[where.of], size[where.of])
-    each = distance(maps.parts[clip, row, column], parts[where.of], size[where.of, None])
-    there = (~parts[where.of].isnan().any(2)).to(each)
-    of_parts = each.sum(1) / there.sum(1).clamp(min=1)
-    count = max(1, len(boxes))
-    return (people * where.weight).sum() / count, (of_parts * where.weight).sum() / count
+    differ = complete_iou_loss(maps.people[clip, row, column], boxes[where.of])
+    return (differ * where.weight).sum() / max(1, len(boxes))
 
 
-def distance(found: Tensor, boxes: Tensor, unit: Tensor) -> Tensor:
-    """How far boxes are from those that they should be: a mean over what Faster R-CNN (arXiv 1506.01497) tells them by.
-
-    These are the middle's place in some unit and the logarithms of width and height. Unlike an overlap's, this loss
-    also draws a box near that is small and far away: by their overlap (GIoU, DIoU) such boxes grow over the picture.
+def part_loss(described: Described, parts: Tensor) -> Tensor:
+    """How far from where people's parts are, or from nowhere, they are said to be: that of the part detector.
 
     Args:
-        found: `(..., 4)`.
-        boxes: `(..., 4)`; NaN where there is none.
-        unit: Width and height that places are told in, `(..., 2)`.
-
-    Returns:
-        `(...)`; 0 where there is none.
-    """
-    there = ~boxes.isnan().any(-1)
-    safe = torch.where(there[..., None], boxes, found.detach())
-    (middle, size), (other, other_size) = (
-        (box[..., :2] + box[..., 2:], box[..., 2:] - box[..., :2]) for box in (found, safe)
-    )
-    apart = (middle - other).abs() / 2 / unit.clamp(min=_LEAST)
-    scale = (size.clamp(min=_LEAST).log() - other_size.clamp(min=_LEAST).log()).abs()
-    return torch.cat([apart, scale], -1).mean(-1) * there
-
-
-def sight_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """Whether parts are said to be there that are: a mean over people and parts.
-
-    Args:
-        logits: `(N, parts)`.
+        described: What is said of each.
         parts: Annotated boxes, NaN where there is none, `(N, parts, 4)`.
     """
-    there = (~parts.isnan().any(2)).to(logits)
-    return functional.binary_cross_entropy_with_logits(logits, there, reduction="sum") / max(1, there.numel())
+    if not len(parts):
+        return described.maps.places.sum() * 0
+    inside = within(described.windows, parts)
+    who, part = (~parts.isnan().any(2)).nonzero(as_tuple=True)
+    targets = torch.cat([torch.stack([who, part], 1), box_convert(inside[who, part], "xyxy", "cxcywh")], 1)
+    return HeatMapLoss(described.anchors)(described.maps, targets)[0] / len(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,23 +14,32 @@ from torch import Tensor, nn
 from tps_pipeline import recipe
 from tps_pipeline.boxes import iou, paired_iou
 from tps_pipeline.clips.augment import draw_warp, warp_and_tint
+from tps_pipeline.clips.normalisation import Pixels
+from tps_pipeline.detection.loss import complete_iou_loss
+from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import swapped
-from tps_pipeline.methods.clips.classifier import normalise
+from tps_pipeline.methods.clips.classifier import normalise, pixels_of
 from tps_pipeline.methods.end_to_end.classifier import Findings, build, find
 from tps_pipeline.methods.end_to_end.key_frames import KeyFrame, KeyFrameVideo, joined, key_frame_videos
-from tps_pipeline.methods.end_to_end.loss import box_losses, distance, heat_loss, places, sight_loss
+from tps_pipeline.methods.end_to_end.loss import box_loss, heat_loss, part_loss, places_of
 from tps_pipeline.methods.lessons import Draw, TrainingClips, begin, groups_of, held_out_clips, saving, start_from
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.people.training import VISIBLE, jittered, warped
-from tps_pipeline.models.end_to_end import Found, Maps
+from tps_pipeline.models.end_to_end import EndToEndNet, Found, Maps
 from tps_pipeline.models.relations import People
+from tps_pipeline.models.weights import load_checkpoint, load_into
+from tps_pipeline.models.yolov7_layers import STRIDES
 from tps_pipeline.psc import PART_IOU, PERSON_IOU
 from tps_pipeline.reading import Reads
 from tps_pipeline.training import loop
 
 FIGURE = "part_correctness"
 """The share of labelled parts that are found and get the right state, as PSC counts them."""
+WHITE = 255
+"""The brightest that a pixel can be."""
+STRIDE = STRIDES[0]
+"""Pixels of a place of the heat map."""
 SHARES = 4096
 """Shares of the picture become pixels so small that it does not matter that boxes of pixels include their corners."""
 
@@ -55,7 +63,7 @@ def fit(
         draw: Chooses clips.
         folder: Gets `model.safetensors` and the logs.
         seed: Of everything random.
-        weights: Imported weights for the backbone to start from.
+        weights: Imported weights for the backbone or the body to start from.
 
     Returns:
         Loss and, measured on `val`, the share of labelled parts that are found and get the right state.
@@ -65,7 +73,7 @@ def fit(
     """
     space = begin(train, pairs="all", seed=seed)
     model = build(settings, space)
-    start_from(weights, model.look.get_submodule("backbone"), settings.network)
+    begin_with(weights, model, settings)
     videos, held_out = (key_frame_videos(source, space) for source in (train, val))
     every = [key_frame.targets for video in videos for key_frame in video.key_frames]
     targets = np.concatenate([np.empty((0, len(space.parts)), np.int64), *every])
@@ -84,6 +92,38 @@ def fit(
     return {name: value for name, value in fitted.metrics.items() if name in ("loss", FIGURE)}
 
 
+def begin_with(weights: Path | None, model: EndToEndNet, settings: recipe.EndToEnd) -> None:
+    """Load imported weights into the network of the section that names them, if one does.
+
+    Raises:
+        WeightsError: One does, but they were not given.
+    """
+    named = settings.body.weights
+    if named is None:
+        start_from(weights, model.look.get_submodule("backbone"), settings.network)
+    elif weights is None:
+        raise WeightsError(f"the weights {named} were not given; set `weights: null` or import them")
+    else:
+        begin_body(model.look.get_submodule("body"), weights, pixels_of(settings.network))
+
+
+def begin_body(body: nn.Module, weights: Path, pixels: Pixels) -> None:
+    """Load a YOLOv7's weights, which expects pixels from 0 to 1, into a body that sees normalised ones.
+
+    What is subtracted and divided by goes into its first convolution and the mean that is subtracted after it.
+
+    Args:
+        body: Gets them.
+        weights: The imported weights.
+        pixels: How its pixels are normalised.
+    """
+    tensors = load_checkpoint(weights)[0]
+    kernel, mean = (tensors[f"stem.0.{name}"].float() for name in ("conv.weight", "norm.running_mean"))
+    scale, shift = (torch.tensor(values)[:, None, None] / WHITE for values in (pixels.std, pixels.mean))
+    first = {"stem.0.conv.weight": kernel * scale, "stem.0.norm.running_mean": mean - (kernel * shift).sum((1, 2, 3))}
+    load_into(body, tensors | first)
+
+
 def loss(
     settings: recipe.EndToEnd, space: LabelSpace, counts: Tensor, network: nn.Module, batch: dict[str, Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -97,40 +137,41 @@ def loss(
         batch: From `collate`.
     """
     boxes, parts, clip_of = batch["boxes"], batch["parts"], batch["clip_of"]
-    clips, side = batch["clips"], math.ceil(settings.image_size / settings.stride)
-    where = places(boxes, clip_of, torch.Size([len(clips), side, side]), spread=settings.spread)
-    maps, _, described = network(normalise(clips, settings.network), partial(taught, batch, where.middle))
-    of_people, of_rough = box_losses(maps, where, boxes, parts, clip_of)
-    again = distance(described.parts, parts, (parts[..., 2:] - parts[..., :2]).nan_to_num(1.0))
+    clips, side = batch["clips"], settings.image_size // STRIDE
+    places = places_of(boxes, clip_of, torch.Size([len(clips), side, side]), spread=settings.spread)
+    whom, where = partial(taught, batch, places.middle), partial(shown, batch)
+    maps, _, described = network(normalise(clips, settings.network), whom, where)
     states = described.states.sum() * 0  # there may be nobody whose parts are labelled
     if (labelled := (batch["targets"] >= 0).any(1)).any():
         logits, targets = described.states[labelled], batch["targets"][labelled]
         kind, long_tail = settings.loss, settings.long_tail
         states = part_state_loss(logits, targets, space, kind=kind, long_tail=long_tail, counts=counts)
     terms = {
-        "people": heat_loss(maps.heat, where.heat) * settings.gains.people,
-        "boxes": of_people * settings.gains.boxes,
-        "parts": (of_rough + again.sum() / (~parts.isnan().any(2)).sum().clamp(min=1)) * settings.gains.parts,
-        "seen": sight_loss(described.seen, parts) * settings.gains.seen,
+        "people": heat_loss(maps.heat, places.heat) * settings.gains.people,
+        "boxes": box_loss(maps, places, boxes, clip_of) * settings.gains.boxes,
+        "parts": part_loss(described, parts) * settings.gains.parts,
         "states": states * settings.gains.states,
     }
     return torch.stack([*terms.values()]).sum(), terms
 
 
 def taught(batch: dict[str, Tensor], middle: Tensor, maps: Maps) -> Found:
-    """The annotated people of a batch, some in the boxes that the network finds them in.
+    """The annotated people of a batch, some in the boxes that the network finds them in, if it does.
 
     Args:
         batch: From `collate`.
         middle: Row and column of each one's middle, `(N, 2)`.
         maps: Of its clips.
     """
-    row, column = middle.unbind(1)
-    people, parts = (found[batch["clip_of"], row, column].detach() for found in (maps.people, maps.parts))
-    own = batch["own"][:, None]
-    people = torch.where(own, people, batch["people"])
-    parts = torch.where((own | batch["rough"].isnan().any(2))[..., None], parts, batch["rough"])
-    return Found(People(people, batch["clip_of"]), people.new_ones(len(people)), parts)
+    found = maps.people[batch["clip_of"], *middle.unbind(1)].detach()
+    near = complete_iou_loss(found, batch["boxes"]) < 1 - PERSON_IOU
+    people = torch.where((batch["own"] & near)[:, None], found, batch["people"])
+    return Found(People(people, batch["clip_of"]), people.new_ones(len(people)))
+
+
+def shown(batch: dict[str, Tensor], found: Tensor) -> Tensor:
+    """Where the states of a batch's parts are looked for: as people, some in the boxes that the network finds."""
+    return torch.where((batch["own"][:, None] | batch["rough"].isnan().any(2))[..., None], found, batch["rough"])
 
 
 def augmented(

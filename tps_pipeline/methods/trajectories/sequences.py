@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tps_pipeline import recipe
@@ -19,6 +20,9 @@ from tps_pipeline.tables import BOX, PERSON_BOX
 SAME = 0.5
 """Overlap from which a detected person is an annotated one."""
 _PERSON = ["video_id", "frame", "person"]
+_OF_FRAME, _OF_VIDEO = 15, 46
+"""Bits of a person's number within a frame, and with the frame's: an int16 and an int32, neither negative. What is left
+of an int64 tells 131,072 videos apart."""
 
 
 class Boxes(NamedTuple):
@@ -84,37 +88,55 @@ def arrange(
         threshold: Parts of a lower confidence are left out.
     """
     detected = "person_score" in people.column_names
-    columns = [*PERSON_BOX, "person_score"] if detected else [*BOX]
-    listed = people.select([*_PERSON, *columns]).to_pandas().drop_duplicates(_PERSON).astype({"video_id": str})
-    listed = listed.merge(tracks.to_pandas().astype({"video_id": str}), on=_PERSON, validate="one_to_one")
-    keys = parts.select(_PERSON).to_pandas().astype({"video_id": str})
-    index = pd.MultiIndex.from_frame(listed[_PERSON])
-    person = index.get_indexer(pd.MultiIndex.from_frame(keys)).astype(np.int64)
-    corners = np.zeros((len(listed), 1 + len(vocabulary), 4), np.float32)
+    names = pa.array(sorted(pc.unique(people["video_id"].cast(pa.string())).to_pylist()), pa.string())
+    everyone, linked, owners = (_keys(table, names) for table in (people, tracks, parts))
+    first = np.flatnonzero(~pd.Index(everyone).duplicated())
+    track_at = pd.Index(linked).get_indexer(pd.Index(everyone[first]))
+    first, track_at = first[track_at >= 0], track_at[track_at >= 0]
+    person = pd.Index(everyone[first]).get_indexer(pd.Index(owners)).astype(np.int64)
+    corners = np.zeros((len(first), 1 + len(vocabulary), 4), np.float32)
     confidences = np.zeros(corners.shape[:2], np.float32)
-    corners[:, 0] = listed[columns[:4]]
-    confidences[:, 0] = listed.person_score if detected else 1
-    names = pd.Index(parts["part"].to_pandas().astype(str))
-    codes = pd.Index([*vocabulary]).get_indexer(names).astype(np.int64)
+    corners[:, 0] = _columns(people, PERSON_BOX if detected else BOX)[first]
+    confidences[:, 0] = people["person_score"].to_numpy()[first] if detected else 1
+    codes = _codes(parts["part"], pa.array(vocabulary, pa.string()))
     wanted = codes >= 0
     at = person[wanted], 1 + codes[wanted]
-    corners[at] = parts.select([*BOX]).to_pandas()[wanted]
+    corners[at] = _columns(parts, BOX)[wanted]
     corners[..., 2:] += 1
-    part_confidences = np.ones(len(keys), np.float32)
+    part_confidences = np.ones(len(owners), np.float32)
     if detected:
         part_confidences = parts["part_score"].to_numpy() / np.maximum(confidences[person, 0], 1e-6)
     confidences[at] = np.where(part_confidences < threshold, 0, part_confidences)[wanted]
-    sequences = _sequences(listed, stride)
-    frames = listed.frame.to_numpy()
+    videos, frames = everyone[first] >> _OF_VIDEO, people["frame"].to_numpy()[first].astype(np.int64)
+    sequences = _sequences(videos, tracks["track_id"].to_numpy()[track_at], frames, stride)
     steps = [(frames[rows] - frames[rows[0]]) // stride for rows in sequences]
-    return Trajectories(Boxes(corners, confidences), person, listed.video_id.to_numpy(str), sequences, steps)
+    return Trajectories(Boxes(corners, confidences), person, np.array(names.to_pylist(), str)[videos], sequences, steps)
 
 
-def _sequences(people: pd.DataFrame, stride: int) -> list[NDArray[np.int64]]:
-    groups = people.assign(turn=people.frame % stride).sort_values(["video_id", "track_id", "turn", "frame"])
-    key = groups[["video_id", "track_id", "turn"]]
-    starts = np.flatnonzero((key != key.shift()).any(axis=1))
-    return np.split(groups.index.to_numpy(np.int64), starts[1:]) if len(groups) else []
+def _keys(table: pa.Table, videos: pa.Array[Any]) -> NDArray[np.int64]:
+    """A number for each row's person: equal where video, frame and person are, `(rows,)`."""
+    video, frame, person = _codes(table["video_id"], videos), table["frame"].to_numpy(), table["person"].to_numpy()
+    return (video << _OF_VIDEO) | (frame.astype(np.int64) << _OF_FRAME) | person
+
+
+def _codes(names: pa.ChunkedArray[Any], known: pa.Array[Any]) -> NDArray[np.int64]:
+    """Where each name is among those that are known, -1 if it is not."""
+    found: Any = pc.index_in(names.cast(pa.string()), value_set=known)
+    return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _columns(table: pa.Table, names: Sequence[str]) -> NDArray[np.generic]:
+    return np.stack([table[name].to_numpy() for name in names], axis=1)
+
+
+def _sequences(
+    videos: NDArray[np.int64], tracks: NDArray[np.int32], frames: NDArray[np.int64], stride: int
+) -> list[NDArray[np.int64]]:
+    """Persons of the same video, track, and turn of the stride, ascending in time."""
+    keys = np.stack((videos, tracks, frames % stride))
+    order = np.lexsort((frames, *keys[::-1]))
+    starts = np.flatnonzero(np.diff(keys[:, order]).any(axis=0)) + 1
+    return np.split(order, starts) if len(order) else []
 
 
 def at_steps(boxes: Boxes, people: NDArray[np.int64], steps: NDArray[np.int64]) -> Boxes:
