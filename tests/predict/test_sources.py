@@ -163,7 +163,7 @@ def test_the_table_names_each_video_that_is_done_and_json_the_others_too(store: 
     ]
     assert [row["seconds"] for row in rows] == pytest.approx([2 / 30, 4 / 30, 31 / 30])
     shown = predict("more.mp4", store=store).stdout
-    assert re.search(r"more\.mp4 +│ 1\.033 +│ \d+ +│ pu\w+ +│ 0\.\d+ +│ [\d.]+", shown)
+    assert re.search(r"more\.mp4 +1\.033 +\d+ +pu\w+ +0\.\d+ +[\d.]+", shown)
 
 
 def test_what_is_read_is_not_written_over(store: Path, here: Path):

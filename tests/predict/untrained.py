@@ -59,6 +59,9 @@ def make_store(
     settings, bench = (yaml.safe_load((recipe.RECIPES / f"{name}.yaml").read_text()) for name in ("demo", "bench"))
     known = bench["methods"] | settings["methods"]
     settings["methods"] = {name: known[name] for name in methods} | dict(entries or {})
+    for entry in settings["methods"].values():
+        if entry.get("kind") == "end_to_end":
+            entry["inference"] = {"person_threshold": 0.0}  # who has learned nothing is sure of nobody
     settings["ensemble"] = {"by_category": {"candidates": ["voting", *settings["methods"]]}}
     settings["submission"] = "voting"
     swin = settings["video_action"]["members"]["swin"]
