@@ -242,7 +242,7 @@ class _Trials:
         sizes: list[tuple[int, float]] = []
         for shard in 2 * self.run.lineage.latest().shards(*self.graph.splits[step.name]):
             began = time.perf_counter()
-            outcomes = make(self.run, step, [shard])
+            outcomes = make(self.run, step, [shard], force=True)
             times.append((self.shards[shard].num_rows, time.perf_counter() - began))
             sizes.append((self.shards[shard].num_rows, _made(outcomes)))
         least: dict[int, float] = {}

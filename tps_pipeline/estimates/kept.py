@@ -40,7 +40,7 @@ def calibrated(run: Run, graph: Graph, manifests: Mapping[str, pa.Table], labels
     except (OSError, ValueError, TypeError, KeyError):
         busy = os.getloadavg()[0]
         found = calibrate(run, manifests, labels)
-    if busy > cores() / 2:
+    if busy > cores():
         run.warn(f"other programs were at work meanwhile (load {busy:.1f}): it may well take less time than this")
         return found
     with whole_file(path) as partial:
