@@ -1,6 +1,6 @@
 """What each step takes on this machine: all of a recipe's steps on a few videos, trainings for a few of their steps.
 
-What a step takes is a line over its videos, through what two numbers of them take; a training's batches are timed by
+What a step takes is told by its videos, and by its shards, if it has any; a training's batches are timed by
 themselves (`training.trial`). Networks have learned nothing then and would find anything, so as many people are
 detected as the labels let expect.
 """
@@ -36,7 +36,7 @@ from tps_pipeline.training.trial import Trial, Tried, trying
 ACTIONS, EACH, TESTED = 3, 4, 5
 """Actions that videos are taken from, training videos of each, and test videos."""
 SHARD, HELD_OUT = 4, 0.25
-"""Videos of a shard, and the share of `val`: with the numbers above shards of 4, 4 and 1, of 3, and of 4 and 1."""
+"""Videos of a shard at most, and the share of `val`: with the numbers above three shards, one, and two, of 2 or 3."""
 SECONDS = 3.0
 """That each training's batches are timed for."""
 MOST_FLOPS = 1e12
@@ -193,6 +193,9 @@ class _Trials:
         labels: See `calibrate`.
         whole: All training videos.
         work: A folder to learn in.
+        costs: By the step's name.
+        failed: See `Calibration`.
+        least: Seconds that a shard of so many videos took at least, by the step's name.
     """
 
     run: Run
@@ -203,6 +206,7 @@ class _Trials:
     work: Path
     costs: dict[str, Cost] = field(default_factory=dict[str, Cost])
     failed: dict[str, str] = field(default_factory=dict[str, str])
+    least: dict[str, dict[int, float]] = field(default_factory=dict[str, dict[int, float]])
 
     def all(self) -> Calibration:
         """Try all steps."""
@@ -216,6 +220,7 @@ class _Trials:
                     self.costs[step.name] = self._cost(step)
             except Exception as error:  # a method may be anybody's, and what needs what failed fails too
                 self.failed[step.name] = next(iter(str(error).splitlines()), "") or type(error).__name__
+        self._shared_out()
         here = amount(self.shards, self.labels, SPLITS)
         held_out = amount(self.shards, self.labels, ["val"]).videos
         return Calibration(self.costs, self.failed, held_out, here.frames / here.videos, cores(), gpu, self._speed())
@@ -246,11 +251,22 @@ class _Trials:
             times.append((self.shards[shard].num_rows, time.perf_counter() - began))
             sizes.append((self.shards[shard].num_rows, _made(outcomes)))
         least: dict[int, float] = {}
-        for videos, seconds in times[1:] or times:
+        for videos, seconds in times[1:]:
             least[videos] = min(seconds, least.get(videos, seconds))
-        (shard, video), (shard_bytes, video_bytes) = line([*least.items()]), line(sizes)
-        fixed = max(0.0, times[0][1] - shard - video * times[0][0])
-        return Cost(fixed, shard, video, video_bytes, shard_bytes)
+        self.least[step.name] = least
+        shard_bytes, video_bytes = line(sizes)
+        return Cost(max(0.0, times[0][1] - least[times[0][0]]), bytes=video_bytes, shard_bytes=shard_bytes)
+
+    def _shared_out(self) -> None:
+        """What a shard takes, to be opened and recorded, is what the quickest step takes for one; the rest its videos.
+
+        Shards of so few videos are nearly of one size, so what they take does not tell one from the other.
+        """
+        shard = min((seconds for least in self.least.values() for seconds in least.values()), default=0.0)
+        for name, least in self.least.items():
+            if cost := self.costs.get(name):
+                video = fmean((seconds - shard) / videos for videos, seconds in least.items())
+                self.costs[name] = replace(cost, shard=shard, video=cost.video + video)
 
     def _looks(self, key: str) -> float:
         """How often a network looks at a video when it is used: at all of it, at its frames, or at people in them."""
