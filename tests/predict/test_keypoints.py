@@ -94,8 +94,9 @@ def test_in_one_window_a_stream_says_what_is_said_of_the_whole_file(method: str,
     told = pd.concat([frame.people for frame in frames])
     assert len(whole) > 0
     assert len(told) == len(whole)
-    # The pixels are others by a little, so of two states that are as likely as each other, either may be named.
-    assert np.mean(told.state.astype(str).to_numpy() == whole.state.astype(str).to_numpy()) >= 0.9
+    # The pixels are others by a little: another state may be named only where the whole file has it as likely.
+    for said, now in zip(whole.to_dict("records"), told.to_dict("records"), strict=True):
+        assert dict(said["state_scores"])[now["state"]] == pytest.approx(said["state_score"], abs=0.02)
     assert told.state_score.to_numpy() == pytest.approx(whole.state_score.to_numpy(), abs=0.02)
     windows = pd.concat([frame.people for frame in parser.stream(clip, window=10)])
     assert np.isfinite(windows.state_score).all()

@@ -250,6 +250,8 @@ class _Trials:
             outcomes = make(self.run, step, [shard], force=True)
             times.append((self.shards[shard].num_rows, time.perf_counter() - began))
             sizes.append((self.shards[shard].num_rows, _made(outcomes)))
+        if not times:  # no videos are of the splits that it is made for
+            return Cost()
         least: dict[int, float] = {}
         for videos, seconds in times[1:]:
             least[videos] = min(seconds, least.get(videos, seconds))

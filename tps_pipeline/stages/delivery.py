@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 _REPORT_VERSION = "6"
+"""Of the page and of its clips, which are kept by it: a change of how they are drawn is one of it."""
 
 
 def steps_of(recipe: Recipe) -> list[Step]:
