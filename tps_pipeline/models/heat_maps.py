@@ -25,7 +25,7 @@ WINDOW = 3
 """Side of the square of places around the likeliest one whose boxes are averaged: the mean lies between places, as that
 of a whole map does (arXiv 1711.08229), and only one peak is in it."""
 SHARPNESS = 2
-"""A box counts by how likely its place is to this power there: where left and right are side by side, each has a box."""
+"""A box counts there by how likely its place is, to this power: limbs side by side are not averaged."""
 
 
 class Maps(NamedTuple):
