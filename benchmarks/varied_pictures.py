@@ -47,7 +47,8 @@ def pictures(folder: Path, number: int, *, takes: int, frames: int, seed: int) -
             for picture, label in frames_of(video, np.ones(frames, bool)):
                 frame = len(drawn) + 1
                 drawn[frame] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-                for person, human in enumerate(label["humans"] if label else ()):
+                humans: list[dict[str, Any]] = label["humans"] if label else []
+                for person, human in enumerate(humans):
                     people.append((name, frame, person, *human["box"]))
                     known = human["parts"].values()
                     parts += [(name, frame, person, each["name"], each["verb"], *each["box"]) for each in known]
