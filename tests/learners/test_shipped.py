@@ -112,4 +112,4 @@ def test_parts_of_generated_people_are_found() -> None:
             there = np.array([*annotated.values()], float).reshape(-1, 4)
             overlaps += list(paired_iou(found[[*annotated]].astype(float), there))
     assert len(overlaps) > 50
-    assert np.mean(np.array(overlaps) > 0.3) > 0.4  # of one that has learned nothing, a tenth
+    assert np.mean(np.array(overlaps) > 0.3) > 0.4
