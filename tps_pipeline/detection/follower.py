@@ -18,7 +18,7 @@ from tps_pipeline import boxes, recipe
 from tps_pipeline.detection import squares
 from tps_pipeline.detection.squares import Square
 from tps_pipeline.detection.suspects import look, look_in, tiles_for
-from tps_pipeline.landmarks import person_box, stature
+from tps_pipeline.landmarks import MIRRORED, person_box, stature
 from tps_pipeline.models.blazepose import BlazePose
 
 SAME_BOX = 0.6
@@ -142,13 +142,23 @@ class Follower:
 def distinct(people: Sequence[Person]) -> list[Person]:
     """People without those who are somebody else once more, best first.
 
-    Two people who overlap have other landmarks; one who was found twice has nearly the same.
+    Two people who overlap have other landmarks; one who was found twice has nearly the same, or their mirror image where
+    the network took left for right once. Who was followed goes on with their number, whichever of both is surer.
     """
     kept: list[Person] = []
     for person in sorted(people, key=lambda person: -person.score):
-        if not any(_same(person, other) for other in kept):
+        at = next((at for at, other in enumerate(kept) if _same(person, other) or _same(mirrored(person), other)), None)
+        if at is None:
             kept.append(person)
+        else:
+            kept[at] = kept[at]._replace(number=min(kept[at].number, person.number))
     return kept
+
+
+def mirrored(person: Person) -> Person:
+    """The same person with left and right exchanged."""
+    order = list(MIRRORED)
+    return person._replace(points=person.points[order], visibility=person.visibility[order])
 
 
 def doubted(people: Sequence[Person]) -> list[Person]:
