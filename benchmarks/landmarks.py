@@ -95,9 +95,9 @@ def look(networks: BlazePose, detector: TrainedDetector, clip: list[Labelled]) -
     """The people whom the pose source finds in a clip's frames, as the recipe `motion` has it."""
     follower, found = Follower(networks, recipe.Pose()), list[list[Person]]()
     for path, _ in clip:
-        picture = cv2.imread(str(path))
-        assert picture is not None, path
-        picture = np.ascontiguousarray(picture[..., ::-1])
+        coded = cv2.imread(str(path))
+        assert coded is not None, path
+        picture = np.ascontiguousarray(coded[..., ::-1], np.uint8)
         ((boxes, _, _),) = detector(
             detector.prepare([picture]), lambda boxes, scores: suppress(boxes, scores, threshold=0.01, iou=0.5, most=10)
         )

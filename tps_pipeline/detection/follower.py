@@ -142,8 +142,8 @@ class Follower:
 def distinct(people: Sequence[Person]) -> list[Person]:
     """People without those who are somebody else once more, best first.
 
-    Two people who overlap have other landmarks; one who was found twice has nearly the same, or their mirror image where
-    the network took left for right once. Who was followed goes on with their number, whichever of both is surer.
+    Two people who overlap have other landmarks; one who was found twice has nearly the same, or their mirror image
+    where the network took left for right once. Who was followed goes on with their number, whichever of both is surer.
     """
     kept: list[Person] = []
     for person in sorted(people, key=lambda person: -person.score):
