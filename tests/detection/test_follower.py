@@ -166,9 +166,11 @@ def test_of_the_same_landmarks_the_surer_stay() -> None:
     assert [one.score for one in kept] == [0.9, 0.7]
 
 
-def test_who_was_followed_keeps_their_number_though_they_are_found_again_and_surer() -> None:
-    kept = distinct([somebody(0.8, 100, 2), somebody(0.9, 104, 7), somebody(0.7, 140, 3)])
-    assert [(one.score, one.number) for one in kept] == [(0.9, 2), (0.7, 3)]
+def test_who_was_followed_stays_who_they_are_though_they_are_found_again_and_surer() -> None:
+    twice = [somebody(0.85, 100, 2), somebody(0.9, 104, 7), somebody(0.7, 140, 3)]
+    assert [(one.score, one.number) for one in distinct(twice)] == [(0.85, 2), (0.7, 3)]
+    twice[0] = somebody(0.6, 100, 2)  # hardly there any more: the others' landmarks, and still the same person
+    assert [(one.score, one.number) for one in distinct(twice)] == [(0.9, 2), (0.7, 3)]
 
 
 def test_who_was_found_twice_with_sides_exchanged_once_is_one() -> None:

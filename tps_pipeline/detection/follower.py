@@ -32,6 +32,10 @@ SAME_PERSON, NEAR_PERSON, NEAR_BOX = 0.1, 0.2, 0.4
 """Mean distance of two people's landmarks as a share of stature, below which they are one; and below which they are it
 if their boxes overlap so much (IoU)."""
 
+SURER = 0.1
+"""By how much somebody has to be surer than who was followed to the same place to take their place: presence is 0.9 and
+more of nearly everybody, and who is found by a box as well is now surer, now less sure, by some thousandths."""
+
 WITHIN, LARGER, DOUBT = 0.7, 1.5, 0.3
 """Share of a box that lies in another one so many times as large, from which the score counts so much only. Of 27 who
 were found so on the pictures of `docs/real_people.md` other than sport 24 were nobody, of 23 on those of sport 19."""
@@ -143,15 +147,18 @@ def distinct(people: Sequence[Person]) -> list[Person]:
     """People without those who are somebody else once more, best first.
 
     Two people who overlap have other landmarks; one who was found twice has nearly the same, or their mirror image
-    where the network took left for right once. Who was followed goes on with their number, whichever of both is surer.
+    where the network took left for right once. Who was followed goes on with their number, and with the landmarks of
+    the square that they were followed into unless others are `SURER`: what the network sees from one square to another
+    differs more than from frame to frame.
     """
     kept: list[Person] = []
     for person in sorted(people, key=lambda person: -person.score):
         at = next((at for at, other in enumerate(kept) if _same(person, other) or _same(mirrored(person), other)), None)
         if at is None:
             kept.append(person)
-        else:
-            kept[at] = kept[at]._replace(number=min(kept[at].number, person.number))
+        elif person.number < kept[at].number:
+            followed = person.score + SURER >= kept[at].score
+            kept[at] = person if followed else kept[at]._replace(number=person.number)
     return kept
 
 
