@@ -162,17 +162,16 @@ def somebody(score: float, x: float, number: int = 0) -> Person:
 
 
 def test_of_the_same_landmarks_the_surer_stay() -> None:
-    kept = distinct([somebody(0.6, 100), somebody(0.9, 104), somebody(0.7, 140)], 0)
+    kept = distinct([somebody(0.6, 100), somebody(0.9, 104), somebody(0.7, 140)])
     assert [one.score for one in kept] == [0.9, 0.7]
 
 
 def test_who_was_followed_stays_who_they_are_though_they_are_found_again_and_surer() -> None:
     twice = [somebody(0.89, 100, 2), somebody(0.9, 104, 7), somebody(0.7, 140, 3)]
-    assert [(one.score, one.number) for one in distinct(twice, known=5)] == [(0.89, 2), (0.7, 3)]
-    assert distinct(twice, known=1)[0].number == 7  # nobody was followed: the surer one
+    assert [(one.score, one.number) for one in distinct(twice)] == [(0.89, 2), (0.7, 3)]
     twice[0] = somebody(0.6, 100, 2)  # hardly there any more: the others' landmarks, and still the same person
-    assert [(one.score, one.number) for one in distinct(twice, known=5)] == [(0.9, 2), (0.7, 3)]
+    assert [(one.score, one.number) for one in distinct(twice)] == [(0.9, 2), (0.7, 3)]
 
 
 def test_who_was_found_twice_with_sides_exchanged_once_is_one() -> None:
-    assert [one.score for one in distinct([mirrored(somebody(0.8, 100)), somebody(0.9, 102)], 0)] == [0.9]
+    assert [one.score for one in distinct([mirrored(somebody(0.8, 100)), somebody(0.9, 102)])] == [0.9]

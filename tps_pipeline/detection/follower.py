@@ -33,8 +33,8 @@ SAME_PERSON, NEAR_PERSON, NEAR_BOX = 0.1, 0.2, 0.4
 if their boxes overlap so much (IoU)."""
 
 SURER = 0.02
-"""By how much somebody has to be surer than who was followed to the same place to take their place: of most people
-presence is nearly 1, so that who is found by a box, too, is surer or less sure by some thousandths."""
+"""By how much somebody has to be surer than who was found in the same place before them, to take their place: presence
+is nearly 1 of most people, so that who is found once more is surer or less sure by some thousandths."""
 
 WITHIN, LARGER, DOUBT = 0.7, 1.5, 0.3
 """Share of a box that lies in another one so many times as large, from which the score counts so much only. Of 27 who
@@ -93,7 +93,7 @@ class Follower:
             picture: RGB, (H, W, 3).
             likely: Boxes of a person detector, best first: edges x1 y1 x2 y2, (N, 4).
         """
-        found, known = list[Person](), self.known
+        found: list[Person] = []
         for square, box, number in self._places(picture, likely):
             if box is not None and any(_overlap(box, person.box) > SAME_BOX for person in found):
                 continue
@@ -103,7 +103,7 @@ class Follower:
             if person is not None:
                 found.append(person)
                 self.known += number is None
-        self.people = distinct(found, known)[: self.settings.people_per_frame]
+        self.people = distinct(found)[: self.settings.people_per_frame]
         self.frames += 1
         return doubted(self.people)
 
@@ -143,26 +143,22 @@ class Follower:
         return Person(said.presence, points, visibility, box, own, number)
 
 
-def distinct(people: Sequence[Person], known: int) -> list[Person]:
+def distinct(people: Sequence[Person]) -> list[Person]:
     """People without those who are somebody else once more, best first.
 
     Two people who overlap have other landmarks; one who was found twice has nearly the same, or their mirror image
-    where the network took left for right once. Who was followed goes on with their number, and with the landmarks of
-    the square that they were followed into unless others are `SURER`: what the network sees from one square to another
-    differs more than from frame to frame.
-
-    Args:
-        people: Found in a frame.
-        known: How many there were before it: who has a lower number was followed.
+    where the network took left for right once. Whoever has the lower number stays, unless the other is `SURER`: who was
+    followed, as what the network sees from one square to another differs more than from frame to frame, or who was
+    found where it was surest that somebody is. The number stays in any case.
     """
     kept: list[Person] = []
     for person in sorted(people, key=lambda person: -person.score):
         at = next((at for at, other in enumerate(kept) if _same(person, other) or _same(mirrored(person), other)), None)
         if at is None:
             kept.append(person)
-        elif person.number < min(known, kept[at].number):
-            followed = person.score + SURER >= kept[at].score
-            kept[at] = person if followed else kept[at]._replace(number=person.number)
+        elif person.number < kept[at].number:
+            stays = person.score + SURER >= kept[at].score
+            kept[at] = person if stays else kept[at]._replace(number=person.number)
     return kept
 
 
