@@ -1,10 +1,12 @@
-"""How many parts the pose source finds on pictures with keypoints that people have set, and on which side.
+"""How many parts the pose source finds on pictures and clips with keypoints that people have set, and on which side.
 
-    python -m benchmarks.landmarks LABELS.json PICTURES STORE [--iou 0.3]
+    python -m benchmarks.landmarks LABELS.json PICTURES STORE [--iou 0.3] [--every 1]
 
-Labels are COCO's keypoints (its 17 names, beside which `head_top` and `neck` may stand for a head); pictures are
-single, nobody is followed. Each person's keypoints become part boxes by the rule of `tps_pipeline.landmarks`; hands and
-feet, of which COCO has one point, are left out. The store has BlazePose imported (`make try` leaves one).
+Labels are COCO's keypoints (its 17 names, beside which `head_top` and `neck` may stand for a head). Pictures of the
+same `vid_id` (PoseTrack's name for it) are a clip's frames, in their order: people are followed through them, and sides
+are those of the whole clip. Others are single. Each person's keypoints become part boxes by the rule of
+`tps_pipeline.landmarks`; hands and feet, of which COCO has one point, are left out. The store has BlazePose imported
+(`make try` leaves one). With `--every 5` a clip is five clips, each of every fifth frame: a recipe looks at some only.
 
 Prints one JSON line: `people` found (best of ten boxes at IoU 0.5); `parts` found (best of the boxes of the same part);
 `other side`: of the arms and legs that are found on either side, those whose best box is called the other side. Without
@@ -17,7 +19,6 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.detector import TrainedDetector
 from tps_pipeline.detection.detector import load as load_detector
 from tps_pipeline.detection.follower import Follower, Person
+from tps_pipeline.detection.pose import with_sides
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.landmarks import LANDMARKS, part_boxes, person_box
@@ -69,26 +71,38 @@ def truth(annotation: dict[str, Any], names: list[str]) -> Truth:
     return Truth(box, parts)
 
 
-def pictures(labels: Path, folder: Path) -> Iterator[tuple[np.ndarray, list[Truth]]]:
-    """Each labelled picture, RGB, and its people."""
+class Labelled(NamedTuple):
+    """A picture's file, and the people in it."""
+
+    path: Path
+    people: list[Truth]
+
+
+def clips(labels: Path, folder: Path, every: int) -> list[list[Labelled]]:
+    """The labelled pictures, those of a clip together."""
     content = json.loads(labels.read_text())
     names = content["categories"][0]["keypoints"]
     of_picture = defaultdict(list)
     for annotation in content["annotations"]:
         of_picture[annotation["image_id"]].append(truth(annotation, names))
-    for entry in content["images"]:
-        if people := of_picture[entry["id"]]:
-            picture = cv2.imread(str(folder / entry["file_name"]))
-            assert picture is not None, folder / entry["file_name"]
-            yield np.ascontiguousarray(picture[..., ::-1]), people
+    frames = defaultdict[Any, list[Labelled]](list)
+    for at, entry in enumerate(content["images"]):
+        frames[entry.get("vid_id", at)].append(Labelled(folder / entry["file_name"], of_picture[entry["id"]]))
+    return [clip[start::every] for clip in frames.values() for start in range(min(every, len(clip)))]
 
 
-def look(networks: BlazePose, detector: TrainedDetector, picture: np.ndarray) -> list[Person]:
-    """The people whom the pose source finds in a picture, as the recipe `motion` has it."""
-    ((boxes, _, _),) = detector(
-        detector.prepare([picture]), lambda boxes, scores: suppress(boxes, scores, threshold=0.01, iou=0.5, most=10)
-    )
-    return Follower(networks, recipe.Pose()).find(picture, boxes)
+def look(networks: BlazePose, detector: TrainedDetector, clip: list[Labelled]) -> list[list[Person]]:
+    """The people whom the pose source finds in a clip's frames, as the recipe `motion` has it."""
+    follower, found = Follower(networks, recipe.Pose()), list[list[Person]]()
+    for path, _ in clip:
+        coded = cv2.imread(str(path))
+        assert coded is not None, path
+        picture = np.ascontiguousarray(coded[..., ::-1], np.uint8)
+        ((boxes, _, _),) = detector(
+            detector.prepare([picture]), lambda boxes, scores: suppress(boxes, scores, threshold=0.01, iou=0.5, most=10)
+        )
+        found.append(follower.find(picture, boxes))
+    return with_sides(found)
 
 
 def count(people: list[Truth], found: list[Person], least: float, counts: dict[str, list[int]]) -> None:
@@ -125,12 +139,14 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("store")
     parser.add_argument("--iou", type=float, default=0.3)
+    parser.add_argument("--every", type=int, default=1)
     asked = parser.parse_args()
     prepare_cpu()
     networks = load(Store(asked.store).local(path_of("blazepose")))
     detector, counts = load_detector(SHIPPED["people"], device="cpu"), defaultdict[str, list[int]](list)
-    for picture, people in pictures(asked.labels, asked.pictures):
-        count(people, look(networks, detector, picture), asked.iou, counts)
+    for clip in clips(asked.labels, asked.pictures, asked.every):
+        for (_, people), found in zip(clip, look(networks, detector, clip), strict=True):
+            count(people, found, asked.iou, counts)
     print(json.dumps({name: f"{np.mean(hits):.3f} of {len(hits)}" for name, hits in counts.items()}))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tps_pipeline import recipe
-from tps_pipeline.detection.follower import Follower, Person, distinct, doubted
+from tps_pipeline.detection.follower import Follower, Person, distinct, doubted, mirrored
 from tps_pipeline.detection.squares import Square
 from tps_pipeline.landmarks import LANDMARKS, person_box
 from tps_pipeline.models.blazepose import BlazePose, Landmarks
@@ -156,17 +156,22 @@ def test_only_the_best_are_kept(seen: type[Eyes]) -> None:
     assert len(follower(seen(*people), people_per_frame=3).find(PICTURE, boxes)) == 3
 
 
-def test_of_the_same_landmarks_the_surer_stay() -> None:
-    def person(score: float, x: float) -> Person:
-        square = Square(np.array([x, 100.0]), np.array([0.0, -50.0]))
-        return Person(
-            score,
-            body(x, 100, 100),
-            np.full(33, 0.9, np.float32),
-            person_box(body(x, 100, 100), np.ones(33)),
-            square,
-            0,
-        )
+def somebody(score: float, x: float, number: int = 0) -> Person:
+    points, square = body(x, 100, 100), Square(np.array([x, 100.0]), np.array([0.0, -50.0]))
+    return Person(score, points, np.full(33, 0.9, np.float32), person_box(points, np.ones(33)), square, number)
 
-    kept = distinct([person(0.6, 100), person(0.9, 104), person(0.7, 140)])
+
+def test_of_the_same_landmarks_the_surer_stay() -> None:
+    kept = distinct([somebody(0.6, 100), somebody(0.9, 104), somebody(0.7, 140)])
     assert [one.score for one in kept] == [0.9, 0.7]
+
+
+def test_who_was_followed_stays_who_they_are_though_they_are_found_again_and_surer() -> None:
+    twice = [somebody(0.89, 100, 2), somebody(0.9, 104, 7), somebody(0.7, 140, 3)]
+    assert [(one.score, one.number) for one in distinct(twice)] == [(0.89, 2), (0.7, 3)]
+    twice[0] = somebody(0.6, 100, 2)  # hardly there any more: the others' landmarks, and still the same person
+    assert [(one.score, one.number) for one in distinct(twice)] == [(0.9, 2), (0.7, 3)]
+
+
+def test_who_was_found_twice_with_sides_exchanged_once_is_one() -> None:
+    assert [one.score for one in distinct([mirrored(somebody(0.8, 100)), somebody(0.9, 102)])] == [0.9]

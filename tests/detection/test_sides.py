@@ -34,7 +34,7 @@ def test_frames_in_which_sides_were_mixed_up_are_found(turn: float, wrong: list[
     assert np.flatnonzero(exchanged(mixed, np.ones((FRAMES, 33)))).tolist() == wrong
 
 
-def test_a_frame_that_says_nothing_does_not_break_the_chain() -> None:
+def test_after_frames_that_say_nothing_mistakes_are_found_as_before() -> None:
     points = walking(0)
     points[10:12, :] = points[10:12].mean(1, keepdims=True)  # all in one place
     points[12:16] = points[12:16][:, list(MIRRORED)]
@@ -47,6 +47,20 @@ def test_a_frame_that_says_nothing_does_not_break_the_chain() -> None:
 def test_a_turn_is_no_mistake() -> None:
     turned = np.stack([walking(angle)[t] for t, angle in enumerate(np.linspace(0, np.pi, FRAMES))])
     assert not exchanged(turned, np.ones((FRAMES, 33))).any()
+
+
+def test_nor_is_one_that_is_seen_in_a_single_frame() -> None:
+    """At six frames a second somebody who turns around may be narrow only once."""
+    turned = walking(0)
+    turned[9], turned[10:] = walking(np.pi / 2)[9], walking(np.pi)[10:]
+    assert not exchanged(turned, np.ones((FRAMES, 33))).any()
+
+
+def test_what_is_wrong_after_a_turn_is_found_by_itself() -> None:
+    points = walking(0)
+    points[9], points[10:] = walking(np.pi / 2)[9], walking(np.pi)[10:]
+    points[15:18] = points[15:18][:, list(MIRRORED)]
+    assert np.flatnonzero(exchanged(points, np.ones((FRAMES, 33)))).tolist() == [15, 16, 17]
 
 
 def test_of_few_frames_the_first_is_right() -> None:

@@ -56,6 +56,14 @@ def test_a_network_has_the_weights_of_its_file_and_keeps_what_no_file_has(kind: 
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+def test_weights_of_half_the_bits_as_shipped_ones_are_make_a_network_of_whole_ones():
+    trained = BUILT["detector"]()
+    half = {name: each.half() if each.is_floating_point() else each for name, each in trained.state_dict().items()}
+    loaded = built_as_described(Path("n.safetensors"), BUILT["detector"], half)
+    for (name, ours), (_, theirs) in zip(_tensors(loaded), _tensors(trained), strict=True):
+        assert ours.dtype == theirs.dtype, name
+
+
 def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
     return [*network.named_parameters(), *network.named_buffers()]
 

@@ -18,7 +18,7 @@ from tps_pipeline import boxes, recipe
 from tps_pipeline.detection import squares
 from tps_pipeline.detection.squares import Square
 from tps_pipeline.detection.suspects import look, look_in, tiles_for
-from tps_pipeline.landmarks import person_box, stature
+from tps_pipeline.landmarks import MIRRORED, person_box, stature
 from tps_pipeline.models.blazepose import BlazePose
 
 SAME_BOX = 0.6
@@ -31,6 +31,10 @@ same place."""
 SAME_PERSON, NEAR_PERSON, NEAR_BOX = 0.1, 0.2, 0.4
 """Mean distance of two people's landmarks as a share of stature, below which they are one; and below which they are it
 if their boxes overlap so much (IoU)."""
+
+SURER = 0.02
+"""By how much somebody has to be surer than who was found in the same place before them, to take their place: presence
+is nearly 1 of most people, so that who is found once more is surer or less sure by some thousandths."""
 
 WITHIN, LARGER, DOUBT = 0.7, 1.5, 0.3
 """Share of a box that lies in another one so many times as large, from which the score counts so much only. Of 27 who
@@ -142,13 +146,26 @@ class Follower:
 def distinct(people: Sequence[Person]) -> list[Person]:
     """People without those who are somebody else once more, best first.
 
-    Two people who overlap have other landmarks; one who was found twice has nearly the same.
+    Two people who overlap have other landmarks; one who was found twice has nearly the same, or their mirror image
+    where the network took left for right once. Whoever has the lower number stays, unless the other is `SURER`: who was
+    followed, as what the network sees from one square to another differs more than from frame to frame, or who was
+    found where it was surest that somebody is. The number stays in any case.
     """
     kept: list[Person] = []
     for person in sorted(people, key=lambda person: -person.score):
-        if not any(_same(person, other) for other in kept):
+        at = next((at for at, other in enumerate(kept) if _same(person, other) or _same(mirrored(person), other)), None)
+        if at is None:
             kept.append(person)
+        elif person.number < kept[at].number:
+            stays = person.score + SURER >= kept[at].score
+            kept[at] = person if stays else kept[at]._replace(number=person.number)
     return kept
+
+
+def mirrored(person: Person) -> Person:
+    """The same person with left and right exchanged."""
+    order = list(MIRRORED)
+    return person._replace(points=person.points[order], visibility=person.visibility[order])
 
 
 def doubted(people: Sequence[Person]) -> list[Person]:

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.detector import TrainedDetector
-from tps_pipeline.detection.follower import Follower, Person
+from tps_pipeline.detection.follower import Follower, Person, mirrored
 from tps_pipeline.detection.pictures import ahead, read, steps
 from tps_pipeline.detection.sides import exchanged
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.detection.two_stage import to_pixels
 from tps_pipeline.labels import PARTS
-from tps_pipeline.landmarks import LANDMARKS, MIRRORED, part_boxes
+from tps_pipeline.landmarks import LANDMARKS, part_boxes
 from tps_pipeline.models.blazepose import BlazePose
 from tps_pipeline.tables import BOX, PERSON_BOX
 from tps_pipeline.video.frames import FrameFile
@@ -87,12 +87,7 @@ def with_sides(frames: Sequence[Sequence[Person]]) -> list[list[Person]]:
     for seen in of_person.values():
         points, visibility = (np.stack(each) for each in zip(*((p.points, p.visibility) for p in seen), strict=True))
         wrong |= {id(person) for person, bad in zip(seen, exchanged(points, visibility), strict=True) if bad}
-    return [[_mirrored(person) if id(person) in wrong else person for person in people] for people in frames]
-
-
-def _mirrored(person: Person) -> Person:
-    order = list(MIRRORED)
-    return person._replace(points=person.points[order], visibility=person.visibility[order])
+    return [[mirrored(person) if id(person) in wrong else person for person in people] for people in frames]
 
 
 _Frame = tuple[tuple[str, int], NDArray[np.uint8], NDArray[np.float32] | None]

@@ -37,7 +37,8 @@ def built_as_described(path: Path, build: Callable[[], Network], state_dict: Map
         with torch.device("meta"), _unfilled(), _no_larger_than(state_dict):
             model = build()
             must_fit(model, state_dict)
-        model.load_state_dict({name: tensor.clone() for name, tensor in state_dict.items()}, assign=True)
+        kinds = {name: own.dtype for name, own in model.state_dict().items()}  # shipped weights have half the bits
+        model.load_state_dict({name: each.to(kinds[name], copy=True) for name, each in state_dict.items()}, assign=True)
         if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):
             model = build()
             model.load_state_dict(state_dict)

@@ -106,6 +106,7 @@ def _pose(recipe: Recipe) -> Step:
         POSES,
         reads=(FRAMES, networks, *people),
         sections=("pose", *(("two_stage", *of_people) if people else ())),
+        version="2",
         gpu=bool(people),
     )
     def pose(read: Reader) -> dict[Output, pa.Table]:
