@@ -9,7 +9,7 @@ not read here (`read` gives None) but by the typed reader of `challenge_json`, w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class _OtherwiseError(ValueError):
     """Something is written in another way."""
 
 
-def read(frames: list[msgspec.Raw], *, proposals: bool) -> Columns | None:
+def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns | None:
     """Read frames (`{"humans": [...]}`), if all of them are written alike.
 
     Args:
@@ -77,15 +77,16 @@ def read(frames: list[msgspec.Raw], *, proposals: bool) -> Columns | None:
     """
     try:
         way = _Way.of(frames, proposals=proposals)
-        return _joined([way.read(block) for block in _blocks(frames)])
+        return joined([way.read(block) for block in _blocks(frames)])
     except (ValueError, msgspec.DecodeError, RecursionError):  # Arrow's of numbers that are none, too
         return None
 
 
-def _blocks(frames: list[msgspec.Raw]) -> Iterator[list[msgspec.Raw]]:
-    """Frames of about `_BLOCK` bytes together."""
-    sizes = np.fromiter(map(len, map(memoryview, frames)), np.int64, len(frames))
-    starts = np.flatnonzero(np.diff(np.cumsum(sizes) // _BLOCK, prepend=-1))
+def _blocks(frames: Sequence[msgspec.Raw | bytes]) -> Iterator[Sequence[msgspec.Raw | bytes]]:
+    """Frames of `_BLOCK` bytes together or somewhat less, in blocks of about a size."""
+    before = np.cumsum([*map(len, map(memoryview, frames))]) - 1
+    blocks = -(-(before[-1] + 1) // _BLOCK)
+    starts = np.flatnonzero(np.diff(before * blocks // (before[-1] + 1), prepend=-1))
     return (frames[start:end] for start, end in itertools.pairwise([*starts.tolist(), len(frames)]))
 
 
@@ -132,7 +133,7 @@ class _Way:
     """By the letter that stands for a part so written."""
 
     @classmethod
-    def of(cls, frames: list[msgspec.Raw], *, proposals: bool) -> _Way:
+    def of(cls, frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> _Way:
         """As the first person that has a part."""
         for frame in frames:
             for person in msgspec.json.decode(frame, type=dict[str, list[dict[str, Any]]]).get("humans", []):
@@ -160,7 +161,7 @@ class _Way:
             )
         return ways
 
-    def read(self, frames: list[msgspec.Raw]) -> Columns:
+    def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
         """Read frames that are written in this way."""
         text = _Text(b",".join(frames))
         letters = text.punctuation
@@ -301,8 +302,8 @@ def _check_nesting(letters: bytes, frames: int) -> None:
         raise _OtherwiseError
 
 
-def _joined(blocks: list[Columns]) -> Columns:
-    """Blocks one after the other, with codes of all names."""
+def joined(blocks: list[Columns]) -> Columns:
+    """Some blocks, of which there is one at least, one after the other, with codes of all names; they are used up."""
     parts: dict[str, int] = {}
     states: dict[str, int] = {}
     person, part, state, people = [], [], [], 0
