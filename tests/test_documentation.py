@@ -41,7 +41,7 @@ def test_the_frame_of_labels_that_is_shown_is_one():
     labels = decode([VideoFiles("v", [file])], None)
     assert labels.problems == []
     assert labels.people.num_rows == 2
-    assert labels.parts["state"].to_pylist() == ["raise", "lift", "none"]
+    assert labels.parts["state"].to_pylist() == ["raise", "none", "lift"]  # sorted by person and part
     assert labels.objects["name"].to_pylist() == ["ball"]
 
 

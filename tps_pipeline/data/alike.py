@@ -114,7 +114,7 @@ def _written(fields: dict[str, Any], values: dict[str, bytes]) -> _Written:
         if name not in values and not (value is None or isinstance(value, str | float | int)):
             raise _OtherwiseError
         said += values.get(name, b'""' if isinstance(value, str) else b"")
-    if not values.keys() <= places.keys() or any(len(key) > 8 for key in keys.values()):
+    if not values.keys() <= places.keys() or any(len(key) > 7 for key in keys.values()):
         raise _OtherwiseError
 
     def begins(name: str, what: bytes) -> tuple[int, ...]:
@@ -178,7 +178,7 @@ class _Way:
         start = np.cumsum(length[each]) - length[each]
         frame, person = np.flatnonzero(each == ord(_FRAME)), np.flatnonzero(each == ord(_PERSON))
         text.check(start[frame] + 1, b"humans")
-        text.check(start[frame] + len(_OPEN) - 1, b"")  # `[null]` would pass for nobody
+        text.check_nothing(start[frame] + len(_OPEN) - 1)  # `[null]` would pass for nobody
         for at, key in self.person.keys.items():
             text.check(start[person] + at, key)
         rows, boxes, names, states = [], [], [], []
@@ -204,7 +204,7 @@ class _Way:
             parts=part_names,
             states=state_names,
         )
-        _check_once(columns)
+        _check_once(columns, row // (MOST + 1))
         return columns
 
 
@@ -219,21 +219,26 @@ class _Text:
             raise _OtherwiseError
         padded = text + bytes(8)
         self._text, self._each = text, np.frombuffer(padded, np.uint8)
-        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool)).astype(np.int32)
+        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
         self._words = np.ndarray(len(text) + 1, np.uint64, padded, strides=(1,))
-        self.punctuation = self._each[self._at].tobytes()
+        self.punctuation = self._each.take(self._at).tobytes()
 
     def check(self, at: Integers, word: bytes) -> None:
-        """Refuse a text that has another word than this after some of its punctuation."""
-        start, end = self._at[at] + 1, self._at[at + 1]
-        spelled = self._words[start] & _LAST_BYTES[len(word)]
-        if (end - start != len(word)).any() or (spelled != int.from_bytes(word, "little")).any():
+        """Refuse a text that has another string than this, of seven bytes at the most, after some quotes."""
+        word += b'"'  # no string holds one
+        spelled = self._words[self._at.take(at) + 1] & _LAST_BYTES[len(word)]
+        if (spelled != int.from_bytes(word, "little")).any():
+            raise _OtherwiseError
+
+    def check_nothing(self, at: Integers) -> None:
+        """Refuse a text that has anything between some of its punctuation and the next."""
+        if (self._at.take(at + 1) - self._at.take(at) != 1).any():
             raise _OtherwiseError
 
     def names(self, at: Integers) -> tuple[Integers, list[str]]:
         """Codes and names of the strings after some of the punctuation."""
-        start, end = self._at[at] + 1, self._at[at + 1]
-        length = end - start
+        start = self._at.take(at) + 1
+        length = self._at.take(at + 1) - start
         if length.max(initial=0) > _LONGEST_NAME:
             raise _OtherwiseError
         words = -(-int(length.max(initial=1)) // 8) or 1
@@ -248,11 +253,11 @@ class _Text:
 
     def boxes(self, at: Integers) -> Floats:
         """`(n, 4)` numbers, the first of each row after the given punctuation."""
-        bounds = [self._at[at + nth] for nth in range(5)]
+        bounds = [self._at.take(at + nth) for nth in range(5)]
         corners = [self._numbers(before + 1, end) for before, end in itertools.pairwise(bounds)]
         return np.stack(corners, axis=1)
 
-    def _numbers(self, start: NDArray[np.int32], end: NDArray[np.int32]) -> Floats:
+    def _numbers(self, start: Integers, end: Integers) -> Floats:
         """Numbers, a space before each or none: whole ones of some digits all at once, else as Arrow reads them."""
         digits = self._words[start]
         space = (digits & 255) == ord(" ")
@@ -268,7 +273,7 @@ class _Text:
                 digits = digits * 10 + (digits >> 8) & 0x00FF00FF00FF00FF
                 digits = digits * 100 + (digits >> 16) & 0x0000FFFF0000FFFF
                 digits = digits * 10000 + (digits >> 32) & 0xFFFFFFFF
-                return digits * np.where(minus, -1.0, 1.0)
+                return digits * np.where(minus, -1.0, 1.0) if minus.any() else digits.astype(np.float64)
         start += space
         first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
         corners = pc.cast(self._strings(start[first], end[first]), pa.float64())
@@ -324,10 +329,9 @@ def joined(blocks: list[Columns]) -> Columns:
     )
 
 
-def _check_once(columns: Columns) -> None:
-    """Refuse a part that a person has twice: the last one counts."""
-    if len(columns.part) > 1:
-        slot = columns.part_person * len(columns.parts) + columns.part
-        starts = slot[np.flatnonzero(np.diff(slot, prepend=-1))]
-        if np.bincount(starts, minlength=1).max() > 1:
-            raise _OtherwiseError
+def _check_once(columns: Columns, written: Integers) -> None:
+    """Refuse a part that a person has twice, of which the last one counts; `written` is where a row's part stands."""
+    first = np.flatnonzero(np.diff(written, prepend=-1))
+    slot = (columns.part_person * len(columns.parts) + columns.part)[first]
+    if np.bincount(slot, minlength=1).max() > 1:
+        raise _OtherwiseError

@@ -181,7 +181,8 @@ def _tables(found: _Found, videos: list[str], states: Set[str] | None, parts: Se
     stands[[*wrong]] = False
 
     def table(schema: pa.Schema, files: Rows, columns: dict[str, Any]) -> pa.Table:
-        laid_out = pa.table({"video_id": _named(video[files], videos), "frame": frame[files], **columns})
+        columns |= {"video_id": _named(video[files], videos), "frame": frame[files]}
+        laid_out = pa.table(columns)
         return tables.conform(laid_out.filter(stands[files]) if wrong else laid_out, schema)
 
     names = {"part": _named(rows.part, rows.parts), "state": _named(rows.state, rows.states)}
@@ -201,7 +202,7 @@ def _tables(found: _Found, videos: list[str], states: Set[str] | None, parts: Se
 
 
 def _named(codes: NDArray[Any], names: list[str]) -> pa.Array[Any]:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names, pa.string()))
 
 
 def _of_frames(video: VideoFiles, number: int, found: _Found) -> Iterator[_File]:
