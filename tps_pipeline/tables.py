@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tps_pipeline.errors import StoreError
 
@@ -315,6 +314,7 @@ def _sorted(table: pa.Table) -> pa.Table:
 def _rank(column: pa.ChunkedArray[Any]) -> np.ndarray:
     """What a row's value comes to among those of its column, from 0; empty values come last."""
     import numpy as np
+    import pyarrow.compute as pc  # tens of milliseconds, which who makes no table need not pay
 
     if pa.types.is_dictionary(column.type):
         names: Any = column.unify_dictionaries().combine_chunks()

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tps_pipeline.parsing import Floats, Integers
@@ -37,6 +36,8 @@ _ZEROS = np.array([int.from_bytes(bytes(8 - n) + b"0" * n, "little") for n in ra
 """By number of digits: as many zeros, at the end of eight bytes."""
 _BITS_BEFORE = np.array([8 * (8 - n) for n in range(9)], np.uint64)
 _LONGEST_NAME = 64
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""What words of a name are mixed by, so that two names are hardly ever one number."""
 
 
 @dataclass(frozen=True)
@@ -241,15 +242,19 @@ class _Text:
         length = self._at.take(at + 1) - start
         if length.max(initial=0) > _LONGEST_NAME:
             raise _OtherwiseError
-        words = -(-int(length.max(initial=1)) // 8) or 1
-        spelled = np.empty((len(at), words), np.uint64)  # filled up with zeros, which no string of JSON holds
-        for nth in range(words):
-            left = np.clip(length - 8 * nth, 0, 8)
-            spelled[:, nth] = self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left]
-        text = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8 * words), len(at), [None, pa.py_buffer(spelled.data)])
-        found = text.dictionary_encode()
-        names = [bytes(name or b"").rstrip(b"\0").decode() for name in found.dictionary.to_pylist()]
-        return _values(found.indices, np.int32).astype(np.int64), names
+        words, mixed = [], np.zeros(len(at), np.uint64)
+        for nth in range(-(-int(length.max(initial=1)) // 8) or 1):
+            left = np.clip(length - 8 * nth, 0, 8)  # filled up with zeros, which no string of JSON holds
+            words.append(self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left])
+            mixed = mixed * _ODD + words[-1] if nth else words[-1]
+        distinct, code = _coded(mixed)
+        first = np.zeros(len(distinct), np.int64)
+        first[code[::-1]] = np.arange(len(code))[::-1]
+        if len(words) > 1 and any((word != word[first][code]).any() for word in words):  # two names mixed to one
+            raise _OtherwiseError
+        order = np.argsort(first)
+        names = [self._text[start[row] : start[row] + length[row]].decode() for row in first[order]]
+        return np.argsort(order)[code], names
 
     def boxes(self, at: Integers) -> Floats:
         """`(n, 4)` numbers, the first of each row after the given punctuation."""
@@ -276,7 +281,7 @@ class _Text:
                 return digits * np.where(minus, -1.0, 1.0) if minus.any() else digits.astype(np.float64)
         start += space
         first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
-        corners = pc.cast(self._strings(start[first], end[first]), pa.float64())
+        corners = self._strings(start[first], end[first]).cast(pa.float64())
         return _values(corners, np.float64)[::2][np.cumsum(first) - 1]
 
     def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
@@ -286,6 +291,16 @@ class _Text:
         there = pa.py_buffer(b"\x55" * (len(start) // 4 + 1))
         size = max(0, between.size - 1)
         return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
+
+
+def _coded(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], Integers]:
+    """The different ones of some numbers, which are few and come again and again, and which of them each is."""
+    distinct = np.unique(numbers[:256])
+    code = np.searchsorted(distinct[:-1], numbers)
+    if (distinct[code] != numbers).any():
+        distinct = np.unique(numbers)
+        code = np.searchsorted(distinct, numbers)
+    return distinct, code
 
 
 def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
