@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -13,10 +13,13 @@ from typer.testing import CliRunner, Result
 
 from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.cli.app import app
-from tps_pipeline.data.formats.importing import import_labels
+from tps_pipeline.data.formats import ava
+from tps_pipeline.data.formats.importing import Format, import_labels
+from tps_pipeline.data.formats.neutral import LabelledVideo, Person, Seen
 from tps_pipeline.data.kinetics_tps import TABLES, Annotations, read_all, read_annotations
 from tps_pipeline.data.shards import probe_videos
 from tps_pipeline.data.synthetic import generate
+from tps_pipeline.errors import DataError
 from tps_pipeline.graph import Run, frozen, ingestion
 from tps_pipeline.lineage import Lineage, Work
 from tps_pipeline.outputs import SHARDS, SPLITS, Output
@@ -82,17 +85,15 @@ def labels_of(folder: Path, *splits: str) -> Annotations:
     return Annotations(actions, frames, people, parts, objects)
 
 
-@pytest.mark.parametrize("kind", ["cvat", "coco"])
-def test_annotations_out_and_in_again_are_equal_tables(
-    made: Path, tmp_path: Path, kind: Literal["cvat", "coco"]
-) -> None:
+@pytest.mark.parametrize("kind", ["cvat", "coco", "labelstudio", "ava"])
+def test_annotations_out_and_in_again_are_equal_tables(made: Path, tmp_path: Path, kind: Format) -> None:
     done = tps(made, "--to", kind, "--annotations", "--split", "train", "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
     imported = import_labels(tmp_path / "out", tmp_path / "again", kind, made / "data")
     assert imported.left_out.lines() == []
     before, after = labels_of(made, "train"), read_all(tmp_path / "again")
     assert before.parts.num_rows > 100
-    for name in ("actions", "labelled_frames", "people", "parts"):
+    for name in ("actions", "labelled_frames", "people", *(["parts"] if kind != "ava" else [])):
         rows = [sorted(map(str, getattr(side, name).to_pylist())) for side in (before, after)]
         assert rows[0] == rows[1], name
 
@@ -142,6 +143,12 @@ def test_mot_and_cvat_have_a_file_for_each_video(made: Path, tmp_path: Path) -> 
         assert tps(made, "--to", kind, "--method", "best", "--out", str(tmp_path / kind)).exit_code == 0
     assert {f.stem for f in (tmp_path / "mot").iterdir()} == {f.stem for f in (tmp_path / "cvat").iterdir()}
     assert sum(len(f.read_text().splitlines()) for f in (tmp_path / "mot").iterdir()) == len(people)
+
+
+def test_ava_needs_to_know_how_long_a_frame_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="v: does not say how many frames a second it has; encode it anew"):
+        ava.write([LabelledVideo("v", 9, 64, 64, people={"0": Person({1: Seen((0, 0, 1, 1))})})], tmp_path)
+    assert not list(tmp_path.glob("*.csv"))
 
 
 def test_fiftyone_has_people_parts_states_tracks_and_links_to_the_videos(made: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tps_pipeline import outputs, tables
-from tps_pipeline.data.formats import coco, cvat, fiftyone, mot, tidy_csv
+from tps_pipeline.data.formats import ava, coco, cvat, fiftyone, label_studio, mot, tidy_csv
 from tps_pipeline.data.formats.from_tables import from_annotations, from_predictions
 from tps_pipeline.data.formats.neutral import LabelledVideo
 from tps_pipeline.data.formats.new_folder import must_be_free, whole_folder
@@ -26,7 +26,7 @@ from tps_pipeline.errors import StoreError
 from tps_pipeline.lineage import Lineage, Snapshot
 from tps_pipeline.outputs import Output
 
-Format = Literal["csv", "coco", "cvat", "mot", "fiftyone"]
+Format = Literal["csv", "coco", "cvat", "ava", "labelstudio", "mot", "fiftyone"]
 """What can be written."""
 
 
@@ -149,16 +149,23 @@ def _write(found: Iterator[_Found], kind: Format, out: Path, exported: Exported,
                     cvat.write(video, partial / f"{video.video_id}.xml")
                 case "mot":
                     mot.write(video, partial / f"{video.video_id}.txt")
-                case "coco":
+                case "coco" | "ava" | "labelstudio":
                     together.append(video)
                 case "fiftyone":
                     fiftyone.write(video, rows, data / file, partial)
         if not exported.videos:
             raise StoreError(f"there is nothing to export: {'; '.join(exported.notes) or 'no video has any labels'}")
-        if together:
-            coco.write(together, partial / "coco.json")
-        if kind == "fiftyone":
-            fiftyone.finish(partial)
+        match kind:
+            case "coco":
+                coco.write(together, partial / "coco.json")
+            case "ava":
+                ava.write(together, partial)
+            case "labelstudio":
+                label_studio.write(together, partial / "label_studio.json")
+            case "fiftyone":
+                fiftyone.finish(partial)
+            case "csv" | "cvat" | "mot":
+                pass  # written video by video
 
 
 def _predicted(video: pa.Table, parts: pa.Table, detections: pa.Table, tracks: pa.Table, actions: pa.Table) -> _Found:

@@ -55,7 +55,9 @@ def overlay(
 
 
 def export(
-    to: Annotated[Literal["csv", "coco", "cvat", "mot", "fiftyone"], typer.Option(help="Whose format.")],
+    to: Annotated[
+        Literal["csv", "coco", "cvat", "ava", "labelstudio", "mot", "fiftyone"], typer.Option(help="Whose format.")
+    ],
     store: Annotated[str, typer.Argument(envvar="TPS_STORE", help="The store: a folder or a URL.")] = DEMO_STORE,
     method: Annotated[
         str | None,
@@ -71,9 +73,10 @@ def export(
         Path, typer.Option(envvar="TPS_DATA", file_okay=False, help="The folder with the videos, for fiftyone.")
     ] = DEMO_DATA,
 ) -> None:
-    """Write predictions or annotations in another tool's format: a file a video, of COCO one of all.
+    """Write predictions or annotations in another tool's format: a file a video, or one of all (COCO and others).
 
-    CSV and FiftyOne have everything, COCO no scores of states, CVAT no scores, MOT people alone.
+    CSV and FiftyOne have everything, COCO no scores of states, CVAT and Label Studio no scores, AVA people and actions,
+    MOT people alone.
     """
     from tps_pipeline import exporting, recipe
     from tps_pipeline.graph import frozen

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from tps_pipeline.errors import TpsError, WeightsError
 from tps_pipeline.models.weights import MOST_TENSORS, must_fit
@@ -24,17 +26,21 @@ def built_as_described(path: Path, build: Callable[[], Network], state_dict: Map
 
     Args:
         path: The checkpoint, for messages.
-        build: Builds the network as described; called twice, the first time without memory for its tensors.
+        build: Builds the network as described, without memory for its tensors; called once more if it has tensors that
+            are not in the checkpoint.
         state_dict: The checkpoint's weights, which must fit exactly.
 
     Raises:
         WeightsError: The description is none, or of another network than the weights are of.
     """
     with description_of(path):
-        with torch.device("meta"), _no_larger_than(state_dict):
-            must_fit(build(), state_dict)
-        model = build()
-    model.load_state_dict(state_dict)
+        with torch.device("meta"), _unfilled(), _no_larger_than(state_dict):
+            model = build()
+            must_fit(model, state_dict)
+        model.load_state_dict({name: tensor.clone() for name, tensor in state_dict.items()}, assign=True)
+        if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):
+            model = build()
+            model.load_state_dict(state_dict)
     return model
 
 
@@ -52,6 +58,15 @@ def description_of(path: Path) -> Iterator[None]:
     except Exception as error:  # whatever a wrong number makes of a network's parts
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(f"{path}: does not say which network it is ({reason}); train it again") from error
+
+
+class _unfilled(TorchFunctionMode):  # noqa: N801 - used as a context manager
+    """Has no initial weights drawn: of tensors without memory that takes long and comes to nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.uniform_, Tensor.normal_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

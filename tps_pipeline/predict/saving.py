@@ -14,14 +14,14 @@ from typing import Literal, TextIO, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tps_pipeline.data.formats import cvat, mot
+from tps_pipeline.data.formats import cvat, label_studio, mot
 from tps_pipeline.drawing.video import SHOWN_SCORE, encode
 from tps_pipeline.errors import VideoError
 from tps_pipeline.predict.results import Result
 from tps_pipeline.predict.streaming import Frame
 from tps_pipeline.whole_file import whole_file
 
-Kind = Literal["json", "csv", "parquet", "coco", "cvat", "mot", "mp4"]
+Kind = Literal["json", "csv", "parquet", "coco", "cvat", "labelstudio", "mot", "mp4"]
 """What a result can be saved as."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -30,7 +30,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 STREAMED: dict[Kind, str] = {"json": ".jsonl", "mp4": ".mp4"}
 """What a stream can be saved as, and what the name of each file ends with: a line a frame, and a video."""
 
-_SUFFIXES = {"coco": ".coco.json", "cvat": ".cvat.xml", "mot": ".mot.txt"}
+_SUFFIXES = {"coco": ".coco.json", "cvat": ".cvat.xml", "labelstudio": ".labelstudio.json", "mot": ".mot.txt"}
 
 
 def save(result: Result, kind: Kind, path: Path, *, min_score: float = SHOWN_SCORE) -> None:
@@ -54,6 +54,8 @@ def save(result: Result, kind: Kind, path: Path, *, min_score: float = SHOWN_SCO
                 partial.write_text(result.to_coco(min_score=min_score), encoding="utf-8")
             case "cvat":
                 cvat.write(result.labels(min_score=min_score), partial)
+            case "labelstudio":
+                label_studio.write([result.labels(min_score=min_score)], partial)
             case "mot":
                 mot.write(result.labels(min_score=min_score), partial)
             case "mp4":

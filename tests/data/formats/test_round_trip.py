@@ -1,5 +1,6 @@
-"""What is written and read again is the same: tables through CVAT's XML and through COCO's JSON."""
+"""What is written and read again is the same: tables through the files of other tools."""
 
+import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tps_pipeline import tables
-from tps_pipeline.data.formats import coco, cvat, mot
+from tps_pipeline.data.formats import ava, coco, cvat, label_studio, mot
 from tps_pipeline.data.formats.footage import Footage, Library
 from tps_pipeline.data.formats.from_tables import from_annotations, from_predictions, to_annotations
 from tps_pipeline.data.formats.neutral import LeftOut
@@ -21,8 +22,12 @@ TEXT = st.text("ab<>&\"'é_ ", min_size=1, max_size=5).map(str.strip).filter(boo
 class Known(Library):
     """Videos that are there without a file."""
 
+    def __init__(self, folder: Path, left_out: LeftOut, fps: float = 25.0) -> None:
+        super().__init__(folder, left_out)
+        self.fps = fps
+
     def find(self, name: str, where: str) -> Footage:
-        return Footage(Path(name), None, FRAMES, 25.0, SIDE, SIDE)
+        return Footage(Path(name), None, FRAMES, self.fps, SIDE, SIDE)
 
     def has(self, name: str) -> bool:
         return True
@@ -85,6 +90,39 @@ def test_coco_out_and_in_again_gives_equal_tables(tmp_path_factory: pytest.TempP
     after = to_annotations(coco.read(folder / "labels.json", Known(folder, left_out), left_out))
     assert left_out.lines() == []
     for name in TABLES:
+        assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(labels())
+def test_label_studio_out_and_in_again_gives_equal_tables(
+    tmp_path_factory: pytest.TempPathFactory, before: Annotations
+):
+    folder = tmp_path_factory.mktemp("label_studio")
+    label_studio.write(from_annotations(VIDEOS, before), folder / "labels.json")
+    left_out = LeftOut()
+    after = to_annotations(label_studio.read(folder / "labels.json", Known(folder, left_out), left_out))
+    assert left_out.lines() == []
+    for name in TABLES:
+        assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(labels(), st.sampled_from([10.0, 23.976, 29.97002997, 59.94, 240.0]), st.sampled_from(["lunge", "tennis_serve"]))
+def test_ava_out_and_in_again_gives_equal_people_and_actions(
+    tmp_path_factory: pytest.TempPathFactory, before: Annotations, fps: float, action: str
+):
+    folder = tmp_path_factory.mktemp("ava")
+    if before.actions.num_rows:
+        before = dataclasses.replace(before, actions=table([{"video_id": "v", "action": action}], tables.ACTIONS))
+    videos = VIDEOS.set_column(
+        VIDEOS.column_names.index("fps"), "fps", pa.array([fps], VIDEOS.schema.field("fps").type)
+    )
+    ava.write(from_annotations(videos, before), folder)
+    left_out = LeftOut()
+    after = to_annotations(ava.read(folder / "ava.csv", Known(folder, left_out, fps), left_out))
+    assert left_out.lines() == []
+    for name in ("actions", "labelled_frames", "people"):
         assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
 
 

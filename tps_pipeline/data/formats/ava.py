@@ -1,8 +1,9 @@
-"""AVA's CSV: a line for each action of a person in a picture, without a heading. Read only.
+"""AVA's CSV: a line for each action of a person in a picture, without a heading.
 
 `video_id,middle_frame_timestamp,x1,y1,x2,y2,action_id,person_id`: seconds, then a box as shares of the picture. A line
 with nothing after the time says that nobody is there. Actions are named by a `.pbtxt` beside the file; without one they
-are called `action_<id>`. AVA gives actions to people, we give one to a video: the one that most lines have.
+are called `action_<id>`. AVA gives actions to people, we give one to a video: the one that most lines have. It knows
+neither parts nor states, so those are not written.
 """
 
 from __future__ import annotations
@@ -11,11 +12,23 @@ import csv
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tps_pipeline.data.formats.footage import Footage, Library
-from tps_pipeline.data.formats.neutral import Box, Edges, LabelledVideo, LeftOut, Person, Seen, pixels, refused
+from tps_pipeline.data.formats.neutral import (
+    Box,
+    Edges,
+    LabelledVideo,
+    LeftOut,
+    Person,
+    Seen,
+    edges_of,
+    pixels,
+    refused,
+)  # fmt: skip
 from tps_pipeline.data.formats.source import text_of
+from tps_pipeline.whole_file import whole_file
 
 _COLUMNS = "video_id,middle_frame_timestamp,x1,y1,x2,y2,action_id,person_id"
 _FIX = f"give {_COLUMNS}"
@@ -128,3 +141,40 @@ def _number(text: str, where: str) -> float:
     if not math.isfinite(number):
         raise refused(where, f"{text!r} is no number", _FIX)
     return number
+
+
+def write(videos: Sequence[LabelledVideo], folder: Path) -> None:
+    """Write the people of some videos, each with the video's action.
+
+    Args:
+        videos: Each with its frames a second. A frame is named by the time in the middle of its being shown.
+        folder: Where `ava.csv` and `ava_actions.pbtxt` go; files of these names are replaced.
+
+    Raises:
+        DataError: A video does not say how many frames a second it has.
+    """
+    number = {name: n for n, name in enumerate(sorted({video.action for video in videos if video.action}), 1)}
+    with whole_file(folder / "ava_actions.pbtxt") as partial:
+        partial.write_text(
+            "".join(f'item {{\n  name: "{name}"\n  id: {n}\n}}\n' for name, n in number.items()), "utf-8"
+        )
+    with whole_file(folder / "ava.csv") as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        for video in videos:
+            if video.fps <= 0:
+                raise refused(video.video_id, "does not say how many frames a second it has", "encode it anew")
+            person_id = {name: n for n, name in enumerate(video.people, 1)}
+            for frame, people in video.frames().items():
+                time = f"{(frame - 0.5) / video.fps:.6f}"
+                lines.writerows(
+                    [video.video_id, time, *_shares(person.boxes[frame].box, video), number.get(video.action or "", ""),
+                     person_id[name]] for name, person in people
+                )  # fmt: skip
+                if not people:
+                    lines.writerow([video.video_id, time, *[""] * 6])
+
+
+def _shares(box: Box, video: LabelledVideo) -> list[str]:
+    """A box's corners as shares of the picture."""
+    sizes = (video.width, video.height) * 2
+    return [f"{edge / size:.6f}" for edge, size in zip(edges_of(box), sizes, strict=True)]

@@ -22,16 +22,23 @@ from defusedxml.ElementTree import iterparse
 
 from tps_pipeline.data.encoding import printable
 from tps_pipeline.data.formats.footage import Footage, Library
-from tps_pipeline.data.formats.neutral import Key, LabelledVideo, LeftOut, Person, Seen, edges_of, filled, refused
+from tps_pipeline.data.formats.neutral import (
+    NOBODY,
+    Key,
+    LabelledVideo,
+    LeftOut,
+    Person,
+    Seen,
+    edges_of,
+    filled,
+    refused,
+)  # fmt: skip
 from tps_pipeline.labels import NO_STATE, PERSON
 from tps_pipeline.plain_file import NotPlainError, descriptor
 from tps_pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
-
-NOBODY = "nobody"
-"""The label of a box that says of its frame that nobody is in it."""
 
 _EXPORT = "export the task as `CVAT for video 1.1`"
 _SHAPES = {

@@ -86,7 +86,7 @@ def to_annotations(videos: list[LabelledVideo]) -> Annotations:
 
 
 def _videos(videos: pa.Table, actions: pa.Table | None) -> dict[str, LabelledVideo]:
-    names = ["video_id", "n_frames", "width", "height"]
+    names = ["video_id", "n_frames", "width", "height", "fps"]
     action_of = {row["video_id"]: row["action"] for row in actions.to_pylist()} if actions else {}
     return {
         row["video_id"]: LabelledVideo(**row, action=action_of.get(row["video_id"]))

@@ -1,21 +1,34 @@
-"""Label Studio's JSON: rectangles in videos, as sequences of key frames in percent of the picture. Read only.
+"""Label Studio's JSON: rectangles in videos, as sequences of key frames in percent of the picture.
 
 A rectangle with the label `person` is a person, any other is a part. A part belongs to whom a relation ties it to, or
 to whom its field `person` names (people are called by theirs, or else by their region's id). A region's `state` and
-`person`, and a video's `action`, are choices or texts with that name. Frames count from 1 here.
+`person`, and a video's `action`, are choices or texts with that name. A rectangle with the label `nobody` says
+that nobody is in its frames. Frames count from 1 here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tps_pipeline.data.formats.footage import Footage, Library
-from tps_pipeline.data.formats.neutral import Key, LabelledVideo, LeftOut, Person, Seen, filled, refused
+from tps_pipeline.data.formats.neutral import (
+    NOBODY,
+    Key,
+    LabelledVideo,
+    LeftOut,
+    Person,
+    Seen,
+    edges_of,
+    filled,
+    refused,
+)  # fmt: skip
 from tps_pipeline.data.formats.source import decoded
 from tps_pipeline.labels import PERSON
+from tps_pipeline.whole_file import whole_file
 
 _EXPORT = "export the project as JSON (not JSON-MIN)"
 _SAID = ("choices", "text", "number")
@@ -164,6 +177,9 @@ def _tie(
     for region, (label, seen) in regions.items():
         if label == PERSON:
             continue
+        if label == NOBODY:
+            video.empty |= set(seen)
+            continue
         here = f"{where}, region {region}"
         among = related.get(region) or {said.get(region, {}).get("person", "")}
         person = video.people.get(next(iter(among))) if len(among) == 1 else None
@@ -183,3 +199,54 @@ def _text(value: _Value) -> str:
     texts = value.choices or ([value.text] if isinstance(value.text, str) else value.text)
     number = [] if value.number is None else [f"{value.number:g}"]
     return next(iter([*texts, *number]), "").strip()
+
+
+def write(videos: Sequence[LabelledVideo], path: Path) -> None:
+    """Write the labels of some videos as tasks that Label Studio imports with them.
+
+    Args:
+        videos: A region each of their people, and one each of a part's stretches in one state. The project needs a
+            `VideoRectangle` called `box` and its labels, and for each region the texts `person` and `state`; the
+            video's `action` is one, too.
+        path: The JSON file; one that is there is replaced.
+    """
+    tasks = [
+        {"id": number, "data": {"video": f"{video.video_id}.mp4"}, "annotations": [{"result": [*_results(video)]}]}
+        for number, video in enumerate(videos, 1)
+    ]
+    with whole_file(path) as partial:
+        partial.write_bytes(msgspec.json.encode(tasks))
+
+
+def _results(video: LabelledVideo) -> Iterator[dict[str, Any]]:
+    """A video's regions, and what is said of each and of the video."""
+    if video.action is not None:
+        yield _words("action", "action", video.action)
+    for number, (name, person) in enumerate(video.people.items(), 1):
+        yield _region(f"p{number}", PERSON, person.boxes, video)
+        yield _words(f"p{number}", "person", name)
+        for part, seen in person.parts.items():
+            for at, state in enumerate(sorted({each.state for each in seen.values()})):
+                region = f"p{number}-{part}-{at}"
+                yield _region(region, part, {n: each for n, each in seen.items() if each.state == state}, video)
+                yield _words(region, "person", name)
+                yield _words(region, "state", state)
+    if video.empty:
+        picture = Seen((0, 0, video.width - 1, video.height - 1))
+        yield _region(NOBODY, NOBODY, dict.fromkeys(video.empty, picture), video)
+
+
+def _region(name: str, label: str, seen: Mapping[int, Seen], video: LabelledVideo) -> dict[str, Any]:
+    """A rectangle that is shown in these frames alone: a key in each, the last of a stretch not enabled."""
+    sequence: list[_Drawn] = []
+    for frame in sorted(seen):
+        left, top, right, bottom = edges_of(seen[frame].box)
+        x, y = 100 / video.width, 100 / video.height
+        drawn = _Drawn(frame, left * x, top * y, (right - left) * x, (bottom - top) * y, enabled=frame + 1 in seen)
+        sequence.append(drawn)
+    value = {"framesCount": video.n_frames, "sequence": sequence, "labels": [label]}
+    return {"id": name, "type": "videorectangle", "from_name": "box", "to_name": "video", "value": value}
+
+
+def _words(region: str, name: str, text: str) -> dict[str, Any]:
+    return {"id": region, "type": "textarea", "from_name": name, "to_name": "video", "value": {"text": [text]}}

@@ -22,6 +22,9 @@ Box = tuple[int, int, int, int]
 Edges = tuple[float, float, float, float]
 """Left, top, right and bottom edge in pixels, as most tools have them: a box of one pixel is 1 wide."""
 
+NOBODY = "nobody"
+"""The label of a box that says of its frame that nobody is in it, in formats that know no better way."""
+
 MOST_PIXELS = 32767
 """How far from the picture's corner a box may reach: what tables hold."""
 
@@ -61,6 +64,8 @@ class LabelledVideo:
     """Pixels, as shown."""
     action: str | None = None
     """The video's class, if anything says it."""
+    fps: float = 0.0
+    """Frames a second, for formats that know times alone; 0 if nothing says it."""
     people: dict[str, Person] = field(default_factory=dict)
     """By what the format calls them: the same name is the same person in all frames."""
     empty: set[int] = field(default_factory=set)
