@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_convert, box_iou, complete_box_iou_loss
 
 from tps_pipeline.detection.detector import boxes_and_scores
-from tps_pipeline.detection.loss import DetectionLoss, match
+from tps_pipeline.detection.loss import DetectionLoss, complete_iou_loss, match
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.models.yolov7 import YOLOv7, kmeans_anchors
 from tps_pipeline.models.yolov7_layers import STRIDES
@@ -57,6 +57,15 @@ def test_a_perfect_box_costs_only_its_undecided_probabilities() -> None:
     assert parts["objectness"].item() == pytest.approx(0.7 * (SIZE / 640) ** 2 * (4 + 1 + 0.4) * ln2)
     assert parts["classification"].item() == pytest.approx(0.3 * 4 / 80 * ln2)
     assert total.item() == pytest.approx(2 * sum(part.item() for part in parts.values()))
+
+
+@pytest.mark.parametrize("size", [(60, 0), (0, 60), (0, 0)])
+def test_a_box_that_rounding_leaves_no_size_learns_to_have_one(size: tuple[float, float]) -> None:
+    box = torch.tensor([[48.0, 80.0, 48.0 + size[0], 80.0 + size[1]]], requires_grad=True)
+    complete_iou_loss(box, torch.tensor([[54.0, 44.0, 72.0, 78.0]])).sum().backward()
+    assert box.grad is not None
+    assert box.grad.isfinite().all()
+    assert box.grad.any()
 
 
 def test_a_shifted_box_costs_its_complete_iou() -> None:

@@ -135,6 +135,17 @@ def test_what_comes_later_changes_nothing_that_was_said(trained: tuple[Path, dic
     assert one[one.frame == 11].person_score.tolist() != other[other.frame == 11].person_score.tolist()
 
 
+def test_everyone_keeps_their_states_whatever_the_order_of_the_videos(
+    trained: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    source = with_frames(several_people.make(tmp_path, range(200, 206)))
+    videos = source(outputs.VIDEOS)
+    backwards = replace(source, tables={**source.tables, outputs.VIDEOS: videos.take([*range(len(videos))][::-1])})
+    found, other = (build(settings()).predict(each, trained[0]) for each in (source, backwards))
+    assert len(pc.unique(found["state"])) > 2
+    assert found.equals(other)
+
+
 def test_an_empty_picture_has_nobody_and_a_lost_video_says_nothing(
     trained: tuple[Path, dict[str, float]], tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ MOST = 5
 """Boxes or states of one part that are read here."""
 
 _BLOCK = 1 << 20
-"""Bytes looked at together: what is known of each stays in the processor's cache, and calls are few. Fewer are slower."""
+"""Bytes looked at together: what is known of each stays in the processor's cache. Fewer are slower."""
 
 _BOX, _KEY = b"[,,,]", b'""'
 _IS_PUNCTUATION = bytes(character in b'{}[],"' for character in range(256))

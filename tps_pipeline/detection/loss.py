@@ -272,7 +272,8 @@ def complete_iou_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
     around = torch.maximum(boxes[:, 2:], wanted[:, 2:]) - torch.minimum(boxes[:, :2], wanted[:, :2])
     apart = (boxes[:, :2] + boxes[:, 2:] - wanted[:, :2] - wanted[:, 2:]) / 2
     far = apart.square().sum(1) / (around.square().sum(1) + EPSILON)
-    angles = (torch.atan(each[:, 0] / each[:, 1]) for each in (wanted_size, size))
+    # A box so low that rounding leaves it no height would have no gradient but NaN.
+    angles = (torch.atan(each[:, 0] / each[:, 1].clamp(min=EPSILON)) for each in (wanted_size, size))
     unlike = 4 / math.pi**2 * torch.sub(*angles).square()
     with torch.no_grad():
         weight = unlike / (1 - overlap + unlike + EPSILON)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -149,11 +148,11 @@ def predict(
                 scores.append(people.states)
     if not found:
         return tables.empty(tables.PREDICTIONS)
-    # One frame of all columns: to make one for each video takes as long as it takes to read the video.
-    rows = pd.DataFrame({name: np.concatenate([each[name] for each in found]) for name in found[0]})
-    detections = tables.conform(rows, tables.DETECTIONS)
+    # One table of all columns: to make one for each video takes as long as it takes to read the video. Its rows are not
+    # sorted before they have their states, which are in the order in which people were found.
+    rows = pa.table({name: np.concatenate([each[name] for each in found]) for name in found[0]})
     states = np.concatenate(scores)
-    return with_states(detections, trained.space, states, np.repeat(np.arange(len(states)), len(trained.space.parts)))
+    return with_states(rows, trained.space, states, np.repeat(np.arange(len(states)), len(trained.space.parts)))
 
 
 def find(model: nn.Module, clips: Tensor, settings: recipe.EndToEnd, space: LabelSpace) -> Findings:
