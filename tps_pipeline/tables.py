@@ -316,15 +316,20 @@ def _rank(column: pa.ChunkedArray[Any]) -> np.ndarray:
     import numpy as np
     import pyarrow.compute as pc  # tens of milliseconds, which who makes no table need not pay
 
+    def ranked(values: Any) -> np.ndarray:
+        plain = values if pa.types.is_primitive(values.type) else values.cast(pa.string())
+        return pc.rank(plain, tiebreaker="dense").to_numpy().astype(np.int64) - 1
+
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.int64)
     if pa.types.is_dictionary(column.type):
         names: Any = column.unify_dictionaries().combine_chunks()
         last = len(names.dictionary)
-        of_name = pc.rank(names.dictionary, tiebreaker="dense").to_numpy().astype(np.int64) - 1
-        return np.append(of_name, last)[names.indices.fill_null(last).to_numpy()]
+        return np.append(ranked(names.dictionary), last)[names.indices.fill_null(last).to_numpy()]
     if pa.types.is_integer(column.type) and not column.null_count:
         numbers = column.to_numpy().astype(np.int64)
         return numbers - numbers.min()
-    return pc.rank(column.combine_chunks(), tiebreaker="dense").to_numpy().astype(np.int64) - 1
+    return ranked(column.combine_chunks())
 
 
 def _column(values: Any, type_: pa.DataType) -> pa.Array[Any]:
