@@ -18,7 +18,7 @@ override DAGSTER_HOME := $(or $(strip $(DAGSTER_HOME)),$(if $(findstring ://,$(S
 export DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run try dev test-fast test test-all test-browser test-pose test-orchestration test-faults versions lint docs bench bench-claims people bench-orchestration parity-yolov7 clean
+.PHONY: help setup demo run try dev test-fast test test-all test-browser test-pose test-orchestration test-faults versions lint docs bench bench-claims people parts bench-orchestration parity-yolov7 clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -129,6 +129,9 @@ bench-orchestration: demo .venv/orchestration  ## What orchestration costs, meas
 
 people: setup  ## Make the shipped person detector again: varied pictures, two rounds of training (10 minutes of one core).
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.people
+
+parts: setup  ## Make the shipped part detector again: varied pictures, a training (6 minutes of one core).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parts
 
 parity-yolov7: setup  ## Our YOLOv7-X against the original, where its submodule is checked out.
 	@$(BIN)/python -m benchmarks.parity_yolov7

@@ -10,23 +10,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import cv2
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
+from benchmarks.varied_pictures import pictures
 from tps_pipeline import recipe, tables
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.data.synthetic.cast import ACTIONS
-from tps_pipeline.data.synthetic.varied.video import frames_of, shoot
 from tps_pipeline.detection.datasets import person_samples
 from tps_pipeline.detection.train import train
 from tps_pipeline.labels import PERSON
 from tps_pipeline.learners.pretrained import SHIPPED
 from tps_pipeline.models.weights import load_checkpoint, save_checkpoint
-from tps_pipeline.tables import BOX
 from tps_pipeline.training.checkpoint import WEIGHTS
-from tps_pipeline.video.frames import FrameFile, write_frames
+from tps_pipeline.video.frames import FrameFile
 
 BUILD = Path("build/people")
 """Where pictures and both rounds' weights are kept."""
@@ -34,8 +29,8 @@ BUILD = Path("build/people")
 CHUNKS, TAKES, FRAMES = 8, 100, 4
 """Files of pictures, videos in each, pictures of each video."""
 
-SIZE, SEED, QUALITY = (352, 264), 1234, 88
-"""Width and height of a picture of usual shape, seed of the pictures, quality of the JPEGs."""
+SEED = 1234
+"""Of the pictures."""
 
 NETWORK = {"variant": "tiny", "width": 0.25, "anchors": "kmeans"}
 TRAINING = {"batch_size": 16, "optimizer": "adamw", "weight_decay": 0.02, "ema": 0.998, "warmup": 0.1}
@@ -92,24 +87,9 @@ def ship(checkpoint: Path, to: Path) -> None:
 
 def draw(number: int) -> tuple[FrameFile, pa.Table]:
     """A file of pictures, and `tables.SAMPLES` of the people on them."""
-    name = f"pictures-{number:03d}"
-    path, people = BUILD / f"{name}.arrow", BUILD / f"{name}.parquet"
-    if not path.exists():
-        pictures, rows = {}, []
-        for take in range(TAKES * number, TAKES * (number + 1)):
-            rng = np.random.default_rng([SEED, take])
-            video = shoot([*ACTIONS][take % len(ACTIONS)], frames=FRAMES, size=SIZE, rng=rng)
-            for picture, label in frames_of(video, np.ones(FRAMES, bool)):
-                frame = len(pictures) + 1
-                pictures[frame] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-                rows += [(name, frame, i, *human["box"]) for i, human in enumerate(label["humans"])] if label else []
-        pd.DataFrame(rows, columns=["video_id", "frame", "person", *BOX]).to_parquet(people)
-        write_frames(path.with_suffix(".part"), name, pictures, quality=QUALITY)
-        path.with_suffix(".part").rename(path)
-    frames, boxes = FrameFile(path), pd.read_parquet(people)
-    labelled = frames.index.to_pandas()[["video_id", "frame"]]
-    known, seen = (pa.Table.from_pandas(each, preserve_index=False) for each in (labelled, boxes))
-    return frames, person_samples(known, seen, frames.index)
+    frames, people, _ = pictures(BUILD, number, takes=TAKES, frames=FRAMES, seed=SEED)
+    known = frames.index.to_pandas()[["video_id", "frame"]]
+    return frames, person_samples(pa.Table.from_pandas(known, preserve_index=False), people, frames.index)
 
 
 if __name__ == "__main__":

@@ -255,6 +255,27 @@ def test_parts_are_found_by_heat_maps_alike(tmp_path: Path, people_in_frames: An
     assert found.part_score.le(found.person_score).all()
 
 
+def test_heat_maps_that_begin_with_others_tell_boxes_as_shares_of_their_own_data_s(
+    tmp_path: Path, people_in_frames: Annotated
+) -> None:
+    rows, (labelled, people, parts) = people_in_frames
+    known = labelled.append_column("width", [[WIDTH] * 32]).append_column("height", [[HEIGHT] * 32])
+    samples = part_samples(people, parts, known, margin=0.1, flip="none")
+    still = {"optimizer_steps": 1, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.0}
+    settings = recipe.Detector.model_validate(
+        {"network": {"kind": "heat_maps", "width": 0.125}, "image_size": 64, "training": still}
+    )
+    first = detector.build(settings.network, classes=10, anchors=np.full((10, 2), 999.0)).state_dict()
+    detector.save(tmp_path / "first.safetensors", first, settings, PARTS)
+    train(
+        settings, samples, [FrameFile(write_frames(tmp_path / "frames.arrow", rows))], PARTS,
+        val_samples=samples.slice(0, 0), val_frames=[], folder=tmp_path, seed=0, weights=tmp_path / "first.safetensors",
+    )  # fmt: skip
+    state = load_checkpoint(tmp_path / WEIGHTS)[0]
+    assert torch.equal(state["maps.0.weight"], first["maps.0.weight"])
+    assert state["anchors"].max() < 64
+
+
 def test_a_checkpoint_is_all_that_a_detector_needs(tmp_path: Path) -> None:
     settings = detector_settings(64)
     torch.manual_seed(0)

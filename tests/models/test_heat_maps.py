@@ -53,9 +53,19 @@ def test_two_places_side_by_side_are_one_box_between_them_and_far_ones_are_not()
     maps.places[0, 0, 2, 3:5] = torch.tensor([0.0, torch.log(torch.tensor(3.0))])
     maps.places[0, 1, 0, 0], maps.places[0, 1, 5, 7] = 0.0, 1.0
     near, far = network().decode(maps)[0]
-    assert near[:5].tolist() == pytest.approx([(0.25 * 3.5 + 0.75 * 4.5) * STRIDE, 2.5 * STRIDE, 8, 12, 1])
+    assert near[:5].tolist() == pytest.approx([(0.1 * 3.5 + 0.9 * 4.5) * STRIDE, 2.5 * STRIDE, 8, 12, 1])
     assert far[:2].tolist() == pytest.approx([7.5 * STRIDE, 5.5 * STRIDE])
     assert far[4].item() == pytest.approx(torch.tensor([0.0, 1.0]).softmax(0)[1].item())
+
+
+def test_the_likeliest_place_is_taken_not_the_middle_of_two_that_are_together_likelier() -> None:
+    maps = silent()
+    maps.nowhere[:] = -100
+    maps.places[0, 0, 2, 1], maps.places[0, 0, 2, 4], maps.places[0, 0, 2, 6] = (
+        torch.tensor([0.4, 0.3, 0.3]).log().tolist()
+    )
+    box = network().decode(maps)[0, 0]
+    assert box[:5].tolist() == pytest.approx([1.5 * STRIDE, 2.5 * STRIDE, 8, 12, 0.4])
 
 
 def test_mirrored_maps_are_mirrored_boxes() -> None:

@@ -79,7 +79,7 @@ def train(
     anchors, fit_of_anchors = fitting.anchors(settings.network, images, seed=seed)
     network = build(settings.network, classes=len(labels), anchors=anchors)
     if weights is not None:
-        load_into(network, load_checkpoint(weights)[0], keep=["head.anchors"])
+        load_into(network, load_checkpoint(weights)[0], keep=["head.anchors", "anchors"])
     criterion = _criterion(network, settings)
     each = batch_size(settings.training, len(images))
     together = settings.training.global_batch or each * processes()

@@ -47,7 +47,7 @@ class Pretrained:
     sha256: str | None = None
 
 
-SHIPPED = {"people": Path(__file__).parent.parent / "weights" / "people.safetensors"}
+SHIPPED = {name: Path(__file__).parent.parent / "weights" / f"{name}.safetensors" for name in ("people", "parts")}
 """The weights that come with the package, by name: they need no import."""
 
 MANIFEST = (
@@ -57,6 +57,14 @@ MANIFEST = (
         "YOLOv7-tiny of a quarter of the channels for people, trained on generated pictures alone",
         "people.safetensors",
         "comes with this package; `make people` makes one like it",
+        "Apache-2.0",
+    ),
+    Pretrained(
+        "parts",
+        "detector",
+        "heat maps of the ten parts, with a body as that of `people`, trained on generated pictures alone",
+        "parts.safetensors",
+        "comes with this package; `make parts` makes it",
         "Apache-2.0",
     ),
     Pretrained(

@@ -149,6 +149,7 @@ def _slowfast(state: Tensors, *, by: Literal["acar", "pyslowfast"]) -> Converted
 
 
 def _detector(state: Tensors) -> Converted:
+    from tps_pipeline.models.heat_maps import HeatMaps
     from tps_pipeline.models.weights import Described, load_strictly
     from tps_pipeline.models.yolov7 import YOLOv7
 
@@ -156,14 +157,18 @@ def _detector(state: Tensors) -> Converted:
     try:
         labels, size = json.loads(about["labels"]), json.loads(about["settings"])["network"]
         variant, width, depth = size["variant"], float(size.get("width", 1)), float(size.get("depth", 1))
+        kind = {key: size[key] for key in size.keys() & {"kind"}}  # as in a recipe: without one it is a YOLOv7
+        if kind not in ({}, {"kind": "heat_maps"}):
+            raise ValueError(f"{kind}")
         if not (variant in ("tiny", "x") and 0 < width <= 4 and 0 < depth <= 4 and 0 < len(labels) <= MOST_CLASSES):
             raise ValueError(f"{variant}, width {width:g}, depth {depth:g}, {len(labels)} classes")
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"no detector of ours: it does not say what it detects ({error})") from error
-    network = YOLOv7(variant, classes=len(labels), width=width, depth=depth)
+    network = (HeatMaps if kind else YOLOv7)(variant, classes=len(labels), width=width, depth=depth)
     load_strictly(network, state)
     described = {"labels": about["labels"], "detector": about["settings"]}
-    return Converted(network, {"variant": variant, "width": width, "depth": depth}, len(labels), described=described)
+    settings = {**kind, "variant": variant, "width": width, "depth": depth}
+    return Converted(network, settings, len(labels), described=described)
 
 
 def _read_detector(file: Path, sha256: str | None) -> Tensors:

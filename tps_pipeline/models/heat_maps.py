@@ -22,8 +22,10 @@ from tps_pipeline.models.yolov7_layers import STRIDES, cells
 STRIDE = STRIDES[0]
 """Image pixels a place: that of the finest level; boxes lie between places."""
 WINDOW = 3
-"""Side of the square of places around the best one whose boxes are averaged by how likely each is: the mean lies
-between places, as that of a whole map does (arXiv 1711.08229), and only one peak is in it."""
+"""Side of the square of places around the likeliest one whose boxes are averaged: the mean lies between places, as that
+of a whole map does (arXiv 1711.08229), and only one peak is in it."""
+SHARPNESS = 2
+"""A box counts there by how likely its place is, to this power: limbs side by side are not averaged."""
 
 
 class Maps(NamedTuple):
@@ -110,12 +112,15 @@ class HeatMaps(Body):
             (B, C, 5 + C): centre x, y, width, height in pixels; how likely the class is within `WINDOW` of there; and 1
             for the class itself, 0 for the others.
         """
-        shares = maps.log_probabilities()[..., :-1].exp().view_as(maps.places)
+        logs = maps.log_probabilities()[..., :-1]
+        highest, best = logs.max(2)
+        shares, counts = logs.exp(), (SHARPNESS * (logs - highest[..., None])).exp()  # the best place counts 1
+        likely, counts = _around(shares.view_as(maps.places)), counts.view_as(maps.places)
         boxes = boxes_of(maps, self.anchors)
-        likely = _around(shares)
-        mean = _around((shares[:, :, None] * boxes).flatten(1, 2)).view_as(boxes) / likely[:, :, None].clamp(min=1e-9)
-        score, best = likely.flatten(2).max(2)
-        box = mean.flatten(3).gather(3, best[..., None, None].expand(-1, -1, 4, 1))[..., 0]
+        total = _around(counts)[:, :, None].clamp(min=1e-9)  # 1 or more around the best place
+        mean = _around((counts[:, :, None] * boxes).flatten(1, 2)).view_as(boxes) / total
+        box = mean.flatten(3).gather(3, best[..., None, None].expand(-1, -1, 4, -1))[..., 0]
+        score = likely.flatten(2).gather(2, best[..., None])[..., 0]
         itself = torch.eye(score.shape[1], device=score.device).expand(*score.shape, -1)
         return torch.cat((box, score[..., None], itself), 2)
 

@@ -27,7 +27,7 @@ from tps_pipeline.outputs import (
     member_actions,
     weights,
 )
-from tps_pipeline.recipe import Recipe, UsedDetector
+from tps_pipeline.recipe import HeatMaps, Recipe, UsedDetector
 
 if TYPE_CHECKING:
     from tps_pipeline.detection.detector import TrainedDetector
@@ -50,12 +50,13 @@ def steps_of(recipe: Recipe) -> list[Step]:
 
 def _two_stage(recipe: Recipe) -> Step:
     people, of_people = _person_detector(recipe)
+    heat_maps = recipe.part_detector is not None and isinstance(recipe.part_detector.network, HeatMaps)
 
     @step(
         TWO_STAGE,
         reads=(FRAMES, *people, checkpoint("part_detector")),
         sections=("two_stage", *of_people, "part_detector.inference"),
-        version="2",
+        version="3" if heat_maps else "2",  # how heat maps are read has changed since
         gpu=True,
     )
     def two_stage(read: Reader) -> pa.Table:
