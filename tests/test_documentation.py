@@ -8,7 +8,7 @@ import pytest
 
 from tests.workplace import ROOT
 from tps_pipeline.data.annotations import LabelFile
-from tps_pipeline.data.decoding import decode
+from tps_pipeline.data.decoding import VideoFiles, decode
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "docker" / "README.md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -37,10 +37,11 @@ def test_the_readme_is_of_one_screen():
 
 
 def test_the_frame_of_labels_that_is_shown_is_one():
-    labels = decode([LabelFile("img_00001.json", "img_00001.json", blocks("docs/data.md", "json")[0].encode())], None)
+    file = LabelFile("img_00001.json", "img_00001.json", blocks("docs/data.md", "json")[0].encode())
+    labels = decode([VideoFiles("v", [file])], None)
     assert labels.problems == []
     assert labels.people.num_rows == 2
-    assert labels.parts["state"].to_pylist() == ["raise", "lift", "none"]
+    assert labels.parts["state"].to_pylist() == ["raise", "none", "lift"]  # sorted by person and part
     assert labels.objects["name"].to_pylist() == ["ball"]
 
 
@@ -61,7 +62,8 @@ def test_the_frame_of_labels_that_is_shown_is_one():
 )
 def test_what_is_refused_is_refused_with_the_message_that_is_shown(labels: str, message: str):
     part = '{"box": [1, 2, 3, 4], "verb": "fly"}'
-    (problem,) = decode([LabelFile("x", "img_00001.json", labels.replace("%s", part).encode())], {"bend"}).problems
+    file = LabelFile("x", "img_00001.json", labels.replace("%s", part).encode())
+    (problem,) = decode([VideoFiles("v", [file])], {"bend"}).problems
     assert message in problem.what
     assert message in (ROOT / "docs" / "data.md").read_text()
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from tps_pipeline.errors import UnreachableError
 
+PLAIN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened: what has become a pipe since it was looked at is empty and waits for nobody."""
+
 
 class NotPlainError(ValueError):
     """What lies in a file's place is none, or too large for what it should be; the message lacks the name."""
@@ -39,7 +42,7 @@ def descriptor(path: str | Path) -> int:
         UnreachableError: It cannot be opened now.
     """
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(path, PLAIN)
     except OSError as error:
         with suppress(OSError):
             if not stat.S_ISREG(Path(path).stat().st_mode):  # a socket cannot even be opened

@@ -134,6 +134,15 @@ def test_never_takes_another_shape_for_the_usual_one(seed: int):
     assert_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("between", ["", '"tail": {"box": [1, 2, 3, 4], "verb": "c"}, '])
+def test_of_a_part_that_is_written_twice_the_last_one_counts(between: str):
+    first, last = (f'"head": {{"box": [1, 2, 3, 4], "verb": "{state}"}}' for state in "ab")
+    person = f'{{"box": [0, 0, 9, 9], "parts": {{{first}, {between}{last}}}}}'
+    data = f'{{"v": {{"img_1.json": {{"humans": [{person}]}}}}}}'.encode()
+    assert fast(data, proposals=False) is None
+    assert "a" not in challenge_json.parse_truth(data, HERE).states
+
+
 @pytest.mark.parametrize("name", [" bend", "bend ", "", "a state whose name is a sentence", "x" * 65])
 @pytest.mark.parametrize("number", [0, -0.0, -7, 12345678, 99999.5, 1e-3])
 def test_names_and_numbers_of_any_kind_are_the_typed_readers(name: str, number: float):

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from tests.data.layouts import write_frames
 from tps_pipeline import recipe
 from tps_pipeline.data.annotations import LabelFile
-from tps_pipeline.data.decoding import decode
+from tps_pipeline.data.decoding import VideoFiles, decode
 from tps_pipeline.data.kinetics_tps import read_all
 from tps_pipeline.data.lists import (
     BODY_PARTS,
@@ -220,7 +220,7 @@ LABEL = written(changed(FRAME)) | st.binary(max_size=32)
 def test_any_label_file_is_labels_or_lines_that_name_it(content: bytes) -> None:
     good = LabelFile("v/img_00001.json", "img_00001.json", json.dumps(FRAME).encode())
     with in_seconds():
-        found = decode([good, LabelFile("v/img_00006.json", "img_00006.json", content)], None)
+        found = decode([VideoFiles("v", [good, LabelFile("v/img_00006.json", "img_00006.json", content)])], None)
         assert found.labelled_frames["frame"].to_pylist()[0] == 1
         for problem in found.problems:
             assert is_a_line(str(problem)), problem

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from tests.data.layouts import FRAME, write_frames
 from tps_pipeline.data import annotations, compressed, tar
 from tps_pipeline.data.annotations import LabelFile, find_annotations, find_ground_truth, read_files
-from tps_pipeline.data.decoding import MAX_PEOPLE, decode
+from tps_pipeline.data.decoding import VideoFiles, decode
+from tps_pipeline.data.frame_labels import MAX_PEOPLE
 from tps_pipeline.data.kinetics_tps import read_all
 from tps_pipeline.data.lists import STATES, TOLD, read_names
 from tps_pipeline.errors import DataError, UnreachableError
@@ -99,7 +100,7 @@ def test_any_label_is_labels_or_a_message(value: str):
     good = LabelFile("v/img_00001.json", "img_00001.json", json.dumps(FRAME).encode())
     for text in (f'{{"humans": [{value}]}}', f'{{"humans": [], "o": [{{"box": {value}, "name": "a"}}]}}', value):
         content = text.encode("utf-8", "surrogatepass")
-        found = decode([good, LabelFile("v/img_00002.json", "img_00002.json", content)], None)
+        found = decode([VideoFiles("v", [good, LabelFile("v/img_00002.json", "img_00002.json", content)])], None)
         assert all(str(problem) for problem in found.problems)
 
 
@@ -107,7 +108,9 @@ def test_any_label_is_labels_or_a_message(value: str):
 def test_more_people_than_a_table_numbers_are_one_frame_less(count: int, left_out: bool):
     crowd = ('{"humans": [' + ",".join([PEOPLE] * count) + "]}").encode()
     small = ('{"humans": [' + PEOPLE + "]}").encode()
-    found = decode([LabelFile("v/1.json", "1.json", crowd), LabelFile("v/2.json", "2.json", small)], None)
+    found = decode(
+        [VideoFiles("v", [LabelFile("v/1.json", "1.json", crowd), LabelFile("v/2.json", "2.json", small)])], None
+    )
     assert found.labelled_frames["frame"].to_pylist() == ([2] if left_out else [1, 2])
     assert [f"at most {MAX_PEOPLE} in a frame" in str(problem) for problem in found.problems] == [True] * left_out
 

@@ -21,7 +21,7 @@ from tests.data.layouts import (
 )
 from tps_pipeline import tables
 from tps_pipeline.data.annotations import LabelFile
-from tps_pipeline.data.decoding import decode
+from tps_pipeline.data.decoding import VideoFiles, decode
 from tps_pipeline.data.kinetics_tps import read_all, read_annotations
 from tps_pipeline.data.layout import find_videos
 from tps_pipeline.data.statistics import statistics
@@ -219,7 +219,7 @@ humans = st.fixed_dictionaries(
 @given(st.lists(st.one_of(st.binary(), st.lists(humans).map(lambda h: json.dumps({"humans": h}).encode())), max_size=6))
 def test_any_content_is_either_labels_or_a_problem(contents: list[bytes]):
     files = [LabelFile(f"{i}", f"img_{i + 1:05}.json", content) for i, content in enumerate(contents)]
-    found = decode(files, None)
+    found = decode([VideoFiles("v", files)], None)
     named = {int(problem.path) + 1 for problem in found.problems}
     kept: list[int] = found.labelled_frames["frame"].to_numpy().tolist()
     assert sorted([*named, *kept]) == list(range(1, len(files) + 1))

@@ -1,4 +1,4 @@
-"""torchvision is imported without torch's compiler, and both work as ever."""
+"""Networks are imported without torch's compiler and triton, and all work as ever."""
 
 import subprocess
 import sys
@@ -6,7 +6,8 @@ import sys
 CODE = """
 import sys
 import tps_pipeline.detection.suppression, tps_pipeline.models.csn, tps_pipeline.models.end_to_end
-import tps_pipeline.models.relations, tps_pipeline.models.video_swin
+import tps_pipeline.models.relations, tps_pipeline.models.video_swin, tps_pipeline.training.loop
+assert "triton" not in sys.modules  # 70 MB
 assert not [name for name in sys.modules if name.startswith("torch._dynamo")]
 import torch
 from torchvision.ops import roi_align

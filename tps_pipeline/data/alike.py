@@ -9,14 +9,13 @@ not read here (`read` gives None) but by the typed reader of `challenge_json`, w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tps_pipeline.parsing import Floats, Integers
@@ -25,7 +24,7 @@ MOST = 5
 """Boxes or states of one part that are read here."""
 
 _BLOCK = 1 << 20
-"""Bytes looked at together: what is known of each stays in the processor's cache."""
+"""Bytes looked at together: what is known of each stays in the processor's cache. Fewer are slower."""
 
 _BOX, _KEY = b"[,,,]", b'""'
 _IS_PUNCTUATION = bytes(character in b'{}[],"' for character in range(256))
@@ -37,6 +36,8 @@ _ZEROS = np.array([int.from_bytes(bytes(8 - n) + b"0" * n, "little") for n in ra
 """By number of digits: as many zeros, at the end of eight bytes."""
 _BITS_BEFORE = np.array([8 * (8 - n) for n in range(9)], np.uint64)
 _LONGEST_NAME = 64
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""What words of a name are mixed by, so that two names are hardly ever one number."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class _OtherwiseError(ValueError):
     """Something is written in another way."""
 
 
-def read(frames: list[msgspec.Raw], *, proposals: bool) -> Columns | None:
+def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns | None:
     """Read frames (`{"humans": [...]}`), if all of them are written alike.
 
     Args:
@@ -77,15 +78,16 @@ def read(frames: list[msgspec.Raw], *, proposals: bool) -> Columns | None:
     """
     try:
         way = _Way.of(frames, proposals=proposals)
-        return _joined([way.read(block) for block in _blocks(frames)])
+        return joined([way.read(block) for block in _blocks(frames)])
     except (ValueError, msgspec.DecodeError, RecursionError):  # Arrow's of numbers that are none, too
         return None
 
 
-def _blocks(frames: list[msgspec.Raw]) -> Iterator[list[msgspec.Raw]]:
-    """Frames of about `_BLOCK` bytes together."""
-    sizes = np.fromiter(map(len, map(memoryview, frames)), np.int64, len(frames))
-    starts = np.flatnonzero(np.diff(np.cumsum(sizes) // _BLOCK, prepend=-1))
+def _blocks(frames: Sequence[msgspec.Raw | bytes]) -> Iterator[Sequence[msgspec.Raw | bytes]]:
+    """Frames of `_BLOCK` bytes together or somewhat less, in blocks of about a size."""
+    before = np.cumsum([*map(len, map(memoryview, frames))]) - 1
+    blocks = -(-(before[-1] + 1) // _BLOCK)
+    starts = np.flatnonzero(np.diff(before * blocks // (before[-1] + 1), prepend=-1))
     return (frames[start:end] for start, end in itertools.pairwise([*starts.tolist(), len(frames)]))
 
 
@@ -113,7 +115,7 @@ def _written(fields: dict[str, Any], values: dict[str, bytes]) -> _Written:
         if name not in values and not (value is None or isinstance(value, str | float | int)):
             raise _OtherwiseError
         said += values.get(name, b'""' if isinstance(value, str) else b"")
-    if not values.keys() <= places.keys() or any(len(key) > 8 for key in keys.values()):
+    if not values.keys() <= places.keys() or any(len(key) > 7 for key in keys.values()):
         raise _OtherwiseError
 
     def begins(name: str, what: bytes) -> tuple[int, ...]:
@@ -132,7 +134,7 @@ class _Way:
     """By the letter that stands for a part so written."""
 
     @classmethod
-    def of(cls, frames: list[msgspec.Raw], *, proposals: bool) -> _Way:
+    def of(cls, frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> _Way:
         """As the first person that has a part."""
         for frame in frames:
             for person in msgspec.json.decode(frame, type=dict[str, list[dict[str, Any]]]).get("humans", []):
@@ -160,7 +162,7 @@ class _Way:
             )
         return ways
 
-    def read(self, frames: list[msgspec.Raw]) -> Columns:
+    def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
         """Read frames that are written in this way."""
         text = _Text(b",".join(frames))
         letters = text.punctuation
@@ -177,7 +179,7 @@ class _Way:
         start = np.cumsum(length[each]) - length[each]
         frame, person = np.flatnonzero(each == ord(_FRAME)), np.flatnonzero(each == ord(_PERSON))
         text.check(start[frame] + 1, b"humans")
-        text.check(start[frame] + len(_OPEN) - 1, b"")  # `[null]` would pass for nobody
+        text.check_nothing(start[frame] + len(_OPEN) - 1)  # `[null]` would pass for nobody
         for at, key in self.person.keys.items():
             text.check(start[person] + at, key)
         rows, boxes, names, states = [], [], [], []
@@ -203,7 +205,7 @@ class _Way:
             parts=part_names,
             states=state_names,
         )
-        _check_once(columns)
+        _check_once(columns, row // (MOST + 1))
         return columns
 
 
@@ -218,40 +220,49 @@ class _Text:
             raise _OtherwiseError
         padded = text + bytes(8)
         self._text, self._each = text, np.frombuffer(padded, np.uint8)
-        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool)).astype(np.int32)
+        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
         self._words = np.ndarray(len(text) + 1, np.uint64, padded, strides=(1,))
-        self.punctuation = self._each[self._at].tobytes()
+        self.punctuation = self._each.take(self._at).tobytes()
 
     def check(self, at: Integers, word: bytes) -> None:
-        """Refuse a text that has another word than this after some of its punctuation."""
-        start, end = self._at[at] + 1, self._at[at + 1]
-        spelled = self._words[start] & _LAST_BYTES[len(word)]
-        if (end - start != len(word)).any() or (spelled != int.from_bytes(word, "little")).any():
+        """Refuse a text that has another string than this, of seven bytes at the most, after some quotes."""
+        word += b'"'  # no string holds one
+        spelled = self._words[self._at.take(at) + 1] & _LAST_BYTES[len(word)]
+        if (spelled != int.from_bytes(word, "little")).any():
+            raise _OtherwiseError
+
+    def check_nothing(self, at: Integers) -> None:
+        """Refuse a text that has anything between some of its punctuation and the next."""
+        if (self._at.take(at + 1) - self._at.take(at) != 1).any():
             raise _OtherwiseError
 
     def names(self, at: Integers) -> tuple[Integers, list[str]]:
         """Codes and names of the strings after some of the punctuation."""
-        start, end = self._at[at] + 1, self._at[at + 1]
-        length = end - start
+        start = self._at.take(at) + 1
+        length = self._at.take(at + 1) - start
         if length.max(initial=0) > _LONGEST_NAME:
             raise _OtherwiseError
-        words = -(-int(length.max(initial=1)) // 8) or 1
-        spelled = np.empty((len(at), words), np.uint64)  # filled up with zeros, which no string of JSON holds
-        for nth in range(words):
-            left = np.clip(length - 8 * nth, 0, 8)
-            spelled[:, nth] = self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left]
-        text = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8 * words), len(at), [None, pa.py_buffer(spelled.data)])
-        found = text.dictionary_encode()
-        names = [bytes(name or b"").rstrip(b"\0").decode() for name in found.dictionary.to_pylist()]
-        return _values(found.indices, np.int32).astype(np.int64), names
+        words, mixed = [], np.zeros(len(at), np.uint64)
+        for nth in range(-(-int(length.max(initial=1)) // 8) or 1):
+            left = np.clip(length - 8 * nth, 0, 8)  # filled up with zeros, which no string of JSON holds
+            words.append(self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left])
+            mixed = mixed * _ODD + words[-1] if nth else words[-1]
+        distinct, code = _coded(mixed)
+        first = np.zeros(len(distinct), np.int64)
+        first[code[::-1]] = np.arange(len(code))[::-1]
+        if len(words) > 1 and any((word != word[first][code]).any() for word in words):  # two names mixed to one
+            raise _OtherwiseError
+        order = np.argsort(first)
+        names = [self._text[start[row] : start[row] + length[row]].decode() for row in first[order]]
+        return np.argsort(order)[code], names
 
     def boxes(self, at: Integers) -> Floats:
         """`(n, 4)` numbers, the first of each row after the given punctuation."""
-        bounds = [self._at[at + nth] for nth in range(5)]
+        bounds = [self._at.take(at + nth) for nth in range(5)]
         corners = [self._numbers(before + 1, end) for before, end in itertools.pairwise(bounds)]
         return np.stack(corners, axis=1)
 
-    def _numbers(self, start: NDArray[np.int32], end: NDArray[np.int32]) -> Floats:
+    def _numbers(self, start: Integers, end: Integers) -> Floats:
         """Numbers, a space before each or none: whole ones of some digits all at once, else as Arrow reads them."""
         digits = self._words[start]
         space = (digits & 255) == ord(" ")
@@ -267,10 +278,10 @@ class _Text:
                 digits = digits * 10 + (digits >> 8) & 0x00FF00FF00FF00FF
                 digits = digits * 100 + (digits >> 16) & 0x0000FFFF0000FFFF
                 digits = digits * 10000 + (digits >> 32) & 0xFFFFFFFF
-                return digits * np.where(minus, -1.0, 1.0)
+                return digits * np.where(minus, -1.0, 1.0) if minus.any() else digits.astype(np.float64)
         start += space
         first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
-        corners = pc.cast(self._strings(start[first], end[first]), pa.float64())
+        corners = self._strings(start[first], end[first]).cast(pa.float64())
         return _values(corners, np.float64)[::2][np.cumsum(first) - 1]
 
     def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
@@ -280,6 +291,16 @@ class _Text:
         there = pa.py_buffer(b"\x55" * (len(start) // 4 + 1))
         size = max(0, between.size - 1)
         return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
+
+
+def _coded(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], Integers]:
+    """The different ones of some numbers, which are few and come again and again, and which of them each is."""
+    distinct = np.unique(numbers[:256])
+    code = np.searchsorted(distinct[:-1], numbers)
+    if (distinct[code] != numbers).any():
+        distinct = np.unique(numbers)
+        code = np.searchsorted(distinct, numbers)
+    return distinct, code
 
 
 def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
@@ -301,8 +322,8 @@ def _check_nesting(letters: bytes, frames: int) -> None:
         raise _OtherwiseError
 
 
-def _joined(blocks: list[Columns]) -> Columns:
-    """Blocks one after the other, with codes of all names."""
+def joined(blocks: list[Columns]) -> Columns:
+    """Some blocks, of which there is one at least, one after the other, with codes of all names; they are used up."""
     parts: dict[str, int] = {}
     states: dict[str, int] = {}
     person, part, state, people = [], [], [], 0
@@ -323,10 +344,9 @@ def _joined(blocks: list[Columns]) -> Columns:
     )
 
 
-def _check_once(columns: Columns) -> None:
-    """Refuse a part that a person has twice: the last one counts."""
-    if len(columns.part) > 1:
-        slot = columns.part_person * len(columns.parts) + columns.part
-        starts = slot[np.flatnonzero(np.diff(slot, prepend=-1))]
-        if np.bincount(starts, minlength=1).max() > 1:
-            raise _OtherwiseError
+def _check_once(columns: Columns, written: Integers) -> None:
+    """Refuse a part that a person has twice, of which the last one counts; `written` is where a row's part stands."""
+    first = np.flatnonzero(np.diff(written, prepend=-1))
+    slot = (columns.part_person * len(columns.parts) + columns.part)[first]
+    if np.bincount(slot, minlength=1).max() > 1:
+        raise _OtherwiseError

@@ -1,19 +1,18 @@
-"""Label files into tables: typed parsing, then checks on whole columns at once.
+"""Label files into tables, then checks on whole columns at once.
 
-A frame's file is `{"humans": [{"box": [x1, y1, x2, y2], "parts": {"left_arm": {"box": [...], "verb": "bend"}}}]}`.
-`verb` may be a list, of which the first is the state. Everything else about people is passed over (`number`,
-`name`). A list under any other name whose entries have a `box` and a `name` holds objects; their field's name is
-not documented, so entries that do not fit are passed over. A file with anything wrong in its people is left out whole.
+Files are read some hundred together where they are written alike (`alike`), and parsed one by one where they are not:
+the same rows come of both.
+
+What a file may hold is `frame_labels`' matter. One with anything wrong in its people is left out whole.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import re
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,248 +20,270 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import tables
+from tps_pipeline.data import alike
 from tps_pipeline.data.annotations import LabelFile
-from tps_pipeline.data.encoding import as_utf8
+from tps_pipeline.data.frame_labels import (
+    MAX_PEOPLE,
+    PIXELS,
+    Object,
+    Person,
+    boxes_of,
+    fits,
+    fitting_objects,
+    frame_number,
+    parse,
+)
 from tps_pipeline.data.layout import Problem
 from tps_pipeline.labels import PARTS
 from tps_pipeline.parsing import MAX_FRAME
 
-MAX_PEOPLE = int(np.iinfo(np.int16).max)
-"""In a frame: what tables can number."""
-_PIXELS = np.iinfo(np.int16)
-_FRAME_NUMBER = re.compile(r"(?:[^0-9]*[^\W0-9_](?:_+|[-. ])?)?([0-9]+)\.json", re.IGNORECASE)
+_BLOCK = 1 << 20
+"""Bytes of files that are read together."""
+_HUMANS_ALONE = 14
+"""Bytes of a file beside the list of its people where it holds no more: `{"humans": }`, and the end of the line."""
 _FIX = "correct the file or delete it; the frame is left out"
-
-Box = tuple[float, float, float, float]
-"""The two corners of a box as an annotation file has them: x1, y1, x2, y2 in pixels."""
 
 Rows = NDArray[np.int64]
 """Row numbers of a table."""
 
 
-class _Part(msgspec.Struct, gc=False):
-    box: Box
-    verb: str | list[str]
+class _Outline(msgspec.Struct, gc=False):
+    humans: msgspec.Raw
 
 
-class _Human(msgspec.Struct, gc=False):
-    box: Box
-    parts: dict[str, _Part] = {}
+_OUTLINES = msgspec.json.Decoder(_Outline)
 
 
-class _Frame(msgspec.Struct, gc=False):
-    humans: list[_Human]
+class VideoFiles(NamedTuple):
+    """One video's label files, as found."""
 
-
-class _Object(msgspec.Struct, gc=False):
-    box: Box
-    name: str
-
-
-_FRAMES = msgspec.json.Decoder(_Frame)
-
-
-@dataclass
-class _Files:
-    """What one video's readable files say; `file` below is an index into these."""
-
-    where: list[str] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    n_people: list[int] = field(default_factory=list)
-    people: list[_Human] = field(default_factory=list)
-    objects: list[tuple[int, _Object]] = field(default_factory=list)
-    """With their file."""
+    video_id: str
+    """The video's; files may be named after it, too."""
+    files: Sequence[LabelFile]
+    """One file a frame."""
+    problems: Sequence[Problem] = ()
+    """What else lies among them."""
 
 
 @dataclass(frozen=True)
-class VideoLabels:
-    """One video's labels. Tables lack the `video_id` and are in the files' order."""
+class Labels:
+    """What some videos' files say."""
 
     labelled_frames: pa.Table
-    """The frames that have a file."""
+    """The frames that have a file: `tables.LABELLED_FRAMES`."""
     people: pa.Table
-    """People's boxes."""
+    """People's boxes: `tables.PEOPLE`."""
     parts: pa.Table
-    """Parts' boxes and states."""
+    """Parts' boxes and states: `tables.PARTS`."""
     objects: pa.Table
-    """Objects' boxes and names."""
+    """Objects' boxes and names: `tables.OBJECTS`."""
     problems: list[Problem]
-    """What was left out, and why."""
+    """What was left out, and why, video by video."""
 
 
-def decode(
-    files: Iterable[LabelFile], states: Set[str] | None, *, parts: Set[str] = frozenset(PARTS), video_id: str = ""
-) -> VideoLabels:
-    """Decode one video's label files.
+class _File(NamedTuple):
+    labels: LabelFile
+    video: int
+    nth: int
+    """Of its video's."""
+    frame: int
+
+
+_Objects = list[tuple[int, Object]]
+"""Objects with their file."""
+
+
+@dataclass
+class _Found:
+    """What files say, block after block; a file is an index into `files`."""
+
+    files: list[_File] = field(default_factory=list)
+    """Those that can be read."""
+    blocks: list[alike.Columns] = field(default_factory=list)
+    """One row a part, with its first state."""
+    objects: _Objects = field(default_factory=list)
+    problems: list[tuple[tuple[int, int, int], Problem]] = field(default_factory=list)
+    """With their place: the video, then its folder's, those of files that cannot be read, and of what files say."""
+
+    def read(self, files: list[_File]) -> None:
+        """Read a block of files: all at once if they are written alike, else one by one."""
+        before = len(self.files)
+        at_once = _read_at_once(files)
+        columns, objects = at_once or self._one_by_one(files)
+        self.files += files if at_once else []
+        self.blocks.append(columns)
+        self.objects += [(before + file, item) for file, item in objects]
+
+    def _one_by_one(self, files: list[_File]) -> tuple[alike.Columns, _Objects]:
+        people: list[list[Person]] = []
+        objects: _Objects = []
+        for file in files:
+            try:
+                humans, others = parse(file.labels.content)
+            except (ValueError, RecursionError) as error:
+                self._leave_out(file, f"is not a frame's labels: {error}")
+                continue
+            if len(humans) > MAX_PEOPLE:
+                self._leave_out(file, f"has {len(humans)} people, and at most {MAX_PEOPLE} in a frame can be read")
+                continue
+            self.files.append(file)
+            objects += [(len(people), item) for item in others]
+            people.append(humans)
+        return _columns(people), objects
+
+    def _leave_out(self, file: _File, what: str) -> None:
+        self.problems.append(((file.video, 1, file.nth), Problem(file.labels.where, what, _FIX)))
+
+
+def decode(videos: Iterable[VideoFiles], states: Set[str] | None, *, parts: Set[str] = frozenset(PARTS)) -> Labels:
+    """Decode some videos' label files.
 
     Args:
-        files: One file a frame.
+        videos: Each once; they are asked for one by one, and no more than a few files are held at a time.
         states: The states that labels may have (None: any).
         parts: The parts that they may have.
-        video_id: The video's; files may be named after it, too.
 
     Returns:
         The labels, and a problem for each file that was left out.
     """
-    found, problems = _parse(files, video_id)
-    counts = np.array(found.n_people, int)
-    file_of_person = np.repeat(np.arange(len(counts)), counts)
-    person = np.arange(len(file_of_person)) - np.repeat(np.cumsum(counts) - counts, counts)
-    person_of_part = np.repeat(np.arange(len(person)), np.array([len(human.parts) for human in found.people], int))
-    file_of_part = file_of_person[person_of_part]
-    boxed = list(itertools.chain.from_iterable([human.parts.values() for human in found.people]))
-    names = list(itertools.chain.from_iterable([human.parts for human in found.people]))
-    verbs = _first_states([part.verb for part in boxed])
-    person_boxes, part_boxes = _boxes(found.people), _boxes(boxed)
+    found = _Found()
+    names: list[str] = []
+    block: list[_File] = []
+    for number, video in enumerate(videos):
+        names.append(video.video_id)
+        found.problems += [((number, 0, nth), problem) for nth, problem in enumerate(video.problems)]
+        block += _of_frames(video, number, found)
+        if sum(len(file.labels.content) for file in block) >= _BLOCK:
+            found.read(block)
+            block = []
+    found.read(block)
+    return _tables(found, names, states, parts)
 
+
+def _tables(found: _Found, videos: list[str], states: Set[str] | None, parts: Set[str]) -> Labels:
+    """Check what was found, and lay out what stands."""
+    rows = alike.joined(found.blocks)
+    file_of_person = np.repeat(np.arange(len(found.files)), rows.people)
+    person = np.arange(len(file_of_person)) - np.repeat(np.cumsum(rows.people) - rows.people, rows.people)
+    file_of_part = file_of_person[rows.part_person]
     wrong: dict[int, str] = {}
-    _check_boxes(wrong, person_boxes, file_of_person, what="a person's box")
-    _check_boxes(wrong, part_boxes, file_of_part, what="a part's box")
-    _check_names(wrong, names, file_of_part, known=parts, what=_unknown_part(parts))
-    _check_names(wrong, verbs, file_of_part, known=states, what="is not in list/part_stat.txt")
-    problems += [Problem(found.where[file], what, _FIX) for file, what in sorted(wrong.items())]
+    _check_boxes(wrong, rows.person_box, file_of_person, what="a person's box")
+    _check_boxes(wrong, rows.part_box, file_of_part, what="a part's box")
+    _check_names(wrong, rows.parts, rows.part, file_of_part, known=parts, what=_unknown_part(parts))
+    _check_names(wrong, rows.states, rows.state, file_of_part, known=states, what="is not in list/part_stat.txt")
+    for file, what in wrong.items():
+        of = found.files[file]
+        found.problems.append(((of.video, 2, of.nth), Problem(of.labels.where, what, _FIX)))
 
+    frame = np.array([file.frame for file in found.files], np.int32)
+    video = np.array([file.video for file in found.files], np.int32)
+    stands = np.ones(len(frame), bool)
+    stands[[*wrong]] = False
+
+    def table(schema: pa.Schema, files: Rows, columns: dict[str, Any]) -> pa.Table:
+        columns |= {"video_id": _named(video[files], videos), "frame": frame[files]}
+        laid_out = pa.table(columns)
+        return tables.conform(laid_out.filter(stands[files]) if wrong else laid_out, schema)
+
+    names = {"part": _named(rows.part, rows.parts), "state": _named(rows.state, rows.states)}
     objects = [item for _, item in found.objects]
-    file_of_object = np.array([file for file, _ in found.objects], int)
-    frames = np.array(found.frames, np.int32)
-    files_of = {"labelled_frames": np.arange(len(frames)), "people": file_of_person, "parts": file_of_part}
-    columns: dict[str, dict[str, Any]] = {
-        "labelled_frames": {"n_people": counts},
-        "people": {"person": person, **_corners(person_boxes)},
-        "parts": {
-            "person": person[person_of_part],
-            "part": pa.array(names, pa.string()),
-            "state": pa.array(verbs, pa.string()),
-            **_corners(part_boxes),
-        },
-        "objects": {"name": pa.array([item.name for item in objects], pa.string()), **_corners(_boxes(objects))},
-    }
-    files_of["objects"] = file_of_object
-    for name, of_table in columns.items():
-        of_table["frame"] = frames[files_of[name]]
-    rows = {name: pa.table(of_table) for name, of_table in columns.items()}
-    if wrong:
-        good = ~np.isin(np.arange(len(frames)), list(wrong))
-        rows = {name: table.filter(good[files_of[name]]) for name, table in rows.items()}
-    return VideoLabels(**rows, problems=problems)
+    object_names = pa.array([item.name for item in objects], pa.string())
+    return Labels(
+        table(tables.LABELLED_FRAMES, np.arange(len(frame)), {"n_people": rows.people}),
+        table(tables.PEOPLE, file_of_person, {"person": person, **_corners(rows.person_box)}),
+        table(tables.PARTS, file_of_part, {"person": person[rows.part_person], **names, **_corners(rows.part_box)}),
+        table(
+            tables.OBJECTS,
+            np.array([file for file, _ in found.objects], int),
+            {"name": object_names, **_corners(boxes_of(objects))},
+        ),
+        [problem for _, problem in sorted(found.problems, key=itemgetter(0))],
+    )
 
 
-def join(videos: dict[str, VideoLabels], name: str, schema: pa.Schema) -> pa.Table:
-    """One table of all videos, in a declared shape."""
-    parts = [getattr(labels, name) for labels in videos.values()]
-    codes = np.repeat(np.arange(len(parts), dtype=np.int32), [part.num_rows for part in parts])
-    ids = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(videos, pa.string()))
-    rows = pa.concat_tables(parts) if parts else tables.empty(schema).drop_columns(["video_id"])
-    return tables.conform(rows.append_column("video_id", ids), schema)
+def _named(codes: NDArray[Any], names: list[str]) -> pa.Array[Any]:
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names, pa.string()))
 
 
-def frame_number(name: str, video_id: str = "") -> int | None:
-    """The frame that a label file is of: the only number in its name, at the end.
-
-    >>> frame_number("img_00012.json"), frame_number("7.json"), frame_number("a_1_2_00003.json", "a_1_2")
-    (12, 7, 3)
-    >>> frame_number("img_00005_v2.json"), frame_number("img_-1.json")
-    (None, None)
-    """
-    found = _FRAME_NUMBER.fullmatch(name)
-    if video_id and name.startswith(video_id):
-        found = found or _FRAME_NUMBER.fullmatch(name.removeprefix(video_id).lstrip("_-. "))
-    digits = found[1].lstrip("0") if found else ""
-    return int(digits or "0") if found and len(digits) <= len(str(MAX_FRAME)) else None
-
-
-def _parse(files: Iterable[LabelFile], video_id: str) -> tuple[_Files, list[Problem]]:
-    found, problems = _Files(), []
+def _of_frames(video: VideoFiles, number: int, found: _Found) -> Iterator[_File]:
+    """A video's files, each of a frame of its own."""
+    frames = [frame_number(file.name, video.video_id) for file in video.files]
     seen: set[int] = set()
-    for file in files:
-        frame = frame_number(file.name, video_id)
+    for nth, (file, frame) in enumerate(zip(video.files, frames, strict=True)):
+        if frame and frame <= MAX_FRAME and frame not in seen:
+            seen.add(frame)
+            yield _File(file, number, nth, frame)
+            continue
         if frame == 0:
             what = "labels frame 0, and frames are numbered from 1: all labels of the video may be one frame early"
             fix = "if they are counted from 0, add 1 to each file's number; this one is left out"
-            problems.append(Problem(file.where, what, fix))
-            continue
-        if frame is None or frame > MAX_FRAME:
+        elif frame in seen:
+            what, fix = f"labels frame {frame} a second time", "delete one of the two"
+        else:
+            what = "has no frame number in its name"
             fix = "name it after its frame, img_00001.json for the first; it is left out"
-            problems.append(Problem(file.where, "has no frame number in its name", fix))
-            continue
-        if frame in seen:
-            problems.append(Problem(file.where, f"labels frame {frame} a second time", "delete one of the two"))
-            continue
-        seen.add(frame)
-        try:
-            humans, objects = _parse_frame(as_utf8(file.content))
-        except (ValueError, RecursionError) as error:
-            problems.append(Problem(file.where, f"is not a frame's labels: {error}", _FIX))
-            continue
-        if len(humans) > MAX_PEOPLE:
-            what = f"has {len(humans)} people, and at most {MAX_PEOPLE} in a frame can be read"
-            problems.append(Problem(file.where, what, _FIX))
-            continue
-        found.objects += [(len(found.frames), item) for item in objects]
-        found.where.append(file.where)
-        found.frames.append(frame)
-        found.n_people.append(len(humans))
-        found.people += humans
-    return found, problems
+        found.problems.append(((number, 1, nth), Problem(file.where, what, fix)))
 
 
-def _parse_frame(content: bytes) -> tuple[list[_Human], list[_Object]]:
-    humans = _FRAMES.decode(content).humans
-    n_boxes = len(humans) + sum(len(human.parts) for human in humans)
-    # A part given twice is invisible after parsing, but its box is still in the text.
-    if content.count(b'"box"') == n_boxes:
-        return humans, []
-    objects = _parse_objects(content)
-    if content.count(b'"box"') != n_boxes + len(objects):
-        json.loads(content, object_pairs_hook=_refuse_duplicates)
-    return humans, [item for item in objects if _fits(_boxes([item])).all()]
+def _read_at_once(files: list[_File]) -> tuple[alike.Columns, _Objects] | None:
+    """Read a block of files that are written alike; None if they are not, or anything is wrong with one."""
+    contents = [file.labels.content for file in files]
+    try:
+        humans = [outline.humans for outline in map(_OUTLINES.decode, contents)]
+        beside = np.array([*map(len, contents)], int) - np.array([*map(len, map(memoryview, humans))], int)
+        others = np.flatnonzero(beside > _HUMANS_ALONE).tolist()
+        frames = contents.copy()
+        for nth in others:
+            frames[nth] = b'{"humans":%b}' % humans[nth]
+        read = alike.read(frames, proposals=False)
+        if read is None or not (np.isfinite(read.person_box).all() and np.isfinite(read.part_box).all()):
+            return None
+        columns = _first_of_states(read)
+        n_boxes = columns.people + np.bincount(
+            np.repeat(np.arange(len(files)), columns.people)[columns.part_person], minlength=len(files)
+        )
+        objects = [(nth, item) for nth in others for item in fitting_objects(contents[nth], int(n_boxes[nth]))]
+    except (ValueError, RecursionError):
+        return None
+    return None if columns.people.max(initial=0) > MAX_PEOPLE else (columns, objects)
 
 
-def _parse_objects(content: bytes) -> list[_Object]:
-    fields = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    others = [msgspec.json.decode(raw) for name, raw in fields.items() if name != "humans"]
-    objects = []
-    for item in (item for value in others if isinstance(value, list) for item in value):
-        try:
-            objects.append(msgspec.convert(item, _Object))
-        except msgspec.ValidationError:
-            continue
-    return objects
+def _first_of_states(read: alike.Columns) -> alike.Columns:
+    """One row a part: the first of several states counts."""
+    first = np.diff(read.part_person * len(read.parts) + read.part, prepend=-1) != 0
+    if first.all():
+        return read
+    part_person, part, part_box, state = (
+        column[first] for column in (read.part_person, read.part, read.part_box, read.state)
+    )
+    return replace(read, part_person=part_person, part=part, part_box=part_box, state=state)
 
 
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
-    return fields
-
-
-def _first_states(verbs: list[str | list[str]]) -> list[str]:
-    """The state of each part: the first of a list, and nothing for an empty one."""
-    if list in set(map(type, verbs)):
-        return [verb if isinstance(verb, str) else (*verb, "")[0] for verb in verbs]
-    return cast(list[str], verbs)
-
-
-def _boxes(labels: Sequence[_Human | _Part | _Object]) -> NDArray[np.float64]:
-    corners = itertools.chain.from_iterable([label.box for label in labels])
-    return np.fromiter(corners, np.float64, 4 * len(labels)).reshape(-1, 4)
+def _columns(people: list[list[Person]]) -> alike.Columns:
+    """Parsed people of some frames, in the form in which they are read at once."""
+    humans = [*itertools.chain.from_iterable(people)]
+    parts = [part for human in humans for part in human.parts.values()]
+    names: dict[str, int] = {}
+    states: dict[str, int] = {}
+    return alike.Columns(
+        people=np.array([*map(len, people)], int),
+        person_box=boxes_of(humans),
+        part_person=np.repeat(np.arange(len(humans)), np.array([len(human.parts) for human in humans], int)),
+        part=np.array([names.setdefault(name, len(names)) for human in humans for name in human.parts], int),
+        part_box=boxes_of(parts),
+        state=np.array([states.setdefault(part.state, len(states)) for part in parts], int),
+        parts=[*names],
+        states=[*states],
+    )
 
 
 def _corners(boxes: NDArray[np.float64]) -> dict[str, NDArray[np.int16]]:
-    pixels = np.clip(np.rint(boxes), _PIXELS.min, _PIXELS.max).astype(np.int16)
+    pixels = np.clip(np.rint(boxes), PIXELS.min, PIXELS.max).astype(np.int16)
     return dict(zip(tables.BOX, pixels.T, strict=True))
 
 
-def _fits(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which boxes have corners in order, within what tables hold."""
-    ordered = (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
-    return ordered & (boxes >= _PIXELS.min).all(1) & (boxes <= _PIXELS.max).all(1)
-
-
 def _check_boxes(wrong: dict[int, str], boxes: NDArray[np.float64], files: Rows, *, what: str) -> None:
-    for row in np.flatnonzero(~_fits(boxes)):
+    for row in np.flatnonzero(~fits(boxes)):
         corners = ", ".join(f"{corner:g}" for corner in boxes[row])
         wrong.setdefault(int(files[row]), f"{what} [{corners}] is not x1 <= x2, y1 <= y2 in pixels")
 
@@ -272,11 +293,11 @@ def _unknown_part(known: Set[str]) -> str:
     return f"is none of the parts {', '.join([*ours, *others])}, and list/body_part.txt does not name it"
 
 
-def _check_names(wrong: dict[int, str], names: list[str], files: Rows, *, known: Set[str] | None, what: str) -> None:
+def _check_names(
+    wrong: dict[int, str], names: list[str], codes: Rows, files: Rows, *, known: Set[str] | None, what: str
+) -> None:
     """Find names that are empty, or not among the known ones (None: any)."""
-    used = set(names)
-    unknown = (used - known if known is not None else set()) | (used & {""})
-    if unknown:
-        for file, name in zip(files, names, strict=True):
-            if name in unknown:
-                wrong.setdefault(int(file), f"{name!r} {what}" if name else "a part has no name or no state")
+    unknown = [code for code, name in enumerate(names) if not name or (known is not None and name not in known)]
+    for row in np.flatnonzero(np.isin(codes, unknown)) if unknown else ():
+        name = names[codes[row]]
+        wrong.setdefault(int(files[row]), f"{name!r} {what}" if name else "a part has no name or no state")

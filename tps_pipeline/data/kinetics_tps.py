@@ -20,7 +20,7 @@ from tps_pipeline.data.annotations import (
     find_ground_truth,
     read_files,
 )
-from tps_pipeline.data.decoding import VideoLabels, decode, join
+from tps_pipeline.data.decoding import VideoFiles, decode
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos, unused
 from tps_pipeline.data.lists import known_parts, known_states, unread_lines
 from tps_pipeline.errors import UnreachableError
@@ -167,30 +167,24 @@ def read_all(data: Path) -> Annotations:
 
 def _read(data: Path, manifest: pa.Table, index: Index, *, go_on: bool = False) -> Annotations:
     """The labels of a manifest's videos, sorted by video; what cannot be read now is raised, or named with `go_on`."""
-    states, parts = known_states(data), known_parts(data)
     actions: dict[str, str] = {}
-    labels: dict[str, VideoLabels] = {}
-    problems = []
     rows = manifest.select(["video_id", "split", "action"]).to_pylist()
-    for row in sorted(rows, key=lambda row: row["video_id"]):
-        video_id, is_test = row["video_id"], row["split"] == "test"
-        try:
-            files, unread = label_files(data, video_id, index=index, is_test=is_test)
-        except UnreachableError as error:
-            if not go_on:
-                raise
-            files, unread = [], [Problem(video_id, f"has labels that cannot be read now: {error}", "see to it")]
-        action = find_ground_truth(data).actions.get(video_id) if is_test else row["action"]
-        if action is not None:
-            actions[video_id] = action
-        labels[video_id] = decode(files, states, parts=parts, video_id=video_id)
-        problems += unread + labels[video_id].problems
+
+    def read_files() -> Iterator[VideoFiles]:
+        for row in sorted(rows, key=lambda row: row["video_id"]):
+            video_id, is_test = row["video_id"], row["split"] == "test"
+            try:
+                files, unread = label_files(data, video_id, index=index, is_test=is_test)
+            except UnreachableError as error:
+                if not go_on:
+                    raise
+                files, unread = [], [Problem(video_id, f"has labels that cannot be read now: {error}", "see to it")]
+            action = find_ground_truth(data).actions.get(video_id) if is_test else row["action"]
+            if action is not None:
+                actions[video_id] = action
+            yield VideoFiles(video_id, files, unread)
+
+    labels = decode(read_files(), known_states(data), parts=known_parts(data))
     names = {"video_id": pa.array(actions, pa.string()), "action": pa.array(actions.values(), pa.string())}
-    return Annotations(
-        tables.conform(pa.table(names), tables.ACTIONS),
-        join(labels, "labelled_frames", tables.LABELLED_FRAMES),
-        join(labels, "people", tables.PEOPLE),
-        join(labels, "parts", tables.PARTS),
-        join(labels, "objects", tables.OBJECTS),
-        problems,
-    )
+    acted = tables.conform(pa.table(names), tables.ACTIONS)
+    return Annotations(acted, labels.labelled_frames, labels.people, labels.parts, labels.objects, labels.problems)

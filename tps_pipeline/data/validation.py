@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tps_pipeline.data.annotations import GROUND_TRUTH, ROOT, Index, find_annotations, find_ground_truth
-from tps_pipeline.data.decoding import frame_number
+from tps_pipeline.data.frame_labels import frame_number
 from tps_pipeline.data.kinetics_tps import Annotations, action_of, read_all
 from tps_pipeline.data.layout import Problem, Video, entries, find_videos
 from tps_pipeline.data.lists import (

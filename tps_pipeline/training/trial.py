@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from tps_pipeline.training.batches import Samples
 
@@ -209,6 +208,8 @@ def _arithmetic(training: Training, batch: Any) -> tuple[int | None, int | None]
 
 def _tell(where: Any, training: Training, batch: Any) -> None:
     """Go through a step with shapes and types alone: nothing is computed, and nothing takes memory."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton: 70 MB, which nobody else needs
+
     held: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
