@@ -112,7 +112,7 @@ def test_make_refuses_a_python_that_is_too_old_and_leaves_nothing(tmp_path: Path
             "evaluate --gt tests/golden/psc/case1 --pred tests/golden/psc/case1",
             {"dagster", "torch", "pandas", "scipy", "pyarrow.compute"},
         ),
-        ("recipe check demo", {"dagster", "torch", "pandas", "scipy"}),
+        ("recipe check paper", {"dagster", "torch", "pandas", "scipy"}),
         ("data validate tests/golden", {"dagster", "torch"}),
     ],
 )

@@ -69,7 +69,7 @@ def test_each_augmentation_changes_the_pictures(data: Path, tmp_path: Path) -> N
 @pytest.mark.whole
 def test_every_detector_of_the_recipe_can_be_shown(data: Path, tmp_path: Path) -> None:
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    part = content["part_detector"]
+    part = content["methods"]["part_state_detector"]["detector"]
     content["single_stage_detector"] = part
     content["methods"]["mine"] = {"kind": "part_state_detector", "detector": part}
     path = tmp_path / "mine.yaml"

@@ -133,11 +133,12 @@ def test_from_training_to_predictions(tmp_path: Path) -> None:
 
 def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
+    detector = content["methods"]["part_state_detector"]["detector"]
     content["methods"] = {"video_category": {"kind": "video_category"}}
     content["submission"] = "video_category"
     content.pop("single_stage_detector", None)
-    entry = {"kind": "part_state_detector", "detector": content["part_detector"]}
-    more = {"single_stage_detector": content["part_detector"], "methods": content["methods"] | {"mine": entry}}
+    entry = {"kind": "part_state_detector", "detector": detector}
+    more = {"single_stage_detector": detector, "methods": content["methods"] | {"mine": entry}}
     keys = []
     for name, settings in (("less", content), ("more", content | more)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
@@ -150,8 +151,7 @@ def test_the_assets_follow_from_the_recipe_s_entries(tmp_path: Path) -> None:
 
 def test_methods_that_share_the_data_set_must_mean_the_same_by_it(tmp_path: Path) -> None:
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
-    entry = {"kind": "part_state_detector", "detector": content["part_detector"]}
-    del content["methods"]["part_state_detector"]
+    entry = {"kind": "part_state_detector", "detector": content["methods"].pop("part_state_detector")["detector"]}
     content["methods"] |= {"a": entry, "b": entry | {"inference": {"choice": "vote"}}}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(content))

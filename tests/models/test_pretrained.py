@@ -80,6 +80,7 @@ def tiny_file(tmp_path: Path) -> Path:
 def recipe_with(tmp_path: Path, **network: Any) -> Path:
     content = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())
     content["person_detector"]["network"] = network
+    content["part_detector"]["network"]["weights"] = None
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     return tmp_path / "mine.yaml"
 
@@ -201,7 +202,7 @@ def test_a_recipe_says_what_to_fetch_and_its_command_works(tmp_path: Path, store
     assert "classes: 80\n" in imported.stdout
     assert tps("recipe", "check", mine, "--store", store.root).exit_code == 0
     rows = {row["name"]: row for row in json.loads(tps("weights", "list", "--json", "--store", store.root).stdout)}
-    assert {name for name, row in rows.items() if row["imported"]} == {"people", "yolov7_tiny_coco"}
+    assert {name for name, row in rows.items() if row["imported"]} == {*pretrained.SHIPPED, "yolov7_tiny_coco"}
     assert pretrained.metadata_of("yolov7_tiny_coco", store)["licence"] == "GPL-3.0"  # type: ignore[index]
 
 

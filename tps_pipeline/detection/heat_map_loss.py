@@ -52,7 +52,8 @@ class HeatMapLoss(nn.Module):
         """
         batch, classes, height, width = maps.places.shape
         image, label = targets[:, 0].long(), targets[:, 1].long()
-        boxes = targets[:, 2:].float() * targets.new_tensor([width, height] * 2).float() * STRIDE
+        x, y, wide, high = targets[:, 2:].float().unbind(1)
+        boxes = torch.stack((x * width, y * height, wide * width, high * height), 1) * STRIDE
         spread = spread_of(boxes, height, width)
         wanted = spread.new_zeros(batch * classes, height * width + 1)
         wanted[:, :-1].index_add_(0, image * classes + label, spread.flatten(1))

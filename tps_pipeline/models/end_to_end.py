@@ -283,19 +283,19 @@ def best_boxes(maps: heat_maps.Maps, anchors: Tensor) -> Tensor:
         anchors: What sizes are told in.
     """
     side = maps.places.shape[-1]
-    likely = maps.places.float().flatten(2).softmax(2)
-    near = functional.avg_pool2d(likely.unflatten(2, (side, side)), heat_maps.WINDOW, 1, heat_maps.WINDOW // 2)
-    best = near.flatten(2).argmax(2, keepdim=True)
+    logs = maps.places.float().flatten(2)
+    highest, best = logs.max(2, keepdim=True)
+    counts = (heat_maps.SHARPNESS * (logs - highest)).exp()
     reach = torch.arange(heat_maps.WINDOW, device=best.device) - heat_maps.WINDOW // 2
     row, column = best // side + reach.repeat_interleave(len(reach)), best % side + reach.repeat(len(reach))
     inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
     place = (row.clamp(0, side - 1) * side + column.clamp(0, side - 1))[:, :, None]
-    share = likely.gather(2, place[:, :, 0]) * inside
+    share = counts.gather(2, place[:, :, 0]) * inside
     told = maps.boxes.float().flatten(3).gather(3, place.expand(-1, -1, 4, -1))
     middle = (torch.stack([column, row], 2) + 0.5 + told[:, :, :2]) / side
     size = told[:, :, 2:].clamp(-4, 4).exp() * anchors[..., None] / (side * heat_maps.STRIDE)
     boxes = torch.cat([middle - size / 2, middle + size / 2], 2)
-    return (boxes * share[:, :, None]).sum(3) / share.sum(2, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+    return (boxes * share[:, :, None]).sum(3) / share.sum(2, keepdim=True)
 
 
 def widened(boxes: Tensor, margin: float) -> Tensor:

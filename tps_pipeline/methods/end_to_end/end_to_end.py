@@ -32,7 +32,7 @@ class EndToEnd:
     """See `Method`; of the frames it is read which they are."""
     fit_version: ClassVar[str] = "2"
     """See `Method`."""
-    predict_version: ClassVar[str] = "2"
+    predict_version: ClassVar[str] = "3"
     """See `Method`."""
 
     def fit(
