@@ -119,7 +119,8 @@ def differing(store: Store, output: str, *options: str) -> list[str]:
     [
         ("image_size: 160\n  training: {epochs: 4", "image_size: 160\n  training: {epochs: 2",
          ["part_detector.training.epochs: 4 -> 2"]),
-        ("augment: {scale: 0.15, translate: 0.08, value: 0.2}\ntwo_stage", "augment: {scale: 0.3, value: 0.2}\ntwo_stage",
+        ("augment: {scale: 0.15, translate: 0.08, value: 0.2}\ntwo_stage",
+         "augment: {scale: 0.3, value: 0.2}\ntwo_stage",
          ["part_detector.augment.translate: 0.08 -> 0.0", "part_detector.augment.scale: 0.15 -> 0.3"]),
         ("seed: 0", "seed: 7", ["seed: 0 -> 7"]),
         ("submission: by_category", "submission: voting", []),
