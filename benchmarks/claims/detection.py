@@ -18,6 +18,7 @@ from tps_pipeline.detection.datasets import Flip, part_samples, person_samples, 
 from tps_pipeline.detection.train import train
 from tps_pipeline.evaluation import figures
 from tps_pipeline.labels import PARTS, PERSON
+from tps_pipeline.learners.pretrained import SHIPPED, weights_named
 from tps_pipeline.recipe import Detector, DetectorInference, Recipe
 from tps_pipeline.training.checkpoint import WEIGHTS
 from tps_pipeline.video.frames import FrameFile
@@ -94,9 +95,10 @@ def trained(world: World, kind: Kind, flip: Flip, frames: FrameFile) -> Path:
             labels = (PERSON, *PARTS)
     folder = world.folder / f"{kind}_{flip}"
     if not (folder / WEIGHTS).exists():
+        detector = detectors.get(kind) or _single_stage(settings, kind)
         train(
-            detectors.get(kind) or _single_stage(settings, kind), samples, [frames], labels,
-            val_samples=samples.slice(0, 0), val_frames=[], folder=folder, seed=world.seed,
+            detector, samples, [frames], labels, val_samples=samples.slice(0, 0), val_frames=[], folder=folder,
+            seed=world.seed, weights=SHIPPED.get(weights_named(detector.model_dump()) or ""),
         )  # fmt: skip
     return folder / WEIGHTS
 
