@@ -1,6 +1,7 @@
 """What is written and read again is the same: tables through the files of other tools."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from tps_pipeline import tables
 from tps_pipeline.data.formats import ava, coco, cvat, label_studio, mot
 from tps_pipeline.data.formats.footage import Footage, Library
 from tps_pipeline.data.formats.from_tables import from_annotations, from_predictions, to_annotations
-from tps_pipeline.data.formats.neutral import LeftOut
+from tps_pipeline.data.formats.neutral import LabelledVideo, LeftOut
 from tps_pipeline.data.kinetics_tps import TABLES, Annotations
 
 FRAMES, SIDE = 9, 64
@@ -68,40 +69,32 @@ VIDEOS = table(
 )  # fmt: skip
 
 
+def write_cvat(videos: list[LabelledVideo], path: Path) -> None:
+    (video,) = videos
+    cvat.write(video, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [
+        (write_cvat, cvat.read),
+        (coco.write, coco.read),
+        (label_studio.write, label_studio.read),
+    ],
+    ids=["cvat", "coco", "label_studio"],
+)
 @settings(max_examples=25, deadline=None)
 @given(labels())
-def test_cvat_out_and_in_again_gives_equal_tables(tmp_path_factory: pytest.TempPathFactory, before: Annotations):
-    folder = tmp_path_factory.mktemp("cvat")
-    (video,) = from_annotations(VIDEOS, before)
-    cvat.write(video, folder / "v.xml")
-    left_out = LeftOut()
-    after = to_annotations(cvat.read(folder / "v.xml", Known(folder, left_out), left_out))
-    assert left_out.lines() == []
-    for name in TABLES:
-        assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
-
-
-@settings(max_examples=25, deadline=None)
-@given(labels())
-def test_coco_out_and_in_again_gives_equal_tables(tmp_path_factory: pytest.TempPathFactory, before: Annotations):
-    folder = tmp_path_factory.mktemp("coco")
-    coco.write(from_annotations(VIDEOS, before), folder / "labels.json")
-    left_out = LeftOut()
-    after = to_annotations(coco.read(folder / "labels.json", Known(folder, left_out), left_out))
-    assert left_out.lines() == []
-    for name in TABLES:
-        assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
-
-
-@settings(max_examples=25, deadline=None)
-@given(labels())
-def test_label_studio_out_and_in_again_gives_equal_tables(
-    tmp_path_factory: pytest.TempPathFactory, before: Annotations
+def test_out_and_in_again_gives_equal_tables(
+    tmp_path_factory: pytest.TempPathFactory,
+    write: Callable[[list[LabelledVideo], Path], None],
+    read: Callable[[Path, Library, LeftOut], list[LabelledVideo]],
+    before: Annotations,
 ):
-    folder = tmp_path_factory.mktemp("label_studio")
-    label_studio.write(from_annotations(VIDEOS, before), folder / "labels.json")
+    folder = tmp_path_factory.mktemp("labels")
+    write(from_annotations(VIDEOS, before), folder / "labels")
     left_out = LeftOut()
-    after = to_annotations(label_studio.read(folder / "labels.json", Known(folder, left_out), left_out))
+    after = to_annotations(read(folder / "labels", Known(folder, left_out), left_out))
     assert left_out.lines() == []
     for name in TABLES:
         assert getattr(after, name).to_pylist() == getattr(before, name).to_pylist(), name
