@@ -36,6 +36,7 @@ class Part(msgspec.Struct, gc=False):
     """A part of a person."""
 
     box: Box
+    """Where."""
     verb: str | list[str]
     """Its state, or several."""
 
@@ -49,7 +50,9 @@ class Person(msgspec.Struct, gc=False):
     """A person and their parts, by name."""
 
     box: Box
+    """Where."""
     parts: dict[str, Part] = {}
+    """By name."""
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -60,7 +63,9 @@ class Object(msgspec.Struct, gc=False):
     """An object."""
 
     box: Box
+    """Where."""
     name: str
+    """What it is."""
 
 
 _FRAMES = msgspec.json.Decoder(_Frame)
