@@ -34,7 +34,7 @@ def built_as_described(path: Path, build: Callable[[], Network], state_dict: Map
         WeightsError: The description is none, or of another network than the weights are of.
     """
     with description_of(path):
-        with torch.device("meta"), _unfilled(), _no_larger_than(state_dict):
+        with torch.device("meta"), _Unfilled(), _no_larger_than(state_dict):
             model = build()
             must_fit(model, state_dict)
         kinds = {name: own.dtype for name, own in model.state_dict().items()}  # shipped weights have half the bits
@@ -61,7 +61,7 @@ def description_of(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path}: does not say which network it is ({reason}); train it again") from error
 
 
-class _unfilled(TorchFunctionMode):  # noqa: N801 - used as a context manager
+class _Unfilled(TorchFunctionMode):
     """Has no initial weights drawn: of tensors without memory that takes long and comes to nothing."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

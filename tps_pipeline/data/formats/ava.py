@@ -26,7 +26,7 @@ from tps_pipeline.data.formats.neutral import (
     edges_of,
     pixels,
     refused,
-)  # fmt: skip
+)
 from tps_pipeline.data.formats.source import text_of
 from tps_pipeline.whole_file import whole_file
 

@@ -32,7 +32,7 @@ from tps_pipeline.data.formats.neutral import (
     edges_of,
     filled,
     refused,
-)  # fmt: skip
+)
 from tps_pipeline.labels import NO_STATE, PERSON
 from tps_pipeline.plain_file import NotPlainError, descriptor
 from tps_pipeline.whole_file import whole_file

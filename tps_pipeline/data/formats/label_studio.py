@@ -25,7 +25,7 @@ from tps_pipeline.data.formats.neutral import (
     edges_of,
     filled,
     refused,
-)  # fmt: skip
+)
 from tps_pipeline.data.formats.source import decoded
 from tps_pipeline.labels import PERSON
 from tps_pipeline.whole_file import whole_file
