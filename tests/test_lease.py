@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,8 +20,22 @@ QUICK = 0.8
 """Seconds of a lease in these tests."""
 
 
-class Failing(LocalFileSystem):
-    """A file system on which heartbeats fail once it is told so."""
+class OneWins(LocalFileSystem):
+    """Files appear whole, and of those who create one at once one succeeds: fsspec's own looks first and writes then."""
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent.parent) as folder:
+            (whole := Path(folder) / "whole").write_bytes(value)
+            if mode == "create":
+                os.link(whole, target)
+            else:
+                whole.replace(target)
+
+
+class Failing(OneWins):
+    """Heartbeats fail once it is told so."""
 
     broken = False
     cachable = False
@@ -32,7 +47,7 @@ class Failing(LocalFileSystem):
 
 
 def there(fs: LocalFileSystem | None = None) -> Any:
-    return fs or LocalFileSystem(auto_mkdir=True)
+    return fs or OneWins()
 
 
 def count_up(folder: str, times: int) -> None:
@@ -91,7 +106,7 @@ def test_one_that_lives_keeps_it_for_longer_than_a_lease(tmp_path: Path):
 
 
 def test_one_that_was_cut_off_does_not_free_what_is_another_s(tmp_path: Path):
-    cut, taken, done = there(Failing(auto_mkdir=True)), threading.Event(), threading.Event()
+    cut, taken, done = there(Failing()), threading.Event(), threading.Event()
 
     def take_over() -> None:
         with lease.held(there(), f"{tmp_path}/lock", lease=QUICK):
