@@ -254,8 +254,8 @@ class PartTrajectory(Section):
     mistakes that they will have in use (people are then detected in all training videos first)."""
     mistakes: Fraction = 0.0
     """`both`: share of annotated sequences with the mistakes that the detector made of somebody else in the training
-    videos (limbs under the other side's name, boxes that are nowhere near), in place of the jitter of `augment`. What it
-    gains stands in docs/recipes.md."""
+    videos (limbs under the other side's name, boxes that are nowhere near), in place of the jitter of `augment`
+    (what it gains: docs/recipes.md)."""
     training: Training
     """A sample is a person's sequence of frames."""
     augment: TrajectoryAugmentation = TrajectoryAugmentation()
