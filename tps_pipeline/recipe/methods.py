@@ -252,6 +252,10 @@ class PartTrajectory(Section):
     boxes: Literal["annotated", "detected", "both"] = "annotated"
     """What is learned from: annotated boxes, made doubtful by `augment`; or those detected on the same people, with the
     mistakes that they will have in use (people are then detected in all training videos first)."""
+    mistakes: Fraction = 0.0
+    """`both`: share of annotated sequences with the mistakes that the detector made of somebody else in the training
+    videos (limbs under the other side's name, boxes that are nowhere near), in place of the jitter of `augment`
+    (what it gains: docs/recipes.md)."""
     training: Training
     """A sample is a person's sequence of frames."""
     augment: TrajectoryAugmentation = TrajectoryAugmentation()
@@ -262,6 +266,13 @@ class PartTrajectory(Section):
     """The longest training sequence; longer ones are cut at random."""
     inference: PartTrajectoryInference = PartTrajectoryInference()
     """How the trained network is used."""
+
+    @model_validator(mode="after")
+    def _mistakes_of_detected(self) -> Self:
+        """Mistakes are told from people of whom both kinds of boxes are known."""
+        if self.mistakes and self.boxes != "both":
+            raise ValueError(f"mistakes: {self.mistakes} needs boxes: both, not {self.boxes}")
+        return self
 
 
 _Ours = VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | EndToEnd | PartStateDetector | PartTrajectory

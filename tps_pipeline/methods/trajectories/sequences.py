@@ -177,18 +177,16 @@ def _gains(settings: recipe.TrajectoryAugmentation, rng: np.random.Generator) ->
     return np.tile(rng.uniform(1 - settings.stretch, 1 + settings.stretch, 2), 2)
 
 
-def states_of_detected(detections: pa.Table, people: pa.Table, parts: pa.Table) -> list[str | None]:
-    """The annotated state of each detected part; None where the person, or the part, is not annotated.
+def annotated_of_detected(detections: pa.Table, people: pa.Table) -> dict[tuple[str, int, int], int]:
+    """Who is who: by video, frame and person of a detected person, the annotated person of that frame.
 
-    A detected person is the annotated one of the same frame whom it overlaps by `SAME` or more, the pairs that overlap
-    most first; nobody is two people.
+    That is whom they overlap by `SAME` or more, the pairs that overlap most first; nobody is two people.
 
     Args:
         detections: `tables.DETECTIONS`.
         people: `tables.PEOPLE` of the same frames.
-        parts: `tables.PARTS`; of several states of a part the first counts.
     """
-    found = detections.select([*_PERSON, *PERSON_BOX, "part"]).to_pandas().astype({"video_id": str, "part": str})
+    found = detections.select([*_PERSON, *PERSON_BOX]).to_pandas().astype({"video_id": str})
     there = people.select([*_PERSON, *BOX]).to_pandas().astype({"video_id": str})
     pairs = found.drop_duplicates(_PERSON).merge(there, on=_PERSON[:2], suffixes=("", "_annotated"))
     overlap = paired_iou(pairs[[*PERSON_BOX]].to_numpy(float), pairs[[*BOX]].to_numpy(float))
@@ -198,9 +196,27 @@ def states_of_detected(detections: pa.Table, people: pa.Table, parts: pa.Table) 
         if (video, frame, person) not in theirs and (video, frame, annotated) not in taken:
             theirs[video, frame, person] = annotated
             taken.add((video, frame, annotated))
+    return theirs
+
+
+def persons(table: pa.Table) -> list[tuple[str, int, int]]:
+    """Video, frame and person of each row."""
+    rows = table.select(_PERSON).to_pandas().astype({"video_id": str})
+    return list(rows.itertuples(index=False, name=None))
+
+
+def states_of_detected(detections: pa.Table, people: pa.Table, parts: pa.Table) -> list[str | None]:
+    """The annotated state of each detected part; None where the person, or the part, is not annotated.
+
+    Args:
+        detections: `tables.DETECTIONS`.
+        people: `tables.PEOPLE` of the same frames.
+        parts: `tables.PARTS`; of several states of a part the first counts.
+    """
+    theirs = annotated_of_detected(detections, people)
     columns = parts.select([*_PERSON, "part", "state"]).to_pylist()
     states = {(row["video_id"], row["frame"], row["person"], row["part"]): row["state"] for row in reversed(columns)}
     return [
         states.get((video, frame, theirs.get((video, frame, person)), part))
-        for video, frame, person, part in found[[*_PERSON, "part"]].itertuples(index=False)
+        for (video, frame, person), part in zip(persons(detections), detections["part"].to_pylist(), strict=True)
     ]

@@ -22,11 +22,14 @@ from tps_pipeline.methods.lessons import on_device
 from tps_pipeline.methods.part_state_loss import part_state_loss
 from tps_pipeline.methods.part_states import UNLABELLED, LabelSpace, target_counts
 from tps_pipeline.methods.trajectories.classifier import action_probabilities, build, classify
+from tps_pipeline.methods.trajectories.mistakes import Mistakes
 from tps_pipeline.methods.trajectories.sequences import (
     Trajectories,
+    annotated_of_detected,
     arrange,
     at_steps,
     augment,
+    persons,
     states_of_detected,
     stretch,
 )
@@ -73,6 +76,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
     names = distinct(train(ACTIONS)["action"]) if settings.action else []
     kinds = {"annotated": (False,), "detected": (True,), "both": (False, True)}[settings.boxes]
     known = [labelled(train, space, names, settings, detected=detected) for detected in kinds]
+    mistakes = mistakes_of(train, known[0].people, known[-1].people, space) if settings.mistakes else None
     held_out = labelled(val, space, names, settings, detected=kinds[-1])
     counts = on_device(torch.from_numpy(target_counts(np.concatenate([each.targets for each in known]), space)))
 
@@ -97,7 +101,7 @@ def fit(settings: recipe.PartTrajectory, train: Reads, val: Reads, *, folder: Pa
 
     task = loop.Task(
         build(settings.network, space, len(names)),
-        TrainingSequences(known, settings, space=space),
+        TrainingSequences(known, settings, space=space, mistakes=mistakes),
         loss,
         collate=collate,
         evaluate=evaluate if (held_out.targets >= 0).any() else None,
@@ -136,11 +140,39 @@ def labelled(
     return Labelled(arranged, targets, action_probabilities(arranged, shown, names), detected)
 
 
+def mistakes_of(source: Reads, annotated: Trajectories, detected: Trajectories, space: LabelSpace) -> Mistakes | None:
+    """What the detector makes of the annotated people of some shards, None if it finds nobody of them.
+
+    Args:
+        source: What both are of.
+        annotated: As `labelled` arranges them.
+        detected: The same of those detected.
+        space: The labels; its parts count.
+    """
+    found, parts = source(outputs.DETECTIONS), source(outputs.PARTS)
+    theirs = annotated_of_detected(found, source(outputs.PEOPLE))
+    right = dict(zip(persons(parts), annotated.person_of_part.tolist(), strict=True))
+    same = dict(zip(persons(found), detected.person_of_part.tolist(), strict=True))
+    each = (
+        (right.get((video, frame, theirs.get((video, frame, person), -1)), -1), at)
+        for (video, frame, person), at in same.items()
+    )
+    pairs = np.array([pair for pair in each if min(pair) >= 0], np.int64).reshape(-1, 2)
+    return Mistakes.of(annotated, detected, pairs, space.parts) if len(pairs) else None
+
+
 class TrainingSequences:
     """Sequences of people in which something is labelled, augmented."""
 
-    def __init__(self, known: Sequence[Labelled], settings: recipe.PartTrajectory, *, space: LabelSpace) -> None:
-        self.settings, self.space = settings, space
+    def __init__(
+        self,
+        known: Sequence[Labelled],
+        settings: recipe.PartTrajectory,
+        *,
+        space: LabelSpace,
+        mistakes: Mistakes | None = None,
+    ) -> None:
+        self.settings, self.space, self.mistakes = settings, space, mistakes
         self.sequences = [
             (each, rows, steps)
             for each in known
@@ -157,8 +189,10 @@ class TrainingSequences:
         first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
         inside = (steps >= first) & (steps < first + self.settings.frames)
         rows, steps = rows[inside], steps[inside] - first
-        change = stretch if known.detected else augment
-        boxes = change(at_steps(known.people.boxes, rows, steps), self.settings.augment, rng)
+        boxes, detected = at_steps(known.people.boxes, rows, steps), known.detected
+        if self.mistakes and not detected and rng.random() < self.settings.mistakes:
+            boxes, detected = self.mistakes.made_of(boxes, rng), True
+        boxes = (stretch if detected else augment)(boxes, self.settings.augment, rng)
         targets = np.full((len(boxes.confidences), len(self.space.parts)), UNLABELLED)
         targets[steps] = known.targets[rows]
         actions = known.actions[rows[0]] * np.float32(rng.random() >= self.settings.augment.drop)
