@@ -27,15 +27,13 @@ _BLOCK = 1 << 20
 """Bytes looked at together: what is known of each stays in the processor's cache. Fewer are slower."""
 
 _BOX, _KEY = b"[,,,]", b'""'
-_IS_PUNCTUATION = bytes(character in b'{}[],"' for character in range(256))
-_FRAME, _PERSON = b"F", b"H"
-_OPEN = b'{""['
-"""What a frame begins with."""
-_LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
-_ZEROS = np.array([int.from_bytes(bytes(8 - n) + b"0" * n, "little") for n in range(9)], np.uint64)
-"""By number of digits: as many zeros, at the end of eight bytes."""
-_BITS_BEFORE = np.array([8 * (8 - n) for n in range(9)], np.uint64)
+_WORD = 8
+"""Bytes looked at as one number."""
+_LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 _LONGEST_NAME = 64
+_MOST_MARKS = 256
+_FEW = 1024
+_STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (42949672960001, 32, 0xFFFFFFFF))
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 """What words of a name are mixed by, so that two names are hardly ever one number."""
 
@@ -125,13 +123,18 @@ def _written(fields: dict[str, Any], values: dict[str, bytes]) -> _Written:
     return _Written(said, keys, begins("box", _BOX), begins("verb", b'""'))
 
 
+_FRAME = _Written(b'{""[', {1: b"humans"}, (), ())
+"""What a frame begins with."""
+
+
 @dataclass(frozen=True)
 class _Way:
     """How a file's people and parts are written."""
 
     person: _Written
-    parts: dict[bytes, _Written]
-    """By the letter that stands for a part so written."""
+    """Up to the first part."""
+    parts: list[_Written]
+    """A part with its name, by what is the usual number of its boxes or states first."""
 
     @classmethod
     def of(cls, frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> _Way:
@@ -145,60 +148,57 @@ class _Way:
         raise _OtherwiseError
 
     @staticmethod
-    def _parts(part: dict[str, Any], *, proposals: bool) -> dict[bytes, _Written]:
-        """The way of this part comes first: the sooner a text is rewritten, the less is left to look through."""
-        ways = {}
+    def _parts(part: dict[str, Any], *, proposals: bool) -> list[_Written]:
+        """The way of this part comes first: what is found is not looked at again."""
+        ways = []
         several = len(part["verb"]) if isinstance(part.get("verb"), list) else 0
         for n in sorted(range(1 if proposals else 0, MOST + 1), key=lambda n: n != several):  # 0 is a state by itself
             box = b"[" + b",".join([_BOX] * n) + b"]" if proposals else _BOX
             verb = b"[" + b",".join([b'""'] * n) + b"]" if n else b'""'
             inner = _written(part, {"box": box, "verb": verb})
             shift = len(_KEY)
-            ways[b"%d" % n] = _Written(
-                _KEY + inner.punctuation + b"}",
-                {at + shift: key for at, key in inner.keys.items()},
-                tuple(at + shift for at in inner.boxes),
-                tuple(at + shift for at in inner.names),
+            ways.append(
+                _Written(
+                    _KEY + inner.punctuation + b"}",
+                    {at + shift: key for at, key in inner.keys.items()},
+                    tuple(at + shift for at in inner.boxes),
+                    tuple(at + shift for at in inner.names),
+                )
             )
         return ways
 
     def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
         """Read frames that are written in this way."""
-        text = _Text(b",".join(frames))
-        letters = text.punctuation
-        for letter, part in self.parts.items():
-            letters = letters.replace(part.punctuation, letter)
-        letters = letters.replace(self.person.punctuation, _PERSON).replace(_OPEN, _FRAME)
-        _check_nesting(letters, len(frames))
-
-        each = np.frombuffer(letters, np.uint8)
-        length = np.ones(256, np.int64)
-        length[ord(_FRAME)], length[ord(_PERSON)] = len(_OPEN), len(self.person.punctuation)
-        for letter, part in self.parts.items():
-            length[ord(letter)] = len(part.punctuation)
-        start = np.cumsum(length[each]) - length[each]
-        frame, person = np.flatnonzero(each == ord(_FRAME)), np.flatnonzero(each == ord(_PERSON))
-        text.check(start[frame] + 1, b"humans")
-        text.check_nothing(start[frame] + len(_OPEN) - 1)  # `[null]` would pass for nobody
-        for at, key in self.person.keys.items():
-            text.check(start[person] + at, key)
+        text = _Text(b",".join([*frames, b""]))
+        written = [*self.parts, self.person, _FRAME]
+        kind, start = text.objects(written)
+        person, frame = np.flatnonzero(kind == len(self.parts)), np.flatnonzero(kind == len(self.parts) + 1)
+        _check_between(text, kind, start, written)
+        if len(frame) != len(frames):
+            raise _OtherwiseError
+        text.check(start[frame], _FRAME)
+        text.check_nothing(start[frame] + len(_FRAME.punctuation) - 1)  # `[null]` would pass for nobody
+        text.check(start[person], self.person)
         rows, boxes, names, states = [], [], [], []
-        for letter, part in self.parts.items():
-            of = np.flatnonzero(each == ord(letter))
-            for at, key in part.keys.items() if len(of) else ():
-                text.check(start[of] + at, key)
-            for nth, name in enumerate(part.names if len(of) else ()):
-                rows.append(of * (MOST + 1) + nth)
-                boxes.append(start[of] + part.boxes[nth if len(part.boxes) > 1 else 0])
-                names.append(start[of])
-                states.append(start[of] + name)
+        for nth, part in enumerate(self.parts):
+            of = np.flatnonzero(kind == nth)
+            if not len(of):
+                continue
+            begin = start[of]
+            text.check(begin, part)
+            for state, at in enumerate(part.names):
+                rows.append(of * (MOST + 1) + state)
+                boxes.append(begin + part.boxes[state if len(part.boxes) > 1 else 0])
+                names.append(begin)
+                states.append(begin + at)
         order = np.argsort(np.concatenate(rows), kind="stable") if len(rows) > 1 else slice(None)
         row, box, name, state = (np.concatenate(of)[order] if of else _NONE for of in (rows, boxes, names, states))
         (part, part_names), (said, state_names) = text.names(name), text.names(state)
+        person_of = np.cumsum(kind == len(self.parts)) - 1
         columns = Columns(
             people=np.diff(np.searchsorted(person, frame), append=len(person)),
             person_box=text.boxes(start[person] + self.person.boxes[0]),
-            part_person=(np.cumsum(each == ord(_PERSON)) - 1)[row // (MOST + 1)],
+            part_person=person_of[row // (MOST + 1)],
             part=part,
             part_box=text.boxes(box),
             state=said,
@@ -213,23 +213,73 @@ _NONE = np.empty(0, np.int64)
 
 
 class _Text:
-    """Text and its punctuation, whose strings are known to hold none: `_check_nesting` leaves pairs of quotes alone."""
+    """Text and its punctuation, whose strings are known to hold none: `_check_between` leaves no more than there is."""
 
     def __init__(self, text: bytes) -> None:
         if not text.isascii() or b"\\" in text or len(text) > 1 << 30:
             raise _OtherwiseError
-        padded = text + bytes(8)
-        self._text, self._each = text, np.frombuffer(padded, np.uint8)
-        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
-        self._words = np.ndarray(len(text) + 1, np.uint64, padded, strides=(1,))
-        self.punctuation = self._each.take(self._at).tobytes()
+        padded = text + bytes(_LONGEST_NAME + _WORD)
+        self._text = text
+        each = np.frombuffer(padded, np.uint8)
+        small = each | 32  # a bracket is a brace then
+        marked, same = small == ord("{"), np.empty(len(each), bool)
+        for character, of in (("}", small), (",", each), ('"', each)):
+            marked |= np.equal(of, ord(character), out=same)
+        self._at = np.flatnonzero(marked)
+        self._after = np.ndarray(len(padded) - _WORD, np.uint64, padded, offset=1, strides=(1,))
+        self.length = len(self._at)
+        self._punctuation = each.take(self._at).tobytes()
+        marks = self._punctuation + bytes(_MOST_MARKS)
+        self._marks = np.ndarray(len(marks) - _WORD + 1, np.uint64, marks, strides=(1,))
 
-    def check(self, at: Integers, word: bytes) -> None:
-        """Refuse a text that has another string than this, of seven bytes at the most, after some quotes."""
-        word += b'"'  # no string holds one
-        spelled = self._words[self._at.take(at) + 1] & _LAST_BYTES[len(word)]
-        if (spelled != int.from_bytes(word, "little")).any():
+    def objects(self, written: list[_Written]) -> tuple[Integers, Integers]:
+        """What begins like one of these: which one, and with which of the punctuation."""
+        brace = np.flatnonzero(np.frombuffer(self._punctuation, np.uint8) == ord("{"))
+        kind = np.full(len(brace), -1)
+        left = np.arange(len(brace))
+        for nth, one in enumerate(written):
+            fits = self._like(brace[left] - one.punctuation.index(b"{"), one.punctuation)
+            if len(fits):
+                kind[left[fits]] = nth
+                left = np.delete(left, fits)
+        known = np.flatnonzero(kind >= 0)
+        kind = kind[known]
+        return kind, brace[known] - np.array([one.punctuation.index(b"{") for one in written])[kind]
+
+    def _like(self, begin: Integers, punctuation: bytes) -> Integers:
+        """Which of the places have this punctuation."""
+        fits = None
+        for at in range(0, len(punctuation), _WORD):
+            word = punctuation[at : at + _WORD]
+            found = self._marks[begin + at if at else begin]
+            found &= _LAST_BYTES[len(word)]
+            same = found == int.from_bytes(word, "little")
+            fits = same if fits is None else np.logical_and(fits, same, out=same)
+            if not fits.any():
+                break
+        return np.flatnonzero(fits)
+
+    def check_between(self, at: Integers, length: Integers, which: Integers, punctuation: list[bytes]) -> None:
+        """Refuse other punctuation at some places than this."""
+        sizes = np.array([*map(len, punctuation)])
+        words = np.array([int.from_bytes(one, "little") for one in punctuation], np.uint64)
+        if (length != sizes[which]).any() or (self._marks[at] & _LAST_BYTES[length] != words[which]).any():
             raise _OtherwiseError
+
+    def _places(self, at: Integers, n: int) -> Integers:
+        """`(len(at), n)` where in the text some of the punctuation stands, and what comes after it."""
+        size = self._at.itemsize
+        rows = np.ndarray(max(0, len(self._at) - n + 1), f"V{n * size}", self._at, strides=(size,))
+        return rows[at].view(np.int64).reshape(-1, n)
+
+    def check(self, begin: Integers, written: _Written) -> None:
+        """Refuse objects whose keys are called otherwise."""
+        for at, key in written.keys.items():
+            word = key + b'"'  # no string holds one
+            spelled = self._after[self._at.take(begin + at)]
+            spelled &= _LAST_BYTES[len(word)]
+            if (spelled != int.from_bytes(word, "little")).any():
+                raise _OtherwiseError
 
     def check_nothing(self, at: Integers) -> None:
         """Refuse a text that has anything between some of its punctuation and the next."""
@@ -238,51 +288,57 @@ class _Text:
 
     def names(self, at: Integers) -> tuple[Integers, list[str]]:
         """Codes and names of the strings after some of the punctuation."""
-        start = self._at.take(at) + 1
-        length = self._at.take(at + 1) - start
-        if length.max(initial=0) > _LONGEST_NAME:
+        before, end = self._places(at, 2).T
+        longest = int((end - before).max(initial=1)) - 1
+        if longest > _LONGEST_NAME:
             raise _OtherwiseError
-        words, mixed = [], np.zeros(len(at), np.uint64)
-        for nth in range(-(-int(length.max(initial=1)) // 8) or 1):
-            left = np.clip(length - 8 * nth, 0, 8)  # filled up with zeros, which no string of JSON holds
-            words.append(self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left])
-            mixed = mixed * _ODD + words[-1] if nth else words[-1]
-        distinct, code = _coded(mixed)
-        first = np.zeros(len(distinct), np.int64)
-        first[code[::-1]] = np.arange(len(code))[::-1]
-        if len(words) > 1 and any((word != word[first][code]).any() for word in words):  # two names mixed to one
+        words, mixed = [], np.zeros(len(before), np.uint64)
+        shift = 8 * (before - end + 1)
+        for nth in range(-(-longest // _WORD) or 1):
+            # Filled up with zeros, which no string of JSON holds.
+            shift += 64
+            word = self._after[before + _WORD * nth]
+            word <<= np.maximum(shift, 0).view(np.uint64)
+            mixed = mixed * _ODD + word if nth else word
+            words.append(word)
+        first, code = _coded(mixed)
+        if any((word != word[first][code]).any() for word in words[:-1]):  # two names mixed to one
             raise _OtherwiseError
-        order = np.argsort(first)
-        names = [self._text[start[row] : start[row] + length[row]].decode() for row in first[order]]
-        return np.argsort(order)[code], names
+        names = [self._text[before[row] + 1 : end[row]].decode() for row in first]
+        return code, names
 
     def boxes(self, at: Integers) -> Floats:
-        """`(n, 4)` numbers, the first of each row after the given punctuation."""
-        bounds = [self._at.take(at + nth) for nth in range(5)]
-        corners = [self._numbers(before + 1, end) for before, end in itertools.pairwise(bounds)]
-        return np.stack(corners, axis=1)
+        """`(n, 4)` numbers, each after one of the punctuation: whole ones all at once, others as Arrow reads them."""
+        before, end = self._places(at, 4), self._places(at + 1, 4)
+        shift = before - end
+        shift *= 8
+        shift += 72
+        digits = self._after[before]
+        digits <<= shift.view(np.uint64)
+        # Whole numbers of up to eight bytes, now at the end of these, with spaces before them or none.
+        numbers = digits & 0x0F0F0F0F0F0F0F0F
+        other = digits >> 2  # letters
+        other |= (numbers + 0x100F0F0F0F0F0F0F) & np.invert(digits, out=digits)  # what has only the lower half
+        other &= 0x1010101010101010
+        # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
+        for several, size, digit_pairs in _STEPS: 
+            numbers *= several
+            numbers >>= size
+            numbers &= digit_pairs
+        found = numbers.astype(np.float64)
+        if other.any():
+            which = np.flatnonzero(other != 0)
+            found.put(which, self._decimals(before.take(which) + 1, end.take(which)))
+        return found
 
-    def _numbers(self, start: Integers, end: Integers) -> Floats:
-        """Numbers, a space before each or none: whole ones of some digits all at once, else as Arrow reads them."""
-        digits = self._words[start]
-        space = (digits & 255) == ord(" ")
-        digits >>= space * np.uint64(8)
-        minus = (digits & 255) == ord("-")
-        digits >>= minus * np.uint64(8)
-        length = end - start - space - minus
-        if length.min(initial=1) > 0 and length.max(initial=1) <= 6:  # of eight bytes a space and a sign are lost
-            digits <<= _BITS_BEFORE[length]
-            digits -= _ZEROS[length]
-            if not ((digits + 0x7676767676767676 | digits) & 0x8080808080808080).any():
-                # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
-                digits = digits * 10 + (digits >> 8) & 0x00FF00FF00FF00FF
-                digits = digits * 100 + (digits >> 16) & 0x0000FFFF0000FFFF
-                digits = digits * 10000 + (digits >> 32) & 0xFFFFFFFF
-                return digits * np.where(minus, -1.0, 1.0) if minus.any() else digits.astype(np.float64)
-        start += space
+    def _decimals(self, start: Integers, end: Integers) -> Floats:
+        """Numbers of any kind, a space before each or none."""
+        if len(start) < _FEW:
+            return np.array([float(self._text[a:b]) for a, b in zip(start.tolist(), end.tolist(), strict=True)])
+        start += np.frombuffer(self._text, np.uint8)[start] == ord(" ")
         first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
-        corners = self._strings(start[first], end[first]).cast(pa.float64())
-        return _values(corners, np.float64)[::2][np.cumsum(first) - 1]
+        found = self._strings(start[first], end[first]).cast(pa.float64())
+        return _values(found, np.float64)[::2][np.cumsum(first) - 1]
 
     def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
         """Stretches of the text in order; between each two there is a null, for the text between them."""
@@ -293,14 +349,20 @@ class _Text:
         return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
 
 
-def _coded(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], Integers]:
-    """The different ones of some numbers, which are few and come again and again, and which of them each is."""
-    distinct = np.unique(numbers[:256])
-    code = np.searchsorted(distinct[:-1], numbers)
-    if (distinct[code] != numbers).any():
-        distinct = np.unique(numbers)
-        code = np.searchsorted(distinct, numbers)
-    return distinct, code
+def _coded(numbers: NDArray[np.uint64]) -> tuple[Integers, Integers]:
+    """Where each of some numbers, which come again and again, comes first, and which of them each is."""
+    row = np.arange(len(numbers))
+    slot = (numbers * _ODD >> 48).view(np.int64)
+    first_of = np.empty(1 << 16, np.int64)
+    first_of[slot[::-1]] = row[::-1]
+    first = first_of.take(slot)
+    if (numbers.take(first) != numbers).any():  # two in one slot
+        _, at, which = np.unique(numbers, return_index=True, return_inverse=True)
+        first = at[which]
+    firsts = np.flatnonzero(first == row)
+    code = np.empty(len(numbers), np.int64)
+    code[firsts] = np.arange(len(firsts))
+    return firsts, code.take(first)
 
 
 def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
@@ -309,17 +371,18 @@ def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
     return np.frombuffer(values or b"", type_)[: len(array)]
 
 
-def _check_nesting(letters: bytes, frames: int) -> None:
-    """Refuse what is not frames of people of parts; it is known to be valid JSON."""
-    folded = letters.translate(bytes.maketrans(b"012345", b"PPPPPP"))
-    if b"},P" in folded:
+def _check_between(text: _Text, kind: Integers, start: Integers, written: list[_Written]) -> None:
+    """Refuse what is not frames of people of parts, one after the other; it is known to be valid JSON."""
+    length = np.array([len(one.punctuation) for one in written])
+    person, frame = len(written) - 2, len(written) - 1
+    part = kind < person
+    end = start + length[kind]
+    if ((start[1:] - end[:-1] != part[:-1]) & part[1:]).any() or not len(kind) or kind[0] != frame or start[0] != 0:
         raise _OtherwiseError
-    folded = folded.replace(b",P", b"").replace(b"HP}}", b"H").replace(b"H}}", b"H")
-    if b"},H" in folded:
-        raise _OtherwiseError
-    folded = folded.replace(b",H", b"").replace(b"FH]}", b"F").replace(b"F]}", b"F")
-    if folded != b",".join([_FRAME] * frames):
-        raise _OtherwiseError
+    others = np.append(np.flatnonzero(~part)[1:], len(kind))
+    gap = np.append(start, text.length)[others] - end[others - 1]
+    pair = 2 * (np.append(kind, frame)[others] == frame) + (kind[others - 1] == frame)
+    text.check_between(end[others - 1], gap, pair, [b"}},", b"", b"}}]},", b"]},"])
 
 
 def joined(blocks: list[Columns]) -> Columns:
@@ -346,7 +409,9 @@ def joined(blocks: list[Columns]) -> Columns:
 
 def _check_once(columns: Columns, written: Integers) -> None:
     """Refuse a part that a person has twice, of which the last one counts; `written` is where a row's part stands."""
+    slot = columns.part_person * len(columns.parts) + columns.part
+    if np.bincount(slot, minlength=1).max() == 1:
+        return
     first = np.flatnonzero(np.diff(written, prepend=-1))
-    slot = (columns.part_person * len(columns.parts) + columns.part)[first]
-    if np.bincount(slot, minlength=1).max() > 1:
+    if np.bincount(slot[first], minlength=1).max() > 1:
         raise _OtherwiseError
