@@ -1,23 +1,24 @@
 """The challenge's JSON straight into columns, where all parts, and all people, are written like the first.
 
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
-need none: their punctuation alone (a box is `[,,,]`, and colons say nothing more), rewritten from the parts up, tells
-where each number and each name stands, and the rest is operations on whole columns. What is written in any other way is
-not read here (`read` gives None) but by the typed reader of `challenge_json`, which also says what is wrong with it.
+need none: between numbers and strings they say the same at each part, each person and each frame. How that goes is
+learned from the first ones (`_learned`); then all are followed at once, from brace to brace (`places`), and whatever
+stands between two of them is compared, too. What is written in any other way is not read here (`read` gives None) but
+by the typed reader of `challenge_json`, which also says what is wrong with it.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from tps_pipeline.data.places import LONGEST, PADDING, OtherwiseError, Text
 from tps_pipeline.parsing import Floats, Integers
 
 MOST = 5
@@ -25,17 +26,27 @@ MOST = 5
 
 _BLOCK = 1 << 20
 """Bytes looked at together: what is known of each stays in the processor's cache. Fewer are slower."""
+_WAYS = 12
+"""So many ways to write an object are learned."""
 
-_BOX, _KEY = b"[,,,]", b'""'
-_WORD = 8
-"""Bytes looked at as one number."""
-_LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
-_LONGEST_NAME = 64
-_MOST_MARKS = 256
-_FEW = 1024
-_STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (42949672960001, 32, 0xFFFFFFFF))
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-"""What words of a name are mixed by, so that two names are hardly ever one number."""
+_FRAME, _PERSON, _PART, _INNER = range(4)
+"""Objects: a frame, a person, a part with the end of its name, and a person's parts, which belong to the person."""
+_BETWEEN = {
+    (_FRAME, _FRAME): b"]},", (_FRAME, _PERSON): b"",
+    (_PERSON, _FRAME): b"}}]},", (_PERSON, _PERSON): b"}},", (_PERSON, _PART): b'"',
+    (_PART, _FRAME): b"}}]},", (_PART, _PERSON): b"}},", (_PART, _PART): b',"',
+}  # fmt: skip
+"""What is between two objects, but for white space and a part's name."""
+_TOKEN = re.compile(rb'"[^"]*"|[^\s",:{}\[\]]+|\s+|.')
+_FRAME_BEGINS = re.compile(rb'\{\s*"humans"\s*:\s*\[')
+_NAME_ENDS = re.compile(rb'"\s*:\s*$')
+_OTHER_FIELD = rb'"[^"]*":(?:O|"O")'
+_BOX = rb"\[N,N,N,N\]"
+_PERSON_SAYS = re.compile(rb'\{(?:%b,)*"box":%b,(?:%b,)*"parts":\{' % (_OTHER_FIELD, _BOX, _OTHER_FIELD))
+_PART_SAYS = re.compile(
+    rb'":\{(?:(?:%b|"box":(?:%b|\[%b(?:,%b)*\])|"verb":(?:"S"|\["S"(?:,"S")*\]))(?:,|(?=\}$)))*\}'
+    % (_OTHER_FIELD, _BOX, _BOX, _BOX)
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +71,6 @@ class Columns:
     """Names of the states, as they come."""
 
 
-class _OtherwiseError(ValueError):
-    """Something is written in another way."""
-
-
 def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns | None:
     """Read frames (`{"humans": [...]}`), if all of them are written alike.
 
@@ -72,12 +79,12 @@ def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns |
         proposals: Whether a part has lists of boxes and states, as in a submission, and not one box.
 
     Returns:
-        What they hold; None if they have no part or anything in them is written in another way.
+        What they hold; None if they have no part or anything in them is written in another ways.
     """
     try:
-        way = _Way.of(frames, proposals=proposals)
-        return joined([way.read(block) for block in _blocks(frames)])
-    except (ValueError, msgspec.DecodeError, RecursionError):  # Arrow's of numbers that are none, too
+        ways = _Ways(proposals)
+        return joined([ways.read(block) for block in _blocks(frames)])
+    except ValueError:  # Arrow's of numbers that are none, too
         return None
 
 
@@ -91,298 +98,220 @@ def _blocks(frames: Sequence[msgspec.Raw | bytes]) -> Iterator[Sequence[msgspec.
 
 @dataclass(frozen=True)
 class _Written:
-    """An object's punctuation, and after which of its characters the values stand."""
+    """How an object is written."""
 
-    punctuation: bytes
-    keys: dict[int, bytes]
-    """By place: after this character of the punctuation stands that key."""
-    boxes: tuple[int, ...]
-    """Where boxes begin: the first number stands after this character."""
-    names: tuple[int, ...]
-    """Where the values of `verb` stand."""
+    what: int
+    said: tuple[bytes, ...]
+    """What is the same in all of them: before, between and after the values."""
+    values: bytes
+    """What each value is: N is a corner of a box, S a state, O something else, a string or not."""
+    lead: int
+    """Where its brace is."""
 
-
-def _written(fields: dict[str, Any], values: dict[str, bytes]) -> _Written:
-    """How an object is written, to be closed; `values` is the punctuation of those that are read, the last one last."""
-    said, keys, places = b"{", {}, {}
-    for name, value in fields.items():
-        said += b"," if keys else b""
-        keys[len(said)] = name.encode()
-        said += _KEY
-        places[name] = len(said)
-        if name not in values and not (value is None or isinstance(value, str | float | int)):
-            raise _OtherwiseError
-        said += values.get(name, b'""' if isinstance(value, str) else b"")
-    if not values.keys() <= places.keys() or any(len(key) > 7 for key in keys.values()):
-        raise _OtherwiseError
-
-    def begins(name: str, what: bytes) -> tuple[int, ...]:
-        value, start = values.get(name, b""), places.get(name, 0)
-        return tuple(start + at for at in range(len(value)) if value.startswith(what, at))
-
-    return _Written(said, keys, begins("box", _BOX), begins("verb", b'""'))
-
-
-_FRAME = _Written(b'{""[', {1: b"humans"}, (), ())
-"""What a frame begins with."""
+    @property
+    def n(self) -> int:
+        """Rows that a part takes: its states, each with a box."""
+        return self.values.count(b"S")
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How a file's people and parts are written."""
+class _Followed:
+    """Objects that are written in some way, by their rows among all braces."""
 
-    person: _Written
-    """Up to the first part."""
-    parts: list[_Written]
-    """A part with its name, by what is the usual number of its boxes or states first."""
+    rows: Integers
+    begin: Integers
+    end: Integers
+    corners: list[tuple[Integers, Integers]]
+    """Where each number begins and ends."""
+    states: list[tuple[Integers, Integers]]
 
-    @classmethod
-    def of(cls, frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> _Way:
-        """As the first person that has a part."""
-        for frame in frames:
-            for person in msgspec.json.decode(frame, type=dict[str, list[dict[str, Any]]]).get("humans", []):
-                for part in msgspec.convert(person.get("parts"), dict[str, dict[str, Any]]).values():
-                    if list(person)[-1] != "parts":
-                        raise _OtherwiseError
-                    return cls(_written(person, {"box": _BOX, "parts": b"{"}), cls._parts(part, proposals=proposals))
-        raise _OtherwiseError
+    def boxes(self, text: Text, nth: int) -> Floats:
+        """`(n, 4)` the nth box of each."""
+        begin, end = (np.concatenate(of) for of in zip(*self.corners[4 * nth : 4 * nth + 4], strict=True))
+        return np.ascontiguousarray(text.numbers(begin, end).reshape(4, -1).T)
 
-    @staticmethod
-    def _parts(part: dict[str, Any], *, proposals: bool) -> list[_Written]:
-        """The way of this part comes first: what is found is not looked at again."""
-        ways = []
-        several = len(part["verb"]) if isinstance(part.get("verb"), list) else 0
-        for n in sorted(range(1 if proposals else 0, MOST + 1), key=lambda n: n != several):  # 0 is a state by itself
-            box = b"[" + b",".join([_BOX] * n) + b"]" if proposals else _BOX
-            verb = b"[" + b",".join([b'""'] * n) + b"]" if n else b'""'
-            inner = _written(part, {"box": box, "verb": verb})
-            shift = len(_KEY)
-            ways.append(
-                _Written(
-                    _KEY + inner.punctuation + b"}",
-                    {at + shift: key for at, key in inner.keys.items()},
-                    tuple(at + shift for at in inner.boxes),
-                    tuple(at + shift for at in inner.names),
-                )
-            )
-        return ways
+
+@dataclass
+class _Ways:
+    """How a file's frames, people and parts are written, as far as it is known."""
+
+    proposals: bool
+    known: list[_Written] = field(default_factory=list)
 
     def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
-        """Read frames that are written in this way."""
-        text = _Text(b",".join([*frames, b""]))
-        written = [*self.parts, self.person, _FRAME]
-        kind, start = text.objects(written)
-        person, frame = np.flatnonzero(kind == len(self.parts)), np.flatnonzero(kind == len(self.parts) + 1)
-        _check_between(text, kind, start, written)
-        if len(frame) != len(frames):
-            raise _OtherwiseError
-        text.check(start[frame], _FRAME)
-        text.check_nothing(start[frame] + len(_FRAME.punctuation) - 1)  # `[null]` would pass for nobody
-        text.check(start[person], self.person)
-        rows, boxes, names, states = [], [], [], []
-        for nth, part in enumerate(self.parts):
-            of = np.flatnonzero(kind == nth)
-            if not len(of):
-                continue
-            begin = start[of]
-            text.check(begin, part)
-            for state, at in enumerate(part.names):
-                rows.append(of * (MOST + 1) + state)
-                boxes.append(begin + part.boxes[state if len(part.boxes) > 1 else 0])
-                names.append(begin)
-                states.append(begin + at)
-        order = np.argsort(np.concatenate(rows), kind="stable") if len(rows) > 1 else slice(None)
-        row, box, name, state = (np.concatenate(of)[order] if of else _NONE for of in (rows, boxes, names, states))
-        (part, part_names), (said, state_names) = text.names(name), text.names(state)
-        person_of = np.cumsum(kind == len(self.parts)) - 1
-        columns = Columns(
-            people=np.diff(np.searchsorted(person, frame), append=len(person)),
-            person_box=text.boxes(start[person] + self.person.boxes[0]),
-            part_person=person_of[row // (MOST + 1)],
-            part=part,
-            part_box=text.boxes(box),
-            state=said,
-            parts=part_names,
-            states=state_names,
+        """Read some frames."""
+        text = Text(b",".join([*frames, b""]))
+        brace = text.all("{")
+        kind, begin, end, found = self._objects(text, brace)
+        objects = np.flatnonzero(kind != _INNER)
+        kind = kind[objects]
+        names = _between(text, kind, begin[objects], end[objects])
+        if np.count_nonzero(kind == _FRAME) != len(frames):
+            raise OtherwiseError
+        people, parts = (
+            [one for written, one in found if written.what == what] for what in (_PERSON, _PART)
         )
-        _check_once(columns, row // (MOST + 1))
-        return columns
+        boxes = [one.boxes(text, 0) for one in people]
+        person, frame = np.flatnonzero(kind == _PERSON), np.flatnonzero(kind == _FRAME)
+        person_box = _in_order([one.rows for one in people], boxes) if people else np.empty((0, 4))
+        rows, boxes, begins, ends = [], [], [], []
+        for one in parts:
+            for nth, (state_begin, state_end) in enumerate(one.states):
+                rows.append(one.rows * MOST + nth)
+                boxes.append(one.boxes(text, nth if len(one.corners) > 4 else 0))
+                begins.append(state_begin)
+                ends.append(state_end)
+        states = text.strings(*(_in_order(rows, of) if rows else _NONE for of in (begins, ends)))
+        part_box = _in_order(rows, boxes) if rows else np.empty((0, 4))
+        part, part_names = text.strings(*names)
+        person_of = (np.cumsum(kind == _PERSON) - 1)[np.flatnonzero(kind == _PART)]
+        slot = person_of * len(part_names) + part
+        if np.bincount(slot, minlength=1).max() > 1:  # of a part that a person has twice the last one counts
+            raise OtherwiseError
+        if len(rows) > 1 or len(parts) > 1:
+            of = np.sort(np.concatenate(rows)) // MOST
+            of = np.cumsum(np.diff(of, prepend=-1) != 0) - 1
+            part, person_of = part[of], person_of[of]
+        return Columns(
+            people=np.diff(np.searchsorted(person, frame), append=len(person)),
+            person_box=person_box,
+            part_person=person_of,
+            part=part,
+            part_box=part_box,
+            state=states[0],
+            parts=part_names,
+            states=states[1],
+        )
+
+    def _objects(self, text: Text, brace: Integers):
+        """What begins at each brace, where it begins and ends, and what is written in each way."""
+        kind = np.full(len(brace), -1)
+        begin, end = np.empty(len(brace), np.int64), np.empty(len(brace), np.int64)
+        found: list[tuple[_Written, _Followed]] = []
+        left = np.arange(len(brace))
+        ways = iter([*self.known])
+        while len(left):
+            written = next(ways, None) or self._learn(text, int(brace[left[0]]))
+            followed = _follow(text, left, brace, written)
+            if not len(followed.rows):
+                if written is self.known[-1] and next(ways, None) is None and 0: pass
+                continue
+            kind[followed.rows] = written.what
+            begin[followed.rows], end[followed.rows] = followed.begin, followed.end
+            if written.what == _PERSON:
+                kind[followed.rows + 1] = _INNER
+            found.append((written, followed))
+            left = left[np.flatnonzero(kind[left] < 0)]
+        return kind, begin, end, found
+
+    def _learn(self, text: Text, brace: int) -> _Written:
+        """How the object at a brace is written."""
+        if len(self.known) == _WAYS:
+            raise OtherwiseError
+        written = _learned(text.content, brace, proposals=self.proposals)
+        if not len(_follow(text, np.zeros(1, int), np.array([brace]), written).rows):
+            raise OtherwiseError  # or it would be learned without an end
+        self.known.insert(0 if written.what == _PART else len(self.known), written)
+        return written
 
 
 _NONE = np.empty(0, np.int64)
 
 
-class _Text:
-    """Text and its punctuation, whose strings are known to hold none: `_check_between` leaves no more than there is."""
+def _in_order(rows: list[Integers], columns: list[NDArray]) -> NDArray:
+    if len(rows) == 1:
+        return columns[0]
+    return np.concatenate(columns)[np.argsort(np.concatenate(rows), kind="stable")]
 
-    def __init__(self, text: bytes) -> None:
-        if not text.isascii() or b"\\" in text or len(text) > 1 << 30:
-            raise _OtherwiseError
-        padded = text + bytes(_LONGEST_NAME + _WORD)
-        self._text = text
-        each = np.frombuffer(padded, np.uint8)
-        small = each | 32  # a bracket is a brace then
-        marked, same = small == ord("{"), np.empty(len(each), bool)
-        for character, of in (("}", small), (",", each), ('"', each)):
-            marked |= np.equal(of, ord(character), out=same)
-        self._at = np.flatnonzero(marked)
-        self._after = np.ndarray(len(padded) - _WORD, np.uint64, padded, offset=1, strides=(1,))
-        self.length = len(self._at)
-        self._punctuation = each.take(self._at).tobytes()
-        marks = self._punctuation + bytes(_MOST_MARKS)
-        self._marks = np.ndarray(len(marks) - _WORD + 1, np.uint64, marks, strides=(1,))
 
-    def objects(self, written: list[_Written]) -> tuple[Integers, Integers]:
-        """What begins like one of these: which one, and with which of the punctuation."""
-        brace = np.flatnonzero(np.frombuffer(self._punctuation, np.uint8) == ord("{"))
-        kind = np.full(len(brace), -1)
-        left = np.arange(len(brace))
-        for nth, one in enumerate(written):
-            fits = self._like(brace[left] - one.punctuation.index(b"{"), one.punctuation)
-            if len(fits):
-                kind[left[fits]] = nth
-                left = np.delete(left, fits)
-        known = np.flatnonzero(kind >= 0)
-        kind = kind[known]
-        return kind, brace[known] - np.array([one.punctuation.index(b"{") for one in written])[kind]
+def _follow(text: Text, rows: Integers, brace: Integers, written: _Written) -> _Followed:
+    """Those objects that are written in some way."""
+    begin = brace[rows] - written.lead
+    fits = text.says(begin, written.said[0])
+    which = np.flatnonzero(fits)
+    rows, begin = rows[which], begin[which]
+    fits = np.ones(len(rows), bool)
+    at = begin + len(written.said[0])
+    corners, states = [], []
+    for value, said in zip(written.values, written.said[1:], strict=True):
+        stop = text.until(at, said[0])
+        if value == ord("N"):
+            corners.append((at, stop))
+        elif value == ord("S"):
+            states.append((at, stop))
+        fits &= text.says(stop, said)
+        at = stop + len(said)
+    if not fits.all():
+        which = np.flatnonzero(fits)
+        rows, begin, at = rows[which], begin[which], at[which]
+        corners, states = ([(a[which], b[which]) for a, b in of] for of in (corners, states))
+    return _Followed(rows, begin, at, corners, states)
 
-    def _like(self, begin: Integers, punctuation: bytes) -> Integers:
-        """Which of the places have this punctuation."""
-        fits = None
-        for at in range(0, len(punctuation), _WORD):
-            word = punctuation[at : at + _WORD]
-            found = self._marks[begin + at if at else begin]
-            found &= _LAST_BYTES[len(word)]
-            same = found == int.from_bytes(word, "little")
-            fits = same if fits is None else np.logical_and(fits, same, out=same)
-            if not fits.any():
+
+def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
+    """How the object at some brace is written."""
+    if frame := _FRAME_BEGINS.match(content, brace):
+        return _Written(_FRAME, (frame.group(),), b"", 0)
+    name_ends = _NAME_ENDS.search(content[max(0, brace - LONGEST) : brace])
+    lead = name_ends.group() if name_ends else b""
+    said, values, key, depth = [lead], b"", b"", 0
+    for token in _TOKEN.finditer(content, brace, brace + PADDING // 2):
+        word = token.group()
+        if word[:1] == b'"' and content[token.end() :].lstrip()[:1] != b":":
+            values += b"S" if key == b'"verb"' and lead else b"O"
+            said[-1] += b'"'
+            said.append(b'"')
+        elif word[:1] in b'"{}[],:' or word.isspace():
+            key = word if word[:1] == b'"' else key
+            said[-1] += word
+            depth += (word == b"{") - (word == b"}")
+            if depth == (0 if lead else 2):
                 break
-        return np.flatnonzero(fits)
-
-    def check_between(self, at: Integers, length: Integers, which: Integers, punctuation: list[bytes]) -> None:
-        """Refuse other punctuation at some places than this."""
-        sizes = np.array([*map(len, punctuation)])
-        words = np.array([int.from_bytes(one, "little") for one in punctuation], np.uint64)
-        if (length != sizes[which]).any() or (self._marks[at] & _LAST_BYTES[length] != words[which]).any():
-            raise _OtherwiseError
-
-    def _places(self, at: Integers, n: int) -> Integers:
-        """`(len(at), n)` where in the text some of the punctuation stands, and what comes after it."""
-        size = self._at.itemsize
-        rows = np.ndarray(max(0, len(self._at) - n + 1), f"V{n * size}", self._at, strides=(size,))
-        return rows[at].view(np.int64).reshape(-1, n)
-
-    def check(self, begin: Integers, written: _Written) -> None:
-        """Refuse objects whose keys are called otherwise."""
-        for at, key in written.keys.items():
-            word = key + b'"'  # no string holds one
-            spelled = self._after[self._at.take(begin + at)]
-            spelled &= _LAST_BYTES[len(word)]
-            if (spelled != int.from_bytes(word, "little")).any():
-                raise _OtherwiseError
-
-    def check_nothing(self, at: Integers) -> None:
-        """Refuse a text that has anything between some of its punctuation and the next."""
-        if (self._at.take(at + 1) - self._at.take(at) != 1).any():
-            raise _OtherwiseError
-
-    def names(self, at: Integers) -> tuple[Integers, list[str]]:
-        """Codes and names of the strings after some of the punctuation."""
-        before, end = self._places(at, 2).T
-        longest = int((end - before).max(initial=1)) - 1
-        if longest > _LONGEST_NAME:
-            raise _OtherwiseError
-        words, mixed = [], np.zeros(len(before), np.uint64)
-        shift = 8 * (before - end + 1)
-        for nth in range(-(-longest // _WORD) or 1):
-            # Filled up with zeros, which no string of JSON holds.
-            shift += 64
-            word = self._after[before + _WORD * nth]
-            word <<= np.maximum(shift, 0).view(np.uint64)
-            mixed = mixed * _ODD + word if nth else word
-            words.append(word)
-        first, code = _coded(mixed)
-        if any((word != word[first][code]).any() for word in words[:-1]):  # two names mixed to one
-            raise _OtherwiseError
-        names = [self._text[before[row] + 1 : end[row]].decode() for row in first]
-        return code, names
-
-    def boxes(self, at: Integers) -> Floats:
-        """`(n, 4)` numbers, each after one of the punctuation: whole ones all at once, others as Arrow reads them."""
-        before, end = self._places(at, 4), self._places(at + 1, 4)
-        shift = before - end
-        shift *= 8
-        shift += 72
-        digits = self._after[before]
-        digits <<= shift.view(np.uint64)
-        # Whole numbers of up to eight bytes, now at the end of these, with spaces before them or none.
-        numbers = digits & 0x0F0F0F0F0F0F0F0F
-        other = digits >> 2  # letters
-        other |= (numbers + 0x100F0F0F0F0F0F0F) & np.invert(digits, out=digits)  # what has only the lower half
-        other &= 0x1010101010101010
-        # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
-        for several, size, digit_pairs in _STEPS: 
-            numbers *= several
-            numbers >>= size
-            numbers &= digit_pairs
-        found = numbers.astype(np.float64)
-        if other.any():
-            which = np.flatnonzero(other != 0)
-            found.put(which, self._decimals(before.take(which) + 1, end.take(which)))
-        return found
-
-    def _decimals(self, start: Integers, end: Integers) -> Floats:
-        """Numbers of any kind, a space before each or none."""
-        if len(start) < _FEW:
-            return np.array([float(self._text[a:b]) for a, b in zip(start.tolist(), end.tolist(), strict=True)])
-        start += np.frombuffer(self._text, np.uint8)[start] == ord(" ")
-        first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
-        found = self._strings(start[first], end[first]).cast(pa.float64())
-        return _values(found, np.float64)[::2][np.cumsum(first) - 1]
-
-    def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
-        """Stretches of the text in order; between each two there is a null, for the text between them."""
-        between = np.empty((len(start), 2), np.int32)
-        between[:, 0], between[:, 1] = start, end
-        there = pa.py_buffer(b"\x55" * (len(start) // 4 + 1))
-        size = max(0, between.size - 1)
-        return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
+        else:
+            values += b"N" if key == b'"box"' else b"O"
+            said.append(b"")
+    outline = b"".join(b"".join(one.split()) + value for one, value in itertools.zip_longest(said, [values[i:i+1] for i in range(len(values))], fillvalue=b""))
+    written = _Written(_PART if lead else _PERSON, tuple(said), values, len(lead))
+    if not all(said) or not _is_right(outline, written, proposals=proposals):
+        raise OtherwiseError
+    return written
 
 
-def _coded(numbers: NDArray[np.uint64]) -> tuple[Integers, Integers]:
-    """Where each of some numbers, which come again and again, comes first, and which of them each is."""
-    row = np.arange(len(numbers))
-    slot = (numbers * _ODD >> 48).view(np.int64)
-    first_of = np.empty(1 << 16, np.int64)
-    first_of[slot[::-1]] = row[::-1]
-    first = first_of.take(slot)
-    if (numbers.take(first) != numbers).any():  # two in one slot
-        _, at, which = np.unique(numbers, return_index=True, return_inverse=True)
-        first = at[which]
-    firsts = np.flatnonzero(first == row)
-    code = np.empty(len(numbers), np.int64)
-    code[firsts] = np.arange(len(firsts))
-    return firsts, code.take(first)
+def _is_right(outline: bytes, written: _Written, *, proposals: bool) -> bool:
+    """Whether an object says what it should, given without names, numbers and white space."""
+    if written.what == _PERSON:
+        return _PERSON_SAYS.fullmatch(outline) is not None
+    if not _PART_SAYS.fullmatch(outline) or outline.count(b'"box":') != 1 or outline.count(b'"verb":') != 1:
+        return False
+    boxes, states = written.values.count(b"N") // 4, written.values.count(b"S")
+    if proposals:
+        return b"[[" in outline and b'["S' in outline and boxes == states <= MOST
+    return b"[[" not in outline and states <= MOST
 
 
-def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
-    """A new array's values: `to_numpy` would import pandas, which takes longer than all of this."""
-    values: Any = array.buffers()[1]
-    return np.frombuffer(values or b"", type_)[: len(array)]
-
-
-def _check_between(text: _Text, kind: Integers, start: Integers, written: list[_Written]) -> None:
-    """Refuse what is not frames of people of parts, one after the other; it is known to be valid JSON."""
-    length = np.array([len(one.punctuation) for one in written])
-    person, frame = len(written) - 2, len(written) - 1
-    part = kind < person
-    end = start + length[kind]
-    if ((start[1:] - end[:-1] != part[:-1]) & part[1:]).any() or not len(kind) or kind[0] != frame or start[0] != 0:
-        raise _OtherwiseError
-    others = np.append(np.flatnonzero(~part)[1:], len(kind))
-    gap = np.append(start, text.length)[others] - end[others - 1]
-    pair = 2 * (np.append(kind, frame)[others] == frame) + (kind[others - 1] == frame)
-    text.check_between(end[others - 1], gap, pair, [b"}},", b"", b"}}]},", b"]},"])
+def _between(text: Text, kind: Integers, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
+    """Refuse objects that are not one after the other, as frames, people and parts are; where parts' names are."""
+    if not len(kind) or kind[0] != _FRAME or begin[0] != 0:
+        raise OtherwiseError
+    kind, begin = np.append(kind, _FRAME), np.append(begin, len(text.content))
+    pair = 4 * kind[:-1] + kind[1:]
+    gap = begin[1:] - end
+    name = end.copy()
+    for which in np.flatnonzero(np.bincount(pair)).tolist():
+        of = np.flatnonzero(pair == which)
+        first = text.content[end[of[0]] : begin[of[0] + 1]]
+        said = first
+        if which % 4 == _PART:
+            said = first[: first.find(b'"') + 1]
+        if b"".join(said.split()) != _BETWEEN.get(divmod(which, 4)) or len(said) > LONGEST:
+            raise OtherwiseError
+        name[of] += len(said)
+        if which % 4 != _PART and (gap[of] != len(said)).any() or not text.says(end[of], said).all():
+            raise OtherwiseError
+    of = np.flatnonzero(kind[1:] == _PART)
+    if (name[of] > begin[1:][of]).any():
+        raise OtherwiseError
+    return name[of], begin[1:][of]
 
 
 def joined(blocks: list[Columns]) -> Columns:
@@ -405,13 +334,3 @@ def joined(blocks: list[Columns]) -> Columns:
         parts=[*parts],
         states=[*states],
     )
-
-
-def _check_once(columns: Columns, written: Integers) -> None:
-    """Refuse a part that a person has twice, of which the last one counts; `written` is where a row's part stands."""
-    slot = columns.part_person * len(columns.parts) + columns.part
-    if np.bincount(slot, minlength=1).max() == 1:
-        return
-    first = np.flatnonzero(np.diff(written, prepend=-1))
-    if np.bincount(slot[first], minlength=1).max() > 1:
-        raise _OtherwiseError

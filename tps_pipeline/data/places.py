@@ -1,0 +1,170 @@
+"""Text that is read at many places at once, eight bytes of each at a time: NumPy in place of a loop over characters.
+
+Only how strings, numbers and what stands between them are read; what they mean is `alike`'s matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tps_pipeline.parsing import Floats, Integers
+
+LONGEST = 64
+"""Bytes of a string or a number that is read here."""
+PADDING = 4096
+"""Zeros after the text: a place that is read in vain does not come further."""
+
+_WORD = 8
+_EACH = 0x0101010101010101
+"""Times a character: eight of it."""
+_HIGH = 0x8080808080808080
+_LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""What words of a string are mixed by, so that two strings are hardly ever one number."""
+_FEW = 1024
+"""So many numbers are sooner read one by one than by Arrow."""
+
+
+class OtherwiseError(ValueError):
+    """Something is written in another way."""
+
+
+class Text:
+    """Text without escapes."""
+
+    def __init__(self, content: bytes) -> None:
+        if not content.isascii() or b"\\" in content or len(content) > 1 << 30:
+            raise OtherwiseError
+        self.content = content
+        padded = content + bytes(PADDING + LONGEST + _WORD)
+        self._each = np.frombuffer(padded, np.uint8)
+        self._words = np.ndarray(len(padded) - _WORD + 1, np.uint64, padded, strides=(1,))
+
+    def all(self, character: str) -> Integers:
+        """Where a rare character is."""
+        return np.flatnonzero(self._each == ord(character))
+
+    def says(self, at: Integers, what: bytes) -> NDArray[np.bool_]:
+        """At which places the text goes on like that."""
+        said = np.ones(len(at), bool)
+        for nth in range(0, len(what), _WORD):
+            word = what[nth : nth + _WORD]
+            found = self._words[at + nth if nth else at]
+            if len(word) < _WORD:
+                found &= _LAST_BYTES[len(word)]
+            said &= found == int.from_bytes(word, "little")
+        return said
+
+    def until(self, at: Integers, character: int) -> Integers:
+        """Where that character comes next; the place itself if it does not come soon."""
+        bits = np.bitwise_count(_before(self._words[at], character))
+        end = at + (bits >> 3)
+        far = np.flatnonzero(bits == 8 * _WORD)
+        for nth in range(_WORD, LONGEST + 1, _WORD) if len(far) else ():
+            bits = np.bitwise_count(_before(self._words[at[far] + nth], character))
+            end[far] += bits >> 3
+            far = far[np.flatnonzero(bits == 8 * _WORD)]
+        end[far] = at[far]
+        return end
+
+    def strings(self, begin: Integers, end: Integers) -> tuple[Integers, list[str]]:
+        """Codes of the strings between some places, and what each stands for, as they come; no quotes are in them."""
+        longest = int((end - begin).max(initial=1))
+        if longest > LONGEST:
+            raise OtherwiseError
+        words, mixed = [], np.zeros(len(begin), np.uint64)
+        shift = begin - end
+        shift *= 8
+        for nth in range(0, max(longest, 1), _WORD):
+            shift += 8 * _WORD
+            word = self._words[begin + nth if nth else begin]
+            word <<= np.maximum(shift, 0).view(np.uint64)  # filled up with zeros, which no string of JSON holds
+            if _is(word, ord('"')).any():
+                raise OtherwiseError
+            mixed = mixed * _ODD + word if nth else word
+            words.append(word)
+        first, code = _coded(mixed)
+        if any((word != word[first][code]).any() for word in words[:-1]):  # two strings mixed to one
+            raise OtherwiseError
+        return code, [self.content[begin[row] : end[row]].decode() for row in first]
+
+    def numbers(self, begin: Integers, end: Integers) -> Floats:
+        """The numbers between some places; of any shape."""
+        shift = begin - end
+        shift *= 8
+        shift += 8 * _WORD
+        digits = self._words[begin]
+        digits <<= shift.view(np.uint64)
+        # Whole numbers of up to eight bytes are now at the end of these.
+        numbers = digits & 0x0F0F0F0F0F0F0F0F
+        other = digits >> 2  # letters
+        other |= (numbers + 0x100F0F0F0F0F0F0F) & np.invert(digits, out=digits)  # what has only the lower half
+        other &= 0x1010101010101010
+        # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
+        for ten_to, bits, several in _STEPS:
+            numbers *= ten_to
+            numbers >>= bits
+            numbers &= several
+        found = numbers.astype(np.float64)
+        if other.any():
+            which = np.flatnonzero(other != 0)
+            found.put(which, self._decimals(begin.take(which), end.take(which)))
+        return found
+
+    def _decimals(self, begin: Integers, end: Integers) -> Floats:
+        if len(begin) < _FEW:
+            content = self.content
+            return np.array([float(content[a:b]) for a, b in zip(begin.tolist(), end.tolist(), strict=True)])
+        order = np.argsort(begin, kind="stable")
+        sizes = np.empty((len(begin), 2), np.int32)
+        sizes[:, 0], sizes[:, 1] = begin[order], end[order]
+        there = pa.py_buffer(b"\x55" * (len(begin) // 4 + 1))  # between each two is a null, for the text between them
+        spelled = pa.StringArray.from_buffers(
+            sizes.size - 1, pa.py_buffer(sizes.data), pa.py_buffer(self.content), there
+        )
+        found = np.empty(len(begin))
+        # `to_numpy` would import pandas, which takes longer than all of this.
+        found[order] = np.frombuffer(spelled.cast(pa.float64()).buffers()[1] or b"", np.float64)[: sizes.size - 1 : 2]
+        return found
+
+
+_STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (42949672960001, 32, 0xFFFFFFFF))
+"""What two neighbours are multiplied by at once, by how many bits they then stand too high, and where they are."""
+
+
+def _is(words: NDArray[np.uint64], character: int) -> NDArray[np.uint64]:
+    """The highest bit of each byte that is this character; above the first one more may be set."""
+    other = words ^ _EACH * character
+    found = other - _EACH
+    found &= np.invert(other, out=other)
+    found &= _HIGH
+    return found
+
+
+def _before(words: NDArray[np.uint64], character: int) -> NDArray[np.uint64]:
+    """All bits of the bytes before the first that is this character."""
+    found = _is(words, character)
+    found &= -found
+    found >>= 7
+    found -= 1
+    return found
+
+
+def _coded(numbers: NDArray[np.uint64]) -> tuple[Integers, Integers]:
+    """Where each of some numbers, which come again and again, comes first, and which of them each is."""
+    row = np.arange(len(numbers))
+    slot = (numbers * _ODD >> 48).view(np.int64)
+    first_of = np.empty(1 << 16, np.int64)
+    first_of[slot[::-1]] = row[::-1]
+    first = first_of.take(slot)
+    if (numbers.take(first) != numbers).any():  # two in one slot
+        _, at, which = np.unique(numbers, return_index=True, return_inverse=True)
+        first = at[which]
+    firsts = np.flatnonzero(first == row)
+    code = np.empty(len(numbers), np.int64)
+    code[firsts] = np.arange(len(firsts))
+    return firsts, code.take(first)
