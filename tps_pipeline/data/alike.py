@@ -121,14 +121,14 @@ class _Followed:
     rows: Integers
     begin: Integers
     end: Integers
-    corners: list[tuple[Integers, Integers]]
-    """Where each number begins and ends."""
+    numbers: Floats
+    """Corners of boxes."""
     states: list[tuple[Integers, Integers]]
+    """Where each begins and ends."""
 
-    def boxes(self, text: Text, nth: int) -> Floats:
+    def boxes(self, nth: int) -> Floats:
         """`(n, 4)` the nth box of each."""
-        begin, end = (np.concatenate(of) for of in zip(*self.corners[4 * nth : 4 * nth + 4], strict=True))
-        return np.ascontiguousarray(text.numbers(begin, end).reshape(4, -1).T)
+        return np.ascontiguousarray(self.numbers[4 * nth : 4 * nth + 4].T)
 
 
 @dataclass
@@ -151,14 +151,14 @@ class _Ways:
         people, parts = (
             [one for written, one in found if written.what == what] for what in (_PERSON, _PART)
         )
-        boxes = [one.boxes(text, 0) for one in people]
+        boxes = [one.boxes(0) for one in people]
         person, frame = np.flatnonzero(kind == _PERSON), np.flatnonzero(kind == _FRAME)
         person_box = _in_order([one.rows for one in people], boxes) if people else np.empty((0, 4))
         rows, boxes, begins, ends = [], [], [], []
         for one in parts:
             for nth, (state_begin, state_end) in enumerate(one.states):
                 rows.append(one.rows * MOST + nth)
-                boxes.append(one.boxes(text, nth if len(one.corners) > 4 else 0))
+                boxes.append(one.boxes(nth if len(one.numbers) > 4 else 0))
                 begins.append(state_begin)
                 ends.append(state_end)
         states = text.strings(*(_in_order(rows, of) if rows else _NONE for of in (begins, ends)))
@@ -224,28 +224,42 @@ def _in_order(rows: list[Integers], columns: list[NDArray]) -> NDArray:
     return np.concatenate(columns)[np.argsort(np.concatenate(rows), kind="stable")]
 
 
+_NEAR = 3
+"""So many bytes before a number are read with it."""
+
+
 def _follow(text: Text, rows: Integers, brace: Integers, written: _Written) -> _Followed:
     """Those objects that are written in some way."""
     begin = brace[rows] - written.lead
-    fits = text.says(begin, written.said[0])
-    which = np.flatnonzero(fits)
+    which = np.flatnonzero(text.says(begin, written.said[0]))
     rows, begin = rows[which], begin[which]
     fits = np.ones(len(rows), bool)
-    at = begin + len(written.said[0])
-    corners, states = [], []
-    for value, said in zip(written.values, written.said[1:], strict=True):
-        stop = text.until(at, said[0])
+    at = begin
+    digits, corners, states = [], [], []
+    for nth, (said, value) in enumerate(zip(written.said, [*written.values, None], strict=True)):
+        near = _NEAR if value == ord("N") else 0
+        if nth:
+            far = said[:-near] if near else said
+            if far: fits &= text.says(at, far)
+            
+        stop = written.said[nth + 1][0] if value else 0
+        at = at + max(0, len(said) - near)
         if value == ord("N"):
-            corners.append((at, stop))
-        elif value == ord("S"):
-            states.append((at, stop))
-        fits &= text.says(stop, said)
-        at = stop + len(said)
+            says, word, end = text.digits(at, said[-near:], stop)
+            fits &= says
+            digits.append(word); corners.append((at + len(said[-near:]), end))
+            at = end
+        elif value:
+            end = text.until(at, stop)
+            if value == ord("S"): states.append((at, end))
+            at = end
     if not fits.all():
         which = np.flatnonzero(fits)
         rows, begin, at = rows[which], begin[which], at[which]
         corners, states = ([(a[which], b[which]) for a, b in of] for of in (corners, states))
-    return _Followed(rows, begin, at, corners, states)
+        digits = [one[which] for one in digits]
+    numbers = text.numbers(np.array(digits), *zip(*corners)) if digits else []
+    return _Followed(rows, begin, at, numbers, states)
 
 
 def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:

@@ -21,7 +21,6 @@ PADDING = 4096
 _WORD = 8
 _EACH = 0x0101010101010101
 """Times a character: eight of it."""
-_HIGH = 0x8080808080808080
 _LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 """What words of a string are mixed by, so that two strings are hardly ever one number."""
@@ -61,15 +60,28 @@ class Text:
 
     def until(self, at: Integers, character: int) -> Integers:
         """Where that character comes next; the place itself if it does not come soon."""
-        bits = np.bitwise_count(_before(self._words[at], character))
-        end = at + (bits >> 3)
-        far = np.flatnonzero(bits == 8 * _WORD)
+        length = _length(self._words[at], character)
+        end = at + length
+        far = np.flatnonzero(length == _WORD)
         for nth in range(_WORD, LONGEST + 1, _WORD) if len(far) else ():
-            bits = np.bitwise_count(_before(self._words[at[far] + nth], character))
-            end[far] += bits >> 3
-            far = far[np.flatnonzero(bits == 8 * _WORD)]
+            length = _length(self._words[at[far] + nth], character)
+            end[far] += length
+            far = far[np.flatnonzero(length == _WORD)]
         end[far] = at[far]
         return end
+
+    def digits(self, at: Integers, said: bytes, character: int) -> tuple[NDArray[np.bool_], NDArray[np.uint64], Integers]:
+        """Whether a few bytes are these, the bytes from there to a character, as `numbers` takes them, and its place."""
+        word = self._words[at]
+        says = (word & _LAST_BYTES[len(said)]) == int.from_bytes(said, "little")
+        word >>= 8 * len(said)
+        length = _length(word, character)
+        word <<= 8 * (_WORD - length)
+        end = at + (length + len(said))
+        far = np.flatnonzero(length == _WORD)
+        if len(far):
+            end[far] = self.until(at[far] + len(said), character)
+        return says, word, end
 
     def strings(self, begin: Integers, end: Integers) -> tuple[Integers, list[str]]:
         """Codes of the strings between some places, and what each stands for, as they come; no quotes are in them."""
@@ -83,7 +95,7 @@ class Text:
             shift += 8 * _WORD
             word = self._words[begin + nth if nth else begin]
             word <<= np.maximum(shift, 0).view(np.uint64)  # filled up with zeros, which no string of JSON holds
-            if _is(word, ord('"')).any():
+            if (_length(word, ord('"')) < _WORD).any():
                 raise OtherwiseError
             mixed = mixed * _ODD + word if nth else word
             words.append(word)
@@ -92,14 +104,8 @@ class Text:
             raise OtherwiseError
         return code, [self.content[begin[row] : end[row]].decode() for row in first]
 
-    def numbers(self, begin: Integers, end: Integers) -> Floats:
-        """The numbers between some places; of any shape."""
-        shift = begin - end
-        shift *= 8
-        shift += 8 * _WORD
-        digits = self._words[begin]
-        digits <<= shift.view(np.uint64)
-        # Whole numbers of up to eight bytes are now at the end of these.
+    def numbers(self, digits: NDArray[np.uint64], begin: Integers, end: Integers) -> Floats:
+        """Numbers of any shape, given by their last eight digits and by where they are; the digits are used up."""
         numbers = digits & 0x0F0F0F0F0F0F0F0F
         other = digits >> 2  # letters
         other |= (numbers + 0x100F0F0F0F0F0F0F) & np.invert(digits, out=digits)  # what has only the lower half
@@ -110,48 +116,35 @@ class Text:
             numbers >>= bits
             numbers &= several
         found = numbers.astype(np.float64)
-        if other.any():
-            which = np.flatnonzero(other != 0)
-            found.put(which, self._decimals(begin.take(which), end.take(which)))
+        for nth in np.flatnonzero(other.any(axis=1)).tolist() if other.any() else ():
+            which = np.flatnonzero(other[nth])
+            found[nth][which] = self._decimals(begin[nth][which], end[nth][which])
         return found
 
     def _decimals(self, begin: Integers, end: Integers) -> Floats:
         if len(begin) < _FEW:
             content = self.content
             return np.array([float(content[a:b]) for a, b in zip(begin.tolist(), end.tolist(), strict=True)])
-        order = np.argsort(begin, kind="stable")
-        sizes = np.empty((len(begin), 2), np.int32)
-        sizes[:, 0], sizes[:, 1] = begin[order], end[order]
+        sizes = np.stack([begin, end], axis=1, dtype=np.int32, casting="same_kind")
         there = pa.py_buffer(b"\x55" * (len(begin) // 4 + 1))  # between each two is a null, for the text between them
         spelled = pa.StringArray.from_buffers(
             sizes.size - 1, pa.py_buffer(sizes.data), pa.py_buffer(self.content), there
         )
-        found = np.empty(len(begin))
         # `to_numpy` would import pandas, which takes longer than all of this.
-        found[order] = np.frombuffer(spelled.cast(pa.float64()).buffers()[1] or b"", np.float64)[: sizes.size - 1 : 2]
-        return found
+        return np.frombuffer(spelled.cast(pa.float64()).buffers()[1] or b"", np.float64)[: sizes.size - 1 : 2]
 
 
 _STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (42949672960001, 32, 0xFFFFFFFF))
 """What two neighbours are multiplied by at once, by how many bits they then stand too high, and where they are."""
 
 
-def _is(words: NDArray[np.uint64], character: int) -> NDArray[np.uint64]:
-    """The highest bit of each byte that is this character; above the first one more may be set."""
-    other = words ^ _EACH * character
-    found = other - _EACH
-    found &= np.invert(other, out=other)
-    found &= _HIGH
-    return found
-
-
-def _before(words: NDArray[np.uint64], character: int) -> NDArray[np.uint64]:
-    """All bits of the bytes before the first that is this character."""
-    found = _is(words, character)
-    found &= -found
-    found >>= 7
-    found -= 1
-    return found
+def _length(words: NDArray[np.uint64], character: int) -> NDArray[np.uint8]:
+    """How many bytes of each come before the first that is this character: eight if none is."""
+    found = words ^ _EACH * character
+    found += _EACH * 127  # no byte has more: the highest bit is set of all but those that are the character
+    found |= _EACH * 127
+    found &= ~(found + 1)  # what is below the lowest bit that is not set
+    return np.bitwise_count(found) >> 3
 
 
 def _coded(numbers: NDArray[np.uint64]) -> tuple[Integers, Integers]:
