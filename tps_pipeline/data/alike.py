@@ -224,7 +224,7 @@ def _in_order(rows: list[Integers], columns: list[NDArray]) -> NDArray:
     return np.concatenate(columns)[np.argsort(np.concatenate(rows), kind="stable")]
 
 
-_NEAR = 3
+_NEAR = 4
 """So many bytes before a number are read with it."""
 
 

@@ -45,7 +45,12 @@ class Text:
 
     def all(self, character: str) -> Integers:
         """Where a rare character is."""
-        return np.flatnonzero(self._each == ord(character))
+        eight = (self._each[: len(self._each) // _WORD * _WORD] == ord(character)).view(np.uint64)
+        which = (eight != 0).nonzero()[0]
+        eight = eight[which]
+        if (eight & (eight - 1)).any():  # several among eight bytes
+            return np.flatnonzero(self._each == ord(character))
+        return which * _WORD + (np.bitwise_count(eight - 1) >> 3)
 
     def says(self, at: Integers, what: bytes) -> NDArray[np.bool_]:
         """At which places the text goes on like that."""
@@ -78,9 +83,10 @@ class Text:
         length = _length(word, character)
         word <<= 8 * (_WORD - length)
         end = at + (length + len(said))
-        far = np.flatnonzero(length == _WORD)
-        if len(far):
+        if length.max(initial=0) == _WORD:
+            far = np.flatnonzero(length == _WORD)
             end[far] = self.until(at[far] + len(said), character)
+            word[far] = self._words[at[far] + len(said)] << (8 * (_WORD - end[far] + at[far] + len(said))).view(np.uint64)
         return says, word, end
 
     def strings(self, begin: Integers, end: Integers) -> tuple[Integers, list[str]]:
@@ -95,7 +101,7 @@ class Text:
             shift += 8 * _WORD
             word = self._words[begin + nth if nth else begin]
             word <<= np.maximum(shift, 0).view(np.uint64)  # filled up with zeros, which no string of JSON holds
-            if (_length(word, ord('"')) < _WORD).any():
+            if ~np.bitwise_and.reduce(_unlike(word, ord('"'))) & _EACH * 128:
                 raise OtherwiseError
             mixed = mixed * _ODD + word if nth else word
             words.append(word)
@@ -138,10 +144,16 @@ _STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (429
 """What two neighbours are multiplied by at once, by how many bits they then stand too high, and where they are."""
 
 
+def _unlike(words: NDArray[np.uint64], character: int) -> NDArray[np.uint64]:
+    """The highest bit of each byte: whether it is another character."""
+    found = words ^ _EACH * character
+    found += _EACH * 127  # no byte of the text has more
+    return found
+
+
 def _length(words: NDArray[np.uint64], character: int) -> NDArray[np.uint8]:
     """How many bytes of each come before the first that is this character: eight if none is."""
-    found = words ^ _EACH * character
-    found += _EACH * 127  # no byte has more: the highest bit is set of all but those that are the character
+    found = _unlike(words, character)
     found |= _EACH * 127
     found &= ~(found + 1)  # what is below the lowest bit that is not set
     return np.bitwise_count(found) >> 3
