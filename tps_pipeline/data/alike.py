@@ -40,7 +40,7 @@ _BETWEEN = {
 _TOKEN = re.compile(rb'"[^"]*"|[^\s",:{}\[\]]+|\s+|.')
 _FRAME_BEGINS = re.compile(rb'\{\s*"humans"\s*:\s*\[')
 _NAME_ENDS = re.compile(rb'"\s*:\s*$')
-_OTHER_FIELD = rb'"[^"]*":(?:O|"O")'
+_OTHER_FIELD = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"O")'
 _BOX = rb"\[N,N,N,N\]"
 _PERSON_SAYS = re.compile(rb'\{(?:%b,)*"box":%b,(?:%b,)*"parts":\{' % (_OTHER_FIELD, _BOX, _OTHER_FIELD))
 _PART_SAYS = re.compile(
@@ -81,6 +81,8 @@ def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns |
     Returns:
         What they hold; None if they have no part or anything in them is written in another ways.
     """
+    if not frames:
+        return None
     try:
         ways = _Ways(proposals)
         return joined([ways.read(block) for block in _blocks(frames)])
