@@ -1,10 +1,10 @@
 """The challenge's JSON straight into columns, where all parts, and all people, are written like the first.
 
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
-need none: between numbers and strings they say the same at each part, each person and each frame. How that goes is
-learned from the first ones (`_learned`); then all are followed at once, from brace to brace (`places`), and whatever
-stands between two of them is compared, too. What is written in any other way is not read here (`read` gives None) but
-by the typed reader of `challenge_json`, which also says what is wrong with it.
+need none: between their numbers and names they say the same in each part, each person and each frame. What they say is
+learned from the first ones (`_learned`); then all are read at once, from brace to brace (`places`), and what stands
+between two of them is compared, too. What is written in any other way is not read here (`read` gives None) but by the
+typed reader of `challenge_json`, which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,25 +29,42 @@ _BLOCK = 1 << 20
 """Bytes looked at together: what is known of each stays in the processor's cache. Fewer are slower."""
 _WAYS = 12
 """So many ways to write an object are learned."""
+_NEAR = 4
+"""So many bytes before a number are read with it, and four digits more."""
 
-_FRAME, _PERSON, _PART, _INNER = range(4)
-"""Objects: a frame, a person, a part with the end of its name, and a person's parts, which belong to the person."""
+_FRAME, _PERSON, _PART, _PARTS = range(4)
+"""What begins at a brace; a person's list of parts belongs to the person."""
 _BETWEEN = {
-    (_FRAME, _FRAME): b"]},", (_FRAME, _PERSON): b"",
-    (_PERSON, _FRAME): b"}}]},", (_PERSON, _PERSON): b"}},", (_PERSON, _PART): b'"',
-    (_PART, _FRAME): b"}}]},", (_PART, _PERSON): b"}},", (_PART, _PART): b',"',
-}  # fmt: skip
-"""What is between two objects, but for white space and a part's name."""
+    (_FRAME, _FRAME): b"]},",
+    (_FRAME, _PERSON): b"",
+    (_PERSON, _FRAME): b"}}]},",
+    (_PERSON, _PERSON): b"}},",
+    (_PERSON, _PART): b'"',
+    (_PART, _FRAME): b"}}]},",
+    (_PART, _PERSON): b"}},",
+    (_PART, _PART): b',"',
+}
+"""What is between two objects, but for white space; before a part, what is between the object and the part's name."""
+
 _TOKEN = re.compile(rb'"[^"]*"|[^\s",:{}\[\]]+|\s+|.')
 _FRAME_BEGINS = re.compile(rb'\{\s*"humans"\s*:\s*\[')
 _NAME_ENDS = re.compile(rb'"\s*:\s*$')
-_OTHER_FIELD = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"O")'
 _BOX = rb"\[N,N,N,N\]"
-_PERSON_SAYS = re.compile(rb'\{(?:%b,)*"box":%b,(?:%b,)*"parts":\{' % (_OTHER_FIELD, _BOX, _OTHER_FIELD))
-_PART_SAYS = re.compile(
-    rb'":\{(?:(?:%b|"box":(?:%b|\[%b(?:,%b)*\])|"verb":(?:"S"|\["S"(?:,"S")*\]))(?:,|(?=\}$)))*\}'
-    % (_OTHER_FIELD, _BOX, _BOX, _BOX)
-)
+_BOXES = rb"\[%b(?:,%b)*\]" % (_BOX, _BOX)
+_STATE = rb'"S"'
+_STATES = rb'\["S"(?:,"S")*\]'
+_OTHER = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"O")'
+
+
+def _part_says(box: bytes, verb: bytes) -> re.Pattern[bytes]:
+    fields = rb'%b|"box":%b|"verb":(?:%b)' % (_OTHER, box, verb)
+    return re.compile(rb'":\{(?:%b)(?:,(?:%b))*\}' % (fields, fields))
+
+
+# Outlines of objects, without names, numbers and white space.
+_PERSON_SAYS = re.compile(rb'\{(?:%b,)*"box":%b,(?:%b,)*"parts":\{' % (_OTHER, _BOX, _OTHER))
+_ANNOTATED_PART_SAYS = _part_says(_BOX, _STATE + b"|" + _STATES)
+_PREDICTED_PART_SAYS = _part_says(_BOXES, _STATES)
 
 
 @dataclass(frozen=True)
@@ -79,14 +97,14 @@ def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns |
         proposals: Whether a part has lists of boxes and states, as in a submission, and not one box.
 
     Returns:
-        What they hold; None if they have no part or anything in them is written in another ways.
+        What they hold; None if there are none or anything in them is written in another way.
     """
     if not frames:
         return None
     try:
         ways = _Ways(proposals)
         return joined([ways.read(block) for block in _blocks(frames)])
-    except ValueError:  # Arrow's of numbers that are none, too
+    except ValueError:  # also of numbers that are none
         return None
 
 
@@ -103,28 +121,25 @@ class _Written:
     """How an object is written."""
 
     what: int
+    """A frame, a person or a part; the last with the end of its name."""
     said: tuple[bytes, ...]
     """What is the same in all of them: before, between and after the values."""
     values: bytes
-    """What each value is: N is a corner of a box, S a state, O something else, a string or not."""
+    """What each value is: N a number of a box, S a state, O something else."""
     lead: int
-    """Where its brace is."""
-
-    @property
-    def n(self) -> int:
-        """Rows that a part takes: its states, each with a box."""
-        return self.values.count(b"S")
+    """After how many bytes its brace stands."""
 
 
 @dataclass(frozen=True)
-class _Followed:
-    """Objects that are written in some way, by their rows among all braces."""
+class _Found:
+    """Objects that are written in one way."""
 
-    rows: Integers
+    nth: Integers
+    """At which of the text's braces each is."""
     begin: Integers
     end: Integers
     numbers: Floats
-    """Corners of boxes."""
+    """`(4 * boxes, n)`."""
     states: list[tuple[Integers, Integers]]
     """Where each begins and ends."""
 
@@ -143,125 +158,109 @@ class _Ways:
     def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
         """Read some frames."""
         text = Text(b",".join([*frames, b""]))
-        brace = text.all("{")
-        kind, begin, end, found = self._objects(text, brace)
-        objects = np.flatnonzero(kind != _INNER)
-        kind = kind[objects]
-        names = _between(text, kind, begin[objects], end[objects])
-        if np.count_nonzero(kind == _FRAME) != len(frames):
+        what, begin, end, found = self._objects(text)
+        part_begin, part_end = _names(text, what, begin, end)
+        frame, person = np.flatnonzero(what == _FRAME), np.flatnonzero(what == _PERSON)
+        if len(frame) != len(frames):
             raise OtherwiseError
-        people, parts = (
-            [one for written, one in found if written.what == what] for what in (_PERSON, _PART)
-        )
-        boxes = [one.boxes(0) for one in people]
-        person, frame = np.flatnonzero(kind == _PERSON), np.flatnonzero(kind == _FRAME)
-        person_box = _in_order([one.rows for one in people], boxes) if people else np.empty((0, 4))
-        rows, boxes, begins, ends = [], [], [], []
-        for one in parts:
-            for nth, (state_begin, state_end) in enumerate(one.states):
-                rows.append(one.rows * MOST + nth)
-                boxes.append(one.boxes(nth if len(one.numbers) > 4 else 0))
-                begins.append(state_begin)
-                ends.append(state_end)
-        states = text.strings(*(_in_order(rows, of) if rows else _NONE for of in (begins, ends)))
-        part_box = _in_order(rows, boxes) if rows else np.empty((0, 4))
-        part, part_names = text.strings(*names)
-        person_of = (np.cumsum(kind == _PERSON) - 1)[np.flatnonzero(kind == _PART)]
-        slot = person_of * len(part_names) + part
-        if np.bincount(slot, minlength=1).max() > 1:  # of a part that a person has twice the last one counts
-            raise OtherwiseError
-        if len(rows) > 1 or len(parts) > 1:
-            of = np.sort(np.concatenate(rows)) // MOST
-            of = np.cumsum(np.diff(of, prepend=-1) != 0) - 1
-            part, person_of = part[of], person_of[of]
+        people = [(one.nth, one.boxes(0)) for written, one in found if written.what == _PERSON]
+        rows = [
+            (one.nth * MOST + state, one.boxes(state if len(one.numbers) > 4 else 0), *one.states[state])
+            for written, one in found
+            if written.what == _PART
+            for state in range(len(one.states))
+        ]
+        row, part_box, state_begin, state_end = _in_order(rows, _NO_ROW)
+        part, parts = text.strings(part_begin, part_end)
+        state, states = text.strings(state_begin, state_end)
+        part_person = (np.cumsum(what == _PERSON) - 1)[what == _PART]
+        if np.bincount(part_person * len(parts) + part, minlength=1).max() > 1:
+            raise OtherwiseError  # of a part that a person has twice the last one counts
+        if len(row) > len(part):
+            of = np.cumsum(np.diff(row // MOST, prepend=-1) != 0) - 1
+            part, part_person = part[of], part_person[of]
         return Columns(
             people=np.diff(np.searchsorted(person, frame), append=len(person)),
-            person_box=person_box,
-            part_person=person_of,
+            person_box=_in_order(people, _NO_ROW[:2])[1],
+            part_person=part_person,
             part=part,
             part_box=part_box,
-            state=states[0],
-            parts=part_names,
-            states=states[1],
+            state=state,
+            parts=parts,
+            states=states,
         )
 
-    def _objects(self, text: Text, brace: Integers):
-        """What begins at each brace, where it begins and ends, and what is written in each way."""
-        kind = np.full(len(brace), -1)
-        begin, end = np.empty(len(brace), np.int64), np.empty(len(brace), np.int64)
-        found: list[tuple[_Written, _Followed]] = []
+    def _objects(self, text: Text) -> tuple[Integers, Integers, Integers, list[tuple[_Written, _Found]]]:
+        """What objects there are, where each begins and ends; and all of them again, by how they are written."""
+        brace = text.all("{")
+        what, begin, end = np.full(len(brace), -1), brace.copy(), brace.copy()
         left = np.arange(len(brace))
+        found: list[tuple[_Written, _Found]] = []
         ways = iter([*self.known])
         while len(left):
-            written = next(ways, None) or self._learn(text, int(brace[left[0]]))
-            followed = _follow(text, left, brace, written)
-            if not len(followed.rows):
-                if written is self.known[-1] and next(ways, None) is None and 0: pass
-                continue
-            kind[followed.rows] = written.what
-            begin[followed.rows], end[followed.rows] = followed.begin, followed.end
-            if written.what == _PERSON:
-                kind[followed.rows + 1] = _INNER
-            found.append((written, followed))
-            left = left[np.flatnonzero(kind[left] < 0)]
-        return kind, begin, end, found
-
-    def _learn(self, text: Text, brace: int) -> _Written:
-        """How the object at a brace is written."""
-        if len(self.known) == _WAYS:
-            raise OtherwiseError
-        written = _learned(text.content, brace, proposals=self.proposals)
-        if not len(_follow(text, np.zeros(1, int), np.array([brace]), written).rows):
-            raise OtherwiseError  # or it would be learned without an end
-        self.known.insert(0 if written.what == _PART else len(self.known), written)
-        return written
+            known = next(ways, None)
+            written = known or _learned(text.content, int(brace[left[0]]), proposals=self.proposals)
+            objects = _find(text, brace, left, written)
+            if len(objects.nth):
+                found.append((written, objects))
+                what[objects.nth], begin[objects.nth], end[objects.nth] = written.what, objects.begin, objects.end
+                if written.what == _PERSON:
+                    what[objects.nth + 1] = _PARTS
+                left = left[np.flatnonzero(what[left] < 0)]
+            if known is None:
+                if not len(objects.nth) or len(self.known) == _WAYS:
+                    raise OtherwiseError
+                self.known.insert(0 if written.what == _PART else len(self.known), written)  # most are parts
+        whole = np.flatnonzero(what != _PARTS)
+        return what[whole], begin[whole], end[whole], found
 
 
-_NONE = np.empty(0, np.int64)
+_NO_ROW: tuple[NDArray[Any], ...] = (np.empty(0, np.int64), np.empty((0, 4)), *[np.empty(0, np.int64)] * 2)
 
 
-def _in_order(rows: list[Integers], columns: list[NDArray]) -> NDArray:
-    if len(rows) == 1:
-        return columns[0]
-    return np.concatenate(columns)[np.argsort(np.concatenate(rows), kind="stable")]
+def _in_order(stretches: list[tuple[NDArray[Any], ...]], none: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """Columns of some stretches of rows one after the other, sorted by the first of them."""
+    if len(stretches) < 2:
+        return (stretches or [none])[0]
+    columns = [np.concatenate(of) for of in zip(*stretches, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return tuple(column[order] for column in columns)
 
 
-_NEAR = 4
-"""So many bytes before a number are read with it."""
-
-
-def _follow(text: Text, rows: Integers, brace: Integers, written: _Written) -> _Followed:
-    """Those objects that are written in some way."""
-    begin = brace[rows] - written.lead
+def _find(text: Text, brace: Integers, nth: Integers, written: _Written) -> _Found:
+    """Those of some objects that are written in this way."""
+    begin = brace[nth] - written.lead
     which = np.flatnonzero(text.says(begin, written.said[0]))
-    rows, begin = rows[which], begin[which]
-    fits = np.ones(len(rows), bool)
-    at = begin
-    digits, corners, states = [], [], []
-    for nth, (said, value) in enumerate(zip(written.said, [*written.values, None], strict=True)):
-        near = _NEAR if value == ord("N") else 0
-        if nth:
-            far = said[:-near] if near else said
-            if far: fits &= text.says(at, far)
-            
-        stop = written.said[nth + 1][0] if value else 0
-        at = at + max(0, len(said) - near)
+    nth, begin = nth[which], begin[which]
+    fits, at = np.ones(len(nth), bool), begin
+    digits, numbers, states = [], [], []
+    for value, before, after in zip(written.values, written.said, written.said[1:], strict=False):
         if value == ord("N"):
-            says, word, end = text.digits(at, said[-near:], stop)
-            fits &= says
-            digits.append(word); corners.append((at + len(said[-near:]), end))
-            at = end
-        elif value:
-            end = text.until(at, stop)
-            if value == ord("S"): states.append((at, end))
-            at = end
+            far, near = before[:-_NEAR], before[-_NEAR:]
+            if far and before is not written.said[0]:
+                fits &= text.says(at, far)
+            at = at + len(far)
+            said, eight, end = text.digits(at, near, after[0])
+            fits &= said
+            digits.append(eight)
+            numbers.append((at + len(near), end))
+        else:
+            if before is not written.said[0]:
+                fits &= text.says(at, before)
+            at = at + len(before)
+            end = text.until(at, after[0])
+            if value == ord("S"):
+                states.append((at, end))
+        at = end
+    if written.values:
+        fits &= text.says(at, written.said[-1])
+    at = at + len(written.said[-1])
     if not fits.all():
         which = np.flatnonzero(fits)
-        rows, begin, at = rows[which], begin[which], at[which]
-        corners, states = ([(a[which], b[which]) for a, b in of] for of in (corners, states))
-        digits = [one[which] for one in digits]
-    numbers = text.numbers(np.array(digits), *zip(*corners)) if digits else []
-    return _Followed(rows, begin, at, numbers, states)
+        nth, begin, at = nth[which], begin[which], at[which]
+        digits = [eight[which] for eight in digits]
+        numbers, states = ([(start[which], end[which]) for start, end in of] for of in (numbers, states))
+    return _Found(nth, begin, at, text.numbers(digits, numbers), states)
 
 
 def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
@@ -271,63 +270,61 @@ def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
     name_ends = _NAME_ENDS.search(content[max(0, brace - LONGEST) : brace])
     lead = name_ends.group() if name_ends else b""
     said, values, key, depth = [lead], b"", b"", 0
+    outline = b"".join(lead.split())
     for token in _TOKEN.finditer(content, brace, brace + PADDING // 2):
         word = token.group()
-        if word[:1] == b'"' and content[token.end() :].lstrip()[:1] != b":":
-            values += b"S" if key == b'"verb"' and lead else b"O"
-            said[-1] += b'"'
-            said.append(b'"')
-        elif word[:1] in b'"{}[],:' or word.isspace():
-            key = word if word[:1] == b'"' else key
+        is_string = word.startswith(b'"')
+        is_key = is_string and content[token.end() : token.end() + LONGEST].lstrip().startswith(b":")
+        if is_key or word.isspace() or word in b"{}[],:":
+            key = word if is_key else key
             said[-1] += word
+            outline += word.strip()
             depth += (word == b"{") - (word == b"}")
             if depth == (0 if lead else 2):
                 break
         else:
-            values += b"N" if key == b'"box"' else b"O"
-            said.append(b"")
-    outline = b"".join(b"".join(one.split()) + value for one, value in itertools.zip_longest(said, [values[i:i+1] for i in range(len(values))], fillvalue=b""))
+            value = b"N" if key == b'"box"' else b"S" if key == b'"verb"' else b"O"
+            values += value
+            outline += b'"%b"' % value if is_string else value
+            said[-1] += b'"' * is_string
+            said.append(b'"' * is_string)
     written = _Written(_PART if lead else _PERSON, tuple(said), values, len(lead))
-    if not all(said) or not _is_right(outline, written, proposals=proposals):
+    if not all(said[1:]) or not _is_right(outline, written, proposals=proposals):
         raise OtherwiseError
     return written
 
 
 def _is_right(outline: bytes, written: _Written, *, proposals: bool) -> bool:
-    """Whether an object says what it should, given without names, numbers and white space."""
+    """Whether an object says what it should."""
     if written.what == _PERSON:
         return _PERSON_SAYS.fullmatch(outline) is not None
-    if not _PART_SAYS.fullmatch(outline) or outline.count(b'"box":') != 1 or outline.count(b'"verb":') != 1:
-        return False
+    says = _PREDICTED_PART_SAYS if proposals else _ANNOTATED_PART_SAYS
     boxes, states = written.values.count(b"N") // 4, written.values.count(b"S")
-    if proposals:
-        return b"[[" in outline and b'["S' in outline and boxes == states <= MOST
-    return b"[[" not in outline and states <= MOST
+    once = outline.count(b'"box":') == outline.count(b'"verb":') == 1
+    return once and states <= MOST and boxes == (states if proposals else 1) and says.fullmatch(outline) is not None
 
 
-def _between(text: Text, kind: Integers, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
-    """Refuse objects that are not one after the other, as frames, people and parts are; where parts' names are."""
-    if not len(kind) or kind[0] != _FRAME or begin[0] != 0:
+def _names(text: Text, what: Integers, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
+    """Where parts' names are; refuse objects that are not one after the other as frames, people and parts are."""
+    if not len(what) or what[0] != _FRAME or begin[0] != 0:
         raise OtherwiseError
-    kind, begin = np.append(kind, _FRAME), np.append(begin, len(text.content))
-    pair = 4 * kind[:-1] + kind[1:]
-    gap = begin[1:] - end
+    after, begin = np.append(what[1:], _FRAME), np.append(begin[1:], len(text.content))
     name = end.copy()
-    for which in np.flatnonzero(np.bincount(pair)).tolist():
-        of = np.flatnonzero(pair == which)
-        first = text.content[end[of[0]] : begin[of[0] + 1]]
-        said = first
-        if which % 4 == _PART:
-            said = first[: first.find(b'"') + 1]
-        if b"".join(said.split()) != _BETWEEN.get(divmod(which, 4)) or len(said) > LONGEST:
+    pairs = len(_BETWEEN) * what + after
+    for pair in np.flatnonzero(np.bincount(pairs)).tolist():
+        was, now = divmod(pair, len(_BETWEEN))
+        of = np.flatnonzero(pairs == pair)
+        said = text.content[end[of[0]] : begin[of[0]]]
+        if now == _PART:
+            said = said[: said.find(b'"') + 1]
+        right = b"".join(said.split()) == _BETWEEN.get((was, now))
+        if not right or len(said) > LONGEST or not text.says(end[of], said).all():
             raise OtherwiseError
         name[of] += len(said)
-        if which % 4 != _PART and (gap[of] != len(said)).any() or not text.says(end[of], said).all():
-            raise OtherwiseError
-    of = np.flatnonzero(kind[1:] == _PART)
-    if (name[of] > begin[1:][of]).any():
+    part = after == _PART
+    if (name > begin).any() or (name[~part] != begin[~part]).any():
         raise OtherwiseError
-    return name[of], begin[1:][of]
+    return name[part], begin[part]
 
 
 def joined(blocks: list[Columns]) -> Columns:

@@ -75,19 +75,31 @@ class Text:
         end[far] = at[far]
         return end
 
-    def digits(self, at: Integers, said: bytes, character: int) -> tuple[NDArray[np.bool_], NDArray[np.uint64], Integers]:
-        """Whether a few bytes are these, the bytes from there to a character, as `numbers` takes them, and its place."""
-        word = self._words[at]
-        says = (word & _LAST_BYTES[len(said)]) == int.from_bytes(said, "little")
-        word >>= 8 * len(said)
-        length = _length(word, character)
-        word <<= 8 * (_WORD - length)
+    def digits(
+        self, at: Integers, said: bytes, character: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.uint64], Integers]:
+        """What comes after a few bytes: up to a character, as `numbers` takes it.
+
+        Args:
+            at: Places.
+            said: What stands there, four bytes at the most.
+            character: What ends a number.
+
+        Returns:
+            Whether it stands there; the eight bytes before the character; where that comes (`until`).
+        """
+        eight = self._words[at]
+        says = (eight & _LAST_BYTES[len(said)]) == int.from_bytes(said, "little")
+        eight >>= 8 * len(said)
+        length = _length(eight, character)
+        eight <<= 8 * (_WORD - length)
         end = at + (length + len(said))
         if length.max(initial=0) == _WORD:
             far = np.flatnonzero(length == _WORD)
-            end[far] = self.until(at[far] + len(said), character)
-            word[far] = self._words[at[far] + len(said)] << (8 * (_WORD - end[far] + at[far] + len(said))).view(np.uint64)
-        return says, word, end
+            begin = at[far] + len(said)
+            end[far] = self.until(begin, character)
+            eight[far] = self._words[begin] << (8 * (_WORD + begin - end[far])).view(np.uint64)
+        return says, eight, end
 
     def strings(self, begin: Integers, end: Integers) -> tuple[Integers, list[str]]:
         """Codes of the strings between some places, and what each stands for, as they come; no quotes are in them."""
@@ -110,11 +122,15 @@ class Text:
             raise OtherwiseError
         return code, [self.content[begin[row] : end[row]].decode() for row in first]
 
-    def numbers(self, digits: NDArray[np.uint64], begin: Integers, end: Integers) -> Floats:
-        """Numbers of any shape, given by their last eight digits and by where they are; the digits are used up."""
-        numbers = digits & 0x0F0F0F0F0F0F0F0F
-        other = digits >> 2  # letters
-        other |= (numbers + 0x100F0F0F0F0F0F0F) & np.invert(digits, out=digits)  # what has only the lower half
+    def numbers(self, digits: list[NDArray[np.uint64]], bounds: list[tuple[Integers, Integers]]) -> Floats:
+        """`(len(digits), n)` numbers of any shape, from their last eight bytes (`digits`) and where they are."""
+        if not digits:
+            return np.empty((0, 0))
+        eight = np.array(digits)
+        numbers = eight & 0x0F0F0F0F0F0F0F0F
+        # Whole numbers have nothing but digits, with spaces before them or none.
+        other = eight >> 2  # letters
+        other |= (numbers + 0x100F0F0F0F0F0F0F) & np.invert(eight, out=eight)  # what has only the lower half
         other &= 0x1010101010101010
         # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
         for ten_to, bits, several in _STEPS:
@@ -122,9 +138,9 @@ class Text:
             numbers >>= bits
             numbers &= several
         found = numbers.astype(np.float64)
-        for nth in np.flatnonzero(other.any(axis=1)).tolist() if other.any() else ():
-            which = np.flatnonzero(other[nth])
-            found[nth][which] = self._decimals(begin[nth][which], end[nth][which])
+        if other.any():
+            for which, (begin, end), row in zip(other != 0, bounds, found, strict=True):
+                row[which] = self._decimals(begin[which], end[which])
         return found
 
     def _decimals(self, begin: Integers, end: Integers) -> Floats:
@@ -137,7 +153,8 @@ class Text:
             sizes.size - 1, pa.py_buffer(sizes.data), pa.py_buffer(self.content), there
         )
         # `to_numpy` would import pandas, which takes longer than all of this.
-        return np.frombuffer(spelled.cast(pa.float64()).buffers()[1] or b"", np.float64)[: sizes.size - 1 : 2]
+        values: Any = spelled.cast(pa.float64()).buffers()[1]
+        return np.frombuffer(values, np.float64)[: sizes.size - 1 : 2]
 
 
 _STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (42949672960001, 32, 0xFFFFFFFF))
@@ -146,7 +163,7 @@ _STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (429
 
 def _unlike(words: NDArray[np.uint64], character: int) -> NDArray[np.uint64]:
     """The highest bit of each byte: whether it is another character."""
-    found = words ^ _EACH * character
+    found = words ^ np.uint64(_EACH * character)
     found += _EACH * 127  # no byte of the text has more
     return found
 
@@ -156,7 +173,7 @@ def _length(words: NDArray[np.uint64], character: int) -> NDArray[np.uint8]:
     found = _unlike(words, character)
     found |= _EACH * 127
     found &= ~(found + 1)  # what is below the lowest bit that is not set
-    return np.bitwise_count(found) >> 3
+    return np.bitwise_count(found) >> np.uint8(3)
 
 
 def _coded(numbers: NDArray[np.uint64]) -> tuple[Integers, Integers]:
