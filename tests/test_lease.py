@@ -21,7 +21,7 @@ QUICK = 0.8
 
 
 class OneWins(LocalFileSystem):
-    """Files appear whole, and of those who create one at once one succeeds: fsspec's own looks first and writes then."""
+    """Files appear whole, and of those who create one at once one succeeds; fsspec's looks first and writes then."""
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
         target = Path(path)

@@ -1,5 +1,6 @@
 """What others may import from `tps_pipeline`, that importing it costs nothing, and one version everywhere."""
 
+import os
 import re
 import subprocess
 import sys
@@ -50,3 +51,15 @@ def test_package_changelog_and_citation_are_of_one_version():
     assert versions == sorted(versions, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(citation["version"]) == tps_pipeline.__version__
+
+
+@pytest.mark.parametrize(
+    ("given", "then"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "")]
+)
+def test_threads_do_not_wait_busily_unless_somebody_wants_them_to(given: dict[str, str], then: str):
+    others = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    script = "import tps_pipeline, os; print(os.environ.get('GOMP_SPINCOUNT', ''), end='')"
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=others | given, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == then

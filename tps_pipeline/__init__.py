@@ -20,6 +20,7 @@ else may move. A name is imported when it is first used, so that `import tps_pip
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
     from tps_pipeline.recipe import load as load_recipe
     from tps_pipeline.stages import graph_of
     from tps_pipeline.store import Store
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # PyTorch's threads (GNU OpenMP's) ask 300,000 times whether the others are done before they sleep. With anything
+    # else on the machine that is most of what they do, and detection takes ten times as long. 1,000 is what the library
+    # takes where there are more threads than cores, and as fast where nothing else runs. PyTorch reads it as it loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.2.0"
 """The version of the package, the only place where it is written; CHANGELOG.md and CITATION.cff agree with it."""
