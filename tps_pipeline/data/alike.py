@@ -318,7 +318,7 @@ def _names(text: Text, what: Integers, begin: Integers, end: Integers) -> tuple[
         if now == _PART:
             said = said[: said.find(b'"') + 1]
         right = b"".join(said.split()) == _BETWEEN.get((was, now))
-        if not right or len(said) > LONGEST or not text.says(end[of], said).all():
+        if not right or len(said) > PADDING or not text.says(end[of], said).all():
             raise OtherwiseError
         name[of] += len(said)
     part = after == _PART
