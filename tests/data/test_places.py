@@ -37,8 +37,9 @@ def test_numbers_are_pythons():
 def test_strings_are_told_apart_and_numbered_as_they_come():
     names = [b"right_hand", b"right_handle", b"", b"head", b"right_hand", b"x" * LONGEST, b"head"]
     text = Text(b",".join(names))
-    end = np.cumsum([len(name) + 1 for name in names]) - 1
-    begin = end - [len(name) for name in names]
+    length = np.array([len(name) for name in names])
+    end = np.cumsum(length + 1) - 1
+    begin = end - length
     codes, found = text.strings(begin, end)
     assert [found[code].encode() for code in codes] == names
     assert found == [name.decode() for name in dict.fromkeys(names)]
