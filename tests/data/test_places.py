@@ -29,7 +29,7 @@ def test_numbers_are_pythons():
     at = text.all("[")
     says, digits, end = text.digits(at, b"[", ord(","))
     assert says.all()
-    numbers = text.numbers([digits], [(at + 1, end)])[0]
+    numbers = text.numbers([(digits, at + 1, end)])[0]
     assert numbers.tolist() == [float(number) for number in spelled]
     assert np.signbit(numbers[spelled.index(b"-0")])
 

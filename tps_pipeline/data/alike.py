@@ -210,7 +210,9 @@ class _Ways:
             if known is None:
                 if not len(objects.nth) or len(self.known) == _WAYS:
                     raise OtherwiseError
-                self.known.insert(0 if written.what == _PART else len(self.known), written)  # most are parts
+                self.known.append(written)
+        often = {written: len(objects.nth) for written, objects in found}
+        self.known.sort(key=lambda written: often.get(written, 0), reverse=True)  # what is found is not looked at again
         whole = np.flatnonzero(what != _PARTS)
         return what[whole], begin[whole], end[whole], found
 
@@ -229,38 +231,36 @@ def _in_order(stretches: list[tuple[NDArray[Any], ...]], none: tuple[NDArray[Any
 
 def _find(text: Text, brace: Integers, nth: Integers, written: _Written) -> _Found:
     """Those of some objects that are written in this way."""
-    begin = brace[nth] - written.lead
-    which = np.flatnonzero(text.says(begin, written.said[0]))
-    nth, begin = nth[which], begin[which]
-    fits, at = np.ones(len(nth), bool), begin
-    digits, numbers, states = [], [], []
-    for value, before, after in zip(written.values, written.said, written.said[1:], strict=False):
-        if value == ord("N"):
-            far, near = before[:-_NEAR], before[-_NEAR:]
-            if far and before is not written.said[0]:
-                fits &= text.says(at, far)
-            at = at + len(far)
-            said, eight, end = text.digits(at, near, after[0])
-            fits &= said
-            digits.append(eight)
-            numbers.append((at + len(near), end))
+    rows: list[NDArray[Any]] = [nth, brace[nth] - written.lead]  # and each value as it is read
+
+    def keep(fits: NDArray[np.bool_]) -> None:
+        if not fits.all():
+            which = np.flatnonzero(fits)
+            rows[:] = [of[which] for of in rows]
+
+    rows.append(rows[1])
+    for place, said in enumerate(written.said):
+        value = written.values[place : place + 1]
+        near = said[-_NEAR:] if value == b"N" else b""
+        far = said[: len(said) - len(near)]
+        if far:
+            keep(text.says(rows[-1], far))
+        at = rows.pop() + len(far)
+        if value == b"N":
+            says, digits, end = text.digits(at, near, written.said[place + 1][0])
+            rows += [digits, at + len(near), end, end]
+            keep(says)
+        elif value:
+            rows += [at, *[text.until(at, written.said[place + 1][0])] * 2]
         else:
-            if before is not written.said[0]:
-                fits &= text.says(at, before)
-            at = at + len(before)
-            end = text.until(at, after[0])
-            if value == ord("S"):
-                states.append((at, end))
-        at = end
-    if written.values:
-        fits &= text.says(at, written.said[-1])
-    at = at + len(written.said[-1])
-    if not fits.all():
-        which = np.flatnonzero(fits)
-        nth, begin, at = nth[which], begin[which], at[which]
-        digits = [eight[which] for eight in digits]
-        numbers, states = ([(start[which], end[which]) for start, end in of] for of in (numbers, states))
-    return _Found(nth, begin, at, text.numbers(digits, numbers), states)
+            rows.append(at)
+    values, numbers, states = iter(rows[2:-1]), [], []
+    for value in written.values:
+        if value == ord("N"):
+            numbers.append((next(values), next(values), next(values)))
+        else:
+            states += [(next(values), next(values))] * (value == ord("S"))
+    return _Found(rows[0], rows[1], rows[-1], text.numbers(numbers), states)
 
 
 def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:

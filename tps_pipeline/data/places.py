@@ -122,11 +122,11 @@ class Text:
             raise OtherwiseError
         return code, [self.content[begin[row] : end[row]].decode() for row in first]
 
-    def numbers(self, digits: list[NDArray[np.uint64]], bounds: list[tuple[Integers, Integers]]) -> Floats:
-        """`(len(digits), n)` numbers of any shape, from their last eight bytes (`digits`) and where they are."""
-        if not digits:
+    def numbers(self, read: list[tuple[NDArray[np.uint64], Integers, Integers]]) -> Floats:
+        """`(len(read), n)` numbers of any shape, from their last bytes (`digits`), and where they begin and end."""
+        if not read:
             return np.empty((0, 0))
-        eight = np.array(digits)
+        eight = np.array([last for last, _, _ in read])
         numbers = eight & 0x0F0F0F0F0F0F0F0F
         # Whole numbers have nothing but digits, with spaces before them or none.
         other = eight >> 2  # letters
@@ -139,7 +139,7 @@ class Text:
             numbers &= several
         found = numbers.astype(np.float64)
         if other.any():
-            for which, (begin, end), row in zip(other != 0, bounds, found, strict=True):
+            for which, (_, begin, end), row in zip(other != 0, read, found, strict=True):
                 row[which] = self._decimals(begin[which], end[which])
         return found
 
