@@ -84,6 +84,42 @@ def test_reads_what_programs_write(proposals: bool, extras: bool, separators: tu
     assert_equal(ours, typed(data, proposals=proposals))
 
 
+@pytest.mark.parametrize("layout", [{"indent": 1}, {"indent": 4}, {"separators": (" , ", " : ")}])
+@pytest.mark.parametrize("scale", [1, 40, 0.37, -1])
+def test_reads_any_layout_and_any_numbers(layout: dict[str, Any], scale: float):
+    video = file_of(np.random.default_rng(5), proposals=True, extras=True)["video_0"]
+    for human in (human for frame in video.values() for human in frame["humans"]):
+        for part in human["parts"].values():
+            part["box"] = [[corner * scale for corner in box] for box in part["box"]]
+    frames = {f"img_{n:05d}.json": frame for n, frame in enumerate([*video.values()] * 40)}
+    data = json.dumps({"v": frames}, **layout).encode()
+    ours = fast(data, proposals=True)
+    assert ours is not None
+    assert_equal(ours, typed(data, proposals=True))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('"verb": "a"', '"verb": 3'),
+        ('"verb": "a"', '" verb": "a"'),
+        ('"verb": "a"', '"verb": "a", "verb": "b"'),
+        ('"verb": "a"', '"verb": "a", "x": {"y": 1, "verb": "b"}'),
+        ('"parts"', '" parts"'),
+        ('"parts": {', '"parts": {"x": 1, '),
+        ("[1, 2, 3, 4]", "[1, 2, 3, null]"),
+        ("[1, 2, 3, 4]", "[[1, 2, 3, 4]]"),
+        ("}]}", "}, null]}"),
+    ],
+)
+def test_what_no_object_says_is_never_learned(right: str, wrong: str):
+    human = '{"box": [0, 0, 9, 9], "parts": {"head": {"box": [1, 2, 3, 4], "verb": "a"}}}'
+    data = f'{{"v": {{"img_1.json": {{"humans": [{human}, {human}]}}}}}}'
+    assert fast(data.encode(), proposals=False) is not None
+    assert right in data
+    assert fast(data.replace(right, wrong).encode(), proposals=False) is None
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32), changes=st.lists(st.tuples(st.integers(0, 2**20), st.binary(max_size=3)), max_size=2)

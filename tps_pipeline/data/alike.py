@@ -1,23 +1,25 @@
 """The challenge's JSON straight into columns, where all parts, and all people, are written like the first.
 
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
-need none: their punctuation alone (a box is `[,,,]`, and colons say nothing more), rewritten from the parts up, tells
-where each number and each name stands, and the rest is operations on whole columns. What is written in any other way is
-not read here (`read` gives None) but by the typed reader of `challenge_json`, which also says what is wrong with it.
+need none: between their numbers and names they say the same in each part, each person and each frame. What they say is
+learned from the first ones (`_learned`); then all are read at once, from brace to brace (`places`), and what stands
+between two of them is compared, too. What is written in any other way is not read here (`read` gives None) but by the
+typed reader of `challenge_json`, which also says what is wrong with it.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from tps_pipeline.data.places import LONGEST, PADDING, OtherwiseError, Text
 from tps_pipeline.parsing import Floats, Integers
 
 MOST = 5
@@ -25,19 +27,44 @@ MOST = 5
 
 _BLOCK = 1 << 20
 """Bytes looked at together: what is known of each stays in the processor's cache. Fewer are slower."""
+_WAYS = 12
+"""So many ways to write an object are learned."""
+_NEAR = 4
+"""So many bytes before a number are read with it, and four digits more."""
 
-_BOX, _KEY = b"[,,,]", b'""'
-_IS_PUNCTUATION = bytes(character in b'{}[],"' for character in range(256))
-_FRAME, _PERSON = b"F", b"H"
-_OPEN = b'{""['
-"""What a frame begins with."""
-_LAST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
-_ZEROS = np.array([int.from_bytes(bytes(8 - n) + b"0" * n, "little") for n in range(9)], np.uint64)
-"""By number of digits: as many zeros, at the end of eight bytes."""
-_BITS_BEFORE = np.array([8 * (8 - n) for n in range(9)], np.uint64)
-_LONGEST_NAME = 64
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-"""What words of a name are mixed by, so that two names are hardly ever one number."""
+_FRAME, _PERSON, _PART, _PARTS = range(4)
+"""What begins at a brace; a person's list of parts belongs to the person."""
+_BETWEEN = {
+    (_FRAME, _FRAME): b"]},",
+    (_FRAME, _PERSON): b"",
+    (_PERSON, _FRAME): b"}}]},",
+    (_PERSON, _PERSON): b"}},",
+    (_PERSON, _PART): b'"',
+    (_PART, _FRAME): b"}}]},",
+    (_PART, _PERSON): b"}},",
+    (_PART, _PART): b',"',
+}
+"""What is between two objects, but for white space; before a part, what is between the object and the part's name."""
+
+_TOKEN = re.compile(rb'"[^"]*"|[^\s",:{}\[\]]+|\s+|.')
+_FRAME_BEGINS = re.compile(rb'\{\s*"humans"\s*:\s*\[')
+_NAME_ENDS = re.compile(rb'"\s*:\s*$')
+_BOX = rb"\[N,N,N,N\]"
+_BOXES = rb"\[%b(?:,%b)*\]" % (_BOX, _BOX)
+_STATE = rb'"S"'
+_STATES = rb'\["S"(?:,"S")*\]'
+_OTHER = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"O")'
+
+
+def _part_says(box: bytes, verb: bytes) -> re.Pattern[bytes]:
+    fields = rb'%b|"box":%b|"verb":(?:%b)' % (_OTHER, box, verb)
+    return re.compile(rb'":\{(?:%b)(?:,(?:%b))*\}' % (fields, fields))
+
+
+# Outlines of objects, without names, numbers and white space.
+_PERSON_SAYS = re.compile(rb'\{(?:%b,)*"box":%b,(?:%b,)*"parts":\{' % (_OTHER, _BOX, _OTHER))
+_ANNOTATED_PART_SAYS = _part_says(_BOX, _STATE + b"|" + _STATES)
+_PREDICTED_PART_SAYS = _part_says(_BOXES, _STATES)
 
 
 @dataclass(frozen=True)
@@ -62,10 +89,6 @@ class Columns:
     """Names of the states, as they come."""
 
 
-class _OtherwiseError(ValueError):
-    """Something is written in another way."""
-
-
 def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns | None:
     """Read frames (`{"humans": [...]}`), if all of them are written alike.
 
@@ -74,12 +97,14 @@ def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns |
         proposals: Whether a part has lists of boxes and states, as in a submission, and not one box.
 
     Returns:
-        What they hold; None if they have no part or anything in them is written in another way.
+        What they hold; None if there are none or anything in them is written in another way.
     """
+    if not frames:
+        return None
     try:
-        way = _Way.of(frames, proposals=proposals)
-        return joined([way.read(block) for block in _blocks(frames)])
-    except (ValueError, msgspec.DecodeError, RecursionError):  # Arrow's of numbers that are none, too
+        ways = _Ways(proposals)
+        return joined([ways.read(block) for block in _blocks(frames)])
+    except ValueError:  # also of numbers that are none
         return None
 
 
@@ -93,233 +118,213 @@ def _blocks(frames: Sequence[msgspec.Raw | bytes]) -> Iterator[Sequence[msgspec.
 
 @dataclass(frozen=True)
 class _Written:
-    """An object's punctuation, and after which of its characters the values stand."""
+    """How an object is written."""
 
-    punctuation: bytes
-    keys: dict[int, bytes]
-    """By place: after this character of the punctuation stands that key."""
-    boxes: tuple[int, ...]
-    """Where boxes begin: the first number stands after this character."""
-    names: tuple[int, ...]
-    """Where the values of `verb` stand."""
-
-
-def _written(fields: dict[str, Any], values: dict[str, bytes]) -> _Written:
-    """How an object is written, to be closed; `values` is the punctuation of those that are read, the last one last."""
-    said, keys, places = b"{", {}, {}
-    for name, value in fields.items():
-        said += b"," if keys else b""
-        keys[len(said)] = name.encode()
-        said += _KEY
-        places[name] = len(said)
-        if name not in values and not (value is None or isinstance(value, str | float | int)):
-            raise _OtherwiseError
-        said += values.get(name, b'""' if isinstance(value, str) else b"")
-    if not values.keys() <= places.keys() or any(len(key) > 7 for key in keys.values()):
-        raise _OtherwiseError
-
-    def begins(name: str, what: bytes) -> tuple[int, ...]:
-        value, start = values.get(name, b""), places.get(name, 0)
-        return tuple(start + at for at in range(len(value)) if value.startswith(what, at))
-
-    return _Written(said, keys, begins("box", _BOX), begins("verb", b'""'))
+    what: int
+    """A frame, a person or a part; the last with the end of its name."""
+    said: tuple[bytes, ...]
+    """What is the same in all of them: before, between and after the values."""
+    values: bytes
+    """What each value is: N a number of a box, S a state, O something else."""
+    lead: int
+    """After how many bytes its brace stands."""
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How a file's people and parts are written."""
+class _Found:
+    """Objects that are written in one way."""
 
-    person: _Written
-    parts: dict[bytes, _Written]
-    """By the letter that stands for a part so written."""
+    nth: Integers
+    """At which of the text's braces each is."""
+    begin: Integers
+    end: Integers
+    numbers: Floats
+    """`(4 * boxes, n)`."""
+    states: list[tuple[Integers, Integers]]
+    """Where each begins and ends."""
 
-    @classmethod
-    def of(cls, frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> _Way:
-        """As the first person that has a part."""
-        for frame in frames:
-            for person in msgspec.json.decode(frame, type=dict[str, list[dict[str, Any]]]).get("humans", []):
-                for part in msgspec.convert(person.get("parts"), dict[str, dict[str, Any]]).values():
-                    if list(person)[-1] != "parts":
-                        raise _OtherwiseError
-                    return cls(_written(person, {"box": _BOX, "parts": b"{"}), cls._parts(part, proposals=proposals))
-        raise _OtherwiseError
+    def boxes(self, nth: int) -> Floats:
+        """`(n, 4)` the nth box of each."""
+        return np.ascontiguousarray(self.numbers[4 * nth : 4 * nth + 4].T)
 
-    @staticmethod
-    def _parts(part: dict[str, Any], *, proposals: bool) -> dict[bytes, _Written]:
-        """The way of this part comes first: the sooner a text is rewritten, the less is left to look through."""
-        ways = {}
-        several = len(part["verb"]) if isinstance(part.get("verb"), list) else 0
-        for n in sorted(range(1 if proposals else 0, MOST + 1), key=lambda n: n != several):  # 0 is a state by itself
-            box = b"[" + b",".join([_BOX] * n) + b"]" if proposals else _BOX
-            verb = b"[" + b",".join([b'""'] * n) + b"]" if n else b'""'
-            inner = _written(part, {"box": box, "verb": verb})
-            shift = len(_KEY)
-            ways[b"%d" % n] = _Written(
-                _KEY + inner.punctuation + b"}",
-                {at + shift: key for at, key in inner.keys.items()},
-                tuple(at + shift for at in inner.boxes),
-                tuple(at + shift for at in inner.names),
-            )
-        return ways
+
+@dataclass
+class _Ways:
+    """How a file's frames, people and parts are written, as far as it is known."""
+
+    proposals: bool
+    known: list[_Written] = field(default_factory=list)
 
     def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
-        """Read frames that are written in this way."""
-        text = _Text(b",".join(frames))
-        letters = text.punctuation
-        for letter, part in self.parts.items():
-            letters = letters.replace(part.punctuation, letter)
-        letters = letters.replace(self.person.punctuation, _PERSON).replace(_OPEN, _FRAME)
-        _check_nesting(letters, len(frames))
-
-        each = np.frombuffer(letters, np.uint8)
-        length = np.ones(256, np.int64)
-        length[ord(_FRAME)], length[ord(_PERSON)] = len(_OPEN), len(self.person.punctuation)
-        for letter, part in self.parts.items():
-            length[ord(letter)] = len(part.punctuation)
-        start = np.cumsum(length[each]) - length[each]
-        frame, person = np.flatnonzero(each == ord(_FRAME)), np.flatnonzero(each == ord(_PERSON))
-        text.check(start[frame] + 1, b"humans")
-        text.check_nothing(start[frame] + len(_OPEN) - 1)  # `[null]` would pass for nobody
-        for at, key in self.person.keys.items():
-            text.check(start[person] + at, key)
-        rows, boxes, names, states = [], [], [], []
-        for letter, part in self.parts.items():
-            of = np.flatnonzero(each == ord(letter))
-            for at, key in part.keys.items() if len(of) else ():
-                text.check(start[of] + at, key)
-            for nth, name in enumerate(part.names if len(of) else ()):
-                rows.append(of * (MOST + 1) + nth)
-                boxes.append(start[of] + part.boxes[nth if len(part.boxes) > 1 else 0])
-                names.append(start[of])
-                states.append(start[of] + name)
-        order = np.argsort(np.concatenate(rows), kind="stable") if len(rows) > 1 else slice(None)
-        row, box, name, state = (np.concatenate(of)[order] if of else _NONE for of in (rows, boxes, names, states))
-        (part, part_names), (said, state_names) = text.names(name), text.names(state)
-        columns = Columns(
+        """Read some frames."""
+        text = Text(b",".join([*frames, b""]))
+        what, begin, end, found = self._objects(text)
+        part_begin, part_end = _names(text, what, begin, end)
+        frame, person = np.flatnonzero(what == _FRAME), np.flatnonzero(what == _PERSON)
+        if len(frame) != len(frames):
+            raise OtherwiseError
+        people = [(one.nth, one.boxes(0)) for written, one in found if written.what == _PERSON]
+        rows = [
+            (one.nth * MOST + state, one.boxes(state if len(one.numbers) > 4 else 0), *one.states[state])
+            for written, one in found
+            if written.what == _PART
+            for state in range(len(one.states))
+        ]
+        row, part_box, state_begin, state_end = _in_order(rows, _NO_ROW)
+        part, parts = text.strings(part_begin, part_end)
+        state, states = text.strings(state_begin, state_end)
+        part_person = (np.cumsum(what == _PERSON) - 1)[what == _PART]
+        if np.bincount(part_person * len(parts) + part, minlength=1).max() > 1:
+            raise OtherwiseError  # of a part that a person has twice the last one counts
+        if len(row) > len(part):
+            of = np.cumsum(np.diff(row // MOST, prepend=-1) != 0) - 1
+            part, part_person = part[of], part_person[of]
+        return Columns(
             people=np.diff(np.searchsorted(person, frame), append=len(person)),
-            person_box=text.boxes(start[person] + self.person.boxes[0]),
-            part_person=(np.cumsum(each == ord(_PERSON)) - 1)[row // (MOST + 1)],
+            person_box=_in_order(people, _NO_ROW[:2])[1],
+            part_person=part_person,
             part=part,
-            part_box=text.boxes(box),
-            state=said,
-            parts=part_names,
-            states=state_names,
+            part_box=part_box,
+            state=state,
+            parts=parts,
+            states=states,
         )
-        _check_once(columns, row // (MOST + 1))
-        return columns
+
+    def _objects(self, text: Text) -> tuple[Integers, Integers, Integers, list[tuple[_Written, _Found]]]:
+        """What objects there are, where each begins and ends; and all of them again, by how they are written."""
+        brace = text.all("{")
+        what, begin, end = np.full(len(brace), -1), brace.copy(), brace.copy()
+        left = np.arange(len(brace))
+        found: list[tuple[_Written, _Found]] = []
+        ways = iter([*self.known])
+        while len(left):
+            known = next(ways, None)
+            written = known or _learned(text.content, int(brace[left[0]]), proposals=self.proposals)
+            objects = _find(text, brace, left, written)
+            if len(objects.nth):
+                found.append((written, objects))
+                what[objects.nth], begin[objects.nth], end[objects.nth] = written.what, objects.begin, objects.end
+                if written.what == _PERSON:
+                    what[objects.nth + 1] = _PARTS
+                left = left[np.flatnonzero(what[left] < 0)]
+            if known is None:
+                if not len(objects.nth) or len(self.known) == _WAYS:
+                    raise OtherwiseError
+                self.known.append(written)
+        often = {written: len(objects.nth) for written, objects in found}
+        self.known.sort(key=lambda written: often.get(written, 0), reverse=True)  # what is found is not looked at again
+        whole = np.flatnonzero(what != _PARTS)
+        return what[whole], begin[whole], end[whole], found
 
 
-_NONE = np.empty(0, np.int64)
+_NO_ROW: tuple[NDArray[Any], ...] = (np.empty(0, np.int64), np.empty((0, 4)), *[np.empty(0, np.int64)] * 2)
 
 
-class _Text:
-    """Text and its punctuation, whose strings are known to hold none: `_check_nesting` leaves pairs of quotes alone."""
-
-    def __init__(self, text: bytes) -> None:
-        if not text.isascii() or b"\\" in text or len(text) > 1 << 30:
-            raise _OtherwiseError
-        padded = text + bytes(8)
-        self._text, self._each = text, np.frombuffer(padded, np.uint8)
-        self._at = np.flatnonzero(np.frombuffer(text.translate(_IS_PUNCTUATION), bool))
-        self._words = np.ndarray(len(text) + 1, np.uint64, padded, strides=(1,))
-        self.punctuation = self._each.take(self._at).tobytes()
-
-    def check(self, at: Integers, word: bytes) -> None:
-        """Refuse a text that has another string than this, of seven bytes at the most, after some quotes."""
-        word += b'"'  # no string holds one
-        spelled = self._words[self._at.take(at) + 1] & _LAST_BYTES[len(word)]
-        if (spelled != int.from_bytes(word, "little")).any():
-            raise _OtherwiseError
-
-    def check_nothing(self, at: Integers) -> None:
-        """Refuse a text that has anything between some of its punctuation and the next."""
-        if (self._at.take(at + 1) - self._at.take(at) != 1).any():
-            raise _OtherwiseError
-
-    def names(self, at: Integers) -> tuple[Integers, list[str]]:
-        """Codes and names of the strings after some of the punctuation."""
-        start = self._at.take(at) + 1
-        length = self._at.take(at + 1) - start
-        if length.max(initial=0) > _LONGEST_NAME:
-            raise _OtherwiseError
-        words, mixed = [], np.zeros(len(at), np.uint64)
-        for nth in range(-(-int(length.max(initial=1)) // 8) or 1):
-            left = np.clip(length - 8 * nth, 0, 8)  # filled up with zeros, which no string of JSON holds
-            words.append(self._words[np.minimum(start + 8 * nth, len(self._text))] & _LAST_BYTES[left])
-            mixed = mixed * _ODD + words[-1] if nth else words[-1]
-        distinct, code = _coded(mixed)
-        first = np.zeros(len(distinct), np.int64)
-        first[code[::-1]] = np.arange(len(code))[::-1]
-        if len(words) > 1 and any((word != word[first][code]).any() for word in words):  # two names mixed to one
-            raise _OtherwiseError
-        order = np.argsort(first)
-        names = [self._text[start[row] : start[row] + length[row]].decode() for row in first[order]]
-        return np.argsort(order)[code], names
-
-    def boxes(self, at: Integers) -> Floats:
-        """`(n, 4)` numbers, the first of each row after the given punctuation."""
-        bounds = [self._at.take(at + nth) for nth in range(5)]
-        corners = [self._numbers(before + 1, end) for before, end in itertools.pairwise(bounds)]
-        return np.stack(corners, axis=1)
-
-    def _numbers(self, start: Integers, end: Integers) -> Floats:
-        """Numbers, a space before each or none: whole ones of some digits all at once, else as Arrow reads them."""
-        digits = self._words[start]
-        space = (digits & 255) == ord(" ")
-        digits >>= space * np.uint64(8)
-        minus = (digits & 255) == ord("-")
-        digits >>= minus * np.uint64(8)
-        length = end - start - space - minus
-        if length.min(initial=1) > 0 and length.max(initial=1) <= 6:  # of eight bytes a space and a sign are lost
-            digits <<= _BITS_BEFORE[length]
-            digits -= _ZEROS[length]
-            if not ((digits + 0x7676767676767676 | digits) & 0x8080808080808080).any():
-                # Two digits together, then four, then eight: D. Lemire, "Quickly parsing eight digits" (2022).
-                digits = digits * 10 + (digits >> 8) & 0x00FF00FF00FF00FF
-                digits = digits * 100 + (digits >> 16) & 0x0000FFFF0000FFFF
-                digits = digits * 10000 + (digits >> 32) & 0xFFFFFFFF
-                return digits * np.where(minus, -1.0, 1.0) if minus.any() else digits.astype(np.float64)
-        start += space
-        first = np.diff(start, prepend=-1) != 0  # a box of several states is given several times
-        corners = self._strings(start[first], end[first]).cast(pa.float64())
-        return _values(corners, np.float64)[::2][np.cumsum(first) - 1]
-
-    def _strings(self, start: NDArray[Any], end: NDArray[Any]) -> pa.StringArray:
-        """Stretches of the text in order; between each two there is a null, for the text between them."""
-        between = np.empty((len(start), 2), np.int32)
-        between[:, 0], between[:, 1] = start, end
-        there = pa.py_buffer(b"\x55" * (len(start) // 4 + 1))
-        size = max(0, between.size - 1)
-        return pa.StringArray.from_buffers(size, pa.py_buffer(between.data), pa.py_buffer(self._text), there)
+def _in_order(stretches: list[tuple[NDArray[Any], ...]], none: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """Columns of some stretches of rows one after the other, sorted by the first of them."""
+    if len(stretches) < 2:
+        return (stretches or [none])[0]
+    columns = [np.concatenate(of) for of in zip(*stretches, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return tuple(column[order] for column in columns)
 
 
-def _coded(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], Integers]:
-    """The different ones of some numbers, which are few and come again and again, and which of them each is."""
-    distinct = np.unique(numbers[:256])
-    code = np.searchsorted(distinct[:-1], numbers)
-    if (distinct[code] != numbers).any():
-        distinct = np.unique(numbers)
-        code = np.searchsorted(distinct, numbers)
-    return distinct, code
+def _find(text: Text, brace: Integers, nth: Integers, written: _Written) -> _Found:
+    """Those of some objects that are written in this way."""
+    rows: list[NDArray[Any]] = [nth, brace[nth] - written.lead]  # and each value as it is read
+
+    def keep(fits: NDArray[np.bool_]) -> None:
+        if not fits.all():
+            which = np.flatnonzero(fits)
+            rows[:] = [of[which] for of in rows]
+
+    rows.append(rows[1])
+    for place, said in enumerate(written.said):
+        value = written.values[place : place + 1]
+        near = said[-_NEAR:] if value == b"N" else b""
+        far = said[: len(said) - len(near)]
+        if far:
+            keep(text.says(rows[-1], far))
+        at = rows.pop() + len(far)
+        if value == b"N":
+            says, digits, end = text.digits(at, near, written.said[place + 1][0])
+            rows += [digits, at + len(near), end, end]
+            keep(says)
+        elif value:
+            rows += [at, *[text.until(at, written.said[place + 1][0])] * 2]
+        else:
+            rows.append(at)
+    values, numbers, states = iter(rows[2:-1]), [], []
+    for value in written.values:
+        if value == ord("N"):
+            numbers.append((next(values), next(values), next(values)))
+        else:
+            states += [(next(values), next(values))] * (value == ord("S"))
+    return _Found(rows[0], rows[1], rows[-1], text.numbers(numbers), states)
 
 
-def _values(array: pa.Array[Any], type_: Any) -> NDArray[Any]:
-    """A new array's values: `to_numpy` would import pandas, which takes longer than all of this."""
-    values: Any = array.buffers()[1]
-    return np.frombuffer(values or b"", type_)[: len(array)]
+def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
+    """How the object at some brace is written."""
+    if frame := _FRAME_BEGINS.match(content, brace):
+        return _Written(_FRAME, (frame.group(),), b"", 0)
+    name_ends = _NAME_ENDS.search(content[max(0, brace - LONGEST) : brace])
+    lead = name_ends.group() if name_ends else b""
+    said, values, key, depth = [lead], b"", b"", 0
+    outline = b"".join(lead.split())
+    for token in _TOKEN.finditer(content, brace, brace + PADDING // 2):
+        word = token.group()
+        is_string = word.startswith(b'"')
+        is_key = is_string and content[token.end() : token.end() + LONGEST].lstrip().startswith(b":")
+        if is_key or word.isspace() or word in b"{}[],:":
+            key = word if is_key else key
+            said[-1] += word
+            outline += word.strip()
+            depth += (word == b"{") - (word == b"}")
+            if depth == (0 if lead else 2):
+                break
+        else:
+            value = b"N" if key == b'"box"' else b"S" if key == b'"verb"' else b"O"
+            values += value
+            outline += b'"%b"' % value if is_string else value
+            said[-1] += b'"' * is_string
+            said.append(b'"' * is_string)
+    written = _Written(_PART if lead else _PERSON, tuple(said), values, len(lead))
+    if not all(said[1:]) or not _is_right(outline, written, proposals=proposals):
+        raise OtherwiseError
+    return written
 
 
-def _check_nesting(letters: bytes, frames: int) -> None:
-    """Refuse what is not frames of people of parts; it is known to be valid JSON."""
-    folded = letters.translate(bytes.maketrans(b"012345", b"PPPPPP"))
-    if b"},P" in folded:
-        raise _OtherwiseError
-    folded = folded.replace(b",P", b"").replace(b"HP}}", b"H").replace(b"H}}", b"H")
-    if b"},H" in folded:
-        raise _OtherwiseError
-    folded = folded.replace(b",H", b"").replace(b"FH]}", b"F").replace(b"F]}", b"F")
-    if folded != b",".join([_FRAME] * frames):
-        raise _OtherwiseError
+def _is_right(outline: bytes, written: _Written, *, proposals: bool) -> bool:
+    """Whether an object says what it should."""
+    if written.what == _PERSON:
+        return _PERSON_SAYS.fullmatch(outline) is not None
+    says = _PREDICTED_PART_SAYS if proposals else _ANNOTATED_PART_SAYS
+    boxes, states = written.values.count(b"N") // 4, written.values.count(b"S")
+    once = outline.count(b'"box":') == outline.count(b'"verb":') == 1
+    return once and states <= MOST and boxes == (states if proposals else 1) and says.fullmatch(outline) is not None
+
+
+def _names(text: Text, what: Integers, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
+    """Where parts' names are; refuse objects that are not one after the other as frames, people and parts are."""
+    if not len(what) or what[0] != _FRAME or begin[0] != 0:
+        raise OtherwiseError
+    after, begin = np.append(what[1:], _FRAME), np.append(begin[1:], len(text.content))
+    name = end.copy()
+    pairs = len(_BETWEEN) * what + after
+    for pair in np.flatnonzero(np.bincount(pairs)).tolist():
+        was, now = divmod(pair, len(_BETWEEN))
+        of = np.flatnonzero(pairs == pair)
+        said = text.content[end[of[0]] : begin[of[0]]]
+        if now == _PART:
+            said = said[: said.find(b'"') + 1]
+        right = b"".join(said.split()) == _BETWEEN.get((was, now))
+        if not right or len(said) > PADDING or not text.says(end[of], said).all():
+            raise OtherwiseError
+        name[of] += len(said)
+    part = after == _PART
+    if (name > begin).any() or (name[~part] != begin[~part]).any():
+        raise OtherwiseError
+    return name[part], begin[part]
 
 
 def joined(blocks: list[Columns]) -> Columns:
@@ -342,11 +347,3 @@ def joined(blocks: list[Columns]) -> Columns:
         parts=[*parts],
         states=[*states],
     )
-
-
-def _check_once(columns: Columns, written: Integers) -> None:
-    """Refuse a part that a person has twice, of which the last one counts; `written` is where a row's part stands."""
-    first = np.flatnonzero(np.diff(written, prepend=-1))
-    slot = (columns.part_person * len(columns.parts) + columns.part)[first]
-    if np.bincount(slot, minlength=1).max() > 1:
-        raise _OtherwiseError

@@ -126,6 +126,7 @@ def _labelled(
     max_people: int | None = None,
     parts: Collection[str] | None = None,
 ) -> Labelled:
+    keep_freed_memory()  # before the first file is read: what it takes is the next one's
     parsing, frame_names = _read(path, _bytes(path), part_type, max_people=max_people, parts=parts)
     actions = _convert(_json(action_path, _bytes(action_path)), dict[str, str], str(action_path))
     unlike = sorted(set(parsing.videos) ^ set(actions))
