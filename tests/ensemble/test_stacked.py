@@ -146,6 +146,17 @@ def test_on_held_out_videos_it_is_never_worse_than_the_best_single_method(seed: 
         assert learned.weights.to_pandas()["member"].unique().tolist() == [gain["method"]]
 
 
+def test_a_method_that_is_too_sure_is_calmed_by_silence_not_by_one_who_guesses():
+    rng, n = np.random.default_rng(0), 400
+    labels = rng.integers(3, size=n)
+    said = np.where(rng.random(n) < 0.75, labels, (labels + 1) % 3)  # three in four are right
+    features = np.stack([9.0 * np.eye(3)[said], rng.normal(0, 1.5, (n, 3))])
+    picks, losses = stacking.pick({"head": stacking.Lesson(features, labels, np.zeros(n, np.int64))})
+    silence = len(features)
+    assert silence in picks[: 1 + int(np.argmin(losses))]
+    assert picks.count(1) < picks.count(silence)
+
+
 def test_a_stack_of_one_method_is_that_method():
     world = World(VIDEOS, 0, good=0.7)
     learned = world.fit("good")

@@ -1,8 +1,9 @@
 """What the stack learns: which members count, how much on each part, and whether they gain over the best method.
 
 Members are the methods and the video's action. Those that count are found by forward selection with replacement
-(Caruana et al., 2004): one after the other joins with whom the members' mean log-odds are likeliest. The regression
-begins with their shares in that and departs from them as far as the videos bear out. This is done on all videos, and
+(Caruana et al., 2004): one after the other joins with whom the members' mean log-odds are likeliest. One who says
+nothing can join, too: a method that is too sure is calmed by that, and not by another's opinion. The regression begins
+with their shares in that and departs from them as far as the videos bear out. This is done on all videos, and
 without each fold of them: the folds say how strong the penalty is to be, whether there is a gain, and what the stack
 makes of videos that it has learned from. How what is learned is used stands in `stacked.py`.
 """
@@ -180,31 +181,33 @@ def pick(lessons: Lessons) -> tuple[list[int], list[float]]:
     """Pick members one after the other, each time the one with whom the mean log-odds are likeliest.
 
     Returns:
-        The picks, and after each the loss: the mean of minus the log-probability of the true state.
+        The picks, of which one that comes after all members says nothing, and after each the loss: the mean of minus
+        the log-probability of the true state.
     """
     known = [lesson.among(np.flatnonzero(lesson.labels >= 0)) for lesson in lessons.values()]
     parts = max(1, sum(len(lesson.labels) for lesson in known))
     totals = [np.zeros(lesson.features.shape[1:]) for lesson in known]
+    said = [[*lesson.features, np.zeros_like(total)] for lesson, total in zip(known, totals, strict=True)]
     picks: list[int] = []
     losses: list[float] = []
     for place in range(1, PICKS + 1):
         loss = np.sum(
             [
-                [_loss((total + feature) / place, lesson.labels) for feature in lesson.features]
-                for total, lesson in zip(totals, known, strict=True)
+                [_loss((total + feature) / place, lesson.labels) for feature in features]
+                for total, features, lesson in zip(totals, said, known, strict=True)
             ],
             axis=0,
         )
         picks.append(int(np.argmin(loss)))
         losses.append(float(np.min(loss)) / parts)
-        totals = [total + lesson.features[picks[-1]] for total, lesson in zip(totals, known, strict=True)]
+        totals = [total + features[picks[-1]] for total, features in zip(totals, said, strict=True)]
     return picks, losses
 
 
 def _share(picks: Sequence[int], losses: Sequence[float], members: int) -> Floats:
     """How often each member is among the picks that count, as a share of them."""
     kept = picks[: 1 + int(np.argmin(losses))]
-    return np.bincount(kept, minlength=members) / len(kept)
+    return np.bincount(kept, minlength=members + 1)[:members] / len(kept)
 
 
 def _fit(lessons: Lessons, shares: Floats, strength: float) -> Fit:

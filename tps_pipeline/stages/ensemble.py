@@ -87,6 +87,7 @@ def _stacking(recipe: Recipe) -> Step:
         reads=(RANKING, STATE_COUNTS, VIDEO_ACTIONS, LABELLED_FRAMES, PEOPLE, PARTS, *map(predictions, voters)),
         sections=("ensemble.stacked", "ensemble.voting.iou", "frames.sample_stride"),
         splits=(split,),
+        version="2",
     )
     def stacking(read: Reader) -> dict[Output, pa.Table]:
         """What each method's word counts on each part, who is in the stack, and what it gains over the best method."""
