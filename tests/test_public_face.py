@@ -54,7 +54,7 @@ def test_package_changelog_and_citation_are_of_one_version():
 
 
 @pytest.mark.parametrize(
-    ("given", "then"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "")]
+    ("given", "then"), [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "")]
 )
 def test_threads_do_not_wait_busily_unless_somebody_wants_them_to(given: dict[str, str], then: str):
     others = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
