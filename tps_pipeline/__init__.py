@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from tps_pipeline.store import Store
 
 if "OMP_WAIT_POLICY" not in os.environ:
-    # PyTorch's threads (GNU OpenMP's) ask 300,000 times whether the others are done before they sleep. With anything else
-    # on the machine that is most of what they do, and detection takes ten times as long. With 2,000 it does not, and is a
-    # twentieth slower where nothing else runs (1,000: a tenth; 4,000: no slower, but twice as slow as 2,000 beside other
-    # work). PyTorch reads it as it loads.
+    # PyTorch's threads (GNU OpenMP's) ask 300,000 times whether the others are done before they sleep. With anything
+    # else on the machine that is most of what they do, and detection takes ten times as long. With 2,000 it does not,
+    # and is a twentieth slower where nothing else runs (1,000: a tenth; 4,000: no slower there, but twice as slow as
+    # 2,000 beside other work). PyTorch reads it as it loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 __version__ = "0.2.0"
