@@ -254,7 +254,7 @@ def executors(place: Workplace, rounds: int) -> list[str]:
 
 def share(demo: Path) -> list[str]:
     """How much of the demo's time nothing was computed in."""
-    wall, beside = share_of_demo(demo.parent / ".dagster", demo / "store")
+    wall, beside = share_of_demo(demo / "store" / ".dagster", demo / "store")
     return [
         "## Share of the demo",
         "",
