@@ -72,7 +72,7 @@ class Graph:
 
     @cached_property
     def urgency(self) -> dict[str, int]:
-        """By name, of steps that could run now the greatest goes first: what most trainings wait for, then the recipe's first."""
+        """By name; what most trainings wait for has the most, then what stands first in the recipe."""
         waiting: dict[str, set[str]] = {step.name: set() for step in self.steps}
         for step in reversed(self.steps):
             for read in self.before(step):
