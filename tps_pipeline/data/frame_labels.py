@@ -85,6 +85,14 @@ def frame_number(name: str, video_id: str = "") -> int | None:
     return None if number == _NO_FRAME else number
 
 
+def frame_numbers(names: Sequence[str], video_id: str) -> list[int | None]:
+    """What `frame_number` says of each of a video's files."""
+    numbers = [*map(_number_in, names)]
+    if None in numbers or _NO_FRAME in numbers:
+        return [frame_number(name, video_id) for name in names]
+    return numbers
+
+
 _NO_FRAME = -1
 
 
