@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tps_pipeline.data import decoding
+from tps_pipeline.data.alike import Ways
 from tps_pipeline.data.annotations import LabelFile
 from tps_pipeline.data.decoding import Labels, VideoFiles, decode
 from tps_pipeline.data.kinetics_tps import TABLES
@@ -72,8 +73,8 @@ def test_files_say_the_same_at_once_and_one_by_one(seed: int, faults: float):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_with_nothing_wrong_are_read_at_once(seed: int):
-    files = [vars(decoding)["_File"](file, 0, 0, 1) for video in videos(seed) for file in video.files]
-    assert vars(decoding)["_read_at_once"](files) is not None
+    contents = [file.content for video in videos(seed) for file in video.files]
+    assert vars(decoding)["_read_at_once"](contents, Ways(proposals=False)) is not None
 
 
 def test_problems_are_in_the_order_of_videos_and_files():

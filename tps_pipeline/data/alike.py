@@ -89,31 +89,12 @@ class Columns:
     """Names of the states, as they come."""
 
 
-def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns | None:
-    """Read frames (`{"humans": [...]}`), if all of them are written alike.
-
-    Args:
-        frames: Valid JSON each.
-        proposals: Whether a part has lists of boxes and states, as in a submission, and not one box.
-
-    Returns:
-        What they hold; None if there are none or anything in them is written in another way.
-    """
-    if not frames:
-        return None
-    try:
-        ways = _Ways(proposals)
-        return joined([ways.read(block) for block in _blocks(frames)])
-    except ValueError:  # also of numbers that are none
-        return None
-
-
-def _blocks(frames: Sequence[msgspec.Raw | bytes]) -> Iterator[Sequence[msgspec.Raw | bytes]]:
-    """Frames of `_BLOCK` bytes together or somewhat less, in blocks of about a size."""
-    before = np.cumsum([*map(len, map(memoryview, frames))]) - 1
-    blocks = -(-(before[-1] + 1) // _BLOCK)
+def _blocks(size: NDArray[Any]) -> Iterator[slice]:
+    """Frames of about `_BLOCK` bytes together, in blocks of about a size; from the bytes of each."""
+    before = np.cumsum(size) - 1
+    blocks = max(1, round((before[-1] + 1) / _BLOCK))
     starts = np.flatnonzero(np.diff(before * blocks // (before[-1] + 1), prepend=-1))
-    return (frames[start:end] for start, end in itertools.pairwise([*starts.tolist(), len(frames)]))
+    return (slice(start, end) for start, end in itertools.pairwise([*starts.tolist(), len(size)]))
 
 
 @dataclass(frozen=True)
@@ -149,19 +130,37 @@ class _Found:
 
 
 @dataclass
-class _Ways:
-    """How a file's frames, people and parts are written, as far as it is known."""
+class Ways:
+    """How frames, people and parts are written, as far as it is known: what is learned of some frames serves others."""
 
     proposals: bool
+    """Whether a part has lists of boxes and states, as in a submission, and not one box."""
     known: list[_Written] = field(default_factory=list)
 
-    def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
-        """Read some frames."""
+    def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns | None:
+        """Read frames (`{"humans": [...]}`), if all of them are written alike.
+
+        Args:
+            frames: Valid JSON with commas between them.
+
+        Returns:
+            What they hold; None if there are none or anything in them is written in another way.
+        """
+        if not frames:
+            return None
+        size = np.array([*map(len, map(memoryview, frames))])
+        try:
+            return joined([self._read(frames[block], size[block]) for block in _blocks(size)])
+        except ValueError:  # also of numbers that are none
+            self.known.clear()
+            return None
+
+    def _read(self, frames: Sequence[msgspec.Raw | bytes], size: NDArray[Any]) -> Columns:
         text = Text(b",".join([*frames, b""]))
         what, begin, end, found = self._objects(text)
         part_begin, part_end = _names(text, what, begin, end)
         frame, person = np.flatnonzero(what == _FRAME), np.flatnonzero(what == _PERSON)
-        if len(frame) != len(frames):
+        if not np.array_equal(begin[frame], np.cumsum(size + 1) - (size + 1)):  # frames are what is between the commas
             raise OtherwiseError
         people = [(one.nth, one.boxes(0)) for written, one in found if written.what == _PERSON]
         rows = [
@@ -212,7 +211,7 @@ class _Ways:
                     raise OtherwiseError
                 self.known.append(written)
         often = {written: len(objects.nth) for written, objects in found}
-        self.known.sort(key=lambda written: often.get(written, 0), reverse=True)  # what is found is not looked at again
+        self.known = sorted(often, key=lambda written: often[written], reverse=True)  # what is found is sought once
         whole = np.flatnonzero(what != _PARTS)
         return what[whole], begin[whole], end[whole], found
 

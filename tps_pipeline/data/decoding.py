@@ -9,7 +9,7 @@ What a file may hold is `frame_labels`' matter. One with anything wrong in its p
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from tps_pipeline.data.frame_labels import (
     boxes_of,
     fits,
     fitting_objects,
-    frame_number,
+    frame_numbers,
     parse,
 )
 from tps_pipeline.data.layout import Problem
@@ -51,7 +51,8 @@ class _Outline(msgspec.Struct, gc=False):
     humans: msgspec.Raw
 
 
-_OUTLINES = msgspec.json.Decoder(_Outline)
+_OUTLINE = msgspec.json.Decoder(_Outline)
+_OUTLINES = msgspec.json.Decoder(list[_Outline])
 
 
 class VideoFiles(NamedTuple):
@@ -81,58 +82,92 @@ class Labels:
     """What was left out, and why, video by video."""
 
 
-class _File(NamedTuple):
-    labels: LabelFile
-    video: int
-    nth: int
-    """Of its video's."""
-    frame: int
-
-
 _Objects = list[tuple[int, Object]]
 """Objects with their file."""
 
 
 @dataclass
 class _Found:
-    """What files say, block after block; a file is an index into `files`."""
+    """What files say, block after block; a file is an index into all those that are of a frame of their own."""
 
-    files: list[_File] = field(default_factory=list)
-    """Those that can be read."""
+    video: list[int] = field(default_factory=list)
+    nth: list[int] = field(default_factory=list)
+    """Of its video's files."""
+    frame: list[int] = field(default_factory=list)
+    where: list[str] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
+    """Of the last ones, which are not read yet; what is read is let go."""
     blocks: list[alike.Columns] = field(default_factory=list)
     """One row a part, with its first state."""
     objects: _Objects = field(default_factory=list)
+    ways: alike.Ways = field(default_factory=lambda: alike.Ways(proposals=False))
+    left_out: list[int] = field(default_factory=list)
+    """Files that cannot be read."""
     problems: list[tuple[tuple[int, int, int], Problem]] = field(default_factory=list)
     """With their place: the video, then its folder's, those of files that cannot be read, and of what files say."""
 
-    def read(self, files: list[_File]) -> None:
-        """Read a block of files: all at once if they are written alike, else one by one."""
-        before = len(self.files)
-        at_once = _read_at_once(files)
-        columns, objects = at_once or self._one_by_one(files)
-        self.files += files if at_once else []
+    def add(self, number: int, video: VideoFiles) -> int:
+        """Take in a video's files, each of a frame of its own, and say how many bytes they are."""
+        frames = frame_numbers([file.name for file in video.files], video.video_id)
+        files, nths = video.files, [*range(len(frames))]
+        if len({*frames}) < len(frames) or min(frames, default=1) < 1 or max(frames, default=1) > MAX_FRAME:
+            nths = self._of_frames(number, video, frames)
+            files, frames = [files[nth] for nth in nths], [frames[nth] for nth in nths]
+        self.video += [number] * len(nths)
+        self.nth += nths
+        self.frame += frames
+        self.where += [file.where for file in files]
+        contents = [file.content for file in files]
+        self.contents += contents
+        return sum(map(len, contents))
+
+    def _of_frames(self, number: int, video: VideoFiles, frames: list[int]) -> list[int]:
+        """Which of a video's files are of a frame of their own; the others are named."""
+        seen: dict[int, int] = {}
+        for nth, (file, frame) in enumerate(zip(video.files, frames, strict=True)):
+            if 1 <= frame <= MAX_FRAME and frame not in seen:
+                seen[frame] = nth
+                continue
+            if frame == 0:
+                what = "labels frame 0, and frames are numbered from 1: all labels of the video may be one frame early"
+                fix = "if they are counted from 0, add 1 to each file's number; this one is left out"
+            elif frame in seen:
+                what, fix = f"labels frame {frame} a second time", "delete one of the two"
+            else:
+                what = "has no frame number in its name"
+                fix = "name it after its frame, img_00001.json for the first; it is left out"
+            self.problems.append(((number, 1, nth), Problem(file.where, what, fix)))
+        return [*seen.values()]
+
+    def read(self) -> None:
+        """Read the files that are not read yet: all at once if they are written alike, else one by one."""
+        before = len(self.where) - len(self.contents)
+        columns, objects = _read_at_once(self.contents, self.ways) or self._one_by_one(before)
+        self.contents = []
         self.blocks.append(columns)
         self.objects += [(before + file, item) for file, item in objects]
 
-    def _one_by_one(self, files: list[_File]) -> tuple[alike.Columns, _Objects]:
+    def _one_by_one(self, before: int) -> tuple[alike.Columns, _Objects]:
         people: list[list[Person]] = []
         objects: _Objects = []
-        for file in files:
-            try:
-                humans, others = parse(file.labels.content)
-            except (ValueError, RecursionError) as error:
-                self._leave_out(file, f"is not a frame's labels: {error}")
-                continue
-            if len(humans) > MAX_PEOPLE:
-                self._leave_out(file, f"has {len(humans)} people, and at most {MAX_PEOPLE} in a frame can be read")
-                continue
-            self.files.append(file)
-            objects += [(len(people), item) for item in others]
+        for nth, content in enumerate(self.contents):
+            humans, others = self._parse(before + nth, content)
             people.append(humans)
+            objects += [(nth, item) for item in others]
         return _columns(people), objects
 
-    def _leave_out(self, file: _File, what: str) -> None:
-        self.problems.append(((file.video, 1, file.nth), Problem(file.labels.where, what, _FIX)))
+    def _parse(self, file: int, content: bytes) -> tuple[list[Person], list[Object]]:
+        """A file's people and objects; none of one that cannot be read, which is named."""
+        try:
+            humans, others = parse(content)
+            if len(humans) <= MAX_PEOPLE:
+                return humans, others
+            what = f"has {len(humans)} people, and at most {MAX_PEOPLE} in a frame can be read"
+        except (ValueError, RecursionError) as error:
+            what = f"is not a frame's labels: {error}"
+        self.left_out.append(file)
+        self.problems.append(((self.video[file], 1, self.nth[file]), Problem(self.where[file], what, _FIX)))
+        return [], []
 
 
 def decode(videos: Iterable[VideoFiles], states: Set[str] | None, *, parts: Set[str] = frozenset(PARTS)) -> Labels:
@@ -148,22 +183,22 @@ def decode(videos: Iterable[VideoFiles], states: Set[str] | None, *, parts: Set[
     """
     found = _Found()
     names: list[str] = []
-    block: list[_File] = []
+    unread = 0
     for number, video in enumerate(videos):
         names.append(video.video_id)
         found.problems += [((number, 0, nth), problem) for nth, problem in enumerate(video.problems)]
-        block += _of_frames(video, number, found)
-        if sum(len(file.labels.content) for file in block) >= _BLOCK:
-            found.read(block)
-            block = []
-    found.read(block)
+        unread += found.add(number, video)
+        if unread >= _BLOCK:
+            found.read()
+            unread = 0
+    found.read()
     return _tables(found, names, states, parts)
 
 
 def _tables(found: _Found, videos: list[str], states: Set[str] | None, parts: Set[str]) -> Labels:
     """Check what was found, and lay out what stands."""
     rows = alike.joined(found.blocks)
-    file_of_person = np.repeat(np.arange(len(found.files)), rows.people)
+    file_of_person = np.repeat(np.arange(len(found.where)), rows.people)
     person = np.arange(len(file_of_person)) - np.repeat(np.cumsum(rows.people) - rows.people, rows.people)
     file_of_part = file_of_person[rows.part_person]
     wrong: dict[int, str] = {}
@@ -172,18 +207,16 @@ def _tables(found: _Found, videos: list[str], states: Set[str] | None, parts: Se
     _check_names(wrong, rows.parts, rows.part, file_of_part, known=parts, what=_unknown_part(parts))
     _check_names(wrong, rows.states, rows.state, file_of_part, known=states, what="is not in list/part_stat.txt")
     for file, what in wrong.items():
-        of = found.files[file]
-        found.problems.append(((of.video, 2, of.nth), Problem(of.labels.where, what, _FIX)))
+        found.problems.append(((found.video[file], 2, found.nth[file]), Problem(found.where[file], what, _FIX)))
 
-    frame = np.array([file.frame for file in found.files], np.int32)
-    video = np.array([file.video for file in found.files], np.int32)
+    frame, video = np.array(found.frame, np.int32), np.array(found.video, np.int32)
     stands = np.ones(len(frame), bool)
-    stands[[*wrong]] = False
+    stands[[*wrong, *found.left_out]] = False
 
     def table(schema: pa.Schema, files: Rows, columns: dict[str, Any]) -> pa.Table:
         columns |= {"video_id": _named(video[files], videos), "frame": frame[files]}
         laid_out = pa.table(columns)
-        return tables.conform(laid_out.filter(stands[files]) if wrong else laid_out, schema)
+        return tables.conform(laid_out if stands.all() else laid_out.filter(stands[files]), schema)
 
     names = {"part": _named(rows.part, rows.parts), "state": _named(rows.state, rows.states)}
     objects = [item for _, item in found.objects]
@@ -205,42 +238,24 @@ def _named(codes: NDArray[Any], names: list[str]) -> pa.Array[Any]:
     return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names, pa.string()))
 
 
-def _of_frames(video: VideoFiles, number: int, found: _Found) -> Iterator[_File]:
-    """A video's files, each of a frame of its own."""
-    frames = [frame_number(file.name, video.video_id) for file in video.files]
-    seen: set[int] = set()
-    for nth, (file, frame) in enumerate(zip(video.files, frames, strict=True)):
-        if frame and frame <= MAX_FRAME and frame not in seen:
-            seen.add(frame)
-            yield _File(file, number, nth, frame)
-            continue
-        if frame == 0:
-            what = "labels frame 0, and frames are numbered from 1: all labels of the video may be one frame early"
-            fix = "if they are counted from 0, add 1 to each file's number; this one is left out"
-        elif frame in seen:
-            what, fix = f"labels frame {frame} a second time", "delete one of the two"
-        else:
-            what = "has no frame number in its name"
-            fix = "name it after its frame, img_00001.json for the first; it is left out"
-        found.problems.append(((number, 1, nth), Problem(file.where, what, fix)))
-
-
-def _read_at_once(files: list[_File]) -> tuple[alike.Columns, _Objects] | None:
-    """Read a block of files that are written alike; None if they are not, or anything is wrong with one."""
-    contents = [file.labels.content for file in files]
+def _read_at_once(contents: list[bytes], ways: alike.Ways) -> tuple[alike.Columns, _Objects] | None:
+    """Read files that are written alike; None if they are not, or anything is wrong with one."""
     try:
-        humans = [outline.humans for outline in map(_OUTLINES.decode, contents)]
-        beside = np.array([*map(len, contents)], int) - np.array([*map(len, map(memoryview, humans))], int)
+        outlines = _OUTLINES.decode(b"[%b]" % b",".join(contents))
+        if len(outlines) != len(contents):
+            return None
+        humans = [memoryview(outline.humans) for outline in outlines]
+        beside = np.array([*map(len, contents)], int) - np.array([*map(len, humans)], int)
         others = np.flatnonzero(beside > _HUMANS_ALONE).tolist()
         frames = contents.copy()
         for nth in others:
-            frames[nth] = b'{"humans":%b}' % humans[nth]
-        read = alike.read(frames, proposals=False)
+            frames[nth] = b'{"humans":%b}' % _OUTLINE.decode(contents[nth]).humans
+        read = ways.read(frames)
         if read is None or not (np.isfinite(read.person_box).all() and np.isfinite(read.part_box).all()):
             return None
         columns = _first_of_states(read)
         n_boxes = columns.people + np.bincount(
-            np.repeat(np.arange(len(files)), columns.people)[columns.part_person], minlength=len(files)
+            np.repeat(np.arange(len(contents)), columns.people)[columns.part_person], minlength=len(contents)
         )
         objects = [(nth, item) for nth in others for item in fitting_objects(contents[nth], int(n_boxes[nth]))]
     except (ValueError, RecursionError):
