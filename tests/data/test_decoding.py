@@ -74,7 +74,7 @@ def test_files_say_the_same_at_once_and_one_by_one(seed: int, faults: float):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_with_nothing_wrong_are_read_at_once(seed: int):
     contents = [file.content for video in videos(seed) for file in video.files]
-    assert vars(decoding)["_read_at_once"](contents, Ways(proposals=False)) is not None
+    assert vars(decoding)["_read_at_once"](contents, Ways(proposals=False), alone=True) is not None
 
 
 def test_problems_are_in_the_order_of_videos_and_files():

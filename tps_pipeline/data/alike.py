@@ -49,11 +49,13 @@ _BETWEEN = {
 _TOKEN = re.compile(rb'"[^"]*"|[^\s",:{}\[\]]+|\s+|.')
 _FRAME_BEGINS = re.compile(rb'\{\s*"humans"\s*:\s*\[')
 _NAME_ENDS = re.compile(rb'"\s*:\s*$')
+_PLAIN = re.compile(r"0|[1-9][0-9]*|true|false|null")
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _BOX = rb"\[N,N,N,N\]"
 _BOXES = rb"\[%b(?:,%b)*\]" % (_BOX, _BOX)
 _STATE = rb'"S"'
 _STATES = rb'\["S"(?:,"S")*\]'
-_OTHER = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"O")'
+_OTHER = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"Q")'
 
 
 def _part_says(box: bytes, verb: bytes) -> re.Pattern[bytes]:
@@ -91,9 +93,9 @@ class Columns:
 
 def _blocks(size: NDArray[Any]) -> Iterator[slice]:
     """Frames of about `_BLOCK` bytes together, in blocks of about a size; from the bytes of each."""
-    before = np.cumsum(size) - 1
-    blocks = max(1, round((before[-1] + 1) / _BLOCK))
-    starts = np.flatnonzero(np.diff(before * blocks // (before[-1] + 1), prepend=-1))
+    end = np.cumsum(size + 1)
+    blocks = max(1, round(end[-1] / _BLOCK))
+    starts = np.flatnonzero(np.diff((end - 1) * blocks // end[-1], prepend=-1))
     return (slice(start, end) for start, end in itertools.pairwise([*starts.tolist(), len(size)]))
 
 
@@ -106,7 +108,7 @@ class _Written:
     said: tuple[bytes, ...]
     """What is the same in all of them: before, between and after the values."""
     values: bytes
-    """What each value is: N a number of a box, S a state, O something else."""
+    """What each value is: N a number of a box, S a state, Q another string, O something else."""
     lead: int
     """After how many bytes its brace stands."""
 
@@ -123,6 +125,8 @@ class _Found:
     """`(4 * boxes, n)`."""
     states: list[tuple[Integers, Integers]]
     """Where each begins and ends."""
+    others: list[tuple[Integers, Integers]]
+    """Where each value begins and ends that is no number of a box and no string."""
 
     def boxes(self, nth: int) -> Floats:
         """`(n, 4)` the nth box of each."""
@@ -135,13 +139,15 @@ class Ways:
 
     proposals: bool
     """Whether a part has lists of boxes and states, as in a submission, and not one box."""
+    are_json: bool = False
+    """Whether all that is read is known to be JSON; what is none is not read."""
     known: list[_Written] = field(default_factory=list)
 
     def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns | None:
         """Read frames (`{"humans": [...]}`), if all of them are written alike.
 
         Args:
-            frames: Valid JSON with commas between them.
+            frames: Each in a text of its own.
 
         Returns:
             What they hold; None if there are none or anything in them is written in another way.
@@ -172,6 +178,8 @@ class Ways:
         row, part_box, state_begin, state_end = _in_order(rows, _NO_ROW)
         part, parts = text.strings(part_begin, part_end)
         state, states = text.strings(state_begin, state_end)
+        if not (self.are_json or _is_json(text, found)):
+            _LIST.decode(b"[%b]" % b",".join(frames))
         part_person = (np.cumsum(what == _PERSON) - 1)[what == _PART]
         if np.bincount(part_person * len(parts) + part, minlength=1).max() > 1:
             raise OtherwiseError  # of a part that a person has twice the last one counts
@@ -219,6 +227,15 @@ class Ways:
 _NO_ROW: tuple[NDArray[Any], ...] = (np.empty(0, np.int64), np.empty((0, 4)), *[np.empty(0, np.int64)] * 2)
 
 
+def _is_json(text: Text, found: list[tuple[_Written, _Found]]) -> bool:
+    """Whether all values are JSON beyond doubt, as what stands between them is."""
+    try:
+        others = [said for _, one in found for begin, end in one.others for said in text.strings(begin, end)[1]]
+    except OtherwiseError:
+        return False
+    return text.sure and all(map(_PLAIN.fullmatch, others))
+
+
 def _in_order(stretches: list[tuple[NDArray[Any], ...]], none: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
     """Columns of some stretches of rows one after the other, sorted by the first of them."""
     if len(stretches) < 2:
@@ -253,13 +270,14 @@ def _find(text: Text, brace: Integers, nth: Integers, written: _Written) -> _Fou
             rows += [at, *[text.until(at, written.said[place + 1][0])] * 2]
         else:
             rows.append(at)
-    values, numbers, states = iter(rows[2:-1]), [], []
+    values, numbers = iter(rows[2:-1]), []
+    others: dict[int, list[tuple[Integers, Integers]]] = {value: [] for value in b"SQO"}
     for value in written.values:
         if value == ord("N"):
             numbers.append((next(values), next(values), next(values)))
         else:
-            states += [(next(values), next(values))] * (value == ord("S"))
-    return _Found(rows[0], rows[1], rows[-1], text.numbers(numbers), states)
+            others[value].append((next(values), next(values)))
+    return _Found(rows[0], rows[1], rows[-1], text.numbers(numbers), others[ord("S")], others[ord("O")])
 
 
 def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
@@ -282,7 +300,7 @@ def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
             if depth == (0 if lead else 2):
                 break
         else:
-            value = b"N" if key == b'"box"' else b"S" if key == b'"verb"' else b"O"
+            value = b"N" if key == b'"box"' else b"S" if key == b'"verb"' else b"Q" if is_string else b"O"
             values += value
             outline += b'"%b"' % value if is_string else value
             said[-1] += b'"' * is_string

@@ -51,8 +51,7 @@ class _Outline(msgspec.Struct, gc=False):
     humans: msgspec.Raw
 
 
-_OUTLINE = msgspec.json.Decoder(_Outline)
-_OUTLINES = msgspec.json.Decoder(list[_Outline])
+_OUTLINES = msgspec.json.Decoder(_Outline)
 
 
 class VideoFiles(NamedTuple):
@@ -142,7 +141,7 @@ class _Found:
     def read(self) -> None:
         """Read the files that are not read yet: all at once if they are written alike, else one by one."""
         before = len(self.where) - len(self.contents)
-        columns, objects = _read_at_once(self.contents, self.ways) or self._one_by_one(before)
+        columns, objects = _read_at_once(self.contents, self.ways, alone=not self.objects) or self._one_by_one(before)
         self.contents = []
         self.blocks.append(columns)
         self.objects += [(before + file, item) for file, item in objects]
@@ -238,19 +237,25 @@ def _named(codes: NDArray[Any], names: list[str]) -> pa.Array[Any]:
     return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names, pa.string()))
 
 
-def _read_at_once(contents: list[bytes], ways: alike.Ways) -> tuple[alike.Columns, _Objects] | None:
-    """Read files that are written alike; None if they are not, or anything is wrong with one."""
+def _read_at_once(contents: list[bytes], ways: alike.Ways, *, alone: bool) -> tuple[alike.Columns, _Objects] | None:
+    """Read files that are written alike; None if they are not, or anything is wrong with one.
+
+    Args:
+        contents: The files'.
+        ways: How files are written.
+        alone: Whether they are taken to hold nothing but people before it is looked whether they hold more.
+    """
+    others: list[int] = []
     try:
-        outlines = _OUTLINES.decode(b"[%b]" % b",".join(contents))
-        if len(outlines) != len(contents):
-            return None
-        humans = [memoryview(outline.humans) for outline in outlines]
-        beside = np.array([*map(len, contents)], int) - np.array([*map(len, humans)], int)
-        others = np.flatnonzero(beside > _HUMANS_ALONE).tolist()
-        frames = contents.copy()
-        for nth in others:
-            frames[nth] = b'{"humans":%b}' % _OUTLINE.decode(contents[nth]).humans
-        read = ways.read(frames)
+        read = ways.read(contents) if alone else None
+        if read is None:
+            humans = [outline.humans for outline in map(_OUTLINES.decode, contents)]
+            beside = np.array([*map(len, contents)], int) - np.array([*map(len, map(memoryview, humans))], int)
+            others = np.flatnonzero(beside > _HUMANS_ALONE).tolist()
+            frames = contents.copy()
+            for nth in others:
+                frames[nth] = b'{"humans":%b}' % humans[nth]
+            read = ways.read(frames) if others or not alone else None
         if read is None or not (np.isfinite(read.person_box).all() and np.isfinite(read.part_box).all()):
             return None
         columns = _first_of_states(read)
@@ -293,8 +298,9 @@ def _columns(people: list[list[Person]]) -> alike.Columns:
 
 
 def _corners(boxes: NDArray[np.float64]) -> dict[str, NDArray[np.int16]]:
-    pixels = np.clip(np.rint(boxes), PIXELS.min, PIXELS.max).astype(np.int16)
-    return dict(zip(tables.BOX, pixels.T, strict=True))
+    """Boxes, which are used up, as whole pixels."""
+    pixels = np.clip(np.rint(boxes, out=boxes), PIXELS.min, PIXELS.max, out=boxes).T.astype(np.int16)
+    return dict(zip(tables.BOX, pixels, strict=True))
 
 
 def _check_boxes(wrong: dict[int, str], boxes: NDArray[np.float64], files: Rows, *, what: str) -> None:
