@@ -326,22 +326,25 @@ def _names(text: Text, what: Integers, begin: Integers, end: Integers) -> tuple[
     if not len(what) or what[0] != _FRAME or begin[0] != 0:
         raise OtherwiseError
     after, begin = np.append(what[1:], _FRAME), np.append(begin[1:], len(text.content))
-    name = end.copy()
     pairs = len(_BETWEEN) * what + after
+    between = [b""] * int(pairs.max() + 1)
     for pair in np.flatnonzero(np.bincount(pairs)).tolist():
         was, now = divmod(pair, len(_BETWEEN))
-        of = np.flatnonzero(pairs == pair)
-        said = text.content[end[of[0]] : begin[of[0]]]
+        first = int((pairs == pair).argmax())
+        said = text.content[end[first] : begin[first]]
         if now == _PART:
             said = said[: said.find(b'"') + 1]
-        right = b"".join(said.split()) == _BETWEEN.get((was, now))
-        if not right or len(said) > PADDING or not text.says(end[of], said).all():
+        if b"".join(said.split()) != _BETWEEN.get((was, now)) or len(said) > PADDING:
             raise OtherwiseError
-        name[of] += len(said)
-    part = after == _PART
-    if (name > begin).any() or (name[~part] != begin[~part]).any():
+        between[pair] = said
+    if not text.say(end, pairs, between):
         raise OtherwiseError
-    return name[part], begin[part]
+    name = end + np.array([*map(len, between)])[pairs]
+    part = after == _PART
+    if np.where(part, name > begin, name != begin).any():
+        raise OtherwiseError
+    which = np.flatnonzero(part)
+    return name[which], begin[which]
 
 
 def joined(blocks: list[Columns]) -> Columns:

@@ -5,6 +5,7 @@ Only how strings, numbers and what stands between them are read; what they mean 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,23 @@ class Text:
             said &= found == int.from_bytes(word, "little")
         return said
 
+    def say(self, at: Integers, which: Integers, what: Sequence[bytes]) -> bool:
+        """Whether the text goes on at every place like that which is the place's own."""
+        for nth in range(0, max(map(len, what)), _WORD):
+            words = [each[nth : nth + _WORD] for each in what]
+            own = np.array([int.from_bytes(word, "little") for word in words], np.uint64)
+            if ((self._words[at + nth] & _LAST_BYTES[[*map(len, words)]][which]) != own[which]).any():
+                return False
+        return True
+
     def until(self, at: Integers, character: int) -> Integers:
         """Where that character comes next; the place itself if it does not come soon."""
         length = _length(self._words[at], character)
         end = at + length
         far = np.flatnonzero(length == _WORD)
-        for nth in range(_WORD, LONGEST + 1, _WORD) if len(far) else ():
+        for nth in range(_WORD, LONGEST + 1, _WORD):
+            if not len(far):
+                break
             length = _length(self._words[at[far] + nth], character)
             end[far] += length
             far = far[np.flatnonzero(length == _WORD)]
