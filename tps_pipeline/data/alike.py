@@ -3,7 +3,7 @@
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
 need none: between their numbers and names they say the same in each part, each person and each frame. What they say is
 learned from the first ones (`_learned`); then all are read at once, from brace to brace (`places`), and what stands
-between two of them is compared, too. What is written in any other way is not read here (`read` gives None) but by the
+between two of them is compared, too. What is written in any other way is not read here (`Ways.read` gives None) but by the
 typed reader of `challenge_json`, which also says what is wrong with it.
 """
 
@@ -156,7 +156,7 @@ class Ways:
             return None
         size = np.array([*map(len, map(memoryview, frames))])
         try:
-            return joined([self._read(frames[block], size[block]) for block in _blocks(size)])
+            return _joined([self._read(frames[block], size[block]) for block in _blocks(size)])
         except ValueError:  # also of numbers that are none
             self.known.clear()
             return None
@@ -347,7 +347,7 @@ def _names(text: Text, what: Integers, begin: Integers, end: Integers) -> tuple[
     return name[which], begin[which]
 
 
-def joined(blocks: list[Columns]) -> Columns:
+def _joined(blocks: list[Columns]) -> Columns:
     """Some blocks, of which there is one at least, one after the other, with codes of all names; they are used up."""
     parts: dict[str, int] = {}
     states: dict[str, int] = {}
