@@ -3,8 +3,9 @@
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
 need none: between their numbers and names they say the same in each part, each person and each frame. What they say is
 learned from the first ones (`_learned`); then all are read at once, from brace to brace (`places`), and what stands
-between two of them is compared, too. What is written in any other way is not read here (`Ways.read` gives None) but by the
-typed reader of `challenge_json`, which also says what is wrong with it.
+between two of them is compared, too. That they are JSON is seen from the values, or a decoder has to say it. What is
+written in any other way is not read here (`Ways.read` gives None) but by the typed readers of `challenge_json` and
+`frame_labels`, which also say what is wrong with it.
 """
 
 from __future__ import annotations
