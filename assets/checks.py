@@ -7,14 +7,16 @@ from collections.abc import Mapping
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.storage.tags import PRIORITY_TAG
 
+from assets.executors import COUNTS
 from assets.resources import Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline import outputs
 from tps_pipeline.graph import Check, judge
 from tps_pipeline.graph.checking import Verdict
 from tps_pipeline.recipe import Recipe
-from tps_pipeline.stages import checks
+from tps_pipeline.stages import checks, graph_of
 
 Verdicts = Mapping[str | None, Verdict]
 """What is said of each shard; None stands for all of an output."""
@@ -22,10 +24,14 @@ Verdicts = Mapping[str | None, Verdict]
 
 def checks_of(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
     """Every check, those of the recipe's detections, methods and ensembles included."""
-    return [_asset_check(check) for check in checks.checks_of(recipe)]
+    graph = graph_of(recipe)
+    makers = {check.output: graph.maker.get(check.output) for check in checks.checks_of(recipe)}  # of shards no step
+    urgency = {output: graph.urgency[maker.name] if maker else 0 for output, maker in makers.items()}
+    return [_asset_check(check, urgency[check.output]) for check in checks.checks_of(recipe)]
 
 
-def _asset_check(check: Check) -> dg.AssetChecksDefinition:
+def _asset_check(check: Check, urgency: int) -> dg.AssetChecksDefinition:
+    """A check, as urgent as what it looks at: what is made of that waits for it."""
     by_shard = check.output.sharded and check.output != outputs.SHARDS  # which video is where all shards tell together
 
     @dg.asset_check(
@@ -33,6 +39,7 @@ def _asset_check(check: Check) -> dg.AssetChecksDefinition:
         name=check.name,
         blocking=check.blocking,
         description=check.find.__doc__,
+        op_tags=COUNTS | {PRIORITY_TAG: str(urgency)},
         partitions_def=SHARDS if by_shard else None,
     )
     def look(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> dg.AssetCheckResult:

@@ -2,8 +2,9 @@
 
 `TPS_EXECUTOR` names the engine. `TPS_PROCESSES` processes train a network together, each on a device of its own.
 `TPS_GPUS` is what each process that trains or infers asks of Ray or Kubernetes: 1 without it, a fraction where
-processes share a GPU (Ray only), 0 without any. Every step asks Ray for a core: one that asks for nothing is run on the
-head, beside all others. Where steps run on other machines, one whose worker is lost is begun once more.
+processes share a GPU (Ray only), 0 without any. Every step, and every check, asks Ray for a core: one that asks for
+nothing is run on the head, beside all others. Where steps run on other machines, one whose worker is lost is begun once
+more.
 """
 
 import os
