@@ -15,16 +15,16 @@ from tps_pipeline.graph import Graph
 from tps_pipeline.recipe import Recipe, parse, path_of
 from tps_pipeline.stages import graph_of
 
-NETWORKS = "networks"
-"""The job that trains everything."""
-
 _SHARDS = [a for a in dg.with_source_code_references([shards.shards]) if isinstance(a, dg.AssetsDefinition)]
 """Of the one asset that is no step Dagster finds the code by itself."""
+
+EVERYTHING = "everything"
+"""The job of all assets and checks."""
 
 
 def assets_of(graph: Graph) -> list[dg.AssetsDefinition]:
     """Every asset; those of networks and methods follow from the recipe's entries alone."""
-    return [*_SHARDS, *map(asset_of, graph.steps)]
+    return [*_SHARDS, *(asset_of(step, graph.urgency[step.name]) for step in graph.steps)]
 
 
 def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition, recipe: Recipe | None = None) -> dg.Definitions:
@@ -41,7 +41,7 @@ def definitions_of(pipeline: Pipeline, executor: dg.ExecutorDefinition, recipe: 
     everything = dg.Definitions(
         assets=assets,
         asset_checks=checks_of(recipe),
-        jobs=[dg.define_asset_job(NETWORKS, dg.AssetSelection.groups("checkpoints"))],
+        jobs=[dg.define_asset_job(EVERYTHING, dg.AssetSelection.all(include_sources=False))],
         sensors=[dead_runs],
         resources={"pipeline": pipeline},
         executor=executor,

@@ -86,6 +86,27 @@ class Due:
                 more.append(step)
         return more
 
+    def leading_to_training(
+        self, stage: Sequence[Step], later: Sequence[Sequence[Step]]
+    ) -> tuple[list[Step], list[str]]:
+        """Steps by which networks of later stages come to be trained, those networks too, and the shards of all.
+
+        Args:
+            stage: Networks that are to be trained, which what follows may depend on.
+            later: The stages after it.
+        """
+        due: dict[str, set[str | None]] = {}
+        for each in self.plan([*stage, *chain(*later)]).outputs:
+            due.setdefault(each.step.name, set()).update(each.make, each.follow)
+        leading: list[Step] = []
+        wanted: set[str] = set()
+        for step in reversed([*chain(*later)]):
+            if due[step.name] and (step.learner or step.name in wanted):
+                leading.append(step)
+                wanted |= {read.name for read in self.graph.before(step)}
+        shards = {shard for step in leading for shard in due[step.name]}
+        return leading[::-1], [shard for shard in self._latest.shards(*SPLITS) if shard in shards]
+
     def _shards(self, step: Step, planned: Sequence[Planned]) -> set[str | None]:
         """The shards of which a step has anything to do, or None for a step that has no shards, if it has."""
         shards = self._latest.shards(*self.graph.splits[step.name])

@@ -23,7 +23,7 @@ from rich.markup import escape
 
 from assets.console import SAID_ELSEWHERE
 from assets.dead_runs import PROCESS
-from assets.definitions import NETWORKS, definitions_of
+from assets.definitions import EVERYTHING, definitions_of
 from assets.due import Due, ingestion_is_due
 from assets.executors import GPU, multiprocess
 from assets.history import kept_open
@@ -121,12 +121,15 @@ def materialize(
     console.print(due.plan().summary(), highlight=False, markup=False, soft_wrap=True)
     for number, stage in enumerate(graph.stages, 1):
         steps, shards = due.of(stage)
-        alone = not steps or steps[0].learner
-        along = [] if alone else due.along(steps, shards, graph.stages[number:])
+        along: list[Step] = []
+        if making.side_by_side(steps):
+            along, shards = due.leading_to_training(stage, graph.stages[number:])
+        elif steps and not steps[0].learner:
+            along = due.along(steps, shards, graph.stages[number:])
         title = f"{_title(stage)}, with {_title(along)}" if along else _title(stage)
         with _stage(title, stopped):
             if steps:
-                making.make([*steps, *along], shards)
+                making.make(steps, along, shards)
                 due = making.due()
 
 
@@ -152,12 +155,12 @@ class _Making:
         """What Dagster's runs say of the recipe and of this process."""
         return {RECIPE: self.pipeline.recipe_digest, PROCESS: str(os.getpid())}
 
-    def make(self, steps: Sequence[Step], shards: Sequence[str]) -> None:
-        """Make what some steps of a stage make; those over shards some shards."""
+    def make(self, steps: Sequence[Step], along: Sequence[Step], shards: Sequence[str]) -> None:
+        """Make what some steps of a stage and some of later ones make; those over shards some shards."""
         if steps[0].learner:
-            self.train(steps)
+            self.train(steps, along, shards)
         else:
-            self.run(_keys(steps), shards)
+            self.run(_keys([*steps, *along]), shards)
 
     def run(self, keys: Sequence[dg.AssetKey], shards: Sequence[str] = ()) -> None:
         """Materialize some assets here, those over shards for some of them."""
@@ -166,36 +169,49 @@ class _Making:
                 asset_selection=list(keys), instance=self.instance, tags=self.tags | stretch, run_config=QUIET
             )
 
-    def train(self, stage: Sequence[Step]) -> None:
-        """Train networks that are due: side by side where that is faster, else one by one.
-
-        Of those that share one the first is trained; the others find it made.
-        """
-        import torch
-
+    def networks(self, stage: Sequence[Step]) -> list[Step]:
+        """The networks among some trainings that are due; of those that share one the first."""
         planned = self.due().plan(stage)
         names = {step.learner.name: step for step in stage if step.learner}
-        networks = [*planned.networks(), *planned.networks(sure=False)]
-        due = [names[name] for shared in networks for name in [name for name in shared if name in names][:1]]
-        at_once = min(len(due), cores())
+        shared = [*planned.networks(), *planned.networks(sure=False)]
+        return [names[name] for each in shared for name in [name for name in each if name in names][:1]]
+
+    def side_by_side(self, stage: Sequence[Step]) -> bool:
+        """Whether a stage is trainings that are faster side by side than one by one."""
+        import torch
+
+        if not stage or not stage[0].learner or cores() == 1:
+            return False
+        return len(self.networks(stage)) > 1 and not torch.cuda.is_available()
+
+    def train(self, stage: Sequence[Step], along: Sequence[Step], shards: Sequence[str]) -> None:
+        """Train networks that are due: side by side where that is faster, else one by one.
+
+        Of those that share one the first is trained; the others find it made. What leads to later networks is made
+        beside them, as soon as what it needs is there, if it is of shards that one run takes.
+        """
+        due = self.networks(stage)
         with shown(trainings_of(self.pipeline.run(), due), console):
-            if at_once > 1 and not torch.cuda.is_available():
-                self._side_by_side(due, at_once)
+            if self.side_by_side(stage):
+                stretches = [*_stretches(shards, self.instance)]
+                along, tags = (along, dict(*stretches)) if len(stretches) < 2 else ([], {})
+                self._in_processes([*due, *along], tags)
                 stage, _ = self.due().of(stage)
             if stage:
                 self.run(_keys(stage))
 
-    def _side_by_side(self, steps: Sequence[Step], at_once: int) -> None:
-        """Materialize the networks of some steps, each in a process of its own."""
+    def _in_processes(self, steps: Sequence[Step], tags: dict[str, str]) -> None:
+        """Materialize some steps, each in a process of its own, as many at once as there are cores."""
         pools = self.instance.event_log_storage.get_pool_limits()
         if not any(pool.name == GPU and not pool.from_default for pool in pools):
-            self.instance.event_log_storage.set_concurrency_slots(GPU, at_once)
-        job = dg.build_reconstructable_job("assets.run", "networks_job", (*self.pipeline.model_dump().values(),))
+            self.instance.event_log_storage.set_concurrency_slots(GPU, cores())
+        job = dg.build_reconstructable_job("assets.run", "job_in_processes", (*self.pipeline.model_dump().values(),))
         start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
-        config = QUIET | {"execution": {"config": {"max_concurrent": at_once, "start_method": start}}}
+        config = QUIET | {"execution": {"config": {"max_concurrent": cores(), "start_method": start}}}
         dg.execute_job(
-            job, self.instance, run_config=config, asset_selection=_keys(steps), tags=self.tags, raise_on_error=True
-        )
+            job, self.instance, run_config=config, asset_selection=_keys(steps), tags=self.tags | tags,
+            raise_on_error=True,
+        )  # fmt: skip
 
 
 def _keys(steps: Sequence[Step]) -> list[dg.AssetKey]:
@@ -240,10 +256,10 @@ def _title(stage: Sequence[Step]) -> str:
     return ", ".join(dict.fromkeys(step.group for step in stage))
 
 
-def networks_job(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:
-    """The job that trains a pipeline's networks in processes, which call this function, too."""
+def job_in_processes(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:
+    """The job that makes a pipeline's assets in processes, which call this function, too."""
     pipeline = Pipeline(data=data, recipe_name=recipe_name, store_root=store_root, recipe_digest=recipe_digest)
-    return definitions_of(pipeline, multiprocess).resolve_job_def(NETWORKS)
+    return definitions_of(pipeline, multiprocess).resolve_job_def(EVERYTHING)
 
 
 def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:

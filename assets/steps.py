@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import PRIORITY_TAG
 
 from assets import environment, mlflow_runs
 from assets.catalog import about_step
@@ -42,8 +43,13 @@ def key_of(output: Output) -> dg.AssetKey:
     return dg.AssetKey(output.key.split("/"))
 
 
-def asset_of(step: Step) -> dg.AssetsDefinition:
-    """The asset, or the assets made together, of a step."""
+def asset_of(step: Step, urgency: int = 0) -> dg.AssetsDefinition:
+    """The asset, or the assets made together, of a step.
+
+    Args:
+        step: The step.
+        urgency: Of steps that could run now, that with the most goes first.
+    """
     read = [key_of(output) for output in step.reads if not output.key.startswith(WEIGHTS)]  # which no asset makes
     specs = [
         dg.AssetSpec(
@@ -65,7 +71,7 @@ def asset_of(step: Step) -> dg.AssetsDefinition:
         partitions_def=SHARDS if step.sharded else None,
         backfill_policy=policy,
         pool=GPU if step.gpu else None,
-        op_tags=(TRAINS if step.learner else INFERS) if step.gpu else COUNTS,
+        op_tags=((TRAINS if step.learner else INFERS) if step.gpu else COUNTS) | {PRIORITY_TAG: str(urgency)},
         retry_policy=AGAIN,
     )
     def compute(

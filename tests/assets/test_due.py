@@ -79,3 +79,26 @@ def test_what_may_stay_as_it_is_waits_to_be_seen(run: Run):
     make_all(run, graph)
     run.store.remove(TRACKS.path("test-000"))
     assert along(run, graph, "tracks", ["test-000"]) == []
+
+
+def leading(run: Run, graph: Graph) -> tuple[set[str], list[str]]:
+    """What is made beside the first networks that are trained side by side, and of which shards."""
+    number = next(number for number, stage in enumerate(graph.stages, 1) if graph.step(FIRST) in stage)
+    with dg.DagsterInstance.ephemeral() as instance:
+        due = Due(run, graph, instance)
+        steps, shards = due.leading_to_training(graph.stages[number - 1], graph.stages[number:])
+    return {step.name for step in steps}, shards
+
+
+FIRST = "checkpoints/person_detector"
+ACTION = {"checkpoints/video_action_trajectory", "checkpoints/video_action_statistics"}
+
+
+def test_what_later_networks_learn_from_is_made_beside_the_first_and_nothing_else(run: Run):
+    graph = graph_of(run.recipe)
+    add_shards(run, "train-000", "val-000", "test-000")
+    steps, shards = leading(run, graph)
+    assert steps == {"detections/two_stage", "tracks", *ACTION}
+    assert shards == ["train-000", "val-000", "test-000"]
+    make_all(run, graph)
+    assert leading(run, graph) == (set(), [])

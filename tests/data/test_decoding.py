@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tps_pipeline.data import decoding
+from tps_pipeline.data.alike import Ways
 from tps_pipeline.data.annotations import LabelFile
 from tps_pipeline.data.decoding import Labels, VideoFiles, decode
 from tps_pipeline.data.kinetics_tps import TABLES
@@ -72,8 +73,30 @@ def test_files_say_the_same_at_once_and_one_by_one(seed: int, faults: float):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_with_nothing_wrong_are_read_at_once(seed: int):
-    files = [vars(decoding)["_File"](file, 0, 0, 1) for video in videos(seed) for file in video.files]
-    assert vars(decoding)["_read_at_once"](files) is not None
+    contents = [file.content for video in videos(seed) for file in video.files]
+    assert vars(decoding)["_read_at_once"](contents, Ways(proposals=False), alone=True) is not None
+
+
+@pytest.mark.parametrize("wrong", ["01", "1_0", "+1", "1.", ".5e9", "01e3", "", "nan", "0x1", "1 2"])
+@pytest.mark.parametrize("place", ['"number": %s, "box"', '"box": [%s, 2, 30'])
+def test_what_is_written_alike_and_is_no_json_is_left_out(place: str, wrong: str):
+    text = '{"humans": [{"number": 1, "box": [1, 2, 30, 40], "parts": {}}]}'
+    right = place % "1"
+    assert right in text
+    files = [
+        LabelFile(str(n), f"{n}.json", said.encode())
+        for n, said in ((1, text), (2, text.replace(right, place % wrong)))
+    ]
+    found = decode([VideoFiles("v", files)], None)
+    assert [problem.path for problem in found.problems] == ["2"]
+
+
+def test_two_files_are_not_taken_for_three():
+    frame = '{"humans": [{"box": [1, 2, 30, 40], "parts": {}}]}'
+    texts = [frame[:29], frame[30:], f"{frame},{frame}"]
+    assert ",".join(texts[:2]) == frame
+    files = [LabelFile(f"{n}", f"{n}.json", text.encode()) for n, text in enumerate([frame, *texts], 1)]
+    assert [problem.path for problem in decode([VideoFiles("v", files)], None).problems] == ["2", "3", "4"]
 
 
 def test_problems_are_in_the_order_of_videos_and_files():

@@ -23,6 +23,14 @@ def test_a_character_is_found_as_far_as_is_looked_for_it():
     assert found.tolist() == [n if n <= LONGEST else 0 for n in lengths]
 
 
+def test_places_say_what_is_their_own_and_nothing_else():
+    text = Text(b"a}}, b]}, {and so on c")
+    at, what = np.array([1, 6, 20]), [b"", b"}}, ", b"]}, {and so on", b" "]
+    assert text.say(at, np.array([1, 2, 3]), what)
+    assert not text.say(at, np.array([1, 2, 1]), what)
+    assert not text.say(at, np.array([1, 2, 3]), [*what[:2], b"]}, {and so ox", b" "])
+
+
 def test_numbers_are_pythons():
     spelled = [b"0", b"7", b"1234", b"12345", b"1234567", b"123456789012", b"-3", b"-0", b"1.5", b"2e3", b" 44", b"0.1"]
     text = Text(b"".join(b"[%b," % number for number in spelled))

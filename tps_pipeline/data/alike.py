@@ -3,8 +3,9 @@
 A decoder makes a Python object of every number, which takes far longer than reading them. Files of a program's making
 need none: between their numbers and names they say the same in each part, each person and each frame. What they say is
 learned from the first ones (`_learned`); then all are read at once, from brace to brace (`places`), and what stands
-between two of them is compared, too. What is written in any other way is not read here (`read` gives None) but by the
-typed reader of `challenge_json`, which also says what is wrong with it.
+between two of them is compared, too. That they are JSON is seen from the values, or a decoder has to say it. What is
+written in any other way is not read here (`Ways.read` gives None) but by the typed readers of `challenge_json` and
+`frame_labels`, which also say what is wrong with it.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ _BETWEEN = {
 _TOKEN = re.compile(rb'"[^"]*"|[^\s",:{}\[\]]+|\s+|.')
 _FRAME_BEGINS = re.compile(rb'\{\s*"humans"\s*:\s*\[')
 _NAME_ENDS = re.compile(rb'"\s*:\s*$')
+_PLAIN = re.compile(r"0|[1-9][0-9]*|true|false|null")
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _BOX = rb"\[N,N,N,N\]"
 _BOXES = rb"\[%b(?:,%b)*\]" % (_BOX, _BOX)
 _STATE = rb'"S"'
 _STATES = rb'\["S"(?:,"S")*\]'
-_OTHER = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"O")'
+_OTHER = rb'"(?!(?:box|verb|parts)")[^"]*":(?:O|"Q")'
 
 
 def _part_says(box: bytes, verb: bytes) -> re.Pattern[bytes]:
@@ -89,31 +92,12 @@ class Columns:
     """Names of the states, as they come."""
 
 
-def read(frames: Sequence[msgspec.Raw | bytes], *, proposals: bool) -> Columns | None:
-    """Read frames (`{"humans": [...]}`), if all of them are written alike.
-
-    Args:
-        frames: Valid JSON each.
-        proposals: Whether a part has lists of boxes and states, as in a submission, and not one box.
-
-    Returns:
-        What they hold; None if there are none or anything in them is written in another way.
-    """
-    if not frames:
-        return None
-    try:
-        ways = _Ways(proposals)
-        return joined([ways.read(block) for block in _blocks(frames)])
-    except ValueError:  # also of numbers that are none
-        return None
-
-
-def _blocks(frames: Sequence[msgspec.Raw | bytes]) -> Iterator[Sequence[msgspec.Raw | bytes]]:
-    """Frames of `_BLOCK` bytes together or somewhat less, in blocks of about a size."""
-    before = np.cumsum([*map(len, map(memoryview, frames))]) - 1
-    blocks = -(-(before[-1] + 1) // _BLOCK)
-    starts = np.flatnonzero(np.diff(before * blocks // (before[-1] + 1), prepend=-1))
-    return (frames[start:end] for start, end in itertools.pairwise([*starts.tolist(), len(frames)]))
+def _blocks(size: NDArray[Any]) -> Iterator[slice]:
+    """Frames of about `_BLOCK` bytes together, in blocks of about a size; from the bytes of each."""
+    end = np.cumsum(size + 1)
+    blocks = max(1, round(end[-1] / _BLOCK))
+    starts = np.flatnonzero(np.diff((end - 1) * blocks // end[-1], prepend=-1))
+    return (slice(start, end) for start, end in itertools.pairwise([*starts.tolist(), len(size)]))
 
 
 @dataclass(frozen=True)
@@ -125,7 +109,7 @@ class _Written:
     said: tuple[bytes, ...]
     """What is the same in all of them: before, between and after the values."""
     values: bytes
-    """What each value is: N a number of a box, S a state, O something else."""
+    """What each value is: N a number of a box, S a state, Q another string, O something else."""
     lead: int
     """After how many bytes its brace stands."""
 
@@ -142,6 +126,8 @@ class _Found:
     """`(4 * boxes, n)`."""
     states: list[tuple[Integers, Integers]]
     """Where each begins and ends."""
+    others: list[tuple[Integers, Integers]]
+    """Where each value begins and ends that is no number of a box and no string."""
 
     def boxes(self, nth: int) -> Floats:
         """`(n, 4)` the nth box of each."""
@@ -149,19 +135,39 @@ class _Found:
 
 
 @dataclass
-class _Ways:
-    """How a file's frames, people and parts are written, as far as it is known."""
+class Ways:
+    """How frames, people and parts are written, as far as it is known: what is learned of some frames serves others."""
 
     proposals: bool
+    """Whether a part has lists of boxes and states, as in a submission, and not one box."""
+    are_json: bool = False
+    """Whether all that is read is known to be JSON; what is none is not read."""
     known: list[_Written] = field(default_factory=list)
 
-    def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns:
-        """Read some frames."""
+    def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns | None:
+        """Read frames (`{"humans": [...]}`), if all of them are written alike.
+
+        Args:
+            frames: Each in a text of its own.
+
+        Returns:
+            What they hold; None if there are none or anything in them is written in another way.
+        """
+        if not frames:
+            return None
+        size = np.array([*map(len, map(memoryview, frames))])
+        try:
+            return _joined([self._read(frames[block], size[block]) for block in _blocks(size)])
+        except ValueError:  # also of numbers that are none
+            self.known.clear()
+            return None
+
+    def _read(self, frames: Sequence[msgspec.Raw | bytes], size: NDArray[Any]) -> Columns:
         text = Text(b",".join([*frames, b""]))
         what, begin, end, found = self._objects(text)
         part_begin, part_end = _names(text, what, begin, end)
         frame, person = np.flatnonzero(what == _FRAME), np.flatnonzero(what == _PERSON)
-        if len(frame) != len(frames):
+        if not np.array_equal(begin[frame], np.cumsum(size + 1) - (size + 1)):  # frames are what is between the commas
             raise OtherwiseError
         people = [(one.nth, one.boxes(0)) for written, one in found if written.what == _PERSON]
         rows = [
@@ -173,6 +179,8 @@ class _Ways:
         row, part_box, state_begin, state_end = _in_order(rows, _NO_ROW)
         part, parts = text.strings(part_begin, part_end)
         state, states = text.strings(state_begin, state_end)
+        if not (self.are_json or _is_json(text, found)):
+            _LIST.decode(b"[%b]" % b",".join(frames))
         part_person = (np.cumsum(what == _PERSON) - 1)[what == _PART]
         if np.bincount(part_person * len(parts) + part, minlength=1).max() > 1:
             raise OtherwiseError  # of a part that a person has twice the last one counts
@@ -212,12 +220,21 @@ class _Ways:
                     raise OtherwiseError
                 self.known.append(written)
         often = {written: len(objects.nth) for written, objects in found}
-        self.known.sort(key=lambda written: often.get(written, 0), reverse=True)  # what is found is not looked at again
+        self.known = sorted(often, key=lambda written: often[written], reverse=True)  # what is found is sought once
         whole = np.flatnonzero(what != _PARTS)
         return what[whole], begin[whole], end[whole], found
 
 
 _NO_ROW: tuple[NDArray[Any], ...] = (np.empty(0, np.int64), np.empty((0, 4)), *[np.empty(0, np.int64)] * 2)
+
+
+def _is_json(text: Text, found: list[tuple[_Written, _Found]]) -> bool:
+    """Whether all values are JSON beyond doubt, as what stands between them is."""
+    try:
+        others = [said for _, one in found for begin, end in one.others for said in text.strings(begin, end)[1]]
+    except OtherwiseError:
+        return False
+    return text.sure and all(map(_PLAIN.fullmatch, others))
 
 
 def _in_order(stretches: list[tuple[NDArray[Any], ...]], none: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
@@ -254,13 +271,14 @@ def _find(text: Text, brace: Integers, nth: Integers, written: _Written) -> _Fou
             rows += [at, *[text.until(at, written.said[place + 1][0])] * 2]
         else:
             rows.append(at)
-    values, numbers, states = iter(rows[2:-1]), [], []
+    values, numbers = iter(rows[2:-1]), []
+    others: dict[int, list[tuple[Integers, Integers]]] = {value: [] for value in b"SQO"}
     for value in written.values:
         if value == ord("N"):
             numbers.append((next(values), next(values), next(values)))
         else:
-            states += [(next(values), next(values))] * (value == ord("S"))
-    return _Found(rows[0], rows[1], rows[-1], text.numbers(numbers), states)
+            others[value].append((next(values), next(values)))
+    return _Found(rows[0], rows[1], rows[-1], text.numbers(numbers), others[ord("S")], others[ord("O")])
 
 
 def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
@@ -283,7 +301,7 @@ def _learned(content: bytes, brace: int, *, proposals: bool) -> _Written:
             if depth == (0 if lead else 2):
                 break
         else:
-            value = b"N" if key == b'"box"' else b"S" if key == b'"verb"' else b"O"
+            value = b"N" if key == b'"box"' else b"S" if key == b'"verb"' else b"Q" if is_string else b"O"
             values += value
             outline += b'"%b"' % value if is_string else value
             said[-1] += b'"' * is_string
@@ -309,25 +327,28 @@ def _names(text: Text, what: Integers, begin: Integers, end: Integers) -> tuple[
     if not len(what) or what[0] != _FRAME or begin[0] != 0:
         raise OtherwiseError
     after, begin = np.append(what[1:], _FRAME), np.append(begin[1:], len(text.content))
-    name = end.copy()
     pairs = len(_BETWEEN) * what + after
+    between = [b""] * int(pairs.max() + 1)
     for pair in np.flatnonzero(np.bincount(pairs)).tolist():
         was, now = divmod(pair, len(_BETWEEN))
-        of = np.flatnonzero(pairs == pair)
-        said = text.content[end[of[0]] : begin[of[0]]]
+        first = int((pairs == pair).argmax())
+        said = text.content[end[first] : begin[first]]
         if now == _PART:
             said = said[: said.find(b'"') + 1]
-        right = b"".join(said.split()) == _BETWEEN.get((was, now))
-        if not right or len(said) > PADDING or not text.says(end[of], said).all():
+        if b"".join(said.split()) != _BETWEEN.get((was, now)) or len(said) > PADDING:
             raise OtherwiseError
-        name[of] += len(said)
-    part = after == _PART
-    if (name > begin).any() or (name[~part] != begin[~part]).any():
+        between[pair] = said
+    if not text.say(end, pairs, between):
         raise OtherwiseError
-    return name[part], begin[part]
+    name = end + np.array([*map(len, between)])[pairs]
+    part = after == _PART
+    if np.where(part, name > begin, name != begin).any():
+        raise OtherwiseError
+    which = np.flatnonzero(part)
+    return name[which], begin[which]
 
 
-def joined(blocks: list[Columns]) -> Columns:
+def _joined(blocks: list[Columns]) -> Columns:
     """Some blocks, of which there is one at least, one after the other, with codes of all names; they are used up."""
     parts: dict[str, int] = {}
     states: dict[str, int] = {}

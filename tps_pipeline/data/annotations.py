@@ -45,6 +45,7 @@ _TOO_LARGE = (
 
 _USUAL_BYTES = 16384
 """Most label files are far smaller (1.4 kB on average); larger buffers cost page faults."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _REPACK = "re-create or re-download it"
 _FRAME = "a frame's labels (img_00001.json)"
 
@@ -205,11 +206,8 @@ def _ground_truth(data: Path, _stamps: tuple[tuple[int, int] | None, ...]) -> Gr
     videos: dict[str, msgspec.Raw] = {}
     actions_path, videos_path = _ground_truth_paths(data)
     try:
-        actions = (
-            msgspec.json.decode(as_utf8(content(actions_path, limit=MAX_TRUTH)), type=dict[str, str])
-            if _stamps[0]
-            else {}
-        )
+        named = as_utf8(content(actions_path, limit=MAX_TRUTH)) if _stamps[0] else b"{}"
+        actions = msgspec.json.decode(named, type=dict[str, str])
     except (ValueError, RecursionError) as error:
         problems.append(Problem(GROUND_TRUTH_ACTIONS, f"is not a table of video and class: {error}", _REPACK))
     try:
@@ -331,10 +329,21 @@ def _archive_files(path: Path, _stamp: tuple[int, int]) -> dict[str, tar.Member]
 
 
 def _read_folder(folder: Path, where: str, video_id: str) -> tuple[list[LabelFile], list[Problem]]:
+    try:
+        at = os.open(folder, _FOLDER)
+    except OSError as error:
+        raise unreachable(folder, error) from error
+    try:
+        return _read_opened(at, folder, where, video_id)
+    finally:
+        os.close(at)
+
+
+def _read_opened(at: int, folder: Path, where: str, video_id: str) -> tuple[list[LabelFile], list[Problem]]:
     files: list[LabelFile] = []
     problems: list[Problem] = []
     try:
-        with os.scandir(folder) as listing:
+        with os.scandir(at) as listing:
             entries = [*listing]
     except OSError as error:
         raise unreachable(folder, error) from error
@@ -343,7 +352,7 @@ def _read_folder(folder: Path, where: str, video_id: str) -> tuple[list[LabelFil
         name = entry.name
         if _is_label_file(name):
             try:
-                said = _read(entry, limit=min(MAX_LABELS, left))
+                said = _read(entry, folder, at, limit=min(MAX_LABELS, left))
             except NotPlainError as error:
                 problems.append(Problem(f"{where}/{name}", str(error), "put the frame's labels there, or delete it"))
                 continue
@@ -369,13 +378,13 @@ def _is_label_file(name: str) -> bool:
     return name[-5:].lower() == ".json" and not name.startswith(".")
 
 
-def _read(entry: os.DirEntry[str], *, limit: int) -> bytes:
-    """A small file's content by the fewest system calls (`open().read()` takes almost three times as long)."""
+def _read(entry: os.DirEntry[str], folder: Path, at: int, *, limit: int) -> bytes:
+    """A small file's content by the fewest and shortest system calls (`open().read()` takes three times as long)."""
     try:
         is_file = entry.is_file(follow_symlinks=False)  # which the folder's listing says
-        file = os.open(entry.path, PLAIN) if is_file else descriptor(entry.path)
+        file = os.open(entry.name, PLAIN, dir_fd=at) if is_file else descriptor(folder / entry.name)
     except OSError as error:
-        raise unreachable(entry.path, error) from error
+        raise unreachable(folder / entry.name, error) from error
     try:
         content = os.read(file, _USUAL_BYTES)
         while more := os.read(file, 1 << 20) if len(content) >= _USUAL_BYTES else b"":
@@ -383,7 +392,7 @@ def _read(entry: os.DirEntry[str], *, limit: int) -> bytes:
             if len(content) > limit:
                 raise NotPlainError(_TOO_LARGE)
     except OSError as error:
-        raise unreachable(entry.path, error) from error
+        raise unreachable(folder / entry.name, error) from error
     finally:
         os.close(file)
     return content

@@ -166,7 +166,7 @@ def _at_once(
     names = [name for frames in videos.values() for name in frames]
     numbers = [_frame_number(name) for name in names]
     proposals = part_type is _PredictedPart
-    read = alike.read([frame for frames in videos.values() for frame in frames.values()], proposals=proposals)
+    read = alike.Ways(proposals, are_json=True).read([frame for frames in videos.values() for frame in frames.values()])
     if read is None or None in numbers:
         return None
     named = (parts is None or {*read.parts} <= {*parts}) and "" not in read.parts and "" not in read.states

@@ -79,21 +79,32 @@ def frame_number(name: str, video_id: str = "") -> int | None:
     >>> frame_number("img_00005_v2.json"), frame_number("img_-1.json")
     (None, None)
     """
+    number = _number_of(name, video_id)
+    return None if number < 0 else number
+
+
+def frame_numbers(names: Sequence[str], video_id: str) -> list[int]:
+    """What `frame_number` says of each of a video's files; less than 0 for None."""
+    numbers = [*map(_number_in, names)]
+    return numbers if min(numbers, default=0) >= 0 else [_number_of(name, video_id) for name in names]
+
+
+_NO_NUMBER, _NO_FRAME = -1, -2
+
+
+def _number_of(name: str, video_id: str) -> int:
     number = _number_in(name)
-    if number is None and video_id and name.startswith(video_id):
-        number = _number_in(name.removeprefix(video_id).lstrip("_-. "))
-    return None if number == _NO_FRAME else number
-
-
-_NO_FRAME = -1
+    if number == _NO_NUMBER and video_id and name.startswith(video_id):
+        return _number_in(name.removeprefix(video_id).lstrip("_-. "))
+    return number
 
 
 @functools.lru_cache(maxsize=1 << 12)  # the files of all videos are called alike
-def _number_in(name: str) -> int | None:
-    """The number at a name's end; `_NO_FRAME` if it is one that no frame has."""
+def _number_in(name: str) -> int:
+    """The number at a name's end; `_NO_NUMBER` if there is none, `_NO_FRAME` if it is one that no frame has."""
     found = _FRAME_NUMBER.fullmatch(name)
     if found is None:
-        return None
+        return _NO_NUMBER
     digits = found[1].lstrip("0") or "0"
     return int(digits) if len(digits) <= len(str(MAX_FRAME)) else _NO_FRAME
 

@@ -5,6 +5,7 @@ Only how strings, numbers and what stands between them are read; what they mean 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,18 +40,19 @@ class Text:
         if not content.isascii() or b"\\" in content or len(content) > 1 << 30:
             raise OtherwiseError
         self.content = content
+        self.sure = bool(np.frombuffer(content, np.uint8).min(initial=ord(" ")) >= ord(" "))
+        """Whether what has been read is JSON beyond doubt: no string has a control character, each number is plain."""
         padded = content + bytes(PADDING + LONGEST + _WORD)
         self._each = np.frombuffer(padded, np.uint8)
         self._words = np.ndarray(len(padded) - _WORD + 1, np.uint64, padded, strides=(1,))
 
     def all(self, character: str) -> Integers:
         """Where a rare character is."""
-        eight = (self._each[: len(self._each) // _WORD * _WORD] == ord(character)).view(np.uint64)
-        which = (eight != 0).nonzero()[0]
-        eight = eight[which]
-        if (eight & (eight - 1)).any():  # several among eight bytes
-            return np.flatnonzero(self._each == ord(character))
-        return which * _WORD + (np.bitwise_count(eight - 1) >> 3)
+        each = self._each[: len(self._each) // _WORD * _WORD] == ord(character)
+        eight = each.view(np.uint64)
+        which = np.flatnonzero(eight != 0)
+        found = np.flatnonzero(eight[which].view(np.bool_))  # a few words, where one byte or several are it
+        return (which[found >> 3] << 3) + (found & 7)
 
     def says(self, at: Integers, what: bytes) -> NDArray[np.bool_]:
         """At which places the text goes on like that."""
@@ -63,12 +65,23 @@ class Text:
             said &= found == int.from_bytes(word, "little")
         return said
 
+    def say(self, at: Integers, which: Integers, what: Sequence[bytes]) -> bool:
+        """Whether the text goes on at every place like that which is the place's own."""
+        for nth in range(0, max(map(len, what)), _WORD):
+            words = [each[nth : nth + _WORD] for each in what]
+            own = np.array([int.from_bytes(word, "little") for word in words], np.uint64)
+            if ((self._words[at + nth] & _LAST_BYTES[[*map(len, words)]][which]) != own[which]).any():
+                return False
+        return True
+
     def until(self, at: Integers, character: int) -> Integers:
         """Where that character comes next; the place itself if it does not come soon."""
         length = _length(self._words[at], character)
         end = at + length
         far = np.flatnonzero(length == _WORD)
-        for nth in range(_WORD, LONGEST + 1, _WORD) if len(far) else ():
+        for nth in range(_WORD, LONGEST + 1, _WORD):
+            if not len(far):
+                break
             length = _length(self._words[at[far] + nth], character)
             end[far] += length
             far = far[np.flatnonzero(length == _WORD)]
@@ -138,7 +151,10 @@ class Text:
             numbers >>= bits
             numbers &= several
         found = numbers.astype(np.float64)
+        size = np.array([end - begin for _, begin, end in read])
+        self.sure &= bool((found >= _LEAST.take(size, mode="clip")).all())
         if other.any():
+            self.sure = False
             for which, (_, begin, end), row in zip(other != 0, read, found, strict=True):
                 row[which] = self._decimals(begin[which], end[which])
         return found
@@ -157,6 +173,8 @@ class Text:
         return np.frombuffer(values, np.float64)[: sizes.size - 1 : 2]
 
 
+_LEAST = np.array([np.inf, 0, *(10.0**digits for digits in range(1, _WORD)), np.inf])
+"""The least number of so many digits, without zeros before it."""
 _STEPS = ((2561, 8, 0x00FF00FF00FF00FF), (6553601, 16, 0x0000FFFF0000FFFF), (42949672960001, 32, 0xFFFFFFFF))
 """What two neighbours are multiplied by at once, by how many bits they then stand too high, and where they are."""
 

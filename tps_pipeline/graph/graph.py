@@ -70,6 +70,19 @@ class Graph:
                 found.add(step.name)
         return found
 
+    @cached_property
+    def urgency(self) -> dict[str, int]:
+        """By name; what most trainings wait for has the most, then what stands first in the recipe."""
+        waiting: dict[str, set[str]] = {step.name: set() for step in self.steps}
+        for step in reversed(self.steps):
+            for read in self.before(step):
+                waiting[read.name] |= waiting[step.name] | ({step.name} if step.learner else set())
+        behind = range(len(self.steps), 0, -1)
+        return {
+            step.name: len(waiting[step.name]) * len(self.steps) + left
+            for step, left in zip(self.steps, behind, strict=True)
+        }
+
     def at_once(self, step: Step) -> int:
         """How many steps run at once, at most, when a step does: all of its stage."""
         return next(len(stage) for stage in self.stages if step in stage)

@@ -105,6 +105,8 @@ class GradientPatches(nn.Module):
     """Over half a turn: an edge is the same whichever of its sides is brighter."""
     NOISE = 0.05
     """Gradient, in deviations of a pixel's brightness, below which a cell counts as empty."""
+    TOGETHER = 8
+    """Pictures that are described at once: all steps of so few stay in a processor's cache, which halves the time."""
 
     def __init__(self, patch: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -117,7 +119,9 @@ class GradientPatches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Embed normalised clips `(B, 3, T, H, W)` as `(B, t, h, w, channels)`; remainders are left out."""
         with torch.no_grad():
-            histograms = self.histograms(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+            few = x.transpose(1, 2).flatten(0, 1).split(self.TOGETHER)
+            histograms = torch.cat([self.histograms(pictures) for pictures in few])
+            histograms = histograms.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
             described = torch.cat([histograms, histograms - histograms.mean(2, keepdim=True)], 1)
         return self.norm(self.proj(described).permute(0, 2, 3, 4, 1))
 
@@ -131,7 +135,7 @@ class GradientPatches(nn.Module):
             Square roots of shares, shifted to a mean near zero, `(N, ORIENTATIONS, H / CELL, W / CELL)`.
         """
         across, down = _differences(pictures, 3), _differences(pictures, 2)
-        xx, yy, xy = ((a * b).sum(1, keepdim=True) for a, b in ((across, across), (down, down), (across, down)))
+        xx, yy, xy = (_products(a, b) for a, b in ((across, across), (down, down), (across, down)))
         strength = (xx + yy).sqrt() + 1e-4
         # The double angle takes opposite directions to the same orientation.
         cosine, sine = (xx - yy) / strength, 2 * xy / strength
@@ -149,9 +153,18 @@ class GradientPatches(nn.Module):
 
 def _differences(pictures: Tensor, axis: int) -> Tensor:
     """Between the neighbours on either side of each pixel, along rows or columns; an edge pixel is its own."""
-    x = pictures.movedim(axis, -1)
-    inner, first, last = x[..., 2:] - x[..., :-2], x[..., 1:2] - x[..., :1], x[..., -1:] - x[..., -2:-1]
-    return torch.cat((first, inner, last), -1).movedim(-1, axis)
+    found = torch.empty_like(pictures)
+    x, out = pictures.movedim(axis, -1), found.movedim(axis, -1)
+    torch.sub(x[..., 2:], x[..., :-2], out=out[..., 1:-1])
+    torch.sub(x[..., 1], x[..., 0], out=out[..., 0])
+    torch.sub(x[..., -1], x[..., -2], out=out[..., -1])
+    return found
+
+
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """Added up over three colours, `(N, 1, H, W)`: `sum` takes several times as long over so few."""
+    red, green, blue = (a * b).split(1, 1)
+    return red + green + blue
 
 
 def from_reference(

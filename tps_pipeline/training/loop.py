@@ -35,7 +35,7 @@ from tps_pipeline.training import trial as trials
 from tps_pipeline.training.batches import Batches, Groups, Samples
 from tps_pipeline.training.budget import Budget, Progress, batch_size
 from tps_pipeline.training.losses import Losses
-from tps_pipeline.training.optimization import moving_average, parameter_groups, rates
+from tps_pipeline.training.optimization import moving_average, optimizer_of, rates
 from tps_pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:  # seconds that inference, which calls `prepare_cpu`, need not pay
@@ -200,13 +200,7 @@ class Training:
     def __post_init__(self) -> None:
         fabric, settings = self.fabric, self.settings
         self.network = fabric.to_device(self.task.model)
-        groups = parameter_groups(self.network, settings.weight_decay)
-        if settings.optimizer == "sgd":
-            optimizer: torch.optim.Optimizer = torch.optim.SGD(
-                groups, settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
-            )
-        else:
-            optimizer = torch.optim.AdamW(groups, settings.learning_rate)
+        optimizer = optimizer_of(self.network, settings)
         self.batches = Batches(
             self.task.data,
             self.task.collate,
