@@ -232,6 +232,17 @@ def test_both_kinds_of_boxes_are_sequences_and_only_annotated_ones_are_made_doub
     assert [len(np.unique(each)) > 3 for each in sure] == [*[True] * STRIDE, False]
 
 
+def test_something_is_labelled_in_whatever_is_cut_out_of_a_video_that_is_labelled_in_part() -> None:
+    seen, told = (sources([scene("3", frames=frames)]) for frames in (range(1, 201), range(96, 106)))
+    given = InMemory({**seen.tables, **{each: told(each) for each in (outputs.PEOPLE, outputs.PARTS)}})
+    entry = settings(boxes="detected", frames=4)
+    space = mirror_closed(LabelSpace.of(given(outputs.STATE_LABELS), pairs="all"))
+    data = TrainingSequences([labelled(given, space, [], entry, detected=True)], entry, space=space)
+    drawn = [data.sample(0, np.random.default_rng(seed))["targets"] for seed in range(40)]
+    assert all(len(targets) == 4 and (targets >= 0).any() for targets in drawn)
+    assert len({(targets >= 0).any(axis=1).tobytes() for targets in drawn}) == 5  # frames 96 and 101 anywhere in it
+
+
 def test_a_detected_part_has_the_state_of_the_person_who_is_overlapped_most() -> None:
     rows = scene("7", people=2, frames=range(1, 2))
     given = sources([rows])

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from tests.video.clips import barcode, write_clip
-from tps_pipeline import tables
+from tps_pipeline import recipe, tables
 from tps_pipeline.errors import StoreError
 from tps_pipeline.video.decode import read_frames
-from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs
+from tps_pipeline.video.frames import FrameFile, export, extract, read_jpegs, wanted_frames
 
 NUMBERS = [1, 6, 11, 16]
 
@@ -46,6 +47,23 @@ def test_bad_videos_are_reported_and_leave_no_rows(shard: tuple[Path, list[tuple
     assert [video for video, _ in failed] == ["bad", "short"]
     assert "bad.mp4" in failed[0][1]
     assert "frame 16 was asked for, it has 8" in failed[1][1]
+
+
+@pytest.mark.parametrize(("which", "train"), [("labelled", [6, 11]), ("all", [1, 6, 11, 16])])
+def test_people_are_looked_for_where_the_recipe_says(which: str, train: list[int]):
+    """In a training video in labelled frames, or in all; in any other as often as it says, whatever is labelled."""
+    row = {"action": "a", "path": "a.mp4", "n_frames": 20, "fps": 25, "width": 96, "height": 64, "rotation": 0}
+    row |= {"sha256": "", "status": "ok", "error": None}
+    splits = [row | {"video_id": split, "split": split} for split in ("train", "val")]
+    labelled = [{"video_id": split, "frame": f, "n_people": 1} for split in ("train", "val") for f in range(5, 15)]
+    settings = recipe.Frames.model_validate({"sample_stride": 10, "train_stride": 5, "train_frames": which})
+    wanted = wanted_frames(
+        tables.conform(pd.DataFrame(splits), tables.VIDEOS),
+        tables.conform(pd.DataFrame(labelled), tables.LABELLED_FRAMES),
+        settings,
+        data=Path("data"),
+    )
+    assert {video: frames for video, _, frames in wanted} == {"train": train, "val": [1, 11]}
 
 
 def test_frames_come_back_in_their_colours(shard: tuple[Path, list[tuple[str, str]]], tmp_path: Path):

@@ -26,6 +26,9 @@ class Frames(Section):
     sample_stride: Positive = 5
     """Frames 1, 1 + stride, ... are detected, predicted and scored (the challenge's is 5)."""
     train_stride: Positive = 5
-    """Of the labelled training frames, those at 1, 1 + stride, ... are extracted."""
+    """Of the training frames, those at 1, 1 + stride, ... are extracted."""
+    train_frames: Literal["labelled", "all"] = "labelled"
+    """Which of these. Detectors and states learn from labelled ones anyway. With `all`, people are detected in the
+    rest of a training video, too: they are seen move for as long as in use (what it gains: docs/recipes.md)."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     """Of extracted frames, 1 to 100."""

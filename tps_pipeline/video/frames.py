@@ -42,8 +42,8 @@ def wanted_frames(
 ) -> Iterator[tuple[str, Path, list[int]]]:
     """Which frames of which videos are extracted.
 
-    Of a training video those labelled frames that lie at 1, 1 + `train_stride`, ...; of any other readable video all
-    at 1, 1 + `sample_stride`, ...
+    Of a training video those at 1, 1 + `train_stride`, ..., the labelled ones alone if `train_frames` says so; of any
+    other readable video all at 1, 1 + `sample_stride`, ...
 
     Args:
         videos: `tables.VIDEOS`.
@@ -58,14 +58,10 @@ def wanted_frames(
     for row in videos.select(["video_id", "path", "split", "n_frames", "status"]).to_pylist():
         if row["status"] != "ok":
             continue
-        if row["split"] == "train":
-            frames = [
-                f
-                for f in sampled_frames(row["n_frames"], settings.train_stride)
-                if f in labelled.get(row["video_id"], ())
-            ]
-        else:
-            frames = sampled_frames(row["n_frames"], settings.sample_stride)
+        train = row["split"] == "train"
+        frames = sampled_frames(row["n_frames"], settings.train_stride if train else settings.sample_stride)
+        if train and settings.train_frames == "labelled":
+            frames = [frame for frame in frames if frame in labelled.get(row["video_id"], ())]
         yield row["video_id"], data / row["path"], list(frames)
 
 

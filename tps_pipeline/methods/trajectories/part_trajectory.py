@@ -22,7 +22,7 @@ class PartTrajectory:
 
     settings: recipe.PartTrajectory
     """The recipe's entry."""
-    fit_version: ClassVar[str] = "1"
+    fit_version: ClassVar[str] = "2"
     """See `Method`."""
     predict_version: ClassVar[str] = "2"
     """See `Method`."""

@@ -186,7 +186,7 @@ class TrainingSequences:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """A sequence `(T, 1 + parts, ...)` with targets `(T, parts)` and the actions' probabilities `(A,)`."""
         known, rows, steps = self.sequences[index]
-        first = int(rng.choice(steps[steps <= max(0, int(steps[-1]) + 1 - self.settings.frames)]))
+        first = self._start(steps, known.targets[rows], rng)
         inside = (steps >= first) & (steps < first + self.settings.frames)
         rows, steps = rows[inside], steps[inside] - first
         boxes, detected = at_steps(known.people.boxes, rows, steps), known.detected
@@ -199,6 +199,13 @@ class TrainingSequences:
         if rng.random() < self.settings.augment.flip:
             boxes, targets = boxes.mirrored(self.space.parts), self.space.mirrored(targets)
         return {**boxes._asdict(), "targets": targets, "actions": actions}
+
+    def _start(self, steps: NDArray[np.int64], targets: NDArray[np.int64], rng: np.random.Generator) -> int:
+        """Where to cut: as many steps as are wanted follow if there are, and one of them is labelled."""
+        frames, told = self.settings.frames, steps[(targets >= 0).any(axis=1)]
+        starts = steps[steps <= max(0, int(steps[-1]) + 1 - frames)]
+        starts = starts[np.searchsorted(told, starts + frames) > np.searchsorted(told, starts)]
+        return int(rng.choice(starts if len(starts) else told))
 
 
 def collate(samples: Sequence[dict[str, NDArray[Any]]]) -> dict[str, Tensor]:
