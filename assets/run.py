@@ -30,7 +30,7 @@ from assets.history import kept_open
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
-from tps_pipeline.cpu import cores
+from tps_pipeline.cpu import cores, threads_that_sleep
 from tps_pipeline.errors import TpsError, disk_failure
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.mounts import of_several_machines
@@ -208,10 +208,11 @@ class _Making:
         job = dg.build_reconstructable_job("assets.run", "job_in_processes", (*self.pipeline.model_dump().values(),))
         start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
         config = QUIET | {"execution": {"config": {"max_concurrent": cores(), "start_method": start}}}
-        dg.execute_job(
-            job, self.instance, run_config=config, asset_selection=_keys(steps), tags=self.tags | tags,
-            raise_on_error=True,
-        )  # fmt: skip
+        with threads_that_sleep():
+            dg.execute_job(
+                job, self.instance, run_config=config, asset_selection=_keys(steps), tags=self.tags | tags,
+                raise_on_error=True,
+            )  # fmt: skip
 
 
 def _keys(steps: Sequence[Step]) -> list[dg.AssetKey]:
