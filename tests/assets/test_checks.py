@@ -9,14 +9,18 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dagster._core.storage.tags import PRIORITY_TAG
 
 from assets.checks import checks_of
+from assets.definitions import assets_of
+from assets.executors import COUNTS
 from assets.resources import Pipeline
 from assets.steps import SHARDS
-from tps_pipeline import outputs, tables
+from tps_pipeline import outputs, recipe, tables
 from tps_pipeline.graph.checking import allow
 from tps_pipeline.lineage import Work
 from tps_pipeline.outputs import FRAMES, STATE_LABELS, SUBMISSION, VIDEOS, Output, dataset, predictions, psc
+from tps_pipeline.stages import graph_of
 from tps_pipeline.store import Written
 
 pytestmark = pytest.mark.whole
@@ -221,3 +225,13 @@ def test_every_check_has_its_planted_fault():
     }
     kinds = {name.split("/")[0] for name in checked}
     assert kinds - {"ensemble"} == {*(output.key.split("/")[0] for output in FAULTS), "shards", "submission"}
+
+
+def test_a_check_asks_ray_for_a_core_and_goes_as_early_as_what_it_looks_at():
+    whole = recipe.load("demo")
+    steps = {key: asset.op.tags for asset in assets_of(graph_of(whole)) for key in asset.keys}
+    for check in checks_of(whole):
+        (looked_at,) = check.check_keys
+        tags, of_asset = check.node_def.tags, steps[looked_at.asset_key]
+        assert json.loads(tags["dagster-ray/config"]) == COUNTS["dagster-ray/config"]
+        assert tags.get(PRIORITY_TAG) == of_asset.get(PRIORITY_TAG, "0")
