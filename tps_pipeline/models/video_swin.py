@@ -119,8 +119,10 @@ class GradientPatches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Embed normalised clips `(B, 3, T, H, W)` as `(B, t, h, w, channels)`; remainders are left out."""
         with torch.no_grad():
-            few = x.transpose(1, 2).flatten(0, 1).split(self.TOGETHER)
-            histograms = torch.cat([self.histograms(pictures) for pictures in few])
+            pictures = x.transpose(1, 2).flatten(0, 1)
+            # What is exported takes any number of them.
+            few = [pictures] if torch.onnx.is_in_onnx_export() else pictures.split(self.TOGETHER)
+            histograms = torch.cat([self.histograms(each) for each in few])
             histograms = histograms.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
             described = torch.cat([histograms, histograms - histograms.mean(2, keepdim=True)], 1)
         return self.norm(self.proj(described).permute(0, 2, 3, 4, 1))
