@@ -143,6 +143,7 @@ class Ways:
     are_json: bool = False
     """Whether all that is read is known to be JSON; what is none is not read."""
     known: list[_Written] = field(default_factory=list)
+    """What has been learned, what is found most often first."""
 
     def read(self, frames: Sequence[msgspec.Raw | bytes]) -> Columns | None:
         """Read frames (`{"humans": [...]}`), if all of them are written alike.
