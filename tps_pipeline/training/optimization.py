@@ -84,8 +84,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def optimizer_of(model: nn.Module, settings: recipe.Training) -> torch.optim.Optimizer:
     """The optimiser of a recipe's section, for a network that is on its device."""
     groups, rate = parameter_groups(model, settings.weight_decay), settings.learning_rate
-    # On a CPU a narrow network's hundreds of small tensors, here and in the average one by one from Python, take a ninth
-    # of a step. A GPU's default takes them together as well, and leaves mixed precision its own way to clip.
+    # On a CPU a narrow network's hundreds of small tensors, here and in the average one by one from Python, take a
+    # ninth of a step. A GPU's default takes them together as well, and leaves mixed precision its own way to clip.
     fused = True if all(each.device.type == "cpu" for each in model.parameters()) else None
     if settings.optimizer == "sgd":
         momentum = settings.momentum
