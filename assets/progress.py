@@ -5,12 +5,14 @@ process, shows no bar of its own meanwhile: only one may draw on a terminal.
 """
 
 import csv
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tps_pipeline.errors import TpsError
 from tps_pipeline.graph import Run, Step, workspace_of
 
 EVERY = 60.0
 """Seconds from one plain line to the next."""
+
+FIND_EVERY = 5.0
+"""Seconds from one look at the store's records for where a network that waits for others will learn to the next."""
 
 RECENT = 5
 """Epochs that the time left is told from."""
@@ -35,20 +41,29 @@ class Training:
 
     Attributes:
         name: Its name.
-        folder: Where it learns; the folder goes into the store when that is done.
+        folder: Where it learns, if that is known; the folder goes into the store when that is done.
         epochs: How many it takes; 0 if its budget is in steps or minutes.
+        find: Tells the folder as of now, of a network that learns from what is yet to be made.
         history: Loss, seconds and the share of its budget that was over, of each epoch, as far as its log was seen.
         begun: Whether it was seen at work.
     """
 
     name: str
-    folder: Path
+    folder: Path | None
     epochs: int
+    find: Callable[[], Path] | None = None
     history: list[tuple[float, float, float]] = field(default_factory=list)
     begun: bool = False
+    _asked: float = -math.inf
 
     def look(self) -> None:
         """See how far it is; what is just being written or moved away is seen the next time."""
+        if self.find and not self.begun and time.monotonic() - self._asked >= FIND_EVERY:
+            with suppress(TpsError):
+                self.folder = self.find()
+            self._asked = time.monotonic()
+        if self.folder is None:
+            return
         with suppress(OSError, ValueError, TypeError, KeyError):
             self.begun = self.begun or any(self.folder.iterdir())
             with (self.folder / "log.csv").open(newline="") as file:
@@ -60,7 +75,7 @@ class Training:
     @property
     def done(self) -> bool:
         """Whether it was at work and its folder is gone: its last epochs may have been over too soon to be seen."""
-        return self.begun and not self.folder.exists()
+        return self.begun and self.folder is not None and not self.folder.exists()
 
     @property
     def used(self) -> float:
@@ -90,18 +105,25 @@ class Training:
         before = self.history[-RECENT - 1][2] if len(self.history) > RECENT else 0.0
         pace = sum(seconds for _, seconds, _ in latest) / (self.used - before)
         with suppress(OSError):
-            since = time.time() - (self.folder / "log.csv").stat().st_mtime
+            since = time.time() - (self.folder / "log.csv").stat().st_mtime if self.folder else 0.0
             return max(0.0, (1 - self.used) * pace - since)
         return 0.0
 
 
-def trainings_of(run: Run, steps: Sequence[Step]) -> list[Training]:
-    """What learns in some steps, epoch by epoch; all that these read must be there."""
-    return [
-        Training(step.learner.name, workspace_of(run, step), epochs)
-        for step in steps
-        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section))) is not None
-    ]
+def trainings_of(run: Run, steps: Sequence[Step], later: Sequence[Step] = ()) -> list[Training]:
+    """What learns in some steps, epoch by epoch.
+
+    Args:
+        run: The run.
+        steps: Steps; all that these read must be there.
+        later: Steps that may wait for others.
+    """
+    trainings = []
+    for step in (*steps, *later):
+        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section))) is not None:
+            find, waits = partial(workspace_of, run, step), step in later
+            trainings.append(Training(step.learner.name, None if waits else find(), epochs, find if waits else None))
+    return trainings
 
 
 @contextmanager

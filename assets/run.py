@@ -5,6 +5,7 @@ trained one after the other on a GPU; without one as many at a time as there are
 the threads of a network that is narrow enough for a CPU mostly wait for one another.
 """
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+from multiprocessing import forkserver
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
@@ -38,14 +40,16 @@ from tps_pipeline.outputs import ACTION_ACCURACY, CHECKS, LEADERBOARD, REPORT, S
 from tps_pipeline.stages import graph_of
 
 QUIET = {"loggers": {"console": {"config": SAID_ELSEWHERE}}}
-IMPORTED_ONCE = [
+PRELOADED = [
+    "dagster._core.executor.multiprocess",
     "tps_pipeline.forked",
     "assets.quiet",
     "assets.definitions",
     "tps_pipeline.detection.train",
     "tps_pipeline.actions.swin",
 ]
-"""Modules that processes that train side by side share; to import them anew takes each some five seconds."""
+"""Modules that processes that train side by side share; to import them anew takes each some five seconds. The first
+is what Dagster would put there."""
 
 console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal, emoji=False)
 """A terminal, if it is one at the start: others are told later that theirs is none (`progress.shown`)."""
@@ -118,7 +122,10 @@ def materialize(
         if ingestion_is_due(pipeline.run(), instance):
             making.run([dg.AssetKey("shards")])
     due = making.due()
-    console.print(due.plan().summary(), highlight=False, markup=False, soft_wrap=True)
+    planned = due.plan()
+    console.print(planned.summary(), highlight=False, markup=False, soft_wrap=True)
+    if faster_side_by_side(planned.networks()):
+        start_processes()  # beside the first stages: it takes them seconds to import what trainings need
     for number, stage in enumerate(graph.stages, 1):
         steps, shards = due.of(stage)
         along: list[Step] = []
@@ -178,11 +185,7 @@ class _Making:
 
     def side_by_side(self, stage: Sequence[Step]) -> bool:
         """Whether a stage is trainings that are faster side by side than one by one."""
-        import torch
-
-        if not stage or not stage[0].learner or cores() == 1:
-            return False
-        return len(self.networks(stage)) > 1 and not torch.cuda.is_available()
+        return bool(stage) and stage[0].learner is not None and faster_side_by_side(self.networks(stage))
 
     def train(self, stage: Sequence[Step], along: Sequence[Step], shards: Sequence[str]) -> None:
         """Train networks that are due: side by side where that is faster, else one by one.
@@ -190,11 +193,10 @@ class _Making:
         Of those that share one the first is trained; the others find it made. What leads to later networks is made
         beside them, as soon as what it needs is there, if it is of shards that one run takes.
         """
-        due = self.networks(stage)
-        with shown(trainings_of(self.pipeline.run(), due), console):
+        due, stretches = self.networks(stage), [*_stretches(shards, self.instance)]
+        along, tags = (along, dict(*stretches)) if len(stretches) < 2 else ([], {})
+        with shown(trainings_of(self.pipeline.run(), due, later=along), console):
             if self.side_by_side(stage):
-                stretches = [*_stretches(shards, self.instance)]
-                along, tags = (along, dict(*stretches)) if len(stretches) < 2 else ([], {})
                 self._in_processes([*due, *along], tags)
                 stage, _ = self.due().of(stage)
             if stage:
@@ -206,13 +208,29 @@ class _Making:
         if not any(pool.name == GPU and not pool.from_default for pool in pools):
             self.instance.event_log_storage.set_concurrency_slots(GPU, cores())
         job = dg.build_reconstructable_job("assets.run", "job_in_processes", (*self.pipeline.model_dump().values(),))
-        start = {"forkserver": {"preload_modules": IMPORTED_ONCE}}
+        start = {"forkserver": {"preload_modules": PRELOADED}}
         config = QUIET | {"execution": {"config": {"max_concurrent": cores(), "start_method": start}}}
         with threads_that_sleep():
             dg.execute_job(
                 job, self.instance, run_config=config, asset_selection=_keys(steps), tags=self.tags | tags,
                 raise_on_error=True,
             )  # fmt: skip
+
+
+def faster_side_by_side(networks: Sequence[object]) -> bool:
+    """Whether so many trainings are faster side by side than one by one."""
+    if len(networks) < 2 or cores() == 1:
+        return False
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def start_processes() -> None:
+    """Start the process that those of trainings are forked from, which imports what they need, and wait for nothing."""
+    with threads_that_sleep():
+        multiprocessing.set_forkserver_preload(PRELOADED)
+        forkserver.ensure_running()
 
 
 def _keys(steps: Sequence[Step]) -> list[dg.AssetKey]:

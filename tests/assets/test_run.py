@@ -22,6 +22,7 @@ from assets.resources import Pipeline
 from assets.run import _interrupts, _title, main, materialize
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline import recipe
+from tps_pipeline.errors import StoreError
 from tps_pipeline.stages import graph_of
 
 pytestmark = pytest.mark.whole
@@ -151,8 +152,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_elsewhere_a_line_comes_now_and_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     at_work, waiting = Training("one", tmp_path / "one", 4), Training("two", tmp_path / "two", 2)
-    at_work.folder.mkdir()
-    (at_work.folder / "log.csv").write_text("epoch,loss,seconds,AP\n1,0.75,600,\n2,0.5,600,0.1\n")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "log.csv").write_text("epoch,loss,seconds,AP\n1,0.75,600,\n2,0.5,600,0.1\n")
     with shown([at_work, waiting], Console(stderr=True, force_terminal=False), every=0.05):
         time.sleep(0.3)
         told = threading.active_count()
@@ -163,23 +164,43 @@ def test_elsewhere_a_line_comes_now_and_then(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_training_is_followed_to_its_end(tmp_path: Path):
-    training = Training("one", tmp_path / "one", 2)
+    folder = tmp_path / "one"
+    training = Training("one", folder, 2)
     training.look()
     assert training.state == "waits"
-    training.folder.mkdir()
-    (training.folder / "tensorboard").mkdir()
+    folder.mkdir()
+    (folder / "tensorboard").mkdir()
     training.look()
     assert training.state == "begins"
     for log in ("epoch,lo", "epoch,loss,seconds\n1.0,0.5,2", "epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0."):
-        (training.folder / "log.csv").write_text(log)
+        (folder / "log.csv").write_text(log)
         training.look()
     assert (training.at, training.used, training.history) == ("epoch 1/2", 0.5, [(0.5, 2.0, 0.5)])
-    (training.folder / "log.csv").write_text("epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0.25,2.5\n")
+    (folder / "log.csv").write_text("epoch,loss,seconds\n1.0,0.5,2.5\n2.0,0.25,2.5\n")
     training.look()
     assert training.state == "loss 0.250, is saved"
-    training.folder.rename(tmp_path / "kept")
+    folder.rename(tmp_path / "kept")
     training.look()
     assert (training.state, training.at, training.used) == ("done", "epoch 2/2", 1)
+
+
+def test_a_training_that_waits_for_another_is_found_when_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find() -> Path:
+        if not (tmp_path / "first").exists():
+            raise StoreError("the first was never made")
+        return tmp_path / "second"
+
+    monkeypatch.setattr("assets.progress.FIND_EVERY", 0.0)
+    training = Training("second", None, 2, find)
+    training.look()
+    assert (training.state, training.used, training.done) == ("waits", 0, False)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "log.csv").write_text("epoch,loss,seconds\n1.0,0.5,2.5\n")
+    training.look()
+    assert (training.at, training.used) == ("epoch 1/2", 0.5)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

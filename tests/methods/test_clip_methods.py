@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,31 @@ import pytest
 import torch
 from torch import nn
 
-from tests.methods import clip_recipes, squares
+from tests.methods import clip_recipes, several_people, squares
+from tps_pipeline import recipe
 from tps_pipeline.clips import reading as clips
 from tps_pipeline.labels import PARTS
+from tps_pipeline.learners.method import MethodLearner
 from tps_pipeline.methods import build, lessons
 from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.part_state_loss import Loss, part_state_loss
 from tps_pipeline.methods.part_states import LabelSpace
+from tps_pipeline.models.weights import load_checkpoint
+from tps_pipeline.outputs import checkpoint
 from tps_pipeline.training import loop
+from tps_pipeline.training.checkpoint import WEIGHTS
 
 pytestmark = pytest.mark.whole
 
+INSTANCE_LEVEL: dict[str, Any] = {
+    "kind": "instance_level",
+    "network": {"depths": [1, 1, 1, 1], "stem": 8, "beta": 0.25},
+    "relation": "person_context_person",
+    "person_width": 16,
+    "relation_width": 16,
+    "frames": 8,
+    "image_size": 64,
+}
 METHODS = {"video_level": clip_recipes.video_level, "segment_level": clip_recipes.segment_level}
 
 
@@ -95,3 +110,28 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str, epochs: int, l
     task = loop.Task(clip_classifier.build(settings.network, len(space)), Noise(settings.frames, space), of_batch)
     fitted = loop.fit(task, settings.training, folder=tmp_path, seed=0)
     assert fitted.metrics["loss"] < 0.05 < 0.6 < fitted.history[0]["loss"]
+
+
+@pytest.mark.parametrize("entry", [clip_recipes.VIDEO_LEVEL, INSTANCE_LEVEL], ids=lambda entry: entry["kind"])
+def test_a_method_begins_with_the_body_of_the_network_that_it_starts_from(
+    tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    still = {"optimizer_steps": 1, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.0}
+    methods = {"second": entry | {"training": still, "start_from": "first"}, "first": entry | {"training": still}}
+    if entry is INSTANCE_LEVEL:
+        methods["second"] |= {"relation": "person"}
+    demo = recipe.load("demo").model_dump(mode="json")
+    settings = recipe.Recipe.model_validate(demo | {"methods": methods, "submission": "first"})
+    folders = {name: tmp_path / name for name in methods}
+    source = several_people.make(tmp_path / "data", range(2))
+    source = replace(source, folders={checkpoint("first"): folders["first"]})
+    for seed, name in enumerate(("first", "second")):
+        learner = MethodLearner(name, settings)
+        assert (checkpoint("first") in learner.fit_reads) == (name == "second")
+        folders[name].mkdir()
+        learner.fit(source, source, folders[name], seed=seed)
+    first, second = (load_checkpoint(folders[name] / WEIGHTS)[0] for name in ("first", "second"))
+    body = [name for name in first if name.startswith("backbone.") or entry is clip_recipes.VIDEO_LEVEL]
+    learned = [name for name in body if first[name].ndim > 1]
+    assert len(learned) > 10
+    assert all(torch.equal(first[name], second[name]) for name in learned)

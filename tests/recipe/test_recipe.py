@@ -30,6 +30,12 @@ def test_the_report_s_scores_are_those_of_its_recipe_s_entries():
     assert sum("reported:" in p.read_text() for p in recipe.RECIPES.glob("*.yaml")) == 1
 
 
+def starting_from(content: dict[str, Any], **starts: str) -> None:
+    for name, start in starts.items():
+        content["methods"][name]["start_from"] = start
+
+
+SWIN = yaml.safe_load((recipe.RECIPES / "demo.yaml").read_text())["methods"]["video_level"]["network"]
 Change = Callable[[dict[str, Any]], object]
 MISTAKES: list[tuple[Change, str]] = [
     (
@@ -58,6 +64,16 @@ MISTAKES: list[tuple[Change, str]] = [
     (
         lambda c: c.update(ensemble={"choose_on": "train"}, predict_splits=["train"], frames={"train_stride": 10}),
         "frames.train_stride leaves out",
+    ),
+    (
+        lambda c: c["methods"]["segment_level"].update(start_from="video_action"),
+        "methods.segment_level.start_from: 'video_action' is no network of this recipe with the same dim",
+    ),
+    (lambda c: c["methods"]["instance_pp"].update(start_from="pcp"), "dimensions; there are instance_pcp"),
+    (lambda c: starting_from(c, instance_pcp="instance_pp", instance_pp="instance_pcp"), "begin with each other"),
+    (
+        lambda c: c["methods"]["video_level"].update(start_from="video_action", network=SWIN | {"weights": "mine"}),
+        "methods.video_level.start_from and network.weights: give one",
     ),
     (lambda c: c["shards"].update(val_fraction=3), "shards.val_fraction"),
     (lambda c: c.pop("video_action"), "video_action: Field required"),

@@ -12,7 +12,7 @@ from tps_pipeline import recipe
 from tps_pipeline.learners.pretrained import weights_named
 from tps_pipeline.methods import Method, build
 from tps_pipeline.methods.own import Own
-from tps_pipeline.outputs import SCORED_WITH, Output
+from tps_pipeline.outputs import SCORED_WITH, Output, checkpoint
 from tps_pipeline.reading import Reads
 
 
@@ -65,8 +65,14 @@ class MethodLearner:
 
     @property
     def fit_reads(self) -> tuple[Output, ...]:
-        """What the method's `fit` reads."""
-        return self.method.fit_reads
+        """What the method's `fit` reads, and the network that it starts from, if any."""
+        return (*self.method.fit_reads, *self._start)
+
+    @property
+    def _start(self) -> tuple[Output, ...]:
+        """The checkpoint of the network of the recipe that it starts from."""
+        entry = self.recipe.methods[self.name]
+        return (checkpoint(entry.start_from),) if isinstance(entry, recipe.ClipMethod) and entry.start_from else ()
 
     @property
     def evaluate_reads(self) -> tuple[Output, ...]:
@@ -77,6 +83,10 @@ class MethodLearner:
         self, train: Reads, val: Reads, folder: Path, *, seed: int, weights: Path | None = None
     ) -> dict[str, float]:
         """See the method's `fit`."""
+        from tps_pipeline.training.checkpoint import WEIGHTS
+
+        for start in self._start:
+            weights = train.path(start) / WEIGHTS
         return self.method.fit(train, val, folder, seed=seed, weights=weights)
 
     def evaluate(self, checkpoint: Path, val: Reads) -> float:

@@ -32,6 +32,9 @@ Draw = Callable[[T, np.random.Generator | None], tuple[np.ndarray, Any]]
 `(K, T)`, as `read_windows` takes them, and each one's targets (`LabelledVideo`: the label of each part, `(K, parts)`).
 """
 
+BODY = "backbone."
+"""What names of its body's weights begin with in a network that has more than a body and a classifier."""
+
 Samples = Callable[[np.ndarray, Any, np.random.Generator], list[dict[str, Any]]]
 """Makes training samples of some clips of a video, `(K, T, H, W, 3)` uint8, and what was drawn with them."""
 
@@ -75,13 +78,15 @@ def begin(train: Reads, *, pairs: Literal["most_frequent", "all"], seed: int) ->
 def start_from(
     weights: Path | None, model: nn.Module, network: recipe.Csn | recipe.SlowFast | recipe.VideoSwin
 ) -> None:
-    """Load imported weights into a network, if its section names any.
+    """Load weights into a network, imported ones if its section names any, or those of another method's body.
 
     Raises:
         WeightsError: It does, but they were not given.
     """
     if weights is not None:
-        load_into(model, load_checkpoint(weights)[0])
+        state = load_checkpoint(weights)[0]
+        body = {name.partition(BODY)[2]: tensor for name, tensor in state.items() if BODY in name}
+        load_into(model, body or state)
     elif network.weights is not None:
         raise WeightsError(f"the weights {network.weights} were not given; set `weights: null` or import them")
 

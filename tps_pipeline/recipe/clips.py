@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tps_pipeline.recipe.section import Amount, ClipLength, ClipSide, Count, Fraction, Positive, Section
+from tps_pipeline.recipe.section import Amount, ClipLength, ClipSide, Count, Fraction, Name, Positive, Section
 from tps_pipeline.recipe.training import Training
 
 
@@ -26,6 +26,9 @@ class ClipAugmentation(Section):
 class ClipMethod(Section):
     """What the methods have in common that learn the states of all parts of a clip at once."""
 
+    start_from: Name | None = None
+    """A network of this recipe whose body it begins with, in place of imported weights: `video_action`, or another
+    method's with the same `network` (null: none). It then learns in fewer steps."""
     frames: ClipLength
     """Of a clip."""
     image_size: ClipSide

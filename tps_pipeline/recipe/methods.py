@@ -277,6 +277,9 @@ class PartTrajectory(Section):
 
 _Ours = VideoCategory | VideoLevel | SegmentLevel | InstanceLevel | EndToEnd | PartStateDetector | PartTrajectory
 
+CLIP_METHODS = VideoLevel | SegmentLevel | InstanceLevel | EndToEnd
+"""The methods with a network that looks at clips."""
+
 KINDS = tuple(str(get_args(each.model_fields["kind"].annotation)[0]) for each in get_args(_Ours))
 """The methods that come with this package."""
 

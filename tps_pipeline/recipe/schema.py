@@ -15,7 +15,7 @@ from tps_pipeline.recipe.actions import VideoAction
 from tps_pipeline.recipe.data import Frames, Shards
 from tps_pipeline.recipe.detection import Detector, HeatMaps, Pose, SingleStage, TwoStage, UsedDetector
 from tps_pipeline.recipe.ensembles import Ensemble
-from tps_pipeline.recipe.methods import EndToEnd, InstanceLevel, Method, PartStateDetector
+from tps_pipeline.recipe.methods import CLIP_METHODS, EndToEnd, InstanceLevel, Method, PartStateDetector
 from tps_pipeline.recipe.section import INFERENCE, Fraction, Name, Section
 
 ENSEMBLES = ("voting", "stacked", "by_category")
@@ -28,6 +28,9 @@ NEWER = {"optimizer_steps": None, "minutes": None, "keep": "last", "boxes": "ann
          "detections": "two_stage", "pose": None, "keypoints": False}  # fmt: skip
 """Settings that version 0.1 did not have, with the defaults by which a recipe is one of its recipes."""
 
+
+START = {"weights"}
+"""What of a network's settings only says what it starts from."""
 
 TRAINED, USED = "trained", "used"
 """The two kinds of a person detector, as steps of a place in a recipe; people do not write them."""
@@ -175,6 +178,33 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _methods_start_from_their_like(self) -> Self:
+        """A method begins with a network of the same dimensions, with that one alone, and none in a circle."""
+        clips = {name: method for name, method in self.methods.items() if isinstance(method, CLIP_METHODS)}
+        swin = self.video_action.members.swin
+        networks: dict[str, Section] = {"video_action": swin.network} if swin else {}
+        networks |= {name: method.network for name, method in clips.items()}
+        for name, method in clips.items():
+            if (start := method.start_from) is None:
+                continue
+            where, beside = f"methods.{name}.start_from", {"network": method.network.weights}
+            if isinstance(method, EndToEnd):
+                beside["body"] = method.body.weights
+            if given := [section for section, weights in beside.items() if weights]:
+                raise ValueError(f"{where} and {given[0]}.weights: give one")
+            alike = [other for other in networks if other != name and _alike(networks[other], method.network)]
+            if start not in alike:
+                there = f"there are {', '.join(alike)}" if alike else "there is none"
+                raise ValueError(f"{where}: {start!r} is no network of this recipe with the same dimensions; {there}")
+            circle = [name]
+            while start in clips and start not in circle:
+                circle.append(start)
+                start = clips[start].start_from
+            if start == name:
+                raise ValueError(f"{where}: {', '.join(circle)} begin with each other; let one begin by itself")
+        return self
+
+    @model_validator(mode="after")
     def _heat_maps_are_of_parts(self) -> Self:
         """Only of a person's crop is it known that everything is in it once at most."""
         for name, detector in self._others_than_of_parts.items():
@@ -275,6 +305,11 @@ class Recipe(Section):
         before = _beside(self.model_dump(mode="json"))
         before["video_action"] = before["video_action"]["members"]["swin"]  # there was no other
         return _hash({name: functools.reduce(_step, name.split("."), before) for name in sections})
+
+
+def _alike(network: Section, other: Section) -> bool:
+    """Whether two networks are the same but for what they start from."""
+    return type(network) is type(other) and network.model_dump(exclude=START) == other.model_dump(exclude=START)
 
 
 def _step(at: Any, name: str) -> Any:
