@@ -47,6 +47,7 @@ PRELOADED = [
     "assets.definitions",
     "tps_pipeline.detection.train",
     "tps_pipeline.actions.swin",
+    "assets.settled",
 ]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds. The first
 is what Dagster would put there."""

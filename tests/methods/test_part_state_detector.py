@@ -18,7 +18,7 @@ from tps_pipeline.detection.datasets import part_state_samples
 from tps_pipeline.errors import RecipeError
 from tps_pipeline.labels import PARTS, swap
 from tps_pipeline.methods import build
-from tps_pipeline.methods.part_state_detector import Found, choose, classes, find, with_found
+from tps_pipeline.methods.part_state_detector import Found, choose, classes, columns_of, find, with_found
 from tps_pipeline.reading import InMemory
 from tps_pipeline.stages import graph_of
 from tps_pipeline.tables import BOX, PERSON_BOX
@@ -30,7 +30,7 @@ SCORES = np.array(((0.1, 0.5, 0.0), (0.2, 0.0, 0.4), (0.3, 0.0, 0.4), (0.1, 0.0,
 
 
 def test_best_takes_the_state_of_the_best_box() -> None:
-    chosen = choose(BOXES, SCORES, PAIRS, choice="best", vote_iou=0.5)
+    chosen = choose(BOXES, SCORES, columns_of(PAIRS), choice="best", vote_iou=0.5)
     assert set(chosen) == {"head", "left_arm"}
     box, score, states = chosen["left_arm"]
     assert (box.tolist(), score, states) == ([0, 0, 10, 10], 0.5, {"bend": 1.0, "raise": 0.0})
@@ -38,11 +38,11 @@ def test_best_takes_the_state_of_the_best_box() -> None:
 
 
 def test_vote_sums_over_the_boxes_around_the_best_and_keeps_its_box() -> None:
-    box, score, states = choose(BOXES, SCORES, PAIRS, choice="vote", vote_iou=0.5)["left_arm"]
+    box, score, states = choose(BOXES, SCORES, columns_of(PAIRS), choice="vote", vote_iou=0.5)["left_arm"]
     assert (box.tolist(), score) == ([0, 0, 10, 10], 0.5)
     assert list(states) == ["raise", "bend"]
     assert states == pytest.approx({"raise": 0.8 / 1.3, "bend": 0.5 / 1.3})  # the box elsewhere has no vote
-    alone = choose(BOXES, SCORES, PAIRS, choice="vote", vote_iou=0.95)["left_arm"]
+    alone = choose(BOXES, SCORES, columns_of(PAIRS), choice="vote", vote_iou=0.95)["left_arm"]
     assert list(alone[2]) == ["bend", "raise"]
 
 

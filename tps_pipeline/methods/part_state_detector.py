@@ -6,7 +6,7 @@ among the boxes it finds in the person's crop, one of each: more proposals would
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
@@ -138,6 +138,7 @@ def find(
     from tps_pipeline.detection.two_stage import to_pixels
 
     pairs, used = [split_state(label) for label in detector.labels], settings.inference
+    columns = columns_of(pairs)
     people = to_frame(detections, *_PERSON, *PERSON_BOX).drop_duplicates(_PERSON)
     of_frame = dict(iter(people.groupby(["video_id", "frame"], sort=False)))
 
@@ -154,16 +155,30 @@ def find(
     keys = [key for key in frames.keys() if key in of_frame]  # noqa: SIM118
     for everyone, batches in ahead(cut, steps(keys)):
         for crop, (candidates, scores) in zip(everyone, detector(batches), strict=True):
-            chosen = choose(candidates, scores, pairs, choice=used.choice, vote_iou=used.vote_iou)
-            for part, (box, score, states) in chosen.items():
-                pixels = to_pixels((box + crop.corner)[None], crop.size)[0]
-                yield Found(crop.video_id, crop.frame, crop.person, part, pixels, score, states)
+            chosen = choose(candidates, scores, columns, choice=used.choice, vote_iou=used.vote_iou)
+            pixels = to_pixels(np.stack([box for box, _, _ in chosen.values()]) + crop.corner, crop.size)
+            for (part, (_, score, states)), box in zip(chosen.items(), pixels, strict=True):
+                yield Found(crop.video_id, crop.frame, crop.person, part, box, score, states)
+
+
+def columns_of(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[list[int], list[str]]]:
+    """Of each part the classes that are states of it, and these states.
+
+    Args:
+        pairs: Part and state of each class.
+    """
+    columns: dict[str, tuple[list[int], list[str]]] = {}
+    for at, (part, state) in enumerate(pairs):
+        of_part, states = columns.setdefault(part, ([], []))
+        of_part.append(at)
+        states.append(state)
+    return columns
 
 
 def choose(
     candidates: NDArray[np.float32],
     scores: NDArray[np.float32],
-    pairs: Sequence[tuple[str, str]],
+    columns: Mapping[str, tuple[Sequence[int], Sequence[str]]],
     *,
     choice: Literal["best", "vote"],
     vote_iou: float,
@@ -176,7 +191,7 @@ def choose(
     Args:
         candidates: Everything that the detector sees in a crop, continuous pixels, (N, 4).
         scores: Of each class, (N, C).
-        pairs: Part and state of each class.
+        columns: Of each part its classes, and their states.
         choice: How the state is chosen.
         vote_iou: Overlap of the boxes that vote.
 
@@ -185,9 +200,8 @@ def choose(
         states. Parts without classes are left out.
     """
     chosen = {}
-    for part in dict.fromkeys(of for of, _ in pairs):
-        columns = [i for i, (of, _) in enumerate(pairs) if of == part]
-        of_part = scores[:, columns]
+    for part, (which, names) in columns.items():
+        of_part = scores[:, which]
         best = int(of_part.max(1).argmax())
         votes = of_part[best]
         if choice == "vote":
@@ -195,7 +209,7 @@ def choose(
             votes = of_part[boxes.paired_iou(pixels, pixels[best]) >= vote_iou].sum(0)
         order = np.argsort(-votes, kind="stable")[:LIKELIEST]
         shares = votes / max(float(votes.sum()), 1e-12)
-        states = {pairs[columns[i]][1]: float(shares[i]) for i in order}
+        states = {names[i]: float(shares[i]) for i in order.tolist()}
         chosen[part] = (candidates[best], float(of_part[best].max()), states)
     return chosen
 
