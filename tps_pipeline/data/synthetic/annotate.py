@@ -46,11 +46,12 @@ def person_box(extents: dict[int, Extent]) -> tuple[int, int, int, int]:
 def jitter(box: tuple[int, int, int, int], share: float, size: tuple[int, int], rng: np.random.Generator) -> list[int]:
     """A box whose edges are moved by about a share of its size, kept inside the picture, inclusive corners."""
     x1, y1, x2, y2 = box
-    edges = np.array([x1, y1, x2, y2]) + rng.normal(0, share, 4) * np.tile([x2 - x1 + 1, y2 - y1 + 1], 2)
-    width, height = size
-    x1, x2 = np.clip(np.sort(np.rint(edges[[0, 2]])), 0, width - 1)
-    y1, y2 = np.clip(np.sort(np.rint(edges[[1, 3]])), 0, height - 1)
-    return [int(x1), int(y1), int(x2), int(y2)]
+    wide, tall = x2 - x1 + 1, y2 - y1 + 1
+    left, upper, right, lower = rng.normal(0, share, 4).tolist()
+    last = (size[0] - 1, size[1] - 1)
+    xs, ys = (round(x1 + left * wide), round(x2 + right * wide)), (round(y1 + upper * tall), round(y2 + lower * tall))
+    corners = [min(xs), min(ys)], [max(xs), max(ys)]
+    return [min(max(edge, 0), most) for corner in corners for edge, most in zip(corner, last, strict=True)]
 
 
 def human(

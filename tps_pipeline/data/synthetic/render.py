@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -45,6 +46,16 @@ class Sprite:
     def part_of(self, identity: int) -> int:
         """Index into `labels.PARTS` (-1: the trunk) of a value of the identity map."""
         return (identity - 1) % IDS_PER_PERSON - 1
+
+    @cached_property
+    def reaches(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Identity -> least and greatest x and y of its solids' bodies in whole pixels, (T, 2) each."""
+        found = {}
+        for identity in dict.fromkeys(self.ids):
+            solids = [k for k, owner in enumerate(self.ids) if owner == identity]
+            corners = self.polygons[:, solids, 1].reshape(len(self.polygons), -1, 2)
+            found[identity] = corners.min(axis=1) // 2**SHIFT, corners.max(axis=1) // 2**SHIFT
+        return found
 
 
 def sprite(solids: list[Solid], camera: Camera, size: tuple[int, int], *, person: int, shade: np.ndarray) -> Sprite:
@@ -156,16 +167,16 @@ def extents(identity: np.ndarray, sprite: Sprite, full: dict[int, np.ndarray], f
     first = min(full)
     for number, whole in full.items():
         part = sprite.part_of(number)
-        corners = sprite.polygons[frame, [k for k, owner in enumerate(sprite.ids) if owner == number], 1].reshape(-1, 2)
-        low = np.maximum(corners.min(axis=0) // 2**SHIFT, 0)
-        high = np.minimum(corners.max(axis=0) // 2**SHIFT + 1, (width, height))
-        window = identity[low[1] : high[1], low[0] : high[0]]
+        least, greatest = sprite.reaches[number]
+        (left, upper), (right, lower) = least[frame].tolist(), greatest[frame].tolist()
+        left, upper = max(left, 0), max(upper, 0)
+        window = identity[upper : min(lower + 1, height), left : min(right + 1, width)]
         if not window.size:
             continue
         mask = window == number if PARTS[part] != "hip" else (window >= first) & (window < first + IDS_PER_PERSON)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if len(rows):
-            box = (low[0] + columns[0], low[1] + rows[0], low[0] + columns[-1], low[1] + rows[-1])
+            (x1, x2), (y1, y2) = columns[[0, -1]].tolist(), rows[[0, -1]].tolist()
             share = np.count_nonzero(mask) / max(float(whole[frame]), 1.0)
-            visible[part] = Extent((int(box[0]), int(box[1]), int(box[2]), int(box[3])), share)
+            visible[part] = Extent((left + x1, upper + y1, left + x2, upper + y2), share)
     return visible
