@@ -33,7 +33,7 @@ Draw = Callable[[T, np.random.Generator | None], tuple[np.ndarray, Any]]
 """
 
 BODY = "backbone."
-"""What names of its body's weights begin with in a network that has more than a body and a classifier."""
+"""What stands before the names of a body's weights, in a network that has more than a body and a classifier."""
 
 Samples = Callable[[np.ndarray, Any, np.random.Generator], list[dict[str, Any]]]
 """Makes training samples of some clips of a video, `(K, T, H, W, 3)` uint8, and what was drawn with them."""
