@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -29,25 +29,34 @@ class Claim:
     measure: Callable[[Any], tuple[float, float]]
 
 
+class Pair(NamedTuple):
+    """A claim's figure of both ways with one seed, and the commits of the code that they come from."""
+
+    ours: float
+    other: float
+    commits: list[str]
+
+
 @dataclass(frozen=True)
 class Result:
     """A claim's figures, one pair a seed."""
 
     claim: Claim
-    pairs: Sequence[tuple[float, float]]
+    pairs: Sequence[Pair]
 
     @property
     def verdict(self) -> str:
         """Held: every seed shows it, and the mean difference is larger than its standard deviation."""
-        gains = [ours - other if self.claim.higher else other - ours for ours, other in self.pairs]
+        gains = [ours - other if self.claim.higher else other - ours for ours, other, _ in self.pairs]
         if min(gains) > 0 and statistics.mean(gains) > _deviation(gains):
             return "held"
         return "unsure" if statistics.mean(gains) > 0 else "**not held**"
 
     def cells(self) -> list[str]:
         """A row of the page."""
-        columns = [*zip(*self.pairs, strict=True), [ours - other for ours, other in self.pairs]]
-        ours, other, difference = map(_spread, columns)
+        pairs = [(ours, other, ours - other) for ours, other, _ in self.pairs]
+        ours, other, difference = map(_spread, zip(*pairs, strict=True))
+        commits = sorted({commit for pair in self.pairs for commit in pair.commits})
         better = "higher" if self.claim.higher else "lower"
         return [
             f"{self.claim.statement} (`{self.claim.name}`)",
@@ -56,6 +65,7 @@ class Result:
             f"{self.claim.ways[1]}: {other}",
             difference,
             self.verdict,
+            " ".join(commits),
         ]
 
 

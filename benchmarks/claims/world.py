@@ -18,6 +18,8 @@ from tps_pipeline.video.frames import FrameFile, extract
 class World:
     """Generated videos with their annotations; what they show is the subject's choice."""
 
+    seeds: ClassVar[Sequence[int]] = (0, 1, 2)
+    """What it is measured with unless `--seeds` says otherwise."""
     actions: ClassVar[Sequence[str]]
     videos: ClassVar[int]
     size: ClassVar[tuple[int, int]]
