@@ -119,6 +119,8 @@ def materialize(
     pipeline = pipeline.freeze()
     graph = graph_of(pipeline.recipe)
     making = _Making(pipeline, instance, graph)
+    if cores() > 1 and making.several_untrained():
+        start_processes()  # beside what comes first: it takes them seconds to import what trainings need
     with _stage("shards", stopped):
         if ingestion_is_due(pipeline.run(), instance):
             making.run([dg.AssetKey("shards")])
@@ -126,7 +128,7 @@ def materialize(
     planned = due.plan()
     console.print(planned.summary(), highlight=False, markup=False, soft_wrap=True)
     if faster_side_by_side(planned.networks()):
-        start_processes()  # beside the first stages: it takes them seconds to import what trainings need
+        start_processes()
     for number, stage in enumerate(graph.stages, 1):
         steps, shards = due.of(stage)
         along: list[Step] = []
@@ -153,6 +155,11 @@ class _Making:
     def job(self) -> dg.JobDefinition:
         """All assets."""
         return definitions_of(self.pipeline, dg.in_process_executor).resolve_implicit_global_asset_job_def()
+
+    def several_untrained(self) -> bool:
+        """Whether several networks were never trained: known at once, before anything is planned."""
+        known = self.pipeline.lineage.latest().records
+        return sum((step.makes[0].key, None) not in known for step in self.graph.steps if step.learner) > 1
 
     def due(self) -> Due:
         """What is left to do now."""
@@ -228,7 +235,7 @@ def faster_side_by_side(networks: Sequence[object]) -> bool:
 
 
 def start_processes() -> None:
-    """Start the process that those of trainings are forked from, which imports what they need, and wait for nothing."""
+    """Start the process that those of trainings are forked from, if it is not there, and wait for nothing."""
     with threads_that_sleep():
         multiprocessing.set_forkserver_preload(PRELOADED)
         forkserver.ensure_running()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.video.clips import barcode, write_clip
 from tps_pipeline.clips import reading as module
-from tps_pipeline.clips.reading import ClipReader, Video, read_windows
+from tps_pipeline.clips.reading import ClipReader, Video, read_ahead, read_windows
 from tps_pipeline.clips.sampling import dense_sample
 from tps_pipeline.errors import UnreachableError, VideoError
 
@@ -118,6 +118,30 @@ def test_what_cannot_be_decoded_shows_the_nearest_frame_that_can(tmp_path: Path)
         [10, 11, 12, 13],
         [last] * 4,
     ]
+
+
+def test_videos_read_ahead_are_as_one_by_one_and_a_broken_one_is_told_of_in_its_turn(
+    whole: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    path, frames = whole
+    broken, few = tmp_path / "broken.mp4", dense([3, 20, 30], FRAMES, length=5, interval=3)
+    broken.write_bytes(b"no video")
+    late = np.array([[0, 1], [FRAMES - 1, FRAMES]])  # past the end
+    videos = [(path, few), (broken, few), (path, few[:0]), (path, late), (path, few[1:])]
+    clips: dict[int, list[np.ndarray]] = {}
+    said: dict[int, str] = {}
+    for number, found in read_ahead(videos, batch=1, size=(frames.shape[2], frames.shape[1])):
+        try:
+            for windows in found:
+                clips.setdefault(number, []).append(windows.clips())
+        except VideoError as error:
+            said[number] = str(error)
+    wanted = {0: few, 4: few[1:]}
+    assert list(clips) == list(wanted)
+    assert all(np.array_equal(np.concatenate(clips[number]), frames[indices]) for number, indices in wanted.items())
+    assert list(said) == [1, 3]
+    assert "broken.mp4" in said[1]
+    assert "frame 41" in said[3]
 
 
 def test_kept_and_decoded_clips_are_the_same_within_the_budget(whole: tuple[Path, np.ndarray], tmp_path: Path) -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ from tps_pipeline.detection.augment import Example
 from tps_pipeline.detection.average_precision import average_precision
 from tps_pipeline.detection.datasets import part_samples, person_samples
 from tps_pipeline.detection.detector import TrainedDetector, load
-from tps_pipeline.detection.pictures import Pictures, ahead
+from tps_pipeline.detection.pictures import Pictures
 from tps_pipeline.detection.train import collate, train
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PARTS, PERSON, swap
@@ -119,25 +117,6 @@ def test_half_precision_moves_boxes_by_less_than_a_pixel() -> None:
     )
     assert 0 < np.abs(boxes - half_boxes).max() < 1.0
     np.testing.assert_allclose(scores, half_scores, atol=0.01)
-
-
-def test_work_is_done_ahead_in_another_thread_and_items_are_drawn_in_the_caller_s() -> None:
-    drawn: list[int] = []
-    threads: set[int] = set()
-
-    def items() -> Iterator[int]:
-        for item in range(6):
-            threads.add(threading.get_ident())
-            drawn.append(item)
-            yield item
-
-    results = ahead(lambda item: (item, threading.get_ident()), items())
-    first, worker = next(results)
-    assert first == 0
-    assert len(drawn) == 3
-    assert [item for item, _ in results] == [1, 2, 3, 4, 5]
-    assert threads == {threading.get_ident()}
-    assert worker not in threads
 
 
 def test_frames_without_people_give_nothing_and_nothing_given_finds_nothing() -> None:

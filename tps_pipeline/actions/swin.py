@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from tps_pipeline import recipe
 from tps_pipeline.actions.probabilities import action_indices, as_table, frequencies
+from tps_pipeline.ahead import drawn_ahead
 from tps_pipeline.clips.augment import augment
 from tps_pipeline.clips.networks import video_swin
 from tps_pipeline.clips.normalisation import IMAGENET, normalise
@@ -170,7 +171,7 @@ def predict(checkpoint: Path, videos: pa.Table, data: Path) -> pa.Table:
     settings, actions = classifier.settings, classifier.actions
     rows = videos.select(["video_id", "path", "n_frames", "status"]).to_pylist()
     files = [Video(data / row["path"], row["n_frames"] if row["status"] == "ok" else 0) for row in rows]
-    clips = progress(_central_clips(files, settings)(), "classifying videos", total=len(files))
+    clips = progress(drawn_ahead(_central_clips(files, settings)()), "classifying videos", total=len(files))
     found = _probabilities(classifier.model, clips)
     chances = [classifier.frequencies if row is None else row.tolist() for row in found]
     return as_table([row["video_id"] for row in rows], actions, chances)

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +19,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from tps_pipeline.ahead import drawn_ahead
 from tps_pipeline.errors import DataError, VideoError
 from tps_pipeline.progress import progress
 from tps_pipeline.video.decode import Decoder, read_frames
@@ -112,6 +115,39 @@ def read_windows(
         together = np.stack([held[at] for at in wanted.tolist()])
         held |= zip(wanted.tolist(), together, strict=True)  # what is handed out is not held a second time
         yield Windows(together, shown.reshape(rows.shape))
+
+
+def read_ahead(
+    clips: Iterable[tuple[Path, np.ndarray]], *, batch: int, size: tuple[int, int]
+) -> Iterator[tuple[int, Iterator[Windows]]]:
+    """Read clips of many videos; those that come next are decoded while the caller is busy with those before.
+
+    Args:
+        clips: Videos' files and the frames of each one's clips, as for `read_windows`.
+        batch: As for `read_windows`.
+        size: As for `read_windows`.
+
+    Yields:
+        Of each video that has clips its number among them, from 0, and what `read_windows` gives, or raises; to be
+        used up before the next is asked for.
+    """
+
+    def read() -> Iterator[tuple[int, Windows | VideoError]]:
+        for number, (path, indices) in enumerate(clips):
+            try:
+                for windows in read_windows(path, indices, batch=batch, size=size):
+                    yield number, windows
+            except VideoError as error:
+                yield number, error
+
+    def of_one(found: Iterable[tuple[int, Windows | VideoError]]) -> Iterator[Windows]:
+        for _, windows in found:
+            if isinstance(windows, VideoError):
+                raise windows
+            yield windows
+
+    for number, found in groupby(drawn_ahead(read()), itemgetter(0)):
+        yield number, of_one(found)
 
 
 def _scaled(

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,12 +18,6 @@ from tps_pipeline.progress import progress
 from tps_pipeline.video.frames import FrameFile
 
 log = logging.getLogger(__name__)
-
-AHEAD = 2
-"""Items that are worked on before they are asked for."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -64,25 +55,6 @@ def read_prepared(
     """The same, also as a detector takes them."""
     pictures = read(frames, keys)
     return pictures, detector.prepare(pictures.frames)
-
-
-def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Like `map`, but a thread works on the next items while the caller is busy with a result.
-
-    Items are drawn in the caller's thread: where they come from a network, it never has to share its cores with
-    another one.
-
-    >>> list(ahead(str, range(3)))
-    ['0', '1', '2']
-    """
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(1) as thread:
-        for item in items:
-            waiting.append(thread.submit(function, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _frame(frames: FrameFile, video_id: str, frame: int) -> NDArray[np.uint8] | None:

@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.ahead import ahead
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.detector import TrainedDetector
 from tps_pipeline.detection.follower import Follower, Person, mirrored
-from tps_pipeline.detection.pictures import ahead, read, steps
+from tps_pipeline.detection.pictures import read, steps
 from tps_pipeline.detection.sides import exchanged
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.detection.two_stage import to_pixels

@@ -14,8 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import boxes, recipe, tables
+from tps_pipeline.ahead import ahead
 from tps_pipeline.cpu import prepare_cpu
-from tps_pipeline.detection.pictures import ahead, read_prepared, steps
+from tps_pipeline.detection.pictures import read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.detection.two_stage import inside, load_of, to_pixels
 from tps_pipeline.labels import PERSON

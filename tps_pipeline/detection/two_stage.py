@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tps_pipeline import recipe, tables
+from tps_pipeline.ahead import ahead
 from tps_pipeline.boxes import paired_iou
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.datasets import classes, crops
 from tps_pipeline.detection.detector import Batch, TrainedDetector, load
-from tps_pipeline.detection.pictures import Pictures, ahead, read_prepared, steps
+from tps_pipeline.detection.pictures import Pictures, read_prepared, steps
 from tps_pipeline.detection.suppression import suppress
 from tps_pipeline.errors import WeightsError
 from tps_pipeline.labels import PERSON, swapped

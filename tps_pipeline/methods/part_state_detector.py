@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tps_pipeline import boxes, recipe
+from tps_pipeline.ahead import ahead
 from tps_pipeline.labels import swap
 from tps_pipeline.methods.part_states import LIKELIEST, UNKNOWN, in_states
 from tps_pipeline.outputs import DETECTIONS, FRAMES, STATE_LABELS, Output, dataset
@@ -134,7 +135,7 @@ def find(
         settings: Margin of the crops and choice.
     """
     from tps_pipeline.detection.datasets import crops, split_state, to_frame
-    from tps_pipeline.detection.pictures import ahead, read, steps
+    from tps_pipeline.detection.pictures import read, steps
     from tps_pipeline.detection.two_stage import to_pixels
 
     pairs, used = [split_state(label) for label in detector.labels], settings.inference

@@ -6,7 +6,7 @@ The video-level and the segment-level method differ in their network and in whic
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tps_pipeline import recipe
 from tps_pipeline.clips import networks, normalisation
 from tps_pipeline.clips.normalisation import IMAGENET, Pixels
-from tps_pipeline.clips.reading import read_windows
+from tps_pipeline.clips.reading import read_ahead
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import VideoError
@@ -161,25 +161,28 @@ def predict(classifier: Classifier[Entry], plan: Plan, detections: pa.Table, vid
     """
     files = {row["video_id"]: row for row in videos.select(["video_id", "path", "n_frames"]).to_pylist()}
     rows = detections.select(["video_id", "frame"]).to_pandas()
-    scores, clips, known = [], np.zeros(len(rows), np.int64), 0
-    for video, of_video in progress(list(rows.groupby("video_id", observed=True).indices.items()), "classifying clips"):
+    wanted, clip_of, known = [], np.zeros(len(rows), np.int64), 0
+    for video, of_video in rows.groupby("video_id", observed=True).indices.items():
         frames, of_row = np.unique(rows.frame.to_numpy()[of_video] - 1, return_inverse=True)
         indices, of_frame = plan(files[video]["n_frames"], frames)
-        scores.append(_scores(classifier, data / files[video]["path"], indices))
-        clips[of_video] = known + of_frame[of_row]
+        wanted.append((data / files[video]["path"], indices))
+        clip_of[of_video] = known + of_frame[of_row]
         known += len(indices)
-    all_scores = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
-    return with_states(detections, classifier.space, all_scores, clips)
+    return with_states(detections, classifier.space, _scores(classifier, wanted), clip_of)
 
 
-def _scores(classifier: Classifier[Entry], path: Path, indices: np.ndarray) -> np.ndarray:
-    """Scores of a video's clips, `(K, labels)`."""
+def _scores(classifier: Classifier[Entry], videos: Sequence[tuple[Path, np.ndarray]]) -> np.ndarray:
+    """Scores of clips of videos, `(K, labels)`: all of the first video, then of the next."""
     size = classifier.settings.image_size
-    found = []
-    try:
-        for windows in read_windows(path, indices, batch=BATCH, size=(size, size)):
-            found.extend(classifier.scores(*windows))
-    except VideoError as error:
-        log.warning("%s", error)
-    found.extend([found[-1] if found else classifier.frequencies] * (len(indices) - len(found)))
-    return np.stack(found)
+    found: list[list[np.ndarray]] = [[] for _ in videos]
+    reading = read_ahead(videos, batch=BATCH, size=(size, size))
+    for number, clips in progress(reading, "classifying clips", total=len(videos)):
+        try:
+            for windows in clips:
+                found[number].extend(classifier.scores(*windows))
+        except VideoError as error:
+            log.warning("%s", error)
+    for of_video, (_, indices) in zip(found, videos, strict=True):
+        of_video += [of_video[-1] if of_video else classifier.frequencies] * (len(indices) - len(of_video))
+    scores = [row for of_video in found for row in of_video]
+    return np.stack(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tps_pipeline import recipe, tables
 from tps_pipeline.clips.networks import slowfast
-from tps_pipeline.clips.reading import read_windows
+from tps_pipeline.clips.reading import Windows, read_ahead
 from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.two_stage import to_pixels
 from tps_pipeline.device import choose_device
@@ -138,21 +138,23 @@ def predict(
     """
     numbers = frames.select(["video_id", "frame"]).to_pandas().astype({"video_id": str})
     of_video = {str(video): np.unique(rows.frame.to_numpy(np.int64)) for video, rows in numbers.groupby("video_id")}
-    found, scores = [], []
-    for video in progress(
-        videos.select(["video_id", "path", "n_frames", "width", "height"]).to_pylist(), "finding people"
-    ):
-        if len(wanted := of_video.get(video["video_id"], np.zeros(0, np.int64))):
-            for people in _in_video(trained, data / video["path"], clips(video["n_frames"], wanted - 1)):
-                found.append(_columns(people, trained.space.parts, video, wanted))
-                scores.append(people.states)
+    found, scores, size = [], [], trained.settings.image_size
+    rows = videos.select(["video_id", "path", "n_frames", "width", "height"]).to_pylist()
+    files = [video for video in rows if video["video_id"] in of_video]
+    wanted = [(data / video["path"], clips(video["n_frames"], of_video[video["video_id"]] - 1)) for video in files]
+    reading = read_ahead(wanted, batch=BATCH, size=(size, size))
+    for number, windows in progress(reading, "finding people", total=len(files)):
+        video = files[number]
+        for people in _in_video(trained, windows):
+            found.append(_columns(people, trained.space.parts, video, of_video[video["video_id"]]))
+            scores.append(people.states)
     if not found:
         return tables.empty(tables.PREDICTIONS)
     # One table of all columns: to make one for each video takes as long as it takes to read the video. Its rows are not
     # sorted before they have their states, which are in the order in which people were found.
-    rows = pa.table({name: np.concatenate([each[name] for each in found]) for name in found[0]})
+    columns = pa.table({name: np.concatenate([each[name] for each in found]) for name in found[0]})
     states = np.concatenate(scores)
-    return with_states(rows, trained.space, states, np.repeat(np.arange(len(states)), len(trained.space.parts)))
+    return with_states(columns, trained.space, states, np.repeat(np.arange(len(states)), len(trained.space.parts)))
 
 
 def find(model: nn.Module, clips: Tensor, settings: recipe.EndToEnd, space: LabelSpace) -> Findings:
@@ -165,12 +167,12 @@ def find(model: nn.Module, clips: Tensor, settings: recipe.EndToEnd, space: Labe
     return Findings(*((each if each.dtype == torch.long else each.float()).cpu().numpy() for each in rows))
 
 
-def _in_video(trained: Trained, path: Path, indices: np.ndarray) -> Iterator[Findings]:
+def _in_video(trained: Trained, clips: Iterator[Windows]) -> Iterator[Findings]:
     """Everyone in a video's clips, some clips at a time."""
     size, device = trained.settings.image_size, next(trained.model.parameters()).device
     together, start = max(1, PIXELS // (size * size * trained.settings.frames)), 0
     try:
-        for windows in read_windows(path, indices, batch=BATCH, size=(size, size)):
+        for windows in clips:
             pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
             for some in shown.split(together):
                 with torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 
 from tps_pipeline import recipe
 from tps_pipeline.clips.networks import slowfast
-from tps_pipeline.clips.reading import Windows, read_windows
+from tps_pipeline.clips.reading import Windows, read_ahead
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.clips import classifier as clip_classifier
 from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, Classifier, normalise
@@ -53,6 +53,20 @@ class Everyone(NamedTuple):
         """Those of some clips, which are counted from another one."""
         linked = (None if rows is None else rows[inside] for rows in (self.tracks, self.frames, self.landmarks))
         return Everyone(self.boxes[inside], self.clip_of[inside] - start, *linked)
+
+
+class InVideo(NamedTuple):
+    """Clips of a video and the people in them.
+
+    Attributes:
+        path: The file.
+        clips: The frames of each clip, `(K, T)`, as `read_windows` takes them.
+        everyone: The people, `Everyone.clip_of` counted in this video.
+    """
+
+    path: Path
+    clips: np.ndarray
+    everyone: Everyone
 
 
 def build(settings: recipe.InstanceLevel, labels: int) -> InstanceNet:
@@ -123,10 +137,8 @@ def predict(
     landmarks, person_at = None, first_row.cumsum() - 1
     if poses is not None:
         landmarks = landmarks_of(pd.DataFrame(rows[first_row]), poses, box=PERSON_BOX)
-    scores, person_of, known = [], np.zeros(len(rows), np.int64), 0
-    for video, of_video in progress(
-        list(rows.groupby("video_id", observed=True).indices.items()), "classifying people"
-    ):
+    wanted, person_of, known = [], np.zeros(len(rows), np.int64), 0
+    for video, of_video in rows.groupby("video_id", observed=True).indices.items():
         keys = rows[["frame", "person"]].to_numpy()[of_video]
         people, first, of_row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         frames, clip_of = np.unique(people[:, 0] - 1, return_inverse=True)
@@ -140,28 +152,28 @@ def predict(
             size = np.array([file["width"], file["height"], 1], np.float32)
             posed = landmarks[person_at[of_video[first]]] / size
         everyone = Everyone(boxes, clip_of, *linked, posed)
-        scores.append(_scores(classifier, data / file["path"], clips(file["n_frames"], frames), everyone))
+        wanted.append(InVideo(data / file["path"], clips(file["n_frames"], frames), everyone))
         person_of[of_video] = known + of_row
         known += len(people)
-    all_scores = np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
-    return with_states(detections, classifier.space, all_scores, person_of)
+    return with_states(detections, classifier.space, _scores(classifier, wanted), person_of)
 
 
-def _scores(
-    classifier: Classifier[recipe.InstanceLevel], path: Path, indices: np.ndarray, everyone: Everyone
-) -> np.ndarray:
-    """Scores of the people in a video's clips: `(N, labels)`."""
+def _scores(classifier: Classifier[recipe.InstanceLevel], videos: Sequence[InVideo]) -> np.ndarray:
+    """Scores of the people in clips of videos, `(N, labels)`: all of the first video, then of the next."""
     settings = classifier.settings
     batch, size = settings.clips_per_video if settings.tracked else BATCH, settings.image_size
-    scores, start = np.tile(classifier.frequencies, (len(everyone.boxes), 1)), 0
-    try:
-        for windows in read_windows(path, indices, batch=batch, size=(size, size)):
-            inside = (everyone.clip_of >= start) & (everyone.clip_of < start + len(windows.shown))
-            scores[inside] = score(classifier, windows, everyone.some(inside, start))
-            start += len(windows.shown)
-    except VideoError as error:
-        log.warning("%s", error)
-    return scores
+    scores = [np.tile(classifier.frequencies, (len(video.everyone.boxes), 1)) for video in videos]
+    reading = read_ahead([(video.path, video.clips) for video in videos], batch=batch, size=(size, size))
+    for number, clips in progress(reading, "classifying people", total=len(videos)):
+        everyone, start = videos[number].everyone, 0
+        try:
+            for windows in clips:
+                inside = (everyone.clip_of >= start) & (everyone.clip_of < start + len(windows.shown))
+                scores[number][inside] = score(classifier, windows, everyone.some(inside, start))
+                start += len(windows.shown)
+        except VideoError as error:
+            log.warning("%s", error)
+    return np.concatenate(scores) if scores else np.zeros((0, len(classifier.space)), np.float32)
 
 
 @torch.inference_mode()
