@@ -33,7 +33,7 @@ from torch.utils.data import default_collate
 
 from benchmarks.frames import make_clip
 from tps_pipeline import recipe
-from tps_pipeline.clips.reading import read_windows
+from tps_pipeline.clips.reading import read_ahead, read_windows
 from tps_pipeline.clips.sampling import dense_sample
 from tps_pipeline.methods.clips.classifier import Classifier, build
 from tps_pipeline.methods.clips.segment_level import SegmentLevel
@@ -142,8 +142,9 @@ def classify(path: Path) -> None:
     assert isinstance(classifier.settings, recipe.SegmentLevel)
     size = (classifier.settings.image_size, classifier.settings.image_size)
     indices, _ = SegmentLevel(classifier.settings).plan(FRAMES, np.arange(0, FRAMES, STRIDE))
-    for windows in read_windows(path, indices, batch=BATCH, size=size):
-        classifier.scores(*windows)
+    for _, clips in read_ahead([(path, indices)], batch=BATCH, size=size):
+        for windows in clips:
+            classifier.scores(*windows)
 
 
 def draw(path: Path) -> None:
