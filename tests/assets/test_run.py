@@ -19,7 +19,7 @@ from rich.console import Console
 from assets.definitions import definitions_of
 from assets.progress import Training, shown
 from assets.resources import Pipeline
-from assets.run import _interrupts, _title, main, materialize
+from assets.run import _interrupts, _Making, _title, main, materialize
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline import recipe
 from tps_pipeline.errors import StoreError
@@ -89,6 +89,10 @@ def test_in_a_pipe_a_stage_is_a_plain_line(in_a_terminal: str, workplace: Path):
 def test_what_is_up_to_date_is_no_run_and_what_is_gone_is_made_alone(in_a_terminal: str, workplace: Path):
     with dg.DagsterInstance.from_config(str(workplace / "home")) as instance:
         materialize(pipeline(workplace), instance)  # what other tests have left
+        made = pipeline(workplace)
+        assert not _Making(made, instance, graph_of(made.recipe)).several_untrained()  # no process is started for any
+        none = made.model_copy(update={"store_root": str(workplace / "none")})
+        assert _Making(none, instance, graph_of(made.recipe)).several_untrained()
         before = instance.get_runs_count()
         materialize(pipeline(workplace), instance)
         assert instance.get_runs_count() == before
