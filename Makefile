@@ -121,7 +121,7 @@ lint: setup $(DAGSTER_HOME)/dagster.yaml  ## ruff, pyright, the import layers, a
 bench: setup  ## Speed as ratios against the alternative in the same run.
 	$(BIN)/python -m benchmarks
 
-bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: some three hours on two CPU cores, kept in claims/.
+bench-claims: setup  ## What we claim, measured with three seeds into docs/claims.md: two to three hours on two CPU cores, kept in claims/.
 	$(BIN)/python -m benchmarks.claims
 
 bench-orchestration: demo .venv/orchestration  ## What orchestration costs, measured into docs/orchestration.md.
