@@ -54,6 +54,11 @@ class AtOnce(States):
         methods = {RIVAL: demo.methods[RIVAL], METHOD: settings.methods[METHOD]}
         super().__init__(folder, demo.model_copy(update={"methods": methods}), seed=seed)
 
+    @classmethod
+    def recipes(cls, named: str) -> tuple[str, ...]:
+        """See `World`."""
+        return named, RECIPE
+
     @cached_property
     def one(self) -> Parsed:
         """By the one network."""

@@ -62,6 +62,11 @@ class Few(World):
     size = (256, 192)
     frames = 60
 
+    @classmethod
+    def recipes(cls, named: str) -> tuple[str, ...]:
+        """See `World`."""
+        return (RECIPE,)
+
     @cached_property
     def data(self) -> Path:
         """See `World`; `HELD_OUT` videos an action are held out."""

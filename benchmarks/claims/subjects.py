@@ -40,10 +40,11 @@ def measure(subject: str, seed: int, rows: Sequence[str], recipe_name: str, fold
         seed: Draws the data and the weights.
         rows: Names of claims, of this subject or others.
         recipe_name: What networks are trained with, where the subject does not say otherwise.
-        folder: Where data, networks and figures are kept.
+        folder: Where data, networks and figures are kept, those of a recipe that is changed apart.
     """
     make, claims = SUBJECTS[subject]
-    place = folder / str(seed) / subject
+    digests = (recipe.load(name).digest_of([recipe.WHOLE]) for name in make.recipes(recipe_name))
+    place = folder / "-".join(digest[:8] for digest in digests) / str(seed) / subject
     known = place / FIGURES
     found = {name: Pair(**pair) for name, pair in json.loads(known.read_text()).items()} if known.exists() else {}
     wanted = [claim for claim in claims if claim.name in rows]

@@ -29,6 +29,11 @@ class World:
     def __init__(self, folder: Path, settings: Recipe, *, seed: int) -> None:
         self.folder, self.settings, self.seed = folder, settings, seed
 
+    @classmethod
+    def recipes(cls, named: str) -> tuple[str, ...]:
+        """Those that its figures follow from, where `named` is that of all claims."""
+        return (named,)
+
     @cached_property
     def data(self) -> Path:
         """The folder in the Kinetics-TPS layout; a quarter of the videos are held out (the test split)."""
