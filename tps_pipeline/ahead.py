@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
+from tps_pipeline.cpu import share_freed_memory
+
 AHEAD = 2
 """Items that are worked on before they are asked for."""
 
@@ -45,6 +47,7 @@ def drawn_ahead(items: Iterable[T]) -> Generator[T, None, None]:
     >>> list(drawn_ahead(range(3)))
     [0, 1, 2]
     """
+    share_freed_memory()  # else what decoding frees stays with its thread: 0.15 GB of a 720p video's clips
     drawing, end, context = iter(items), object(), copy_context()
     with ThreadPoolExecutor(1) as thread:
 
