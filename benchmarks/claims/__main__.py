@@ -18,10 +18,9 @@ from pathlib import Path
 from benchmarks.claims import few
 from benchmarks.claims.claim import Result
 from benchmarks.claims.subjects import CLAIMS, SUBJECTS, measure
+from benchmarks.claims.world import ROOT
 from tps_pipeline import recipe
 from tps_pipeline.cpu import cores
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def page(results: Sequence[Result], *, recipe_name: str, seeds: Mapping[str, Sequence[int]]) -> str:

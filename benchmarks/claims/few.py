@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.claims.claim import Claim
-from benchmarks.claims.world import World
+from benchmarks.claims.world import ROOT, World
 from tps_pipeline import evaluation
 from tps_pipeline.data.synthetic import generate
 from tps_pipeline.data.synthetic.cast import ACTIONS
@@ -46,7 +46,6 @@ MINUTES = 20
 """Of processor time that a run may take."""
 HELD_OUT = 8
 """Test videos an action."""
-ROOT = Path(__file__).parent.parent.parent
 
 Figure = Callable[["Few"], float]
 """A figure of a run."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.claims import detection, end_to_end, ensembles, few, states
 from benchmarks.claims.claim import Claim, Pair
+from benchmarks.claims.world import ROOT
 from tps_pipeline import recipe
 from tps_pipeline.whole_file import whole_file
 
@@ -29,7 +30,6 @@ FIGURES = "figures.json"
 """What was measured of a subject with one seed, beside its data and networks."""
 COMMIT = "commit"
 """That of the code with which its data and first networks were made."""
-ROOT = Path(__file__).parent.parent.parent
 
 
 def measure(subject: str, seed: int, rows: Sequence[str], recipe_name: str, folder: Path) -> dict[str, Pair]:

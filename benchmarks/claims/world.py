@@ -14,6 +14,9 @@ from tps_pipeline.evaluation import sampled
 from tps_pipeline.recipe import Recipe
 from tps_pipeline.video.frames import FrameFile, extract
 
+ROOT = Path(__file__).parent.parent.parent
+"""The checkout."""
+
 
 class World:
     """Generated videos with their annotations; what they show is the subject's choice."""
