@@ -41,24 +41,24 @@ class Training:
 
     Attributes:
         name: Its name.
-        folder: Where it learns, if that is known; the folder goes into the store when that is done.
         epochs: How many it takes; 0 if its budget is in steps or minutes.
-        find: Tells the folder as of now, of a network that learns from what is yet to be made.
+        find: Tells the folder where it would learn as of now: it may learn from what is yet to be made.
+        folder: Where it learns, as far as that was found; the folder goes into the store when that is done.
         history: Loss, seconds and the share of its budget that was over, of each epoch, as far as its log was seen.
         begun: Whether it was seen at work.
     """
 
     name: str
-    folder: Path | None
     epochs: int
-    find: Callable[[], Path] | None = None
+    find: Callable[[], Path]
+    folder: Path | None = None
     history: list[tuple[float, float, float]] = field(default_factory=list)
     begun: bool = False
     _asked: float = -math.inf
 
     def look(self) -> None:
         """See how far it is; what is just being written or moved away is seen the next time."""
-        if self.find and not self.begun and time.monotonic() - self._asked >= FIND_EVERY:
+        if not self.begun and time.monotonic() - self._asked >= FIND_EVERY:
             with suppress(TpsError):
                 self.folder = self.find()
             self._asked = time.monotonic()
@@ -110,20 +110,13 @@ class Training:
         return 0.0
 
 
-def trainings_of(run: Run, steps: Sequence[Step], later: Sequence[Step] = ()) -> list[Training]:
-    """What learns in some steps, epoch by epoch.
-
-    Args:
-        run: The run.
-        steps: Steps; all that these read must be there.
-        later: Steps that may wait for others.
-    """
-    trainings = []
-    for step in (*steps, *later):
-        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section))) is not None:
-            find, waits = partial(workspace_of, run, step), step in later
-            trainings.append(Training(step.learner.name, None if waits else find(), epochs, find if waits else None))
-    return trainings
+def trainings_of(run: Run, steps: Sequence[Step]) -> list[Training]:
+    """What learns in some steps, epoch by epoch."""
+    return [
+        Training(step.learner.name, epochs, partial(workspace_of, run, step))
+        for step in steps
+        if step.learner and (epochs := _epochs(run.recipe.learned(step.learner.section))) is not None
+    ]
 
 
 @contextmanager

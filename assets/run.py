@@ -25,14 +25,16 @@ from rich.markup import escape
 
 from assets.console import SAID_ELSEWHERE
 from assets.dead_runs import PROCESS
-from assets.definitions import EVERYTHING, definitions_of
+from assets.definitions import definitions_of
 from assets.due import Due, ingestion_is_due
-from assets.executors import GPU, multiprocess
+from assets.executors import GPU
 from assets.history import kept_open
+from assets.in_processes import wanted
 from assets.progress import shown, trainings_of
 from assets.resources import RECIPE, Pipeline
 from assets.steps import SHARDS, key_of
 from tps_pipeline.cpu import cores, threads_that_sleep
+from tps_pipeline.device import has_gpu
 from tps_pipeline.errors import TpsError, disk_failure
 from tps_pipeline.graph import Graph, Step, ingestion
 from tps_pipeline.mounts import of_several_machines
@@ -47,6 +49,7 @@ PRELOADED = [
     "assets.definitions",
     "tps_pipeline.detection.train",
     "tps_pipeline.actions.swin",
+    "assets.in_processes",
     "assets.settled",
 ]
 """Modules that processes that train side by side share; to import them anew takes each some five seconds. The first
@@ -120,7 +123,7 @@ def materialize(
     graph = graph_of(pipeline.recipe)
     making = _Making(pipeline, instance, graph)
     if cores() > 1 and making.several_untrained():
-        start_processes()  # beside what comes first: it takes them seconds to import what trainings need
+        start_processes(pipeline)  # beside what comes first: it takes them seconds to import what trainings need
     with _stage("shards", stopped):
         if ingestion_is_due(pipeline.run(), instance):
             making.run([dg.AssetKey("shards")])
@@ -128,7 +131,7 @@ def materialize(
     planned = due.plan()
     console.print(planned.summary(), highlight=False, markup=False, soft_wrap=True)
     if faster_side_by_side(planned.networks()):
-        start_processes()
+        start_processes(pipeline)
     for number, stage in enumerate(graph.stages, 1):
         steps, shards = due.of(stage)
         along: list[Step] = []
@@ -203,7 +206,7 @@ class _Making:
         """
         due, stretches = self.networks(stage), [*_stretches(shards, self.instance)]
         along, tags = (along, dict(*stretches)) if len(stretches) < 2 else ([], {})
-        with shown(trainings_of(self.pipeline.run(), due, later=along), console):
+        with shown(trainings_of(self.pipeline.run(), [*due, *along]), console):
             if self.side_by_side(stage):
                 self._in_processes([*due, *along], tags)
                 stage, _ = self.due().of(stage)
@@ -215,7 +218,7 @@ class _Making:
         pools = self.instance.event_log_storage.get_pool_limits()
         if not any(pool.name == GPU and not pool.from_default for pool in pools):
             self.instance.event_log_storage.set_concurrency_slots(GPU, cores())
-        job = dg.build_reconstructable_job("assets.run", "job_in_processes", (*self.pipeline.model_dump().values(),))
+        job = dg.build_reconstructable_job("assets.in_processes", "job_of", (*self.pipeline.model_dump().values(),))
         start = {"forkserver": {"preload_modules": PRELOADED}}
         config = QUIET | {"execution": {"config": {"max_concurrent": cores(), "start_method": start}}}
         with threads_that_sleep():
@@ -227,16 +230,12 @@ class _Making:
 
 def faster_side_by_side(networks: Sequence[object]) -> bool:
     """Whether so many trainings are faster side by side than one by one."""
-    if len(networks) < 2 or cores() == 1:
-        return False
-    import torch
-
-    return not torch.cuda.is_available()
+    return len(networks) > 1 and cores() > 1 and not has_gpu()
 
 
-def start_processes() -> None:
-    """Start the process that those of trainings are forked from, if it is not there, and wait for nothing."""
-    with threads_that_sleep():
+def start_processes(pipeline: Pipeline) -> None:
+    """Start the process that those of a pipeline's trainings are forked from, if none is there; wait for nothing."""
+    with threads_that_sleep(), wanted(pipeline):
         multiprocessing.set_forkserver_preload(PRELOADED)
         forkserver.ensure_running()
 
@@ -281,12 +280,6 @@ def _title(stage: Sequence[Step]) -> str:
     if len(stage) <= 3:
         return ", ".join(step.name for step in stage)
     return ", ".join(dict.fromkeys(step.group for step in stage))
-
-
-def job_in_processes(data: str, recipe_name: str, store_root: str, recipe_digest: str) -> dg.JobDefinition:
-    """The job that makes a pipeline's assets in processes, which call this function, too."""
-    pipeline = Pipeline(data=data, recipe_name=recipe_name, store_root=store_root, recipe_digest=recipe_digest)
-    return definitions_of(pipeline, multiprocess).resolve_job_def(EVERYTHING)
 
 
 def _stretches(shards: Sequence[str], instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:

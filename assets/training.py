@@ -31,10 +31,8 @@ def train(context: dg.AssetExecutionContext, pipeline: Pipeline, learner: Learne
         Figures about it.
     """
     if PROCESSES == 1 or learner.alone:
-        import torch
-
         graph = graph_of(pipeline.recipe)
-        with sharing_cores(1 if torch.cuda.is_available() else graph.at_once(graph.step(read.name))):
+        with sharing_cores(1 if device.has_gpu() else graph.at_once(graph.step(read.name))):
             return train_here(learner, read)
     inputs = read.scratch / "inputs.json"
     inputs.write_text(json.dumps([vars(i) for i in read.inputs]))

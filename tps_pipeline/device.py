@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +44,21 @@ def choose_device(asked: str | None = None) -> torch.device:
     chosen = torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
     note(name_of(chosen))
     return chosen
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU; where there is surely none, PyTorch, which takes a second to import, is not asked.
+
+    On Linux it reaches a GPU through NVIDIA's driver, whose library it loads by this name, or AMD's in the kernel.
+    """
+    if sys.platform == "linux" and not Path("/dev/kfd").exists():
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def name_of(device: torch.device) -> str:

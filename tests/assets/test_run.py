@@ -155,7 +155,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_elsewhere_a_line_comes_now_and_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    at_work, waiting = Training("one", tmp_path / "one", 4), Training("two", tmp_path / "two", 2)
+    at_work, waiting = Training("one", 4, lambda: tmp_path / "one"), Training("two", 2, lambda: tmp_path / "two")
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "log.csv").write_text("epoch,loss,seconds,AP\n1,0.75,600,\n2,0.5,600,0.1\n")
     with shown([at_work, waiting], Console(stderr=True, force_terminal=False), every=0.05):
@@ -169,7 +169,7 @@ def test_elsewhere_a_line_comes_now_and_then(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_training_is_followed_to_its_end(tmp_path: Path):
     folder = tmp_path / "one"
-    training = Training("one", folder, 2)
+    training = Training("one", 2, lambda: folder)
     training.look()
     assert training.state == "waits"
     folder.mkdir()
@@ -197,7 +197,7 @@ def test_a_training_that_waits_for_another_is_found_when_that_is_there(
         return tmp_path / "second"
 
     monkeypatch.setattr("assets.progress.FIND_EVERY", 0.0)
-    training = Training("second", None, 2, find)
+    training = Training("second", 2, find)
     training.look()
     assert (training.state, training.used, training.done) == ("waits", 0, False)
     (tmp_path / "first").mkdir()
@@ -227,7 +227,7 @@ def test_a_signal_that_dagster_drops_stops_the_run_after_the_stage(tmp_path: Pat
 
 
 def test_of_a_training_by_steps_the_log_tells_how_far_it_is(tmp_path: Path):
-    training = Training("one", tmp_path, 0)
+    training = Training("one", 0, lambda: tmp_path)
     (tmp_path / "log.csv").write_text("epoch,loss,used,seconds\n1.0,0.5,0.2,30\n2.0,0.25,0.4,30\n")
     training.look()
     assert (training.at, training.used) == ("epoch 2", 0.4)

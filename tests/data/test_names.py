@@ -47,7 +47,7 @@ def test_names_beside_bars_are_shown_as_they_are(name: str, tmp_path: Path):
     out = Console(file=io.StringIO(), width=200, force_terminal=True)
     made, _ = progress.bar(name, 3)
     out.print(made.make_tasks_table(made.tasks))
-    out.print(assets_progress._table([assets_progress.Training(name, tmp_path, 3)]))
+    out.print(assets_progress._table([assets_progress.Training(name, 3, lambda: tmp_path)]))
     assert out.file.getvalue().count(name) == 2  # type: ignore[attr-defined]
 
 
