@@ -22,6 +22,7 @@ from assets.resources import Pipeline
 from assets.run import _interrupts, _Making, _title, main, materialize
 from tests.workplace import ROOT, environment, make, pipeline
 from tps_pipeline import recipe
+from tps_pipeline.cli.plan import foreseen
 from tps_pipeline.errors import StoreError
 from tps_pipeline.stages import graph_of
 
@@ -96,6 +97,9 @@ def test_what_is_up_to_date_is_no_run_and_what_is_gone_is_made_alone(in_a_termin
         before = instance.get_runs_count()
         materialize(pipeline(workplace), instance)
         assert instance.get_runs_count() == before
+        store, settings = str(workplace / "store"), str(workplace / "recipe.yaml")
+        plan, estimate = foreseen(store, settings, workplace / "data", cost=True)
+        assert (plan.due, estimate) == ({}, None)  # of nothing nothing is tried
         (workplace / "store" / "tracks" / "test-000.parquet").unlink()
         materialize(pipeline(workplace), instance)
         assert instance.get_runs_count() == before + 1

@@ -32,7 +32,7 @@ def planned(store: str, recipe: str | None, data: Path | None) -> Plan:
 
 
 def foreseen(store: str, recipe: str | None, data: Path | None, *, cost: bool = False) -> tuple[Plan, Estimate | None]:
-    """What a run would do with a store, and what it takes.
+    """What a run would do with a store, and what it takes if that is asked and there is anything to do.
 
     Args:
         store: Its root.
@@ -66,7 +66,7 @@ def foreseen(store: str, recipe: str | None, data: Path | None, *, cost: bool = 
     if not found:
         return plan(run, graph), None
     would = plan(run, graph, arrivals=found.changed, missing=[str(problem) for problem in found.missing])
-    if not cost:
+    if not cost or not would.due:
         return would, None
     from tps_pipeline.estimates import estimated
 
