@@ -154,7 +154,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TPS_STORE", str(tmp_path / "store"))
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    assert main() == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        assert main() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "run it again to go on" in capsys.readouterr().err
 
 
