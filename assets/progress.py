@@ -59,7 +59,7 @@ class Training:
     def look(self) -> None:
         """See how far it is; what is just being written or moved away is seen the next time."""
         if not self.begun and time.monotonic() - self._asked >= FIND_EVERY:
-            with suppress(TpsError):
+            with suppress(TpsError, OSError):
                 self.folder = self.find()
             self._asked = time.monotonic()
         if self.folder is None:

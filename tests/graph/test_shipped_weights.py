@@ -9,6 +9,7 @@ import yaml
 
 from tests.workplace import make as workplace
 from tests.workplace import pipeline
+from tps_pipeline.errors import StoreError
 from tps_pipeline.graph import ingestion, make
 from tps_pipeline.graph.making import workspace_of
 from tps_pipeline.lineage import Lineage
@@ -30,8 +31,10 @@ def test_a_network_that_begins_with_shipped_weights_is_trained_in_a_new_store(tm
     for name in ("videos", "annotations", "frames", "datasets/person", "checkpoints/person_detector"):
         step = next(step for step in graph.steps if step.name == name)
         if step.learner:
-            assert not workspace_of(run, step).exists()  # asked for what is shown of a training
+            with pytest.raises(StoreError, match="weights/people"):
+                workspace_of(run, step)  # to ask where it will learn, for what is shown of it, puts nothing there
         make(run, step, run.lineage.latest().shards(*graph.splits[name]) if step.sharded else ())
+    assert not workspace_of(run, graph.step("checkpoints/person_detector")).exists()  # it is there now, and told
     (record,) = [each for each in Lineage(run.store).records() if each.asset == "checkpoints/person_detector"]
     assert weights("people").key in {each.asset for each in record.inputs}
     assert "people" in (Path(run.store.local(record.path)) / "weights.json").read_text()

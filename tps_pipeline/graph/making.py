@@ -104,9 +104,13 @@ def _with_shipped_weights(run: Run, step: Step) -> Snapshot:
 
 
 def workspace_of(run: Run, step: Step) -> Path:
-    """Where a network of a step would learn now; the folder is there while it does, or if that was cut off."""
-    latest = _with_shipped_weights(run, step)
-    return run.store.workspace_path(_workspace_name(work_of(run, step, step.makes[0], None, latest)))
+    """Where a network of a step would learn now; the folder is there while it does, or if that was cut off.
+
+    Raises:
+        StoreError: Something that it learns from is not there yet.
+    """
+    work = work_of(run, step, step.makes[0], None, run.lineage.latest())
+    return run.store.workspace_path(_workspace_name(work))
 
 
 def _make_one(
