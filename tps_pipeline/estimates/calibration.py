@@ -23,6 +23,7 @@ from tps_pipeline.cpu import cores, sharing_cores
 from tps_pipeline.errors import TpsError
 from tps_pipeline.estimates import stand_ins
 from tps_pipeline.estimates.counts import Amount, Labels, amount
+from tps_pipeline.estimates.neighbours import neighbours
 from tps_pipeline.graph import Graph, Outcome, Run, Step, make
 from tps_pipeline.graph.ingestion import take_in
 from tps_pipeline.graph.work import work_of
@@ -216,7 +217,7 @@ class _Trials:
         for step in progress(self.graph.steps, "trying each step"):
             among = 1 if gpu or not step.learner else self.graph.at_once(step)
             try:
-                with sharing_cores(among):
+                with sharing_cores(among), neighbours(min(among, cores()) - 1):
                     self.costs[step.name] = self._cost(step)
             except Exception as error:  # a method may be anybody's, and what needs what failed fails too
                 self.failed[step.name] = next(iter(str(error).splitlines()), "") or type(error).__name__
