@@ -33,9 +33,10 @@ from torch.utils.data import default_collate
 
 from benchmarks.frames import make_clip
 from tps_pipeline import recipe
+from tps_pipeline.clips.networks import csn
 from tps_pipeline.clips.reading import read_ahead, read_windows
 from tps_pipeline.clips.sampling import dense_sample
-from tps_pipeline.methods.clips.classifier import Classifier, build
+from tps_pipeline.methods.clips.classifier import Classifier, read_at_once
 from tps_pipeline.methods.clips.segment_level import SegmentLevel
 from tps_pipeline.methods.clips.training import LabelledVideo, augmented
 from tps_pipeline.methods.lessons import TrainingClips
@@ -132,7 +133,7 @@ def narrow(**changes: object) -> Classifier[recipe.SegmentLevel]:
     """The paper's segment-level classifier with a narrow network."""
     settings = recipe.load("paper").methods["segment_level"].model_copy(update={"network": NARROW} | changes)
     assert isinstance(settings, recipe.SegmentLevel)
-    model = build(settings.network, len(SPACE)).eval()
+    model = csn(settings.network, len(SPACE)).fuse()
     return Classifier(model, settings, SPACE, np.zeros(len(SPACE), np.float32))
 
 
@@ -142,7 +143,7 @@ def classify(path: Path) -> None:
     assert isinstance(classifier.settings, recipe.SegmentLevel)
     size = (classifier.settings.image_size, classifier.settings.image_size)
     indices, _ = SegmentLevel(classifier.settings).plan(FRAMES, np.arange(0, FRAMES, STRIDE))
-    for _, clips in read_ahead([(path, indices)], batch=BATCH, size=size):
+    for _, clips in read_ahead([(path, indices)], batch=read_at_once(classifier.settings), size=size):
         for windows in clips:
             classifier.scores(*windows)
 

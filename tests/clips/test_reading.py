@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.video.clips import barcode, write_clip
 from tps_pipeline.clips import reading as module
-from tps_pipeline.clips.reading import ClipReader, Video, read_ahead, read_windows
+from tps_pipeline.clips.reading import ClipReader, Video, Windows, read_ahead, read_windows
 from tps_pipeline.clips.sampling import dense_sample
 from tps_pipeline.errors import UnreachableError, VideoError
 
@@ -31,6 +31,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
 
 def dense(key_frames: list[int], n_frames: int, *, length: int, interval: int, label: Any = "middle") -> np.ndarray:
     return np.stack([dense_sample(key, n_frames, length=length, interval=interval, label=label) for key in key_frames])
+
+
+def shown(windows: Windows) -> np.ndarray:
+    return windows.frames[windows.shown]
 
 
 @settings(max_examples=40, deadline=None)
@@ -53,7 +57,7 @@ def test_windows_show_what_naive_indexing_shows(
     indices = dense(key_frames, FRAMES, length=length, interval=interval, label=label)
     found = list(read_windows(path, indices, batch=batch))
     assert [len(windows.shown) for windows in found[:-1]] == [batch] * (len(found) - 1)
-    assert np.array_equal(np.concatenate([windows.clips() for windows in found]), frames[indices])
+    assert np.array_equal(np.concatenate([shown(windows) for windows in found]), frames[indices])
     for windows in found:
         assert len(windows.frames) == len(np.unique(windows.shown))
 
@@ -98,7 +102,7 @@ def test_a_video_of_one_frame_fills_a_clip(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "one.mp4", 1)
     (windows,) = read_windows(path, dense([0], 1, length=8, interval=2), batch=4)
     assert windows.frames.shape[0] == 1
-    assert windows.clips().shape[:2] == (1, 8)
+    assert shown(windows).shape[:2] == (1, 8)
 
 
 def test_what_cannot_be_decoded_shows_the_nearest_frame_that_can(tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_what_cannot_be_decoded_shows_the_nearest_frame_that_can(tmp_path: Path)
     windows = read_windows(path, dense([2, 12, 30], 40, length=4, interval=1), batch=1)
     last = max(at for at, _ in module.read_frames(path))
     assert 20 < last < 28
-    assert [[barcode(frame) for frame in clip] for window in windows for clip in window.clips()] == [
+    assert [[barcode(frame) for frame in clip] for window in windows for clip in shown(window)] == [
         [0, 1, 2, 3],
         [10, 11, 12, 13],
         [last] * 4,
@@ -133,7 +137,7 @@ def test_videos_read_ahead_are_as_one_by_one_and_a_broken_one_is_told_of_in_its_
     for number, found in read_ahead(videos, batch=1, size=(frames.shape[2], frames.shape[1])):
         try:
             for windows in found:
-                clips.setdefault(number, []).append(windows.clips())
+                clips.setdefault(number, []).append(shown(windows))
         except VideoError as error:
             said[number] = str(error)
     wanted = {0: few, 4: few[1:]}
@@ -170,7 +174,7 @@ from tps_pipeline.clips.reading import read_windows
 from tps_pipeline.clips.sampling import dense_sample
 indices = np.stack([dense_sample(key, 300, length=32, interval=2) for key in range(0, 300, 5)])
 for windows in read_windows({str(path)!r}, indices, batch=8):
-    windows.clips()
+    windows.frames[windows.shown]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -189,7 +193,7 @@ def test_pictures_in_memory_stand_for_a_file_of_them(whole: tuple[Path, np.ndarr
         with module.at_hand(nowhere, [*frames]):
             found = list(read_windows(nowhere, indices, batch=2, size=size))
         for one, other in zip(found, read_windows(raw, indices, batch=2, size=size), strict=True):
-            assert np.array_equal(one.clips(), other.clips())
+            assert np.array_equal(shown(one), shown(other))
     with module.at_hand(nowhere, [*frames]), pytest.raises(VideoError, match=f"ends before frame {FRAMES + 1}"):
         list(read_windows(nowhere, np.array([[FRAMES]]), batch=1))
     with pytest.raises(UnreachableError):

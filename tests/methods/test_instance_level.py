@@ -109,7 +109,7 @@ def test_a_clip_is_looked_at_once_however_many_people_are_in_it(
 
     original = clips.read_frames
     monkeypatch.setattr(clips, "read_frames", read_frames)
-    monkeypatch.setattr(people_classifier, "PIXELS", 2 * 8 * 64 * 64)
+    monkeypatch.setattr(clip_classifier, "PIXELS", 2 * 8 * 64 * 64)
     classifier.model.backbone.register_forward_pre_hook(lambda _, given: looks.append(len(given[0])))  # pyright: ignore
     test = several_people.make(tmp_path, range(200, 206))
     assert {len(several_people.people(index)) for index in range(200, 206)} == {1, 2, 3}

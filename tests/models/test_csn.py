@@ -86,6 +86,16 @@ def test_any_length_and_size_is_classified_alike_in_a_batch_or_alone(shape: tupl
     torch.testing.assert_close(model(clips)[1:], model(clips[1:]), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_a_fused_network_sees_the_same() -> None:
+    model, clips = from_reference("ir_csn", reference()), torch.rand(2, 3, 5, 48, 32)
+    assert isinstance(model, Csn)
+    before = model(clips)
+    after = model.fuse()(clips)
+    assert (after - before).abs().max() <= 1e-5 * before.abs().max()
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in model.modules())
+
+
 def test_frozen_norms_keep_their_statistics_while_the_rest_learns() -> None:
     clips = torch.rand(2, 3, 4, 32, 32)
     for frozen in (True, False):

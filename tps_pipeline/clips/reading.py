@@ -43,10 +43,6 @@ class Windows(NamedTuple):
     frames: np.ndarray
     shown: np.ndarray
 
-    def clips(self) -> np.ndarray:
-        """The clips one by one: `(B, T, H, W, 3)`, copied."""
-        return self.frames[self.shown]
-
 
 _at_hand: ContextVar[tuple[Path, Sequence[np.ndarray]] | None] = ContextVar("at_hand", default=None)
 
@@ -95,26 +91,42 @@ def read_windows(
     """
     if (np.diff(indices, axis=0) < 0).any():
         raise ValueError("clips must be in the order in which their frames are shown")
-    frames = np.unique(indices).tolist()
-    ready = _at_hand.get()
-    if ready and ready[0] == Path(path):
-        pictures = _scaled(ready[1], frames, size)
-    else:
-        pictures = read_frames(path, frames, decoder=decoder, size=size, nearest=True)
+    pictures = _pictures(path, np.unique(indices).tolist(), size=size, decoder=decoder)
     held: dict[int, np.ndarray] = {}
     last = -1
     for start in range(0, len(indices), batch):
         rows = indices[start : start + batch]
         wanted, shown = np.unique(rows, return_inverse=True)
         held = {at: picture for at, picture in held.items() if at >= wanted[0]}
-        while last < wanted[-1]:
-            try:
+        together = np.empty(0, np.uint8)
+        for place, at in enumerate(wanted.tolist()):
+            while last < at:
                 last, held[last] = next(pictures)
-            except StopIteration as error:
-                raise VideoError(f"{path}: ends before frame {wanted[-1] + 1}; probe it again") from error
-        together = np.stack([held[at] for at in wanted.tolist()])
-        held |= zip(wanted.tolist(), together, strict=True)  # what is handed out is not held a second time
+            if not place:
+                together = np.empty((len(wanted), *held[at].shape), np.uint8)
+            together[place] = held[at]
+            held[at] = together[place]  # what is handed out is not held a second time
         yield Windows(together, shown.reshape(rows.shape))
+
+
+def read_clips(path: str | Path, indices: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
+    """Read clips of a video in one pass, each apart from the others.
+
+    Args:
+        path: The file.
+        indices: The frames of each clip, `(K, T)`, from 0, in any order.
+        size: Width and height to scale to.
+
+    Returns:
+        RGB, uint8, `(K, T, height, width, 3)`.
+
+    Raises:
+        VideoError: As for `read_windows`.
+    """
+    clips = np.empty((*indices.shape, *reversed(size), 3), np.uint8)
+    for at, picture in _pictures(path, np.unique(indices).tolist(), size=size):
+        clips[indices == at] = picture
+    return clips
 
 
 def read_ahead(
@@ -148,6 +160,22 @@ def read_ahead(
 
     for number, found in groupby(drawn_ahead(read()), itemgetter(0)):
         yield number, of_one(found)
+
+
+def _pictures(
+    path: str | Path, frames: Sequence[int], *, size: tuple[int, int] | None, decoder: Decoder = "pyav"
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Each of some frames (ascending, distinct) with its index, from memory if they are at hand, or an error."""
+    ready = _at_hand.get()
+    if ready and ready[0] == Path(path):
+        found = _scaled(ready[1], frames, size)
+    else:
+        found = read_frames(path, frames, decoder=decoder, size=size, nearest=True)
+    for at in frames:
+        try:
+            yield next(found)
+        except StopIteration as error:
+            raise VideoError(f"{path}: ends before frame {at + 1}; probe it again") from error
 
 
 def _scaled(
@@ -213,9 +241,7 @@ class ClipReader:
         """
         if video in self.decoded:
             return self.decoded[video][indices]
-        path = self.videos[video].path
-        (windows,) = read_windows(path, indices, batch=len(indices), size=(self.size, self.size))
-        return windows.clips()
+        return read_clips(self.videos[video].path, indices, size=(self.size, self.size))
 
     def draw(
         self, video: int, choose: Callable[[int], tuple[np.ndarray, T]], rng: np.random.Generator

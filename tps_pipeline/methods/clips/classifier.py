@@ -34,7 +34,7 @@ from tps_pipeline.progress import progress
 from tps_pipeline.training.checkpoint import WEIGHTS
 
 BATCH = 8
-"""Clips read at once."""
+"""Clips read at once, at most."""
 PIXELS = 2**22
 """Of the clips that are classified at once: more make nothing faster, and a network's first layers hold hundreds of
 bytes for each."""
@@ -70,6 +70,16 @@ def normalise(clips: Tensor, settings: recipe.VideoSwin | recipe.Csn | recipe.Sl
     return normalisation.normalise(clips, pixels_of(settings))
 
 
+def at_once(settings: recipe.ClipMethod) -> int:
+    """How many of an entry's clips are classified at once."""
+    return max(1, PIXELS // (settings.image_size**2 * settings.frames))
+
+
+def read_at_once(settings: recipe.ClipMethod) -> int:
+    """How many of an entry's clips are read at once: as more wait than one batch, no more than are classified."""
+    return min(BATCH, at_once(settings))
+
+
 @dataclass(frozen=True)
 class Classifier(Generic[Entry]):
     """A trained network as it is used.
@@ -100,8 +110,8 @@ class Classifier(Generic[Entry]):
         device = next(self.model.parameters()).device
         # Frames go to the device once, however many clips show them.
         pictures, clips = (torch.from_numpy(array).to(device) for array in (frames, shown))
-        together = max(1, PIXELS // pictures[0, ..., 0].numel() // clips.shape[1])
-        logits = [self.model(normalise(pictures[batch], self.settings.network)) for batch in clips.split(together)]
+        batches = clips.split(at_once(self.settings))
+        logits = [self.model(normalise(pictures[batch], self.settings.network)) for batch in batches]
         return part_state_scores(torch.cat(logits), self.space, kind=self.settings.loss).cpu().numpy()
 
 
@@ -139,6 +149,8 @@ def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Modu
 def _as_asked(model: nn.Module, settings: recipe.ClipMethod) -> nn.Module:
     """A network as the runtime in force runs it; what follows who is in a clip is PyTorch's in any case."""
     example = torch.zeros(2, 3, settings.frames, settings.image_size, settings.image_size)
+    if isinstance(model, csn.Csn):
+        model.fuse()
     if not isinstance(model, InstanceNet):
         return onnx.as_asked(model, example)
     model.backbone = onnx.as_asked(model.backbone, example)
@@ -173,9 +185,9 @@ def predict(classifier: Classifier[Entry], plan: Plan, detections: pa.Table, vid
 
 def _scores(classifier: Classifier[Entry], videos: Sequence[tuple[Path, np.ndarray]]) -> np.ndarray:
     """Scores of clips of videos, `(K, labels)`: all of the first video, then of the next."""
-    size = classifier.settings.image_size
+    settings = classifier.settings
     found: list[list[np.ndarray]] = [[] for _ in videos]
-    reading = read_ahead(videos, batch=BATCH, size=(size, size))
+    reading = read_ahead(videos, batch=read_at_once(settings), size=(settings.image_size, settings.image_size))
     for number, clips in progress(reading, "classifying clips", total=len(videos)):
         try:
             for windows in clips:

@@ -21,7 +21,7 @@ from tps_pipeline.cpu import prepare_cpu
 from tps_pipeline.detection.two_stage import to_pixels
 from tps_pipeline.device import choose_device
 from tps_pipeline.errors import VideoError
-from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, normalise
+from tps_pipeline.methods.clips.classifier import at_once, normalise, read_at_once
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import LabelSpace, with_states
 from tps_pipeline.models import onnx
@@ -142,7 +142,7 @@ def predict(
     rows = videos.select(["video_id", "path", "n_frames", "width", "height"]).to_pylist()
     files = [video for video in rows if video["video_id"] in of_video]
     wanted = [(data / video["path"], clips(video["n_frames"], of_video[video["video_id"]] - 1)) for video in files]
-    reading = read_ahead(wanted, batch=BATCH, size=(size, size))
+    reading = read_ahead(wanted, batch=read_at_once(trained.settings), size=(size, size))
     for number, windows in progress(reading, "finding people", total=len(files)):
         video = files[number]
         for people in _in_video(trained, windows):
@@ -169,12 +169,11 @@ def find(model: nn.Module, clips: Tensor, settings: recipe.EndToEnd, space: Labe
 
 def _in_video(trained: Trained, clips: Iterator[Windows]) -> Iterator[Findings]:
     """Everyone in a video's clips, some clips at a time."""
-    size, device = trained.settings.image_size, next(trained.model.parameters()).device
-    together, start = max(1, PIXELS // (size * size * trained.settings.frames)), 0
+    device, start = next(trained.model.parameters()).device, 0
     try:
         for windows in clips:
             pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
-            for some in shown.split(together):
+            for some in shown.split(at_once(trained.settings)):
                 with torch.inference_mode():
                     found = find(trained.model, pictures[some], trained.settings, trained.space)
                 yield found._replace(clip_of=found.clip_of + start)

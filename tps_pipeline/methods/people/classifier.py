@@ -17,7 +17,7 @@ from tps_pipeline.clips.networks import slowfast
 from tps_pipeline.clips.reading import Windows, read_ahead
 from tps_pipeline.errors import VideoError
 from tps_pipeline.methods.clips import classifier as clip_classifier
-from tps_pipeline.methods.clips.classifier import BATCH, PIXELS, Classifier, normalise
+from tps_pipeline.methods.clips.classifier import Classifier, at_once, normalise, read_at_once
 from tps_pipeline.methods.part_state_loss import part_state_scores
 from tps_pipeline.methods.part_states import with_states
 from tps_pipeline.methods.people.key_frames import shares
@@ -161,7 +161,7 @@ def predict(
 def _scores(classifier: Classifier[recipe.InstanceLevel], videos: Sequence[InVideo]) -> np.ndarray:
     """Scores of the people in clips of videos, `(N, labels)`: all of the first video, then of the next."""
     settings = classifier.settings
-    batch, size = settings.clips_per_video if settings.tracked else BATCH, settings.image_size
+    batch, size = settings.clips_per_video if settings.tracked else read_at_once(settings), settings.image_size
     scores = [np.tile(classifier.frequencies, (len(video.everyone.boxes), 1)) for video in videos]
     reading = read_ahead([(video.path, video.clips) for video in videos], batch=batch, size=(size, size))
     for number, clips in progress(reading, "classifying people", total=len(videos)):
@@ -192,8 +192,8 @@ def score(classifier: Classifier[recipe.InstanceLevel], windows: Windows, everyo
     assert isinstance(model, InstanceNet)
     device = next(model.parameters()).device
     pictures, shown = (torch.from_numpy(array).to(device) for array in windows)
-    together = max(1, PIXELS // pictures[0, ..., 0].numel() // shown.shape[1])
-    looks = [model.features(normalise(pictures[clips], settings.network)) for clips in shown.split(together)]
+    batches = shown.split(at_once(settings))
+    looks = [model.features(normalise(pictures[clips], settings.network)) for clips in batches]
     people = People(*(None if rows is None else torch.from_numpy(rows).to(device) for rows in everyone))  # pyright: ignore
     logits = model.relate(torch.cat(looks), people)
     return part_state_scores(logits, classifier.space, kind=settings.loss).cpu().numpy()
