@@ -27,6 +27,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a folder, to which no other process writes now."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def move_whole(source: Path, target: Path) -> None:
     """Rename a finished file or folder so that a power cut leaves the old or the new one, never half of it.
 

@@ -18,7 +18,7 @@ from tps_pipeline.lineage import Input, Record
 from tps_pipeline.outputs import FRAMES, Output
 from tps_pipeline.recipe import WHOLE
 from tps_pipeline.training.checkpoint import LOGS
-from tps_pipeline.whole_file import whole_file
+from tps_pipeline.whole_file import move_whole
 
 if TYPE_CHECKING:
     from tps_pipeline.video.frames import FrameFile
@@ -135,8 +135,9 @@ class Reader:
             file.touch()
             return content
         content = make()
-        with whole_file(file) as partial:
-            partial.write_bytes(hashlib.sha256(content).digest() + content)
+        with self.run.store.scratch() as scratch:  # where nothing stays of a process that is killed
+            (scratch / "kept").write_bytes(hashlib.sha256(content).digest() + content)
+            move_whole(scratch / "kept", file)
         for old in sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-KEPT]:
             old.unlink(missing_ok=True)
         return content

@@ -42,9 +42,10 @@ def step_of(learner: Learner) -> Step:
 
 
 def _train(learner: Learner, read: Reader) -> Path:
-    from tps_pipeline.training.checkpoint import describe
+    from tps_pipeline.training.checkpoint import describe, tidy
 
     metrics = (read.run.train or train_here)(learner, read)
+    tidy(read.workspace)
     settings = read.run.recipe.learned(learner.section)
     inputs = [name_of(i.key) for i in read.inputs]
     describe(read.workspace, name=learner.name, settings=settings, metrics=metrics, inputs=inputs)

@@ -14,11 +14,16 @@ from typing import Any
 
 import yaml
 
+from tps_pipeline.whole_file import remove_partial
+
 WEIGHTS = "model.safetensors"
 """A network's weights, with its settings and labels as metadata."""
 
 LOGS = frozenset({"metrics.json", "card.md", "log.csv", "tensorboard"})
 """Files about a checkpoint that its version does not cover: equal weights are equal checkpoints."""
+
+DAMAGED = "resume.damaged"
+"""What a file is called that a training should go on from and that cannot be read; nobody reads it again."""
 
 _CARD = """# {name}
 
@@ -46,6 +51,12 @@ def describe(folder: Path, *, name: str, settings: Any, metrics: dict[str, float
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
     figures = "\n".join(f"| {figure} | {value:.4g} |" for figure, value in metrics.items())
     (folder / "card.md").write_text(_CARD.format(name=name, inputs=", ".join(inputs), figures=figures))
+
+
+def tidy(folder: Path) -> None:
+    """Remove what is no part of a trained network: what trainings that were cut off left half-written or damaged."""
+    remove_partial(folder)
+    (folder / DAMAGED).unlink(missing_ok=True)
 
 
 def metrics(folder: Path) -> dict[str, float]:

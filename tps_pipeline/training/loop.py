@@ -34,6 +34,7 @@ from tps_pipeline.progress import bar as progress_bar
 from tps_pipeline.training import trial as trials
 from tps_pipeline.training.batches import Batches, Groups, Samples
 from tps_pipeline.training.budget import Budget, Progress, batch_size
+from tps_pipeline.training.checkpoint import DAMAGED
 from tps_pipeline.training.losses import Losses
 from tps_pipeline.training.optimization import moving_average, optimizer_of, rates
 from tps_pipeline.whole_file import whole_file
@@ -46,9 +47,6 @@ log = logging.getLogger(__name__)
 
 RESUME = "resume.ckpt"
 """The file in a training's folder that it goes on from."""
-
-DAMAGED = "resume.damaged"
-"""What a resume file is called that cannot be read; nobody reads it again."""
 
 
 @dataclass(frozen=True)
