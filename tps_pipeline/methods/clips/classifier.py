@@ -143,14 +143,14 @@ def load(checkpoint: Path, entry: Entry, network: Callable[[Entry, int], nn.Modu
         space = LabelSpace.from_json(metadata["labels"])
         frequencies = np.array(metadata["frequencies"].split(), np.float32)
     model = built_as_described(checkpoint / WEIGHTS, lambda: network(settings, len(space)), state)
+    if isinstance(model, csn.Csn):  # the only one here whose norms are worth it: Swin's cannot be folded
+        model.fuse()
     return Classifier(_as_asked(model.to(choose_device()).eval(), settings), settings, space, frequencies)
 
 
 def _as_asked(model: nn.Module, settings: recipe.ClipMethod) -> nn.Module:
     """A network as the runtime in force runs it; what follows who is in a clip is PyTorch's in any case."""
     example = torch.zeros(2, 3, settings.frames, settings.image_size, settings.image_size)
-    if isinstance(model, csn.Csn):
-        model.fuse()
     if not isinstance(model, InstanceNet):
         return onnx.as_asked(model, example)
     model.backbone = onnx.as_asked(model.backbone, example)
